@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventMetric, Happening, LogLevel
+from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventHistogram, EventMetric, Happening, Label, LogLevel
 
 PAGE = Path(__file__).with_name("observing.md")
 BEGIN, END = "<!-- events -->", "<!-- /events -->"
@@ -21,7 +21,10 @@ def block() -> str:
     )
     metrics = table(
         ("metric", "what it counts"),
-        ((f"`{PREFIX}_{one.name}_total{{{one.label}=…}}`", _counts(one)) for one in (EVERY_EVENT, *_metrics())),
+        (
+            *((f"`{PREFIX}_{one.name}_total{_by(*one.labels)}`", _said(one.help)) for one in _counters()),
+            *((f"`{PREFIX}_{one.name}_seconds{_by(*one.labels)}` (histogram)", _said(one.help)) for one in _timed()),
+        ),
     )
     return f"{BEGIN}\n{metrics}\n\n{events}\n{END}"
 
@@ -41,8 +44,8 @@ def replaced(page: str) -> str:
     return before + block() + after
 
 
-def _metrics() -> Iterable[EventMetric]:
-    return dict.fromkeys(one.metric for one in Happening if one.metric is not None)
+def _counters() -> Iterable[EventMetric]:
+    return dict.fromkeys((EVERY_EVENT, *(one.metric for one in Happening if one.metric is not None)))
 
 
 def _level(one: Happening) -> str:
@@ -51,12 +54,20 @@ def _level(one: Happening) -> str:
 
 
 def _counted(one: Happening) -> str:
-    return f"`{one.metric.name}`" if one.metric else ""
+    counted = [one.metric.name] if one.metric else []
+    return _code((*counted, *(f"{timed.name}_seconds" for timed in one.timed)))
 
 
-def _counts(metric: EventMetric) -> str:
-    timed = f"; `{PREFIX}_{metric.timed}_seconds` is the histogram of how long they took" if metric.timed else ""
-    return metric.help[0].lower() + metric.help[1:] + timed
+def _timed() -> Iterable[EventHistogram]:
+    return dict.fromkeys(timed for one in Happening for timed in one.timed)
+
+
+def _by(*labels: Label) -> str:
+    return f"{{{','.join(f'{label.name}=…' for label in labels)}}}" if labels else ""
+
+
+def _said(words: str) -> str:
+    return words[0].lower() + words[1:]
 
 
 def _code(words: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -305,6 +306,8 @@ class Deliverer(Protocol):
 
 
 Fact = str | int | float | bool | None
+REQUEST_ID: ContextVar[str | None] = ContextVar("cloudbeds_auth_request_id", default=None)
+"""The id of the request that is served: each line of the log that is written for it has it, and so has its answer."""
 
 
 class Observer(Protocol):

@@ -99,7 +99,8 @@ async def build(
     """
     if settings is None:
         settings, reread = Settings.load(), reread or Settings.load
-    db = await open_database(settings)
+    observer = FanOut(LogObserver(), *observers)
+    db = await open_database(settings, observer)
     admin_token, admin_token_file = key_files.ensure_admin_token(settings)
     timing = Timing.of(settings.token_timeout)
     api = f"{settings.base_url}/api/{settings.api_version}"
@@ -115,7 +116,7 @@ async def build(
         db=db,
         token_endpoint=token_endpoint,
         vendor=vendor,
-        observer=FanOut(LogObserver(), *observers),
+        observer=observer,
         timing=timing,
         apps=apps,
         owner=system.lease_owner(entropy),
@@ -128,7 +129,9 @@ async def build(
         wakeups=db.wakeups,
     )
     for warning in settings.warnings:
-        world.observer.happened(Happening.SETTINGS_WARNING, warning=warning)
+        observer.happened(Happening.SETTINGS_WARNING, warning=warning)
+    if db.read_only:
+        observer.happened(Happening.READ_ONLY)
     return OpenEngine(world, settings, token_endpoint, admin_token, admin_token_file)
 
 

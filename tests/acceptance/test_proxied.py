@@ -55,7 +55,8 @@ def test_the_log_names_the_vendors_request(tmp_path: Path) -> None:
         assert answer.status == 200
         told = json.loads(service.wait_for(r'^\{.*"event": "proxied".*$')[0])
         assert (told["level"], told["facts"]["status"]) == ("info", 200)
-        assert told["facts"]["request_id"] == answer.headers["X-Request-ID"]
+        assert told["facts"]["vendor_request_id"] == answer.headers["X-Request-ID"]
+        assert told["facts"]["request_id"] == answer.headers["X-Cloudbeds-Auth-Request-ID"]
 
 
 @pytest.mark.long

@@ -109,7 +109,7 @@ async def test_without_the_body(service: Running[RealVault], path: str) -> None:
     """What watches a service, or checks a link, asks with HEAD: the head of the answer to a GET, and no body."""
     heads = {}
     for method in ("GET", "HEAD"):
-        request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: r-1\r\nConnection: close\r\n\r\n"
         head, _, body = (await raw(service, request.encode())).partition(b"\r\n\r\n")
         heads[method] = [line for line in head.split(b"\r\n") if not line.startswith(b"date:")]
         assert bool(body) == (method == "GET")

@@ -12,6 +12,7 @@ from tests.app.running import AS_ADMIN, Running, Seen, Vendor, a_service, raw
 from tests.app.vaults import HandClock, RealVault, given
 
 from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.ports import Fact
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -293,10 +294,14 @@ async def test_caller_hangs_up(service: Running[RealVault], vendor: Vendor) -> N
     await asyncio.wait({call})
     async with asyncio.timeout(20):
         await cancelled.wait()
-    assert ("caller_gone", {"method": "GET", "address": "127.0.0.1"}) in service.vault.observer.seen
+    assert gone("GET") in service.vault.observer.seen
 
 
-GONE = ("caller_gone", {"method": "POST", "address": "127.0.0.1"})
+def gone(method: str) -> tuple[str, dict[str, Fact]]:
+    """What is reported of a caller that hung up."""
+    return "caller_gone", {
+        "connection_id": "con_1", "method": method, "path": "/proxy/con_1/api/x", "address": "127.0.0.1",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -321,7 +326,7 @@ async def test_caller_with_a_body_hangs_up(vendor: Vendor, size: int, whole: boo
         await arrived.wait()
         writer.close()
         await ended.wait()
-        while GONE not in service.vault.observer.seen:
+        while gone("POST") not in service.vault.observer.seen:
             await asyncio.sleep(0.01)
     assert len([what for what, _ in vault.observer.seen if what == "caller_gone"]) == 1
 
@@ -350,7 +355,7 @@ async def test_caller_hangs_up_before_its_call_begins(vault: RealVault, vendor: 
             await asyncio.sleep(0.01)
         go_on.set()
         assert (await first).status == 200
-        while GONE not in vault.observer.seen:
+        while gone("POST") not in vault.observer.seen:
             await asyncio.sleep(0.01)
     assert [one.method for one in vendor.seen] == ["GET"]
 
@@ -365,7 +370,7 @@ async def test_hanging_up_spares_the_refresh(service: Running[RealVault], vendor
             await asyncio.sleep(0.01)
         call.cancel()
         await asyncio.wait({call})
-        while ("caller_gone", {"method": "GET", "address": "127.0.0.1"}) not in service.vault.observer.seen:
+        while gone("GET") not in service.vault.observer.seen:
             await asyncio.sleep(0.01)
         service.vault.endpoint.gate.set()
     assert (await service.vault.access_token("con_1")).generation == 2

@@ -376,7 +376,7 @@ async def test_memory_serves_while_the_store_is_away(stage: Stage) -> None:
     stage.one.driver.dark = True
     await stage.clock.sleep(STALE)
     assert (await lent(stage, grant)).reveal() == "A-1"
-    assert stage.notes.told[-1] == ("store_unavailable", {"connection": grant.connection_id})
+    assert stage.notes.told[-1] == ("store_unavailable", {"connection_id": grant.connection_id})
     for rejected in (token, token.generation):
         with pytest.raises(StoreUnavailable) as raised:
             await lent(stage, grant, rejected=rejected)
@@ -644,7 +644,10 @@ async def test_a_bug_on_the_way_is_told_to_the_caller_and_the_observer(stage: St
     stage.endpoint.will(broken)
     with pytest.raises(ZeroDivisionError):
         await lent(stage, grant)
-    assert stage.notes.told[-1] == ("refresh_failed", {"error": "ZeroDivisionError"})
+    assert stage.notes.told[-1] == (
+        "refresh_failed",
+        {"connection_id": grant.connection_id, "error": "ZeroDivisionError"},
+    )
     assert (await stage.row(grant.id)).lease_left == 0.0
 
 

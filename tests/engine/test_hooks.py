@@ -202,7 +202,7 @@ async def test_asked_too_often(stage: Stage, app_states: AppStates) -> None:
     stage.vendor.throttled = Throttled(30.0)
     await hinted(stage, app_states, payload())
     assert stage.notes.times("vendor_rate_limited") == 1
-    assert stage.notes.facts("app_state_failed") == [{"connection": grant.connection_id, "error": "rate_limited"}]
+    assert stage.notes.facts("app_state_failed") == [{"connection_id": grant.connection_id, "error": "rate_limited"}]
     assert await state_of(stage, grant) is State.FRESH
 
 

@@ -55,6 +55,7 @@ async def test_the_history_tells_what_was_asked_for(stage: Stage) -> None:
     await stage.approve(key(1, "1"))
     (told,) = [facts for what, facts in stage.notes.told if what == "token_answer"]
     assert told["grant_type"] == "urn:ietf:params:oauth:grant-type:api-key"
+    assert told["connection_id"] is None, "there is none yet"
 
 
 async def test_a_key_is_used_daily_whatever_becomes_of_its_keep_alive(stage: Stage) -> None:

@@ -399,7 +399,7 @@ async def test_the_same_unknown_refusal_for_a_day(stage: Stage) -> None:
     for _ in range(30):
         assert await ask(stage, grant) == "refresh_in_doubt"
         await stage.clock.sleep(3600.0)
-    told = {"connection": grant.connection_id, "answer": "HTTP 403, access_denied"}
+    told = {"connection_id": grant.connection_id, "answer": "HTTP 403, access_denied"}
     assert stage.notes.facts("unrecognized_refusal") == [told]
     assert await stage.shown(grant) == (State.IN_DOUBT, "unrecognized_refusal")
     shown = await stage.one.views.connection(grant.connection_id)

@@ -69,7 +69,7 @@ async def test_a_group_grows_and_shrinks(stage: Stage) -> None:
     assert await resolve(stage.one.store, "1001") == []
     assert await changes(stage, grant) == [{"added": ["1002"], "dropped": ["1001"]}]
     assert [facts for what, facts in stage.notes.told if what == "properties_changed"] == [
-        {"connection": grant.connection_id, "added": 1, "dropped": 1}
+        {"connection_id": grant.connection_id, "added": 1, "dropped": 1}
     ]
     assert stage.endpoint.sent == []
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
@@ -142,7 +142,7 @@ async def test_nothing_is_taken_from_another_connection(stage: Stage) -> None:
     assert await covered(stage, theirs) == ("2000",)
     assert await changes(stage, ours) == [{"properties": {"2000": theirs.connection_id}}]
     assert [facts for what, facts in stage.notes.told if what == "property_elsewhere"] == [
-        {"connection": ours.connection_id, "property": "2000"}
+        {"connection_id": ours.connection_id, "property": "2000"}
     ]
 
 

@@ -26,7 +26,7 @@ from cloudbeds_auth.errors import (
     UnknownConnection,
     VaultClosed,
 )
-from cloudbeds_auth.ports import Throttled
+from cloudbeds_auth.ports import REQUEST_ID, Throttled
 from cloudbeds_auth.rules.api_errors import Inconclusive
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.rate_limit import WINDOW, Limit, rate_within
@@ -260,6 +260,19 @@ async def test_without_the_store_each_process_goes_on_slowly(stage: Stage) -> No
     assert traffic.when("con_1") == pytest.approx([1.0, 1.0 + 10 / 7.2, 1.0 + 20 / 7.2])
     assert len(traffic.refused) == 17
     assert stage.notes.times("went_alone") == 3
+    process.driver.dark = False
+
+
+async def test_turns_are_given_in_no_callers_name(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is reported while all wait is of no request, whoever came first; that a call was refused is of its own."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    process.driver.dark = True
+    named: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(stage.notes, "happened", lambda what, /, **_: named.append((str(what), REQUEST_ID.get())))
+    REQUEST_ID.set("r-1")
+    await all_of(at_once(traffic, process, "con_1", 2))
+    await all_of(at_once(traffic, process, "con_1", 20))
+    assert set(named) == {("went_alone", None), ("rate_limited", "r-1")}
     process.driver.dark = False
 
 

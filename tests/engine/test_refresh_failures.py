@@ -67,7 +67,10 @@ async def test_an_answer_without_a_pair(
     assert (await stage.row(grant.id)).held_back == pytest.approx(again)
     assert await last(stage, grant, line[0]) == line[1]
     (told,) = [facts for what, facts in stage.notes.told if what == "token_answer"]
-    assert told == {"grant_type": "refresh_token", "answer": type(answer).__name__, "seconds": pytest.approx(1.5)}
+    assert told == {
+        "connection_id": grant.connection_id, "grant_type": "refresh_token", "answer": type(answer).__name__,
+        "seconds": pytest.approx(1.5),
+    }  # fmt: skip
     assert set(stage.endpoint.apps) == {"default"}, "the app that the hotel approved"
 
 
@@ -124,7 +127,8 @@ async def test_an_observer_hears_every_verdict(stage: Stage, verdict: Verdict) -
         await stage.one.refresh(grant.id, 2, rejected=2)
     await stage.one.idle()
     told = [facts for what, facts in stage.notes.told if what == "proof"]
-    assert told[:2] == [{"verdict": type(verdict).__name__}] * 2
+    assert [one["verdict"] for one in told[:2]] == [type(verdict).__name__] * 2
+    assert {one["connection_id"] for one in told} == {grant.connection_id}
 
 
 async def test_a_question_that_was_not_answered(stage: Stage) -> None:
@@ -172,7 +176,7 @@ async def test_the_last_word(stage: Stage) -> None:
         await stage.one.access.access_token(grant.connection_id)
     assert lent.value.connection_id == grant.connection_id
     told = [facts for what, facts in stage.notes.told if what == "reauthorization_required"]
-    assert told == [{"connection": grant.connection_id, "reason": "revoked"}]
+    assert told == [{"connection_id": grant.connection_id, "reason": "revoked"}]
 
 
 async def test_a_hotel_that_is_never_refreshed(stage: Stage) -> None:
@@ -240,7 +244,8 @@ async def test_behind_the_callers_a_superseded_grant_is_no_error(stage: Stage) -
     stage.endpoint.will(replaced)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
     await stage.one.idle()
-    assert ("refresh_failed", {"error": "GrantSuperseded"}) in stage.notes.told
+    failed = {"connection_id": grant.connection_id, "error": "GrantSuperseded"}
+    assert ("refresh_failed", failed) in stage.notes.told
 
 
 async def test_behind_the_callers_the_next_token_is_remembered(stage: Stage) -> None:

@@ -225,7 +225,7 @@ async def test_a_429_is_everybodys_pause(stage: Stage) -> None:
 
     stage.vendor.subscriptions = throttled  # type: ignore[method-assign]
     await process.subscriber.tick()
-    assert stage.notes.facts("subscription_failed") == [{"connection": grant.connection_id, "error": "rate_limited"}]
+    assert stage.notes.facts("subscription_failed") == [{"connection_id": grant.connection_id, "error": "rate_limited"}]
     assert stage.notes.times("vendor_rate_limited") == 1
     stage.vendor.subscriptions = usual  # type: ignore[method-assign]
     await stage.clock.sleep(HOLD)

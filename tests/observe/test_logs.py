@@ -24,6 +24,7 @@ from cloudbeds_auth.observe import (
     plain,
     redacted,
 )
+from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules.happenings import Happening
 
 
@@ -65,22 +66,22 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 def test_json_line(stream: io.StringIO) -> None:
     """A line tells moment, level, event, logger and facts."""
     configure("json", "INFO", stream)
-    logging.getLogger("cloudbeds_auth").info("refreshed", extra={FACTS: {"connection": "con_1", "generation": 4}})
+    logging.getLogger("cloudbeds_auth").info("refreshed", extra={FACTS: {"connection_id": "con_1", "generation": 4}})
     (line,) = lines(stream)
     assert line.pop("ts").endswith("Z")
     assert line == {
         "level": "info",
         "event": "refreshed",
         "logger": "cloudbeds_auth",
-        "facts": {"connection": "con_1", "generation": 4},
+        "facts": {"connection_id": "con_1", "generation": 4},
     }
 
 
 def test_console_line(stream: io.StringIO) -> None:
     """The same for people."""
     configure("console", "DEBUG", stream)
-    logging.getLogger("cloudbeds_auth").debug("refreshed %s", "x", extra={FACTS: {"connection": "con_1"}})
-    assert stream.getvalue().endswith(" DEBUG   refreshed x connection=con_1\n")
+    logging.getLogger("cloudbeds_auth").debug("refreshed %s", "x", extra={FACTS: {"connection_id": "con_1"}})
+    assert stream.getvalue().endswith(" DEBUG   refreshed x connection_id=con_1\n")
 
 
 def test_a_program_that_only_calls_basic_config(stream: io.StringIO) -> None:
@@ -99,10 +100,10 @@ def test_facts_are_shown_once_by_our_own_formatters(stream: io.StringIO) -> None
     """The event is the event, the facts are beside it."""
     for style in ("json", "console"):
         configure(style, "INFO", stream)
-        LogObserver().happened(Happening.CLAIMED, connection="con_1")
+        LogObserver().happened(Happening.CLAIMED, connection_id="con_1")
     first, second = stream.getvalue().splitlines()
-    assert (json.loads(first)["event"], json.loads(first)["facts"]) == ("claimed", {"connection": "con_1"})
-    assert second.endswith(" INFO    claimed connection=con_1")
+    assert (json.loads(first)["event"], json.loads(first)["facts"]) == ("claimed", {"connection_id": "con_1"})
+    assert second.endswith(" INFO    claimed connection_id=con_1")
 
 
 def test_auto_chooses_by_terminal(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,17 +214,59 @@ def test_what_is_known_as_harmless_is_bounded() -> None:
 async def test_lines_are_written_together(stream: io.StringIO) -> None:
     """Where an event loop runs, soon; a warning at once, with what waits, in their order."""
     configure("json", "INFO", stream)
-    LogObserver().happened(Happening.REFRESHED, connection="con_1", generation=1)
-    LogObserver().happened(Happening.REFRESHED, connection="con_1", generation=2)
+    LogObserver().happened(Happening.REFRESHED, connection_id="con_1", generation=1)
+    LogObserver().happened(Happening.REFRESHED, connection_id="con_1", generation=2)
     assert lines(stream) == []
     async with asyncio.timeout(20):
         while not stream.getvalue():
             await asyncio.sleep(0)
     assert [line["facts"]["generation"] for line in lines(stream)] == [1, 2]
-    LogObserver().happened(Happening.REFRESHED, connection="con_1", generation=3)
+    LogObserver().happened(Happening.REFRESHED, connection_id="con_1", generation=3)
     assert len(lines(stream)) == 2
     LogObserver().happened(Happening.REFRESH_FAILED, error="ClientRefused")
     assert [line["event"] for line in lines(stream)] == [*3 * ["refreshed"], "refresh_failed"]
+
+
+def flush() -> None:
+    """Write what waits."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def test_a_line_names_its_request(stream: io.StringIO) -> None:
+    """What is written for a request has its id, event or not, in a task that it began too; anything else has none."""
+    configure("json", "INFO", stream)
+
+    async def served(request_id: str) -> None:
+        REQUEST_ID.set(request_id)
+        LogObserver().happened(Happening.CLAIMED, connection_id="con_1")
+        await asyncio.create_task(began())
+
+    async def began() -> None:
+        logging.getLogger("x").info("told")
+
+    async def both() -> None:
+        await asyncio.gather(served("r-1"), served("r-2"))
+        LogObserver().happened(Happening.SWEPT, rows=3)
+
+    asyncio.run(both())
+    flush()
+    found = sorted((line["event"], line["facts"].get("request_id", "")) for line in lines(stream))
+    assert found == [("claimed", "r-1"), ("claimed", "r-2"), ("swept", ""), ("told", "r-1"), ("told", "r-2")]
+
+
+@pytest.mark.row("A47")
+def test_the_id_of_a_request_is_cleaned_as_any_fact(stream: io.StringIO) -> None:
+    """A caller whose id is shaped like a credential finds it hidden."""
+    configure("json", "INFO", stream)
+
+    async def served() -> None:
+        REQUEST_ID.set("cbat_canary.secret")
+        LogObserver().happened(Happening.CLAIMED, connection_id="con_1")
+
+    asyncio.run(served())
+    flush()
+    assert lines(stream)[0]["facts"]["request_id"] == "***"
 
 
 def test_a_program_that_ends() -> None:

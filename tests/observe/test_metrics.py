@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from cloudbeds_auth.errors import by_code
 from cloudbeds_auth.observe.metrics import MOST_NAMES, Metrics, snake, status_class
 from cloudbeds_auth.ports import Observer
-from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.api_errors import Verdict
+from cloudbeds_auth.rules.happenings import OPERATIONS, ROUTES, STORE_REASONS, Happening
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import StateCounts
+from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 from cloudbeds_auth.transactions.outbox import Outbox
+from cloudbeds_auth.version import VERSION
 
 
 def shown(metrics: Metrics) -> list[str]:
@@ -28,7 +34,7 @@ def test_what_is_counted() -> None:
     """Refreshes, token answers, proofs and proxied requests, by how they ended."""
     metrics = Metrics()
     observer: Observer = metrics
-    observer.happened(Happening.REFRESHED, connection="con_canary", generation=2)
+    observer.happened(Happening.REFRESHED, connection_id="con_canary", generation=2)
     observer.happened(Happening.REFRESH_FAILED, error="X")
     observer.happened(Happening.TOKEN_ANSWER, answer="RefusedClient", seconds=0.3)
     observer.happened(Happening.PROOF, verdict="DeadToken")
@@ -69,7 +75,7 @@ def test_webhooks_are_counted_and_what_waits_is_shown() -> None:
     metrics = Metrics()
     failed, delivered, given_up = Happening.WEBHOOK_FAILED, Happening.WEBHOOK_DELIVERED, Happening.WEBHOOK_GIVEN_UP
     for what in (failed, failed, delivered, given_up):
-        metrics.happened(what, connection="con_canary", message="msg_canary", type="connection.connected")
+        metrics.happened(what, connection_id="con_canary", message="msg_canary", type="connection.connected")
     lines = metrics.render(None, Outbox(2, 90.5, 1, "HTTP 410"))[0].decode().splitlines()
     for line in (
         'cloudbeds_auth_webhooks_total{outcome="webhook_failed"} 2.0',
@@ -85,6 +91,78 @@ def test_webhooks_are_counted_and_what_waits_is_shown() -> None:
     assert [line for line in shown(metrics) if "outbox" in line] == [
         'cloudbeds_auth_gauge_readable{gauge="outbox"} 0.0'
     ]
+
+
+def test_every_series_with_known_labels_is_there_from_the_start() -> None:
+    """At 0, so that an increase of the first event can be taken: events, answers, verdicts, codes, routes, reasons."""
+    before = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in shown(Metrics())}
+    assert {value for series, value in before.items() if "build_info" not in series} == {"0.0"}
+    for what in Happening:
+        assert f'cloudbeds_auth_happenings_total{{what="{what}"}}' in before
+    for code in by_code():
+        for route in ROUTES:
+            assert f'cloudbeds_auth_refusals_total{{code="{code}",route="{route}"}}' in before
+    metrics = Metrics()
+    report_everything(metrics)
+    after = {line.rpartition(" ")[0] for line in shown(metrics)}
+    assert after == before.keys(), "and nothing that is reported adds one"
+
+
+def report_everything(metrics: Metrics) -> None:
+    """Each answer, verdict, status, refusal and reason that there is."""
+    for answer in get_args(Answer | KeyAnswer):
+        metrics.happened(Happening.TOKEN_ANSWER, answer=answer.__name__, seconds=0.1)
+    for verdict in get_args(Verdict):
+        metrics.happened(Happening.PROOF, verdict=verdict.__name__, seconds=0.1)
+    for status in range(100, 600):
+        metrics.happened(Happening.PROXIED, status=status, seconds=0.1, turn_seconds=0.0, vendor_seconds=0.1)
+    for code in by_code():
+        metrics.happened(Happening.PROXY_REFUSED, code=code, route=ROUTES[0])
+        metrics.happened(Happening.REQUEST, code=code, route=ROUTES[-1])
+    for reason in STORE_REASONS:
+        metrics.happened(Happening.STORE_FAILED, reason=reason, operation="read")
+    for operation in OPERATIONS:
+        metrics.happened(Happening.TRANSACTION, operation=operation, seconds=0.001)
+    for what in Happening:
+        if what.metric is None or what.metric.labels[0].fact is None:
+            metrics.happened(what)
+
+
+def test_refusals_are_counted_by_code_and_route() -> None:
+    """Of calls and of other requests; a request that was not refused is none."""
+    metrics = Metrics()
+    metrics.happened(Happening.PROXY_REFUSED, code="rate_limited", route="/proxy", connection_id="con_canary")
+    metrics.happened(Happening.REQUEST, code="rate_limited", route="/connect", address="203.0.113.9")
+    metrics.happened(Happening.REQUEST, code="rate_limited", route="/connect", address="203.0.113.9")
+    metrics.happened(Happening.REQUEST, code=None, route="/connect")
+    lines = [line for line in shown(metrics) if "refusals_total" in line and not line.endswith(" 0.0")]
+    assert sorted(lines) == [
+        'cloudbeds_auth_refusals_total{code="rate_limited",route="/connect"} 2.0',
+        'cloudbeds_auth_refusals_total{code="rate_limited",route="/proxy"} 1.0',
+    ]
+    assert "canary" not in "".join(shown(metrics))
+
+
+def test_what_is_slow_is_apart() -> None:
+    """Of a call the turn under our rate limit, and Cloudbeds; of the database reads and writes."""
+    metrics = Metrics()
+    metrics.happened(Happening.PROXIED, status=200, seconds=3.0, turn_seconds=2.0, vendor_seconds=0.5)
+    metrics.happened(Happening.TRANSACTION, operation="write", seconds=0.25)
+    lines = shown(metrics)
+    for line in (
+        "cloudbeds_auth_proxied_request_seconds_sum 3.0",
+        "cloudbeds_auth_proxied_turn_seconds_sum 2.0",
+        "cloudbeds_auth_proxied_vendor_seconds_sum 0.5",
+        'cloudbeds_auth_store_seconds_sum{operation="write"} 0.25',
+        'cloudbeds_auth_store_seconds_count{operation="read"} 0.0',
+    ):
+        assert line in lines
+
+
+def test_which_version_runs() -> None:
+    """Of the product and of Python, once for all workers."""
+    (line,) = [line for line in shown(Metrics()) if "build_info" in line]
+    assert line == f'cloudbeds_auth_build_info{{python="{platform.python_version()}",version="{VERSION}"}} 1.0'
 
 
 def test_connections_are_shown_where_they_are_known() -> None:
@@ -109,7 +187,7 @@ def test_labels_are_bounded() -> None:
     metrics.happened(Happening.PROOF, verdict='evil"} 1\n# x')
     metrics.happened(Happening.PROOF, verdict="x" * 1000)
     lines = [line for line in shown(metrics) if line.startswith("cloudbeds_auth_proofs_total")]
-    assert len(lines) == MOST_NAMES + 1
+    assert len(lines) == MOST_NAMES + 1 + len(get_args(Verdict)), "those that are known are there beside them"
     assert 'cloudbeds_auth_proofs_total{verdict="other"} 52.0' in lines
 
 
@@ -134,8 +212,8 @@ def test_two_metrics_do_not_collide() -> None:
     """Each has a registry of its own."""
     one, two = Metrics(), Metrics()
     one.happened(Happening.REFRESHED)
-    assert any("refreshed" in line for line in shown(one))
-    assert not any("refreshed" in line for line in shown(two))
+    assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0' in shown(one)
+    assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 0.0' in shown(two)
 
 
 WORKER = """

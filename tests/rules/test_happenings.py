@@ -28,9 +28,10 @@ def test_a_member_is_whole(what: Happening) -> None:
     """It is found by its name, it says what it means, and its metric counts by facts that it has."""
     assert what == what.name.lower()
     assert what.meaning
-    if what.metric is not None:
-        assert what.metric.fact in {None, *what.facts}
-        assert "seconds" in what.facts or what.metric.timed is None
+    metrics = (*what.timed, *([what.metric] if what.metric else ()))
+    assert {label.fact for one in metrics for label in one.labels} <= {None, *what.facts}
+    assert {timed.fact for timed in what.timed} <= set(what.facts)
+    assert what.metric is None or what.metric.only_with in {None, *what.facts}
 
 
 @pytest.mark.parametrize(

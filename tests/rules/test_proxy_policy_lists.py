@@ -191,27 +191,27 @@ CALLER = [
 
 def test_request_headers_are_an_allow_list() -> None:
     """Credentials, cookies, hop-by-hop, override and forwarding headers stay here (A35, A36)."""
-    assert request_headers(CALLER, None) == [
+    assert request_headers(CALLER, None, "r-2") == [
         ("content-type", "application/json"),
         ("accept", "application/json"),
         ("x-property-id", "77"),
-        ("x-request-id", "r-1"),
+        ("x-request-id", "r-2"),
     ]
 
 
 def test_property_id_of_the_path() -> None:
     """`{id}` as a property id replaces the caller's header."""
-    sent = dict(request_headers(CALLER, "1000"))
+    sent = dict(request_headers(CALLER, "1000", None))
     assert sent["x-property-id"] == "1000"
 
 
 @pytest.mark.parametrize(
     ("nominated", "gone"),
-    [(b"authorization", ""), (b"Accept, close", "accept"), (b"close,X-Request-ID", "x-request-id")],
+    [(b"authorization", ""), (b"Accept, close", "accept"), (b"close,X-Property-ID", "x-property-id")],
 )
 def test_connection_nominated(nominated: bytes, gone: str) -> None:
     """What `Connection` names is for this hop only, and dropped before the credential is added (A34)."""
-    sent = dict(request_headers([*CALLER, (b"Connection", nominated)], None))
+    sent = dict(request_headers([*CALLER, (b"Connection", nominated)], None, None))
     assert gone not in sent
     assert "authorization" not in sent
     assert "content-type" in sent
@@ -220,26 +220,26 @@ def test_connection_nominated(nominated: bytes, gone: str) -> None:
 @pytest.mark.parametrize("name", [b"Authorization", b"AUTHORIZATION", b"X-Api-Key", b"Cookie", b"Proxy-Authorization"])
 def test_credentials_in_any_case(name: bytes) -> None:
     """Case is no way around the list (A35, A36)."""
-    assert request_headers([(name, b"x")], None) == []
+    assert request_headers([(name, b"x")], None, None) == []
 
 
 @pytest.mark.parametrize("value", [b"a\r\nX: y", b"a\x00", b"a\x7f", b"\xc3\xa9"])
 def test_header_values_are_plain(value: bytes) -> None:
     """A value that is no plain text is refused (A39)."""
     with pytest.raises(InvalidRequest):
-        request_headers([(b"accept", value)], None)
+        request_headers([(b"accept", value)], None, None)
 
 
 @pytest.mark.parametrize("name", [b"content-type", b"x-property-id", b"Range"])
 def test_doubled_headers(name: bytes) -> None:
     """What two parsers may read differently is refused."""
     with pytest.raises(InvalidRequest):
-        request_headers([(name, b"a"), (name.lower(), b"b")], None)
+        request_headers([(name, b"a"), (name.lower(), b"b")], None, None)
 
 
 def test_repeated_accept() -> None:
     """A list header may come in several lines."""
-    assert len(request_headers([(b"accept", b"a/b"), (b"accept", b"c/d")], None)) == 2
+    assert len(request_headers([(b"accept", b"a/b"), (b"accept", b"c/d")], None, None)) == 2
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_repeated_accept() -> None:
 )
 def test_only_what_can_be_looked_into_is_asked_for(asked: bytes, sent: str) -> None:
     """A refusal in `br` or `zstd` would teach the connection nothing; the other codings keep their weights."""
-    assert request_headers([(b"Accept-Encoding", asked)], None) == [("accept-encoding", sent)]
+    assert request_headers([(b"Accept-Encoding", asked)], None, None) == [("accept-encoding", sent)]
 
 
 @pytest.mark.row("A42")

@@ -117,10 +117,22 @@ def test_everything_given() -> None:
     assert app.secrets == (Secret("canary-client-secret"), Secret("old"))
 
 
+def test_the_metrics_token_is_one_of_its_own() -> None:
+    """Who may read numbers may not read everything: the admin token is refused in its place."""
+    assert read(AUTH_ADMIN_TOKEN=TOKEN, AUTH_METRICS_TOKEN=TOKEN[::-1]).metrics_token == Secret(TOKEN[::-1])
+    given = {"CLOUDBEDS_AUTH_ADMIN_TOKEN": TOKEN, "CLOUDBEDS_AUTH_METRICS_TOKEN": TOKEN}
+    (problem,) = problems(given)
+    assert problem.startswith("CLOUDBEDS_AUTH_METRICS_TOKEN: is the admin token; write 32 characters or more")
+    assert TOKEN not in problem
+
+
 @pytest.mark.row("A48")
 def test_repr_shows_no_secret() -> None:
     """Neither the settings' repr nor a problem's text holds a secret or a database password."""
-    settings = read(AUTH_ADMIN_TOKEN=TOKEN, AUTH_ENCRYPTION_KEYS=KEY, CLIENT_SECRET_PREVIOUS="canary-previous")
+    settings = read(
+        AUTH_ADMIN_TOKEN=TOKEN, AUTH_ENCRYPTION_KEYS=KEY, CLIENT_SECRET_PREVIOUS="canary-previous",
+        AUTH_METRICS_TOKEN=f"{TOKEN}-of-metrics",
+    )  # fmt: skip
     assert "canary" not in repr(settings) + str(settings)
     assert KEY not in repr(settings)
     wrong = {
@@ -294,6 +306,7 @@ WRONG = {
         "ab" * 20,
         "0" * 33 + "1234567",
     ],
+    "CLOUDBEDS_AUTH_METRICS_TOKEN": ["a-metrics-token-of-less-than-32", "a" * 40],
     "CLOUDBEDS_AUTH_HOST": ["a..b", ".", ".a", "a" * 64, "a." * 127, "-x", "a b", "1:2:3", "x/y"],
     "CLOUDBEDS_AUTH_PORT": ["-1", "65536", "http", "7000.5", DIGITS, "1e400", "nan"],
     "CLOUDBEDS_AUTH_WORKERS": ["0", "-1", "two", DIGITS, "1025"],
@@ -395,6 +408,7 @@ PATTERNED = {
         base64.b64encode(bytes(range(32))).decode(),
         base64.b64encode(bytes(range(224, 160, -2))).decode(),
     ],
+    "CLOUDBEDS_AUTH_METRICS_TOKEN": ["change-me-" * 4],
     "CLOUDBEDS_AUTH_ADMIN_TOKEN": [
         "change-me-" * 4,
         "12345678901234567890123456789012",
@@ -595,6 +609,7 @@ SECRETS: list[tuple[str, str, Callable[[Settings], object]]] = [
     ("CLOUDBEDS_CLIENT_SECRET_PREVIOUS", "older", lambda settings: settings.client_secret_previous),
     ("CLOUDBEDS_AUTH_WEBHOOK_SECRET", WHSEC, lambda settings: settings.webhook_secrets[0]),
     ("CLOUDBEDS_AUTH_ADMIN_TOKEN", TOKEN, lambda settings: settings.admin_token),
+    ("CLOUDBEDS_AUTH_METRICS_TOKEN", TOKEN, lambda settings: settings.metrics_token),
     ("CLOUDBEDS_AUTH_ENCRYPTION_KEYS", KEY, lambda settings: settings.encryption_keys[0]),
     ("CLOUDBEDS_AUTH_DATABASE_URL", "sqlite:///x.sqlite3", lambda settings: Secret(settings.database_url)),
 ]

@@ -377,8 +377,8 @@ SAID = {"method": "GET", "path": "/x", "said": "No."}
 async def test_a_problem_of_its_calls(bench: Bench) -> None:
     """Shown with the connection, whose state stays; one line of history, and none more while it is shown."""
     grant = await bench.connected()
-    for told in (True, False):
-        assert await bench.store.write(note_problem(grant.id, 1, "wrong_property", SAID)) is told
+    for told in (grant.connection_id, None):
+        assert await bench.store.write(note_problem(grant.id, 1, "wrong_property", SAID)) == told
     found = await bench.look(grant.connection_id)
     assert (found.state, found.problem) == (State.FRESH, "wrong_property")
     (event, before) = await bench.store.read(read_history(grant.connection_id, limit=2))
@@ -417,7 +417,8 @@ async def test_where_no_problem_of_its_calls_is_kept(bench: Bench, clock: HandCl
         expected = name in {"fresh", "stale"}
         before = await bench.look(grant.connection_id)
         assert not await bench.store.write(note_problem(grant.id, 7, "forbidden", SAID))
-        assert await bench.store.write(note_problem(grant.id, 1, "forbidden", SAID)) is expected, name
+        noted = await bench.store.write(note_problem(grant.id, 1, "forbidden", SAID))
+        assert noted == (grant.connection_id if expected else None), name
         after = await bench.look(grant.connection_id)
         assert (after.state, after.problem) == (before.state, "forbidden" if expected else before.problem), name
     assert not await bench.store.write(note_problem("gra_nobody", 1, "forbidden", SAID))

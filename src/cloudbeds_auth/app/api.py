@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cloudbeds_auth.app.draining import Draining
+from cloudbeds_auth.app.gateway import HOTEL
 from cloudbeds_auth.app.limits import address_of
 from cloudbeds_auth.app.problems import CODE, AboutToStop, RequestTimedOut
 from cloudbeds_auth.app.relaying import ProxiedCall, Relay, read_all
@@ -32,6 +33,7 @@ from cloudbeds_auth.app.schemas import (
 )
 from cloudbeds_auth.app.vendor_hook import HOOK, HOOK_HEADER, NOTED, require_hook_secrets
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, StoreUnavailable
+from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.lifecycle import State
@@ -56,10 +58,11 @@ class Permit:
     caller: Caller
     scope: Scope
     vault: TokenVault
+    state: dict[str, Any]
 
     async def resolve(self, identifier: str) -> str:
         """The id of the connection that `identifier` names; raises UnknownConnection, AmbiguousProperty, Forbidden."""
-        connection_id = await self.vault.resolve(identifier)
+        connection_id = self.state[HOTEL] = await self.vault.resolve(identifier)
         if not may(self.caller, self.scope, connection_id):
             raise Forbidden("this credential is not for this connection", connection_id=connection_id)
         return connection_id
@@ -69,10 +72,11 @@ def need(scope: Scope) -> Callable[[Request], Permit]:
     """The dependency of a route that needs `scope`; raises Forbidden."""
 
     def permit(request: Request) -> Permit:
-        caller: Caller = request.scope["state"]["caller"]
+        state = request.scope["state"]
+        caller: Caller = state["caller"]
         if not may(caller, scope):
             raise Forbidden(f"the scope `{scope.value}` is needed")
-        return Permit(caller, scope, request.app.state.vault)
+        return Permit(caller, scope, request.app.state.vault, state)
 
     return permit
 
@@ -303,6 +307,7 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
         policy.request_headers(
             ((name, value) for name, value in request.headers.raw if name == b"accept"),
             policy.property_of(identifier),
+            REQUEST_ID.get(),
         ),
     )
     relay: Relay = request.app.state.relay

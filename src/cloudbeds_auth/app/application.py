@@ -23,11 +23,11 @@ from cloudbeds_auth.app import api
 from cloudbeds_auth.app.asgi import on_error, on_http_exception, on_invalid, page_request, response
 from cloudbeds_auth.app.browser import PAGES, Browser, methods
 from cloudbeds_auth.app.draining import Draining
-from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
-from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, admin_only, path_prefix
+from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
+from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, of_settings, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
 from cloudbeds_auth.app.limits import Limits, Tally
-from cloudbeds_auth.app.problems import ERRORS, TYPES, Unexpected, send_problem
+from cloudbeds_auth.app.problems import ERRORS, REFUSAL, TYPES, Unexpected, send_problem
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.errors import Error
@@ -49,8 +49,8 @@ log: Final = logging.getLogger(__name__)
 class Parts:
     """What the service is made of, opened; the opener closes it.
 
-    `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only the admin
-    token is one.
+    `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only those of the
+    settings are.
     """
 
     vault: TokenVault
@@ -67,7 +67,7 @@ def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
         vault,
         framework(vault, relay, parts.metrics, draining),
         Proxy(vault, relay),
-        authenticate=parts.authenticate or admin_only(vault.admin_token),
+        authenticate=parts.authenticate or of_settings(vault.admin_token, vault.settings.metrics_token),
         limits=parts.limits,
         tally=tally,
     )
@@ -117,7 +117,10 @@ def _pages(browser: Browser) -> APIRouter:
 
 def _endpoint(handler: Callable[[PageRequest], Awaitable[PageAnswer]]) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return response(await handler(await page_request(request)))
+        answer = await handler(await page_request(request))
+        if isinstance(answer.about, Failed):
+            setattr(request.state, REFUSAL, answer.about.error)
+        return response(answer)
 
     return endpoint
 
@@ -187,13 +190,13 @@ def open_parts(settings: Settings | None) -> Opener:
         from cloudbeds_auth.settings import load_from_environment
         from cloudbeds_auth.vault import TokenVault
 
-        metrics = runtime.metrics()
+        metrics, given = runtime.metrics(), settings or load_from_environment()
+        runtime.configure_logs(given)
         vault = await stack.enter_async_context(
-            TokenVault.open(settings, observers=[metrics], reread=load_from_environment, upkeep=True)
+            TokenVault.open(given, observers=[metrics], reread=load_from_environment, upkeep=True)
         )
         engine = vault.engine
         observer = engine.world.observer
-        runtime.configure_logs(vault.settings)
         if vault.settings.env_file is not None:
             names = ", ".join(vault.settings.from_env_file)
             observer.happened(Happening.SETTINGS_FROM_FILE, file=str(vault.settings.env_file), variables=names)

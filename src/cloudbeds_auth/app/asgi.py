@@ -13,7 +13,7 @@ from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.forms import may_be_read
 from cloudbeds_auth.app.gateway import APP
 from cloudbeds_auth.app.limits import address_of
-from cloudbeds_auth.app.problems import BodyTooLarge, MethodNotAllowed, NotFound, Unexpected, answer_for
+from cloudbeds_auth.app.problems import REFUSAL, BodyTooLarge, MethodNotAllowed, NotFound, Unexpected, answer_for
 from cloudbeds_auth.errors import Error, InvalidRequest
 
 _BY_STATUS: dict[int, type[InvalidRequest]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
@@ -49,15 +49,15 @@ def put_beside(made: Response, answer: PageAnswer) -> None:
 
 async def on_error(request: Request, error: Exception) -> Response:
     """The framework's handler for our own errors, and for unexpected ones, without their internals."""
-    return response(answer_for(error if isinstance(error, Error) else Unexpected()))
+    return _refused(request, error if isinstance(error, Error) else Unexpected())
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """The framework's own refusals (no such path, no such method), as problems; ours, where it met one in a body."""
     if isinstance(error.__cause__, Error):
-        return response(answer_for(error.__cause__))
+        return _refused(request, error.__cause__)
     status = error.status_code if isinstance(error, HTTPException) else 500
-    answer = response(answer_for(_BY_STATUS.get(status, InvalidRequest if 400 <= status < 500 else Unexpected)()))
+    answer = _refused(request, _BY_STATUS.get(status, InvalidRequest if 400 <= status < 500 else Unexpected)())
     allow = (error.headers or {}).get("Allow") if isinstance(error, HTTPException) else None
     if allow is not None:
         answer.headers["allow"] = allow
@@ -68,4 +68,10 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     """A request that does not have the described shape: says where, never what was sent."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
     where = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
-    return response(answer_for(InvalidRequest(where)))
+    return _refused(request, InvalidRequest(where))
+
+
+def _refused(request: Request, error: Error) -> Response:
+    """The error as an answer, and in the request's state for the log."""
+    setattr(request.state, REFUSAL, error)
+    return response(answer_for(error))

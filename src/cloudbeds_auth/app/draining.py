@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,8 @@ class Draining:
                 stop(number, frame)
                 return
             self._told, self._connections.ending = now, True
-            loop.call_soon_threadsafe(self._wait, loop, lambda: stop(number, frame))
+            # A signal comes while any request is served, and is no part of it.
+            loop.call_soon_threadsafe(self._wait, loop, lambda: stop(number, frame), context=Context())
 
         signal.signal(number, received)
         try:

@@ -18,26 +18,24 @@ from urllib.parse import urlsplit
 from cloudbeds_auth.app.http_connections import ClientGone, occupy, stay
 from cloudbeds_auth.app.limits import LARGEST_BODY, Arriving, Guesses, Limits, Tally, address_of, hash_of
 from cloudbeds_auth.app.problems import (
-    CODE,
-    POLICY,
-    SECURITY,
-    VENDOR,
+    REFUSAL,
     BodyTooLarge,
     LengthRequired,
     MethodNotAllowed,
     Misdirected,
+    Ours,
     Unexpected,
-    send_problem,
 )
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
-from cloudbeds_auth.ports import Clock
-from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.permissions import ADMIN, Caller
+from cloudbeds_auth.ports import REQUEST_ID, Clock
+from cloudbeds_auth.rules.happenings import ROUTES, Happening
+from cloudbeds_auth.rules.permissions import ADMIN, METRICS, Caller
 from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token
+from cloudbeds_auth.rules.request_ids import request_id_of
 from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from cloudbeds_auth.vault import TokenVault
 
@@ -58,19 +56,21 @@ CREDENTIALLED = frozenset({"/metrics", "/openapi.json"})
 BELOW = ("/api/v1/", "/proxy/")
 SECRETIVE = re.compile(r"\A/(connect|hooks|paste-key|add-app)/.*", re.DOTALL)  # no log shows what follows
 CALLBACK = "/callback"  # where the one handler of all callbacks is served, however the redirect URIs are spelled
-APP = "cloudbeds_app"  # in a request's state: the name of the app whose callback is asked for
+# In a request's state:
+APP = "cloudbeds_app"  # the name of the app whose callback is asked for
+HOTEL = "cloudbeds_hotel"  # the id of the connection that it is about
 FOR = 1.0  # seconds for which the answer of the database is remembered
-_CODE, _POLICY = CODE.encode(), POLICY.encode()
 
 Authenticate = Callable[[bytes], Awaitable[Caller | None]]  # by a credential's hash (`hash_of`)
 
 
-def admin_only(token: Secret) -> Authenticate:
-    """Knows one credential, the admin token; compared over hashes, in constant time (A24)."""
-    expected = hash_of(token.reveal())
+def of_settings(admin: Secret, metrics: Secret | None) -> Authenticate:
+    """Knows the admin token, and the one for `/metrics` if it is set; compared over hashes, in constant time (A24)."""
+    known = [(hash_of(one.reveal()), caller) for one, caller in ((admin, ADMIN), (metrics, METRICS)) if one is not None]
 
     async def authenticate(credential: bytes) -> Caller | None:
-        return ADMIN if hmac.compare_digest(credential, expected) else None
+        found = [caller for one, caller in known if hmac.compare_digest(credential, one)]
+        return found[0] if found else None
 
     return authenticate
 
@@ -98,6 +98,7 @@ class Gateway:
         self._authenticate = authenticate
         self._observer = vault.engine.world.observer
         self._clock = vault.engine.world.clock
+        self._entropy = vault.engine.world.entropy
         self._limits = limits
         self._tally = tally
         self._guesses = Guesses(limits, self._clock)
@@ -105,6 +106,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
         begun = self._clock.steady()
+        REQUEST_ID.set(request_id_of(scope["headers"]) or self._entropy.identifier(""))
         ours = Ours(send, scope["state"])
         if not FRAMING.isdisjoint([name for name, _ in scope["headers"]]):
             receive = Arriving(receive, self._limits)
@@ -114,12 +116,10 @@ class Gateway:
         except ClientGone:
             return
         except Error as error:
-            ours.status = error.status
-            await send_problem(send, error, *_extra(error))
+            await ours.refuse(error, *_extra(error))
         except Exception:
             log.exception("an unexpected error in %s", scope["method"])
-            ours.status = Unexpected.status
-            await send_problem(send, Unexpected())
+            await ours.refuse(Unexpected())
         else:
             if scope["raw_path"].startswith(b"/proxy/"):
                 await self._proxy(scope, receive, send)  # reports to the observer itself
@@ -128,11 +128,16 @@ class Gateway:
                 await self._inside(scope, receive, ours)
             except Exception:  # the framework answered 500, unless an answer had begun
                 log.exception("an unexpected error in %s", scope["method"])
+        path, refusal = scope["raw_path"].decode("latin-1"), scope["state"].get(REFUSAL)
         self._observer.happened(
             Happening.REQUEST,
+            connection_id=scope["state"].get(HOTEL) or (refusal and refusal.connection_id),
             method=scope["method"],
-            path=SECRETIVE.sub(r"/\1/…", scope["raw_path"].decode("latin-1")),
+            route=route_of(scope["path"]),
+            path=SECRETIVE.sub(r"/\1/…", path),
             status=ours.status,
+            code=ours.code or (refusal and refusal.code),
+            reason=refusal and refusal.detail,
             address=address_of(scope),
             seconds=self._clock.steady() - begun,
         )
@@ -188,35 +193,6 @@ class Gateway:
             raise Misdirected
 
 
-class Ours:
-    """A `send` that completes the head of an answer, and remembers the status for the log."""
-
-    __slots__ = ("_send", "_state", "status")
-
-    def __init__(self, send: Send, state: dict[str, Any]) -> None:
-        self._send = send
-        self._state = state
-        self.status: int = 0
-
-    async def __call__(self, message: Message) -> None:
-        """Pass a message on; heads get the headers, unless a route marked its answer as the vendor's."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message = {**message, "headers": self._complete(list(message.get("headers", [])))}
-        await self._send(message)
-
-    def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        fixed = VENDOR if self._state.get("vendor") else SECURITY
-        if any(name == _POLICY for name, _ in headers):  # a page with a form has its own
-            fixed = tuple((name, value) for name, value in fixed if name != _POLICY)
-        names = {name for name, _ in fixed}
-        headers = [(name, value) for name, value in headers if name.lower() not in names]
-        headers.extend(fixed)
-        if not self._state.get("vendor") and all(name.lower() != _CODE for name, _ in headers):
-            headers.append((_CODE, b"ok"))
-        return headers
-
-
 class Callbacks:
     """Where browsers come back: for the settings' own app, and for those that the settings do not name.
 
@@ -264,6 +240,11 @@ def callback_paths(redirect_uri: str, public_url: str) -> tuple[str, ...]:
     """The path that the vendor sends browsers to, as it reaches us: with the public URL's prefix and without it."""
     path, prefix = urlsplit(redirect_uri).path or "/", path_prefix(public_url)
     return (path, path.removeprefix(prefix)) if prefix and path.startswith(prefix + "/") else (path,)
+
+
+def route_of(path: str) -> str:
+    """Where a request went, one of `ROUTES`."""
+    return next((route for route in ROUTES if path == route or path.startswith(f"{route}/")), ROUTES[-1])
 
 
 def path_prefix(public_url: str) -> str:

@@ -13,6 +13,7 @@ import ipaddress
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -148,7 +149,9 @@ class Tally:
         for (what, address, why), times in counts.items():
             reason = {} if why is None else {"why": why}
             self._observer.happened(what, address=address, **reason, times=times)
-        self._timer = asyncio.get_running_loop().call_later(self._every, self._report) if counts else None
+        # Of many requests, so in no one's context: what is reported names none.
+        again = asyncio.get_running_loop().call_later
+        self._timer = again(self._every, self._report, context=Context()) if counts else None
 
 
 class Arriving:

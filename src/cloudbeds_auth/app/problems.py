@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, Unauthenticated
+from cloudbeds_auth.ports import REQUEST_ID
 
 if TYPE_CHECKING:
-    from starlette.types import Send
+    from starlette.types import Message, Send
 
 CODE = "x-cloudbeds-auth-code"
+REQUEST = b"x-cloudbeds-auth-request-id"  # in every answer; `X-Request-ID` is the vendor's, in what it answered
 PROBLEM = "application/problem+json"
 ERRORS = "/errors"  # below the public URL: the page about each code
 TYPES: ContextVar[str | None] = ContextVar("cloudbeds_auth_types", default=f"{ERRORS}/")
@@ -26,6 +28,8 @@ None: no page about codes is served here.
 """
 
 POLICY = "content-security-policy"
+REFUSAL = "cloudbeds_refusal"  # in a request's state: the error that it was answered with
+_CODE, _OK, _POLICY = CODE.encode(), b"ok", POLICY.encode()
 
 
 def policy(*beyond: str) -> str:
@@ -152,6 +156,12 @@ def answer_for(error: Error) -> PageAnswer:
     return PageAnswer(error.status, {"content-type": PROBLEM, **headers_of(error)}, body)
 
 
+def request_id() -> tuple[tuple[bytes, bytes], ...]:
+    """The header that gives the request's id back; none where the service has not read the request."""
+    given = REQUEST_ID.get()
+    return () if given is None else ((REQUEST, given.encode("ascii")),)
+
+
 async def send_problem(send: Send, error: Error, *extra: tuple[bytes, bytes]) -> None:
     """The error as an answer without the framework; `extra` are further headers."""
     body = json.dumps(describe(error), ensure_ascii=False).encode()
@@ -160,7 +170,50 @@ async def send_problem(send: Send, error: Error, *extra: tuple[bytes, bytes]) ->
         (b"content-length", str(len(body)).encode()),
         *((name.encode("ascii"), value.encode("ascii", "replace")) for name, value in headers_of(error).items()),
         *SECURITY,
+        *request_id(),
         *extra,
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class Ours:
+    """A `send` that completes the head of an answer, and remembers its status, and the code of a refusal, for the log.
+
+    `vendor` in the request's state: the answer is Cloudbeds' own.
+    """
+
+    __slots__ = ("_send", "_state", "code", "status")
+
+    def __init__(self, send: Send, state: dict[str, Any]) -> None:
+        self._send = send
+        self._state = state
+        self.status: int = 0
+        self.code: str | None = None
+
+    async def refuse(self, error: Error, *extra: tuple[bytes, bytes]) -> None:
+        """Send the refusal."""
+        self.status, self._state[REFUSAL] = error.status, error
+        await send_problem(self._send, error, *extra)
+
+    async def __call__(self, message: Message) -> None:
+        """Pass a message on; heads get the headers, unless a route marked its answer as the vendor's."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._complete(list(message.get("headers", [])))}
+        await self._send(message)
+
+    def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        fixed = VENDOR if self._state.get("vendor") else SECURITY
+        if any(name == _POLICY for name, _ in headers):  # a page with a form has its own
+            fixed = tuple((name, value) for name, value in fixed if name != _POLICY)
+        names = {name for name, _ in fixed}
+        headers = [(name, value) for name, value in headers if name.lower() not in names]
+        headers.extend((*fixed, *request_id()))
+        if not self._state.get("vendor"):
+            code = next((value for name, value in headers if name.lower() == _CODE), None)
+            if code is None:
+                headers.append((_CODE, _OK))
+            elif code != _OK:
+                self.code = code.decode("ascii")
+        return headers

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.types import Message, Receive, Scope, Send
 
+from cloudbeds_auth.app.gateway import HOTEL
 from cloudbeds_auth.app.http_connections import ClientGone, until_hung_up
 from cloudbeds_auth.app.limits import address_of
-from cloudbeds_auth.app.problems import VENDOR, Unexpected, send_problem
+from cloudbeds_auth.app.problems import VENDOR, Unexpected, request_id, send_problem
 from cloudbeds_auth.app.relaying import Body, ProxiedCall, Relay, Relayed
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
-from cloudbeds_auth.ports import Lost, UpstreamAnswer
+from cloudbeds_auth.ports import REQUEST_ID, Lost, UpstreamAnswer
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import Caller, may
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger(__name__)
 
-REQUEST_ID = re.compile(rb"[!-~]{1,200}")
+VENDOR_REQUEST_ID = re.compile(rb"[!-~]{1,200}")
 BODILESS = frozenset({204, 304})  # a Content-Length there belongs to another answer's body (RFC 9110 section 8.6)
 
 
@@ -51,20 +52,33 @@ class Proxy:
         try:
             await self._serve(scope, receive, seen)
         except ClientGone:
-            self._world.observer.happened(Happening.CALLER_GONE, method=scope["method"], address=address_of(scope))
+            self._world.observer.happened(
+                Happening.CALLER_GONE,
+                connection_id=scope["state"].get(HOTEL),
+                method=scope["method"],
+                path=_path(scope),
+                address=address_of(scope),
+            )
         except Exception as error:
             problem = error if isinstance(error, Error) else Unexpected()
             if problem is not error:
                 log.exception("an unexpected error in the proxy")
-            self._world.observer.happened(
-                Happening.PROXY_REFUSED,
-                method=scope["method"],
-                status=problem.status,
-                code=problem.code,
-                address=address_of(scope),
-            )
+            self._report_refusal(scope, problem)
             if not started:
                 await send_problem(send, problem)
+
+    def _report_refusal(self, scope: Scope, problem: Error) -> None:
+        self._world.observer.happened(
+            Happening.PROXY_REFUSED,
+            connection_id=scope["state"].get(HOTEL) or problem.connection_id,
+            method=scope["method"],
+            route="/proxy",
+            path=_path(scope),
+            status=problem.status,
+            code=problem.code,
+            reason=problem.detail,
+            address=address_of(scope),
+        )
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         target = policy.upstream_path(scope["raw_path"])
@@ -72,10 +86,10 @@ class Proxy:
         needed = policy.scope_for(target.path)
         if not may(caller, needed):
             raise Forbidden(f"the scope `{needed.value}` is needed for this method of Cloudbeds")
-        connection_id = await self._vault.engine.find_to_relay(target.id)
+        connection_id = scope["state"][HOTEL] = await self._vault.engine.find_to_relay(target.id)
         if not may(caller, needed, connection_id):
             raise Forbidden("this credential is not for this connection")
-        headers = policy.request_headers(scope["headers"], policy.property_of(target.id))
+        headers = policy.request_headers(scope["headers"], policy.property_of(target.id), REQUEST_ID.get())
         query = scope["query_string"].decode("ascii")  # which the gateway has judged
         length = announced_length(scope)
         body = Body(receive, length=length, keep=self._settings.replay_limit, limit=self._settings.body_limit)
@@ -106,14 +120,16 @@ class Proxy:
             sends=relayed.sends,
             complete=complete,
             address=address,
-            request_id=request_id_of(relayed.answer),  # what the vendor's support asks for
+            vendor_request_id=vendor_request_id(relayed.answer),  # what the vendor's support asks for
             seconds=self._world.clock.steady() - begun,
+            turn_seconds=relayed.turn_seconds,
+            vendor_seconds=relayed.vendor_seconds,
         )
 
     async def _pass_on(self, relayed: Relayed, send: Send) -> bool:
         """Head and body as they come; False when the body broke off, which the caller sees as a cut connection."""
         answer, passing = relayed.answer, relayed.passing
-        headers = [*policy.response_headers(answer.headers), *VENDOR]
+        headers = [*policy.response_headers(answer.headers), *VENDOR, *request_id()]
         if answer.status in BODILESS:  # the server would wait for that many bytes, and cut the connection
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -131,10 +147,16 @@ class Proxy:
         return True
 
 
-def request_id_of(answer: UpstreamAnswer) -> str | None:
+def _path(scope: Scope) -> str:
+    """As it came, without the query."""
+    path: bytes = scope["raw_path"]
+    return path.decode("latin-1")
+
+
+def vendor_request_id(answer: UpstreamAnswer) -> str | None:
     """The vendor's `X-Request-ID`; None where it sent none, or something that is no short line of text."""
     found = next((value for name, value in answer.headers if name == b"x-request-id"), b"")
-    return found.decode("ascii") if REQUEST_ID.fullmatch(found) else None
+    return found.decode("ascii") if VENDOR_REQUEST_ID.fullmatch(found) else None
 
 
 def announced_length(scope: Scope) -> int | None:

@@ -139,13 +139,16 @@ class ProxiedCall:
 class Relayed:
     """The answer to pass on, to be closed by the caller; `sends` counts the requests that were made for it.
 
-    `passing` is shown the body as it passes, and knows then what it refuses.
+    `passing` is shown the body as it passes, and knows then what it refuses. Seconds: `turn_seconds` were waited for
+    turns under the rate limit, `vendor_seconds` for the heads of Cloudbeds' answers.
     """
 
     answer: UpstreamAnswer
     sends: int
     passed: PassOn
     passing: PassingBody
+    turn_seconds: float
+    vendor_seconds: float
 
 
 class Relay:
@@ -172,19 +175,24 @@ class Relay:
         flow = auth_flow(call.method, call.path, replayable=call.replayable)
         step = next(flow)
         answer: UpstreamAnswer | None = None
-        sends = 0
+        sends, turn_seconds, vendor_seconds, now = 0, 0.0, 0.0, self._clock.steady
         try:
             while not isinstance(step, PassOn):
+                begun = now()
                 if isinstance(step, Send):
                     if answer is not None:
                         answer.close()
                     sends += 1
                     answer, came = await self._send(call, step.token)
+                    vendor_seconds += now() - begun
                     step = flow.send(came)
                 else:
-                    step = flow.send(await self._perform(connection_id, call, step))
+                    waits = isinstance(step, TakeTurn)
+                    done = await self._perform(connection_id, call, step)
+                    turn_seconds += now() - begun if waits else 0.0
+                    step = flow.send(done)
             answer = _usable(call, answer)
-            return Relayed(answer, sends, step, _passing_body(answer))
+            return Relayed(answer, sends, step, _passing_body(answer), turn_seconds, vendor_seconds)
         except BaseException as error:
             if answer is not None:
                 answer.close()

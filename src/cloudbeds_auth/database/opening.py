@@ -13,9 +13,11 @@ from cloudbeds_auth import os_files, system
 from cloudbeds_auth.database import clone_guard, key_files, schema
 from cloudbeds_auth.database import copy as copying
 from cloudbeds_auth.database.bulk import Progress, each_grant
+from cloudbeds_auth.database.measured import MeasuredDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.settings.values import database_url
 from cloudbeds_auth.transactions.runner import Database, Driver
@@ -25,13 +27,17 @@ if TYPE_CHECKING:
     from cloudbeds_auth.database.postgres import PostgresDriver
 
 
-async def open_database(settings: Settings) -> Database:
-    """The store, open and checked. Raises ConfigurationError where a person has to mend something."""
+async def open_database(settings: Settings, observer: Observer | None = None) -> Database:
+    """The store, open and checked; what becomes of its transactions is reported to `observer`.
+
+    Raises ConfigurationError where a person has to mend something.
+    """
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=_has_rows(settings)))
     driver, identity = await open_driver(settings)
     # Of a process on another machine nothing is known: its lease runs out.
     is_dead = nobody_is_known_dead if settings.is_postgres else system.is_dead
-    store = Database(driver, sealer, is_dead)
+    watched = driver if observer is None else MeasuredDriver(driver, system.SystemClock(), observer)
+    store = Database(watched, sealer, is_dead)
     try:
         await store.open(partial(clone_guard.recognise, identity=identity))
     except BaseException:

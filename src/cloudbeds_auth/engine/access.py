@@ -312,7 +312,7 @@ class Access:
 
     def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken:
         """The store cannot be read: the token in memory while it lasts (F62)."""
-        self._world.observer.happened(Happening.STORE_UNAVAILABLE, connection=connection_id)
+        self._world.observer.happened(Happening.STORE_UNAVAILABLE, connection_id=connection_id)
         entry = self._entry(connection_id)
         refused = rejected.generation if isinstance(rejected, AccessToken) else rejected
         if entry is None or entry.ends <= self._world.clock.steady() or entry.token.generation == refused:

@@ -139,7 +139,7 @@ class Migrator:
         """Resume first a key that was stored and not yet proven, or a newer approval."""
         promoted = await self._candidates.resume(connection_id)
         if promoted is not None and promoted.kind is CredentialKind.API_KEY:
-            self._world.observer.happened(Happening.MIGRATED, connection=connection_id)
+            self._world.observer.happened(Happening.MIGRATED, connection_id=connection_id)
 
     async def _attempt(self, row: Grant, app: App, until: float, *, named: bool) -> float:
         """One attempt that did not raise; seconds until the connection is read again, moved or not."""
@@ -215,7 +215,7 @@ class Migrator:
         key = replace(key, source=Source(world.issuer, _bound_to(row, app)))
         store = partial(world.db.write, add_key(row.id, grant_id, app.id, key))
         if await until_stored(world, row.connection_id, store):
-            world.observer.happened(Happening.KEY_RECEIVED, connection=row.connection_id)
+            world.observer.happened(Happening.KEY_RECEIVED, connection_id=row.connection_id)
         await self._client_secrets.accepted(at.chosen)
         return AGAIN  # it is proven next; or the hotel left, or approved anew meanwhile
 

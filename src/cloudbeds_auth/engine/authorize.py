@@ -225,7 +225,7 @@ class Authorizer:
         if home is None:
             await self._world.known(connection_id)
             raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
-        self._world.observer.happened(Happening.CLAIMED, connection=home)
+        self._world.observer.happened(Happening.CLAIMED, connection_id=home)
         promoted = await self._candidates.resume(home)
         return home if promoted is None else promoted.connection_id
 

@@ -108,7 +108,7 @@ class Candidates:
         except (RefreshInDoubt, ReauthorizationRequired):
             return None  # later: by any process, or now and then where it was refused twice
         except GrantSuperseded:
-            self._world.observer.happened(Happening.CANDIDATE_SUPERSEDED, connection=candidate.connection_id)
+            self._world.observer.happened(Happening.CANDIDATE_SUPERSEDED, connection_id=candidate.connection_id)
             return None
         return await self._judged(grant, await self._verdict(grant))
 
@@ -129,7 +129,7 @@ class Candidates:
         if not await db.write(promote(at_home.connection_id, at_home.id, proof.user, learnt)):
             return None
         self._promoted(at_home.connection_id)
-        self._world.observer.happened(Happening.CONNECTED, connection=at_home.connection_id)
+        self._world.observer.happened(Happening.CONNECTED, connection_id=at_home.connection_id)
         promoted = await db.read(read_grant(at_home.id))
         # Another process may have promoted it long ago and refreshed it since: the proof is for this token only.
         if promoted is not None and promoted.access.reveal() == candidate.access.reveal():
@@ -158,7 +158,7 @@ class Candidates:
 
     async def _aside(self, placed: Settlement) -> None:
         """Another hotel's approval waits there now: its own connection takes it into use."""
-        self._world.observer.happened(Happening.PROPERTY_MISMATCH, connection=placed.connection_id)
+        self._world.observer.happened(Happening.PROPERTY_MISMATCH, connection_id=placed.connection_id)
         await self.resume(placed.connection_id)
 
     async def _at_home(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:
@@ -172,7 +172,7 @@ class Candidates:
         home = await db.write(bring_home(candidate.id, candidate.generation, learnt, new))
         if home is None or home == candidate.connection_id:
             return candidate if home else None
-        self._world.observer.happened(Happening.CAME_BACK, connection=home)
+        self._world.observer.happened(Happening.CAME_BACK, connection_id=home)
         return await db.read(read_grant(new))
 
     async def _learnt(self, candidate: Grant, proof: Proof) -> tuple[str, ...] | None:
@@ -205,7 +205,7 @@ class Candidates:
         )
         if recorded:
             self._world.observer.happened(
-                Happening.PROPERTY_UNKNOWN, connection=candidate.connection_id, reason=refusal.reason
+                Happening.PROPERTY_UNKNOWN, connection_id=candidate.connection_id, reason=refusal.reason
             )
 
     async def _must_be_as_said(self, candidate: Grant, named: tuple[str, ...]) -> None:

@@ -48,7 +48,7 @@ async def until_stored(world: World, connection_id: str, attempt: Callable[[], A
         except Exception as error:  # noqa: BLE001 - see above
             failures += 1
             reason = type(error).__name__
-        world.observer.happened(Happening.COMMIT_WAITS, connection=connection_id, failures=failures, error=reason)
+        world.observer.happened(Happening.COMMIT_WAITS, connection_id=connection_id, failures=failures, error=reason)
         await _pause(world, failures)
 
 
@@ -106,9 +106,9 @@ class Committer:
         flight.publish(served)
         if len(stored.tokens) > LONG_LIST:
             world.observer.happened(
-                Happening.LONG_TOKEN_LIST, connection=stored.connection_id, length=len(stored.tokens)
+                Happening.LONG_TOKEN_LIST, connection_id=stored.connection_id, length=len(stored.tokens)
             )
-        world.observer.happened(Happening.REFRESHED, connection=stored.connection_id, generation=stored.generation)
+        world.observer.happened(Happening.REFRESHED, connection_id=stored.connection_id, generation=stored.generation)
         await self._client_secrets.accepted(chosen)
         await self._prove(stored, chosen)
         return served

@@ -287,9 +287,13 @@ class World:
         began = self.clock.steady()
         return lambda: self.clock.steady() - began < self.timing.deadline
 
-    def report_answer(self, grant_type: str, answer: Answer | KeyAnswer, begun: float) -> None:
-        """Report to the observer how the token endpoint answered, and in how many seconds since `begun`."""
-        seconds = self.clock.steady() - begun
+    def report_answer(
+        self, grant_type: str, answer: Answer | KeyAnswer, begun: float, connection_id: str | None = None
+    ) -> None:
+        """Report to the observer how the token endpoint answered, and in how many seconds since `begun`; an approval
+        has no connection yet.
+        """
+        seconds, kind = self.clock.steady() - begun, type(answer).__name__
         self.observer.happened(
-            Happening.TOKEN_ANSWER, grant_type=grant_type, answer=type(answer).__name__, seconds=seconds
+            Happening.TOKEN_ANSWER, connection_id=connection_id, grant_type=grant_type, answer=kind, seconds=seconds
         )

@@ -84,7 +84,7 @@ class Disconnecter:
         if row is not None:
             await self._under_lease(row, connection_id, actor, detail)
         self._access.forget(connection_id)
-        self._world.observer.happened(Happening.DISCONNECTED, connection=connection_id)
+        self._world.observer.happened(Happening.DISCONNECTED, connection_id=connection_id)
 
     async def _notify(self, connection_id: str) -> str:
         """Send `postAppState disabled`; returns what to write into the history."""
@@ -223,7 +223,7 @@ class AppStates:
     def _failed(self, connection_id: str, error: Exception) -> None:
         """It is asked about again."""
         code = getattr(error, "code", type(error).__name__)
-        self._world.observer.happened(Happening.APP_STATE_FAILED, connection=connection_id, error=code)
+        self._world.observer.happened(Happening.APP_STATE_FAILED, connection_id=connection_id, error=code)
 
     async def _confirm(self, connection_id: str, hint: Hint | None) -> None:
         """Ask Cloudbeds, and act on what it says itself."""
@@ -244,7 +244,7 @@ class AppStates:
         if len(disabled) == len(_parts(row, hint)):
             # One answer may be wrong, so it is a hint: believed once the grant is dead, too (rule-12).
             if await self._world.db.write(note_disabled(row.id, token.generation)):
-                self._world.observer.happened(Happening.DISABLED_SAID, connection=connection_id)
+                self._world.observer.happened(Happening.DISABLED_SAID, connection_id=connection_id)
             await self._look(token)
             return
         if disabled:

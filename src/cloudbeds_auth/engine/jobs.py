@@ -61,6 +61,7 @@ class Upkeep:
         self._refresher = refresher
         self._candidates = candidates
         self._migrator = migrator
+        self._homes: dict[str, str] = {}  # the connections of the grants that a tick looks after
 
     async def tick(self) -> float:
         """Do at most `AT_ONCE` of what is due, within the rate limit and by the one refresh that there is.
@@ -71,6 +72,7 @@ class Upkeep:
         # Longer than the longest wait for a lease, an answer and a proof: then another process may try.
         hold = 2 * world.timing.lease
         marked = await world.db.write(claim_retries(MARKED_AT_ONCE, hold))
+        self._homes.clear()
         claimed = [*await world.db.write(claim_due(AT_ONCE - len(marked), hold)), *marked]
         if not await each(claimed, self._look_after, self._failed):
             return AFTER_FAILURE
@@ -81,15 +83,18 @@ class Upkeep:
         return PAUSE if due_in is None else min(max(due_in, AFTER_FAILURE), PAUSE)
 
     def _failed(self, grant_id: str, error: Exception) -> None:
-        self._world.observer.happened(Happening.UPKEEP_FAILED, grant=grant_id, error=type(error).__name__)
+        self._world.observer.happened(
+            Happening.UPKEEP_FAILED, connection_id=self._homes.get(grant_id), grant=grant_id, error=type(error).__name__
+        )
 
     async def _look_after(self, grant_id: str) -> None:
         row = await self._world.db.read(read_grant(grant_id))
         if row is None:
             return
+        self._homes[grant_id] = row.connection_id
         if row.role is Role.PARKED:
             if await self._world.db.write(discard_parked(row.id)):
-                self._world.observer.happened(Happening.ARRIVAL_DISCARDED, connection=row.connection_id)
+                self._world.observer.happened(Happening.ARRIVAL_DISCARDED, connection_id=row.connection_id)
         elif row.role is Role.CANDIDATE:
             await self._candidates.prove(row)
         elif row.migration is not None:

@@ -159,9 +159,9 @@ class PastedKeys:
     def _in_use(self, placed: PlacedKey) -> str:
         self._promoted(placed.connection_id)
         if placed.moved:
-            self._world.observer.happened(Happening.MIGRATED, connection=placed.connection_id)
+            self._world.observer.happened(Happening.MIGRATED, connection_id=placed.connection_id)
         elif placed.new:
-            self._world.observer.happened(Happening.CONNECTED, connection=placed.connection_id)
+            self._world.observer.happened(Happening.CONNECTED, connection_id=placed.connection_id)
         return placed.connection_id
 
 

@@ -30,20 +30,24 @@ async def verdict_on(world: World, app: App, row: Grant, patience: float = BEHIN
 
     `app` is the registration that the token was issued to: the turn counts for its client id.
     """
-    verdict = await verdict_of(world, app, row.access, patience)
+    verdict = await verdict_of(world, app, row.access, patience, row.connection_id)
     if isinstance(verdict, Error):
         verdict.connection_id = row.connection_id
     return verdict
 
 
-async def verdict_of(world: World, app: App, access: Secret, patience: float = BEHIND) -> Verdict | Error:
+async def verdict_of(
+    world: World, app: App, access: Secret, patience: float, connection_id: str | None = None
+) -> Verdict | Error:
     """As `verdict_on`, of a credential that may not be stored yet."""
     try:
         await world.limiter(app).spend(patience)
     except (RateLimited, StoreUnavailable) as error:
         return error
+    begun = world.clock.steady()
     verdict = await world.vendor.userinfo(access)
-    world.observer.happened(Happening.PROOF, verdict=type(verdict).__name__)
+    seconds, kind = world.clock.steady() - begun, type(verdict).__name__
+    world.observer.happened(Happening.PROOF, connection_id=connection_id, verdict=kind, seconds=seconds)
     await world.limiter(app).pause_after(verdict)
     return verdict
 
@@ -75,9 +79,9 @@ class Marks:
             count_refusal(fence, reason, may_mark=final, interval=world.timing.refusal_interval)
         )
         if counted is Counted.MARKED:
-            world.observer.happened(Happening.REAUTHORIZATION_REQUIRED, connection=row.connection_id, reason=reason)
+            world.observer.happened(Happening.REAUTHORIZATION_REQUIRED, connection_id=row.connection_id, reason=reason)
         elif counted is Counted.DELAYED:
-            world.observer.happened(Happening.MARK_DELAYED, connection=row.connection_id, app=row.app)
+            world.observer.happened(Happening.MARK_DELAYED, connection_id=row.connection_id, app=row.app)
         return counted
 
     async def proven(self, grant: Grant) -> None:
@@ -86,14 +90,14 @@ class Marks:
         with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
             confirmed = await world.db.write(confirm(grant.id, grant.generation, issuer=world.issuer))
             if confirmed and grant.reauth is not None:
-                world.observer.happened(Happening.RECOVERED, connection=grant.connection_id, reason=grant.reauth)
+                world.observer.happened(Happening.RECOVERED, connection_id=grant.connection_id, reason=grant.reauth)
                 await world.db.write(retry_all(grant.app, MOST_RETRIED))
 
     async def _reprieve(self, row: Grant, fence: Fence, reason: str) -> Counted:
         hold = seconds_of_reprieve(row, self._world.timing)
         if not await self._world.db.write(reprieve(fence, reason, hold, issuer=self._world.issuer)):
             return Counted.MOVED
-        self._world.observer.happened(Happening.REPRIEVED, connection=row.connection_id, hold=hold)
+        self._world.observer.happened(Happening.REPRIEVED, connection_id=row.connection_id, hold=hold)
         return Counted.REPRIEVED
 
 

@@ -41,7 +41,7 @@ class PropertyLists:
     def _failed(self, connection_id: str, error: Exception) -> None:
         """It is asked about again."""
         code = getattr(error, "code", type(error).__name__)
-        self._world.observer.happened(Happening.LISTING_FAILED, connection=connection_id, error=code)
+        self._world.observer.happened(Happening.LISTING_FAILED, connection_id=connection_id, error=code)
 
     async def _ask(self, connection_id: str) -> None:
         row = await current_grant(self._world.db, connection_id)
@@ -76,9 +76,9 @@ class PropertyLists:
         if change.added or change.dropped:
             self._world.observer.happened(
                 Happening.PROPERTIES_CHANGED,
-                connection=connection_id,
+                connection_id=connection_id,
                 added=len(change.added),
                 dropped=len(change.dropped),
             )
         for one in change.elsewhere:
-            self._world.observer.happened(Happening.PROPERTY_ELSEWHERE, connection=connection_id, property=one)
+            self._world.observer.happened(Happening.PROPERTY_ELSEWHERE, connection_id=connection_id, property=one)

@@ -20,6 +20,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -140,7 +141,8 @@ class RateLimiter:
         waiter = Waiter(connection_id, now + patience)
         self._queue.join(connection_id, waiter)
         if self._serving is None or self._serving.done():
-            self._serving = asyncio.create_task(self._serve(), name="turns at the vendor")
+            # For all that wait, so in no one's context: what it reports names no caller's request.
+            self._serving = asyncio.create_task(self._serve(), name="turns at the vendor", context=Context())
         try:
             error = await waiter.answer
         except asyncio.CancelledError:
@@ -208,7 +210,7 @@ class RateLimiter:
         goes = self._give()
         if goes is not None:
             self._went = now
-            self._observer.happened(Happening.WENT_ALONE, app=self._app, connection=goes.connection_id)
+            self._observer.happened(Happening.WENT_ALONE, app=self._app, connection_id=goes.connection_id)
             self._refuse(now, slow)  # a store that hangs takes longer to answer than they wait
 
     async def _sleep(self, wait: float) -> None:

@@ -102,6 +102,7 @@ class Refresher:
         grant = await self._world.db.read(read_grant(flight.ask.grant_id))
         if grant is None:
             raise ConnectionDisconnected
+        flight.connection_id = grant.connection_id
         try:
             app = await self._world.app_of(grant)
             is_key = grant.kind is CredentialKind.API_KEY  # nothing is ever sent for one but the key itself

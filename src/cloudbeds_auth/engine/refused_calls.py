@@ -72,7 +72,7 @@ class RefusedCalls:
             if row.generation != token.generation or row.reauth:  # it says nothing of a newer token; a mark is known
                 self._access.forget(row.connection_id)
                 return
-            world.observer.happened(Happening.GRANT_SUSPECTED, connection=row.connection_id, reason=refusal.reason)
+            world.observer.happened(Happening.GRANT_SUSPECTED, connection_id=row.connection_id, reason=refusal.reason)
             try:
                 await self._refresher.refresh(Ask(row.id, seen=row.generation, rejected=row.generation, patient=False))
             except (ReauthorizationRequired, ConnectionDisconnected):
@@ -85,6 +85,7 @@ class RefusedCalls:
         """Record what this hotel did not allow, for people to see."""
         world, (grant_id, generation, reason) = self._world, key
         with suppress(Error):  # it is a help; the caller has the body itself
-            if await world.db.write(note_problem(grant_id, generation, reason, said)):
+            connection_id = await world.db.write(note_problem(grant_id, generation, reason, said))
+            if connection_id is not None:
                 self._not_before[key] = world.clock.steady() + AGAIN
-                world.observer.happened(Happening.CALL_REFUSED, grant=grant_id, reason=reason)
+                world.observer.happened(Happening.CALL_REFUSED, connection_id=connection_id, reason=reason)

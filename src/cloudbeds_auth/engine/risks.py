@@ -51,6 +51,6 @@ class Risks:
             found[APPROVER_NO_OWNER] = no_owner(roles)
         changes = await self._world.db.write(note_risks(token.grant_id, found))
         for risk in changes.found:
-            self._world.observer.happened(Happening.AT_RISK, connection=connection.id, risk=risk)
+            self._world.observer.happened(Happening.AT_RISK, connection_id=connection.id, risk=risk)
         for risk in changes.over:
-            self._world.observer.happened(Happening.RISK_OVER, connection=connection.id, risk=risk)
+            self._world.observer.happened(Happening.RISK_OVER, connection_id=connection.id, risk=risk)

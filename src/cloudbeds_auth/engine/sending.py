@@ -158,11 +158,11 @@ class Sender:
         begun, app, secret = world.clock.steady(), at.chosen.app, at.chosen.secret
         if exchange:
             key = await world.token_endpoint.exchange_for_key(app, secret, token.value, may_send)
-            world.report_answer(GrantType.EXCHANGE, key, begun)
+            world.report_answer(GrantType.EXCHANGE, key, begun, row.connection_id)
             return key
         self._before_sending(row.connection_id)
         answer = await world.token_endpoint.refresh(app, secret, token.value, may_send)
-        world.report_answer("refresh_token", answer, begun)
+        world.report_answer("refresh_token", answer, begun, row.connection_id)
         return answer
 
     async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Unissued) -> Again | Stopped | None:
@@ -215,7 +215,7 @@ class Sender:
         settled = await self._world.db.write(ended(AttemptEnd.LOST, hold=hold, unrecognized=unknown))
         if settled is Settled.UNRECOGNIZED:
             self._world.observer.happened(
-                Happening.UNRECOGNIZED_REFUSAL, connection=row.connection_id, answer=answer.unrecognized
+                Happening.UNRECOGNIZED_REFUSAL, connection_id=row.connection_id, answer=answer.unrecognized
             )
         return RefreshInDoubt(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})", retry_after=hold)
 

@@ -41,10 +41,14 @@ class ServedToken:
 
 
 class Flight:
-    """One refresh under way. `published` is set as soon as callers may continue; the proof may still run after it."""
+    """One refresh under way. `published` is set as soon as callers may continue; the proof may still run after it.
+
+    `connection_id` is None until the grant was read.
+    """
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
+        self.connection_id: str | None = None
         self.sending = False
         self.published: asyncio.Future[ServedToken] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None]
@@ -134,7 +138,9 @@ class Flights:
             flight.publish(await self._do(flight))
         except Exception as error:  # noqa: BLE001 - raised to each caller that waits, and reported to the observer
             flight.fail(error)
-            self._world.observer.happened(Happening.REFRESH_FAILED, error=type(error).__name__)
+            self._world.observer.happened(
+                Happening.REFRESH_FAILED, connection_id=flight.connection_id, error=type(error).__name__
+            )
 
     async def _within(self, until: float, published: asyncio.Future[ServedToken]) -> ServedToken:
         try:

@@ -117,7 +117,7 @@ class Subscriber:
     def _failed(self, connection_id: str, error: Exception) -> None:
         """It is tried again."""
         code = getattr(error, "code", type(error).__name__)
-        self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection=connection_id, error=code)
+        self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection_id=connection_id, error=code)
 
     async def _compare(self, connection_id: str) -> None:
         row = await current_grant(self._world.db, connection_id)
@@ -197,10 +197,10 @@ class Subscriber:
         if changed.made or changed.ended:
             made, ended = len(changed.made), len(changed.ended)
             self._world.observer.happened(
-                Happening.SUBSCRIPTIONS_CHANGED, connection=about, property=property_id, made=made, ended=ended
+                Happening.SUBSCRIPTIONS_CHANGED, connection_id=about, property=property_id, made=made, ended=ended
             )
         for reason in changed.refused.values():
-            self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection=about, error=reason)
+            self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection_id=about, error=reason)
 
     async def _asked(
         self, hotel: _Hotel, request: Callable[[Secret], Awaitable[T | Refusal]], method: str, name: str
@@ -212,7 +212,7 @@ class Subscriber:
         if not isinstance(answer, Refusal) or _is_final(answer):
             return answer
         about, reason = hotel.connection.id, answer.reason
-        self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection=about, error=reason)
+        self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection_id=about, error=reason)
         if answer.act not in FINAL:
             self._refused_calls.note_refusal(hotel.token, answer, method, name)
             if answer.act is Act.HEAL:

@@ -47,13 +47,13 @@ class WebhookSender:
             await world.db.write(message_delivered(message.id))
             world.observer.happened(
                 Happening.WEBHOOK_DELIVERED,
-                message=message.id, type=message.kind, connection=message.connection_id, attempts=failed,
+                message=message.id, type=message.kind, connection_id=message.connection_id, attempts=failed,
             )  # fmt: skip
             return
         wait = None if outcome.final else wait_after(failed, outcome.retry_after, world.entropy.unit())
         await world.db.write(message_failed(message.id, outcome.problem, wait))
         world.observer.happened(
             Happening.WEBHOOK_GIVEN_UP if wait is None else Happening.WEBHOOK_FAILED,
-            message=message.id, type=message.kind, connection=message.connection_id, attempts=failed,
+            message=message.id, type=message.kind, connection_id=message.connection_id, attempts=failed,
             problem=outcome.problem, again_in=wait,
         )  # fmt: skip

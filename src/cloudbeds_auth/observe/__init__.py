@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cloudbeds_auth.ports import Fact, Observer
+from cloudbeds_auth.ports import REQUEST_ID, Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ def pairs(facts: Mapping[str, object]) -> list[str]:
 
 
 class Redacting(logging.Filter):
-    """Rewrites a record before it is formatted: message, facts and traceback lose what looks like a credential."""
+    """Rewrites a record before it is formatted: message, facts and traceback lose what looks like a credential. Of one
+    that is written for a request, the facts get its id.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always True: the record is cleaned, not dropped."""
@@ -147,7 +149,9 @@ class Redacting(logging.Filter):
             except (TypeError, ValueError):
                 message = "a log message that does not fit its arguments"
             record.msg, record.args = plain(redacted(message)), None
-        facts = getattr(record, FACTS, None)
+        facts, request_id = getattr(record, FACTS, None), REQUEST_ID.get()
+        if request_id is not None:
+            facts = {**(facts or {}), "request_id": request_id}
         if isinstance(facts, Mapping):
             named = facts if isinstance(record.msg, EventLine) else {plain(str(name)): facts[name] for name in facts}
             setattr(record, FACTS, {name: cleaned(name, value) for name, value in named.items()})

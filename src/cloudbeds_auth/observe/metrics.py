@@ -7,22 +7,27 @@ before the first import, the workers of one service are added up when any of the
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import product
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from cloudbeds_auth.ports import Fact
-from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventMetric, Happening
+from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventHistogram, EventMetric, Happening, Label
 from cloudbeds_auth.rules.model import StateCounts
 from cloudbeds_auth.transactions.outbox import Outbox
+from cloudbeds_auth.version import VERSION
 
 PREFIX = "cloudbeds_auth"
 NAMES = re.compile(r"[a-z][a-z0-9_]{0,39}")
-MOST_NAMES = 200  # different values of one label; the rest is counted as `other`
+MOST_NAMES = 200  # different values of one label beside those that are known; the rest is counted as `other`
+OTHER = "other"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
 
@@ -40,40 +45,40 @@ def snake(text: str) -> str:
 
 
 class Metrics:
-    """An Observer that counts, and renders what it counted."""
+    """An Observer that counts, and renders what it counted. Every series whose labels are known begins at 0."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
-        declared = dict.fromkeys(one.metric for one in Happening if one.metric is not None)
-        self._counters = {
-            metric: Counter(f"{PREFIX}_{metric.name}", metric.help, [metric.label], registry=registry)
-            for metric in (*declared, EVERY_EVENT)
+        counters = dict.fromkeys((EVERY_EVENT, *(one.metric for one in Happening if one.metric is not None)))
+        self._series: dict[EventMetric | EventHistogram, Counter | Histogram] = {
+            one: Counter(f"{PREFIX}_{one.name}", one.help, _names_of(one), registry=registry) for one in counters
         }
-        self._durations = {
-            metric: Histogram(f"{PREFIX}_{metric.timed}_seconds", "Seconds it took", buckets=SECONDS, registry=registry)
-            for metric in declared
-            if metric.timed is not None
-        }
+        for timed in dict.fromkeys(timed for one in Happening for timed in one.timed):
+            name = f"{PREFIX}_{timed.name}_seconds"
+            self._series[timed] = Histogram(name, timed.help, _names_of(timed), buckets=SECONDS, registry=registry)
         self._registry = registry
-        self._seen: dict[EventMetric, set[str]] = {}
-        self._children: dict[tuple[EventMetric, str], Counter] = {}
+        self._values = {label: set(_known(one, label)) for one in self._series for label in one.labels}
+        self._more: dict[Label, int] = {}  # how many of them were met, and not known from the start
+        self._children: dict[tuple[object, ...], Any] = {}  # looked up once, by the facts
+        self._begin()
 
     def happened(self, what: Happening, /, **facts: Fact) -> None:
-        """Count it, `times` among the facts often; `seconds` feeds the histogram."""
+        """Count it, `times` among the facts often; its seconds feed the histograms."""
         times = facts.get("times", 1)
-        self._count(EVERY_EVENT, what, times if isinstance(times, int) else 1)
-        if (metric := what.metric) is None:
-            return
-        self._count(metric, what if metric.fact is None else facts.get(metric.fact))
-        seconds = facts.get("seconds")
-        if metric in self._durations and isinstance(seconds, int | float):
-            self._durations[metric].observe(seconds)
+        self._child(EVERY_EVENT, what, facts).inc(times if isinstance(times, int) else 1)
+        metric = what.metric
+        if metric is not None and (metric.only_with is None or facts.get(metric.only_with) is not None):
+            self._child(metric, what, facts).inc()
+        for timed in what.timed:
+            seconds = facts.get(timed.fact)
+            if isinstance(seconds, int | float):
+                self._child(timed, what, facts).observe(seconds)
 
     def render(self, connections: StateCounts | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
         """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
         shown = CollectorRegistry()
         readable = {"connections": connections is not None, "outbox": outbox is not None}
-        shown.register(_Gauges([_of_gauges(readable)]))
+        shown.register(_Gauges([_of_build(), _of_gauges(readable)]))
         if connections is not None:
             shown.register(_Gauges(_of_connections(connections)))
         if outbox is not None:
@@ -83,22 +88,46 @@ class Metrics:
             return generate_latest(shown), CONTENT_TYPE_LATEST
         return generate_latest(self._registry) + generate_latest(shown), CONTENT_TYPE_LATEST
 
-    def _count(self, metric: EventMetric, value: object, times: int = 1) -> None:
-        shown = status_class(value) if metric.label == "status" else self._bounded(metric, snake(str(value)))
-        child = self._children.get((metric, shown))
-        if child is None:
-            child = self._children[metric, shown] = self._counters[metric].labels(shown)
-        child.inc(times)
+    def _begin(self) -> None:
+        """Make every series whose labels are known: a rate of one that appears with its first event misses that."""
+        for one, series in self._series.items():
+            for values in product(*(sorted(self._values[label]) for label in one.labels)):
+                if values:
+                    series.labels(*values)
 
-    def _bounded(self, metric: EventMetric, value: str) -> str:
-        """The value when it is a short name and not one too many: a label must not grow without end."""
-        seen = self._seen.setdefault(metric, set())
-        if value in seen:
-            return value
-        if len(seen) >= MOST_NAMES or not NAMES.fullmatch(value):
-            return "other"
-        seen.add(value)
-        return value
+    def _child(self, of: EventMetric | EventHistogram, what: Happening, facts: Mapping[str, Fact]) -> Any:
+        """The counter or histogram for these facts."""
+        values = [what if label.fact is None else facts.get(label.fact) for label in of.labels]
+        child = self._children.get((of, *values))
+        if child is None:
+            shown = [self._shown(label, value) for label, value in zip(of.labels, values, strict=True)]
+            child = self._series[of].labels(*shown) if shown else self._series[of]
+            if OTHER not in shown:  # which may stand for any number of values
+                self._children[of, *values] = child
+        return child
+
+    def _shown(self, label: Label, value: Fact) -> str:
+        """The value when it is known, or a short name and not one too many: a label must not grow without end."""
+        shown = status_class(value) if label.name == "status" else snake(str(value))
+        if shown not in self._values[label]:
+            more = self._more.get(label, 0)
+            if more >= MOST_NAMES or not NAMES.fullmatch(shown):
+                return OTHER
+            self._more[label] = more + 1
+            self._values[label].add(shown)
+        return shown
+
+
+def _names_of(one: EventMetric | EventHistogram) -> list[str]:
+    """Its labels' names."""
+    return [label.name for label in one.labels]
+
+
+def _known(metric: EventMetric | EventHistogram, label: Label) -> Iterable[str]:
+    """The values that a label is known to have: those that it names, else the events that the metric counts."""
+    if label.fact is not None:
+        return map(snake, label.known())
+    return [str(one) for one in Happening if metric in {EVERY_EVENT, one.metric}]
 
 
 class _Gauges:
@@ -116,6 +145,14 @@ def _of_gauges(readable: Mapping[str, bool]) -> Metric:
     gauge = GaugeMetricFamily(f"{PREFIX}_gauge_readable", "0: the store could not be asked for these", labels=["gauge"])
     for name, known in readable.items():
         gauge.add_metric([name], known)
+    return gauge
+
+
+def _of_build() -> Metric:
+    gauge = GaugeMetricFamily(
+        f"{PREFIX}_build_info", "Which version runs, on which Python", labels=["version", "python"]
+    )
+    gauge.add_metric([VERSION, platform.python_version()], 1)
     return gauge
 
 

@@ -27,6 +27,7 @@ class Caller:
 
 
 ADMIN = Caller("admin", frozenset(Scope))
+METRICS = Caller("metrics", frozenset({Scope.METRICS}))
 
 
 def may(caller: Caller, scope: Scope, connection_id: str | None = None) -> bool:

@@ -53,12 +53,12 @@ REQUEST_HEADERS: Mapping[bytes, str] = {
     name: name.decode()
     for name in b"accept accept-encoding accept-language content-encoding content-language content-type "
     b"idempotency-key if-match if-modified-since if-none-match if-range if-unmodified-since prefer range user-agent "
-    b"x-property-id x-request-id".split()
+    b"x-property-id".split()
 }
 """By their names as they come, those with which they are sent."""
 _NONE: frozenset[bytes] = frozenset()
 # Two values of one of these could be read differently by us and by the vendor.
-_ONLY_ONCE = frozenset(b"content-encoding content-type range x-property-id x-request-id".split())
+_ONLY_ONCE = frozenset(b"content-encoding content-type range x-property-id".split())
 
 RESPONSE_HEADERS = frozenset(
     b"accept-ranges allow content-disposition content-encoding content-language content-length content-range "
@@ -139,8 +139,11 @@ def query_of(raw_query: bytes) -> str:
     return query
 
 
-def request_headers(raw: Iterable[tuple[bytes, bytes]], property_id: str | None) -> list[tuple[str, str]]:
-    """The caller's headers that go to the vendor; `property_id` replaces the caller's `X-Property-ID`.
+def request_headers(
+    raw: Iterable[tuple[bytes, bytes]], property_id: str | None, request_id: str | None
+) -> list[tuple[str, str]]:
+    """The caller's headers that go to the vendor; `property_id` replaces the caller's `X-Property-ID`, and `request_id`
+    its `X-Request-ID`.
 
     Names nominated by `Connection` (RFC 9110 section 7.6.1) are dropped here, before the credential is added, so
     no caller can have it stripped (A34). `Accept-Encoding` asks only for what can be read here (`legible`). Raises
@@ -164,6 +167,8 @@ def request_headers(raw: Iterable[tuple[bytes, bytes]], property_id: str | None)
         headers.append((name, legible(text) if lower == b"accept-encoding" else text))
     if property_id:
         headers.append(("x-property-id", property_id))
+    if request_id:
+        headers.append(("x-request-id", request_id))
     return headers
 
 

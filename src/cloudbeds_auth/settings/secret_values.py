@@ -9,9 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings.values import listed, secret
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
 
 KEY_BYTES = 32
 SHORTEST_TOKEN = 32  # characters
@@ -52,6 +56,14 @@ def admin_token(value: object) -> Secret:
     if len(token.reveal()) < SHORTEST_TOKEN:
         raise ValueError(f"is shorter than {SHORTEST_TOKEN} characters")
     return _unguessable(token)
+
+
+def metrics_token(value: object, given: ValidationInfo) -> Secret:
+    """A token of its own, as the admin token: who may read numbers may not read everything."""
+    token = admin_token(value)
+    if token == given.data.get("admin_token"):
+        raise ValueError("is the admin token")
+    return token
 
 
 def hook_secret(value: object) -> Secret:

@@ -143,6 +143,10 @@ class Settings(BaseModel):
         "what opens everything; must be set when the service listens beyond this machine", secret=True,
         default="a file beside the database, made once, 0600; required with PostgreSQL",
         needed=_beyond_this_machine, drawn=secret_values.itself)] = None
+    metrics_token: Annotated[Annotated[Secret, PlainValidator(secret_values.metrics_token)] | None, Setting(
+        "CLOUDBEDS_AUTH_METRICS_TOKEN", "32 characters or more (`openssl rand -hex 32`), not the admin token",
+        "what opens `/metrics` and nothing else, for a scraper that need not hold the admin token", secret=True,
+        default="none; the admin token opens it, too", drawn=secret_values.itself)] = None
     host: Annotated[str, BeforeValidator(values.host), Setting(
         "CLOUDBEDS_AUTH_HOST", "an address to listen on, like `127.0.0.1`",
         "the address `serve` listens on")] = "127.0.0.1"

@@ -207,19 +207,22 @@ def _seen_dead_since_disabled(now: Instant, row: Row) -> bool:
 
 
 @transaction
-def note_problem(tx: Tx, grant_id: str, generation: int, problem: str, said: Mapping[str, str]) -> Transaction[bool]:
+def note_problem(
+    tx: Tx, grant_id: str, generation: int, problem: str, said: Mapping[str, str]
+) -> Transaction[str | None]:
     """The hotel is connected and its calls run into something: `problem` is shown, and the history has a line.
 
-    False, and nothing changes: it is shown already, or the grant is not in use, not healthy, or of a newer
-    generation. The next pair clears it.
+    Returns the connection's id. None, and nothing changes: it is shown already, or the grant is not in use, not
+    healthy, or of a newer generation. The next pair clears it.
     """
     row = yield from locked(tx, grant_id)
     if row is None or row["generation"] != generation or row["role"] != Role.ACTIVE or row["state"] != State.FRESH:
-        return False
+        return None
     if row["problem"] == problem:
-        return False
+        return None
     yield from query("note_problem", grant_id=grant_id, generation=generation, problem=problem)
     yield from add_event(tx, row, CALL_REFUSED, actor="cloudbeds", reason=problem, said=dict(said))
     if problem == CALLS_LACK_SCOPE:  # the next pair clears the problem, and lacks the scope as well
         yield from change_risks(tx, row, {CALLS_LACK_SCOPE: said.get("path", "")})
-    return True
+    connection_id: str = row["connection_id"]
+    return connection_id

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import Context
 from copy import copy
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -51,7 +52,8 @@ class Together(Generic[T]):
         if found is None:
             found = self._waiting[one] = asyncio.get_running_loop().create_future()
             if len(self._reading) < AT_ONCE:
-                task = asyncio.create_task(self._read_all(), name="read together")
+                # For all that wait, so in no one's context.
+                task = asyncio.create_task(self._read_all(), name="read together", context=Context())
                 self._reading.add(task)
                 task.add_done_callback(self._reading.discard)  # of one that was cancelled
         return await asyncio.shield(found)
