@@ -17,6 +17,7 @@ from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.api_errors import Verdict
 from cloudbeds_auth.rules.happenings import OPERATIONS, ROUTES, STORE_REASONS, Happening
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 from cloudbeds_auth.transactions.outbox import Outbox
 from cloudbeds_auth.version import VERSION
@@ -86,7 +87,10 @@ def test_webhooks_are_counted_and_what_waits_is_shown() -> None:
     ):
         assert line in lines
     assert "canary" not in "".join(lines)
-    assert not [line for line in shown(metrics) if "outbox" in line], "a store that does not answer"
+    assert 'cloudbeds_auth_gauge_readable{gauge="outbox"} 1.0' in lines
+    assert [line for line in shown(metrics) if "outbox" in line] == [
+        'cloudbeds_auth_gauge_readable{gauge="outbox"} 0.0'
+    ]
 
 
 def test_every_series_with_known_labels_is_there_from_the_start() -> None:
@@ -165,10 +169,13 @@ def test_connections_are_shown_where_they_are_known() -> None:
     """The gauge is what the caller counted at the scrape; a store that cannot count leaves out only the gauge."""
     metrics = Metrics()
     metrics.happened(Happening.REFRESHED)
-    known = metrics.render({State.FRESH: 3, State.REAUTHORIZATION_REQUIRED: 1})[0].decode()
+    known = metrics.render(StateCounts({State.FRESH: 3, State.REAUTHORIZATION_REQUIRED: 1}, 12.5))[0].decode()
     assert 'cloudbeds_auth_connections{state="fresh"} 3.0' in known
+    assert "cloudbeds_auth_connections_age_seconds 12.5" in known
+    assert 'cloudbeds_auth_gauge_readable{gauge="connections"} 1.0' in known
     unknown = metrics.render(None)[0].decode()
     assert "_connections" not in unknown
+    assert 'cloudbeds_auth_gauge_readable{gauge="connections"} 0.0' in unknown
     assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0' in unknown
 
 
@@ -214,10 +221,11 @@ import sys
 from cloudbeds_auth.observe.metrics import Metrics
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 metrics = Metrics()
 metrics.happened(Happening.REFRESHED)
 if sys.argv[1:] == ["show"]:
-    sys.stdout.write(metrics.render({State.FRESH: 7})[0].decode())
+    sys.stdout.write(metrics.render(StateCounts({State.FRESH: 7}, 0.0))[0].decode())
 """
 
 

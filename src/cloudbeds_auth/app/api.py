@@ -7,10 +7,10 @@ API described, and the webhooks that Cloudbeds sends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
@@ -40,7 +40,6 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.permissions import Caller, Scope, may
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.outbox import Outbox
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
@@ -82,6 +81,7 @@ def need(scope: Scope) -> Callable[[Request], Permit]:
     return permit
 
 
+T = TypeVar("T")
 Reading = Annotated[Permit, Depends(need(Scope.READ))]
 Proxying = Annotated[Permit, Depends(need(Scope.PROXY))]
 Tokens = Annotated[Permit, Depends(need(Scope.TOKEN))]
@@ -135,14 +135,18 @@ async def unready(vault: TokenVault) -> str | None:
 @machines.get("/metrics", response_class=Response)
 async def metrics(request: Request, permit: Measuring) -> Response:
     """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
-    connections: Mapping[State, int] | None = None
-    outbox: Outbox | None = None
-    with suppress(Error, TimeoutError):
-        async with asyncio.timeout(CHECK_WITHIN):
-            connections = await permit.vault.engine.views.count_states()
-            outbox = await permit.vault.outbox()
+    vault = permit.vault
+    connections, outbox = await asyncio.gather(_gauge(vault.engine.views.count_states()), _gauge(vault.outbox()))
     text, media = request.app.state.metrics(connections, outbox)
     return Response(text, headers={"content-type": media})
+
+
+async def _gauge(asked: Awaitable[T]) -> T | None:
+    """What the store says; None where it does not, or not in time."""
+    with suppress(Error, TimeoutError):
+        async with asyncio.timeout(CHECK_WITHIN):
+            return await asked
+    return None
 
 
 @machines.get("/openapi.json", include_in_schema=False)

@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from cloudbeds_auth.ports import Fact
 from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventHistogram, EventMetric, Happening, Label
-from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 from cloudbeds_auth.transactions.outbox import Outbox
 from cloudbeds_auth.version import VERSION
 
@@ -74,12 +74,13 @@ class Metrics:
             if isinstance(seconds, int | float):
                 self._child(timed, what, facts).observe(seconds)
 
-    def render(self, connections: Mapping[State, int] | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
+    def render(self, connections: StateCounts | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
         """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
         shown = CollectorRegistry()
-        shown.register(_Gauges([_of_build()]))
+        readable = {"connections": connections is not None, "outbox": outbox is not None}
+        shown.register(_Gauges([_of_build(), _of_gauges(readable)]))
         if connections is not None:
-            shown.register(_Gauges([_of_connections(connections)]))
+            shown.register(_Gauges(_of_connections(connections)))
         if outbox is not None:
             shown.register(_Gauges(_of_outbox(outbox)))
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -140,6 +141,13 @@ class _Gauges:
         return self._gauges
 
 
+def _of_gauges(readable: Mapping[str, bool]) -> Metric:
+    gauge = GaugeMetricFamily(f"{PREFIX}_gauge_readable", "0: the store could not be asked for these", labels=["gauge"])
+    for name, known in readable.items():
+        gauge.add_metric([name], known)
+    return gauge
+
+
 def _of_build() -> Metric:
     gauge = GaugeMetricFamily(
         f"{PREFIX}_build_info", "Which version runs, on which Python", labels=["version", "python"]
@@ -148,11 +156,12 @@ def _of_build() -> Metric:
     return gauge
 
 
-def _of_connections(connections: Mapping[State, int]) -> Metric:
+def _of_connections(counted: StateCounts) -> list[Metric]:
     gauge = GaugeMetricFamily(f"{PREFIX}_connections", "Connections by state", labels=["state"])
-    for state, count in connections.items():
+    for state, count in counted.connections.items():
         gauge.add_metric([state], count)
-    return gauge
+    text = "How long ago counting them began"
+    return [gauge, GaugeMetricFamily(f"{PREFIX}_connections_age_seconds", text, value=counted.age)]
 
 
 def _of_outbox(outbox: Outbox) -> list[Metric]:

@@ -164,3 +164,13 @@ SELECT current_setting('server_version') AS postgresql, current_database() AS da
     current_setting('synchronous_commit') AS synchronous_commit,
     CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS role,
     (SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IN ('async', 'potential'))::text AS asynchronous_standbys
+
+-- name: page_of_cohorts
+-- As page_of_state, of several cohorts: the newest of each, and of these the newest.
+SELECT DISTINCT each.id FROM json_each(:cohorts) AS cohorts CROSS JOIN LATERAL (
+    SELECT DISTINCT g.connection_id AS id FROM grants g WHERE COALESCE(g.shown, g.app) <> ''
+        AND COALESCE(g.shown, g.app) || ' ' || g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' '
+            || COALESCE(g.client_id, '') = cohorts.key
+        AND g.state = :state AND g.connection_id < :cursor AND g.stale_at > :after AND g.stale_at <= :until
+    ORDER BY g.connection_id DESC LIMIT :limit) AS each
+ORDER BY id DESC LIMIT :limit

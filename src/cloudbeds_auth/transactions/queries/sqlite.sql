@@ -136,3 +136,14 @@ SELECT integrity_check AS problem FROM pragma_integrity_check
 SELECT sqlite_version() AS sqlite, files.file, journal.journal_mode,
     CASE syncs.synchronous WHEN 0 THEN 'off' WHEN 1 THEN 'normal' WHEN 2 THEN 'full' ELSE 'extra' END AS synchronous
 FROM pragma_database_list files, pragma_journal_mode journal, pragma_synchronous syncs WHERE files.name = 'main'
+
+-- name: page_of_cohorts
+-- As page_of_state, of several cohorts: the newest of each, and of these the newest. An inner LIMIT for each one needs the
+-- rows as one value here.
+SELECT DISTINCT each.value AS id FROM json_each(:cohorts) AS cohorts, json_each((
+    SELECT json_group_array(connection_id) FROM (SELECT DISTINCT g.connection_id FROM grants g WHERE COALESCE(g.shown, g.app) <> ''
+        AND COALESCE(g.shown, g.app) || ' ' || g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' '
+            || COALESCE(g.client_id, '') = cohorts.key
+        AND g.state = :state AND g.connection_id < :cursor AND g.stale_at > :after AND g.stale_at <= :until
+        ORDER BY g.connection_id DESC LIMIT :limit))) AS each
+ORDER BY id DESC LIMIT :limit
