@@ -38,7 +38,7 @@ class Tasks:
         task: asyncio.Task[T] | None = self._running.get(name)
         if task is None:
             task = self._start(name, work)
-            task.add_done_callback(_seen)
+            task.add_done_callback(seen)
         return await asyncio.shield(task)
 
     async def share(self, name: str, work: Work[T]) -> T:
@@ -78,7 +78,7 @@ class Tasks:
             del self._running[name]
 
 
-def _seen(task: asyncio.Task[Any]) -> None:
+def seen(task: asyncio.Task[Any]) -> None:
     """Its exception was raised to each caller that still waits; where all have left it is no event of its own."""
     if not task.cancelled():
         task.exception()
