@@ -133,11 +133,13 @@ async def metrics(request: Request, permit: Measuring) -> Response:
     """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
     connections: Mapping[State, int] | None = None
     outbox: Outbox | None = None
+    overdue: float | None = None
     with suppress(Error, TimeoutError):
         async with asyncio.timeout(CHECK_WITHIN):
             connections = await permit.vault.engine.views.count_states()
             outbox = await permit.vault.outbox()
-    text, media = request.app.state.metrics(connections, outbox)
+            overdue = await permit.vault.engine.upkeep.overdue()
+    text, media = request.app.state.metrics(connections, outbox, overdue)
     return Response(text, headers={"content-type": media})
 
 

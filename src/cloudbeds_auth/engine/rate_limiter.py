@@ -75,6 +75,11 @@ class RateLimiter:
         self._place: asyncio.Task[float] | None = None  # its answer, if that is still to come or to be looked at
         self._serving: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many requests of ours, tokens and proofs, wait for their turn in this process."""
+        return self._queue.length(OURS)
+
     async def spend(self, patience: float, connection_id: str = OURS) -> None:
         """Wait for a turn, at most `patience` seconds; afterwards exactly one request may go, at once.
 

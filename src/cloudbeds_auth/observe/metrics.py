@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -54,6 +54,10 @@ class Metrics:
             for metric in declared
             if metric.timed is not None
         }
+        self._upkeep = Gauge(
+            f"{PREFIX}_upkeep_last_success_timestamp_seconds", "When upkeep of a grant last went well (0: never)",
+            registry=registry, multiprocess_mode="max",
+        )  # fmt: skip
         self._registry = registry
         self._seen: dict[EventMetric, set[str]] = {}
         self._children: dict[tuple[EventMetric, str], Counter] = {}
@@ -62,6 +66,8 @@ class Metrics:
         """Count it, `times` among the facts often; `seconds` feeds the histogram."""
         times = facts.get("times", 1)
         self._count(EVERY_EVENT, what, times if isinstance(times, int) else 1)
+        if what is Happening.UPKEEP_DONE:
+            self._upkeep.set_to_current_time()
         if (metric := what.metric) is None:
             return
         self._count(metric, what if metric.fact is None else facts.get(metric.fact))
@@ -69,13 +75,21 @@ class Metrics:
         if metric in self._durations and isinstance(seconds, int | float):
             self._durations[metric].observe(seconds)
 
-    def render(self, connections: Mapping[State, int] | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
+    def render(
+        self,
+        connections: Mapping[State, int] | None = None,
+        outbox: Outbox | None = None,
+        overdue: float | None = None,
+    ) -> tuple[bytes, str]:
         """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
         shown = CollectorRegistry()
         if connections is not None:
             shown.register(_Gauges([_of_connections(connections)]))
         if outbox is not None:
             shown.register(_Gauges(_of_outbox(outbox)))
+        if overdue is not None:
+            text = "How long the grant that waits longest for upkeep has been due"
+            shown.register(_Gauges([GaugeMetricFamily(f"{PREFIX}_upkeep_overdue_seconds", text, value=overdue)]))
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
             return generate_latest(shown), CONTENT_TYPE_LATEST

@@ -182,6 +182,7 @@ class Happening(StrEnum):
 
     # Upkeep
     SWEPT = "swept", INFO, "rows", "rows older than the retention time were deleted"
+    UPKEEP_DONE = "upkeep_done", INFO, "grant", "upkeep of one grant went well"
     UPKEEP_FAILED = "upkeep_failed", WARNING, "grant error", "upkeep of one grant failed; it is tried again later"
     BACKGROUND_FAILED = "background_failed", WARNING, "error", "background work failed; it is tried again later"
     OBSERVER_FAILED = "observer_failed", WARNING, "observer", "an observer raised an exception, which is swallowed"
