@@ -34,9 +34,9 @@ def install(marker: Marker, *, old_sqlite: bool = False) -> None:
 class Driver(SqliteDriver):
     """Takes along to its thread which refresh a transaction belongs to."""
 
-    def _queued(self, work: Callable[[SqliteFile], T]) -> asyncio.Future[T]:
+    def _queued(self, work: Callable[[SqliteFile], T], *, aside: bool = False) -> asyncio.Future[T]:
         context = copy_context()
-        return super()._queued(lambda file: context.run(work, file))
+        return super()._queued(lambda file: context.run(work, file), aside=aside)
 
 
 def _file(marker: Marker) -> type[SqliteFile]:

@@ -30,7 +30,7 @@ async def open_database(settings: Settings) -> Database:
     driver, identity = await open_driver(settings)
     # Of a process on another machine nothing is known: its lease runs out.
     is_dead = nobody_is_known_dead if settings.is_postgres else system.is_dead
-    store = Database(driver, sealer, is_dead)
+    store = Database(driver, sealer, is_dead, driver.browse if isinstance(driver, SqliteDriver) else None)
     try:
         await store.open(partial(clone_guard.recognise, identity=identity))
     except BaseException:

@@ -1,7 +1,8 @@
 """SQLite under the transactions: one thread of its own, a whole transaction per hop.
 
 A transaction of any length is two thread switches and one sync; the event loop never waits for the disk. What need not
-be synced goes over a second connection, so that the first never has a weaker setting (F12).
+be synced goes over a second connection, so that the first never has a weaker setting (F12). Lists and histories are
+read beside it, on threads and connections of their own, for which no transaction waits.
 
 The process may fork: SQLite keeps its locks in memory, which a child would take for its own and which no file system
 gave it. So a fork waits for the transaction that runs, the connection is closed, and both processes open the file anew.
@@ -16,6 +17,7 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import apsw
@@ -28,6 +30,7 @@ from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statemen
 
 T = TypeVar("T")
 
+READERS = 2  # connections that only read; each is opened when it is first used
 BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
 
 # What the world does to a database. Anything else (a broken constraint, a wrong statement) is a bug of ours, and trying
@@ -49,15 +52,22 @@ NOT_NOW = (
 
 
 class SqliteFile:
-    """One file, blocking. `instant` is the clock.
+    """One file, blocking. `instant` is the clock. `beside`: another one of the same file, beside which this one reads.
 
     `version` and `vfs` are for tests: an old SQLite build, and a file system that fails on purpose.
     """
 
     def __init__(
-        self, path: Path, instant: Callable[[], Instant], *, version: int | None = None, vfs: str | None = None
+        self,
+        path: Path,
+        instant: Callable[[], Instant],
+        *,
+        version: int | None = None,
+        vfs: str | None = None,
+        beside: SqliteFile | None = None,
     ) -> None:
         self.path = path
+        self._main = beside
         self._instant = instant
         self._version = durability.version_number() if version is None else version
         self._vfs = vfs
@@ -71,6 +81,9 @@ class SqliteFile:
 
         Raises ConfigurationError.
         """
+        if self._main is not None:
+            self._connection = self._reading(self._main.opened())
+            return 0
         if self._file is not None:
             self._must_be_the_same_file()
         try:
@@ -94,6 +107,29 @@ class SqliteFile:
             ) from error
         self._connection, self._unsynced = connection, unsynced
         return before
+
+    def opened(self) -> tuple[int, int] | None:
+        """Which file it is; it is opened where it is not yet."""
+        with self._in_use:
+            if self._connection is None:
+                self.open()
+            return self._file
+
+    def _reading(self, file: tuple[int, int] | None) -> apsw.Connection:
+        """A connection that only reads: over the write-ahead log it waits for no writer, nor a writer for it."""
+        self._file = file
+        try:
+            self._must_be_the_same_file()
+            connection = self._connect(apsw.SQLITE_OPEN_READONLY)
+            connection.pragma("temp_store", durability.MEMORY)
+        except apsw.Error as error:
+            raise StoreUnavailable(f"the database at {self.path} cannot be read: {_said(error)}") from error
+        return connection
+
+    @property
+    def logs_ahead(self) -> bool:
+        """Whether there is a write-ahead log; beside a rollback journal a reader would hold writers up."""
+        return self._version >= durability.FIRST_SOUND_WAL
 
     def run(self, body: Body[T], begin: str, *, synced: bool = True) -> T:
         """One transaction, begun with `begin`: committed when this returns, and `synced`. Raises StoreUnavailable."""
@@ -128,15 +164,15 @@ class SqliteFile:
         """Allow transactions again, after `suspend`."""
         self._in_use.release()
 
-    def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), vfs=self._vfs)
+    def _connect(self, flags: int = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path), vfs=self._vfs, flags=flags)
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         prepare_once(connection)
         return connection
 
     def _beside(self, connection: apsw.Connection) -> apsw.Connection:
         """One that does not sync; `connection` itself where the file is sound only if each transaction does."""
-        if self._version < durability.FIRST_SOUND_WAL:
+        if not self.logs_ahead:
             return connection
         unsynced = self._connect()
         durability.settle_pragmas(unsynced, version=self._version, synced=False)
@@ -195,11 +231,30 @@ class SqliteDriver:
         self._left_behind: list[SqliteFile] = []
         self._file: SqliteFile
         self._thread: OwnThreads
+        self._readers: list[SqliteFile] = []
+        self._idle: SimpleQueue[SqliteFile]  # those of the readers that do not read at the moment
+        self._reading: OwnThreads | None = None  # where they read, once they do
         _drivers.add(self)
 
     async def read(self, body: Body[T]) -> T:
         """One consistent view; writers of other processes are not held up."""
         return await self._queued(lambda file: file.run(body, "BEGIN"))
+
+    async def browse(self, body: Body[T]) -> T:
+        """As `read`, and no other transaction waits for it. It sees everything that was committed before."""
+        return await self._queued(partial(self._browse, body), aside=True)
+
+    def _browse(self, body: Body[T], file: SqliteFile) -> T:
+        if not file.logs_ahead:
+            return file.run(body, "BEGIN")
+        reader = self._idle.get()
+        try:
+            return reader.run(body, "BEGIN")
+        finally:
+            self._idle.put(reader)
+
+    def _close_reader(self) -> None:
+        self._idle.get().close()
 
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
         """Committed when this returns, and `synced`."""
@@ -213,25 +268,33 @@ class SqliteDriver:
     async def close(self) -> None:
         """Waits for the transactions that were asked for; those asked for later raise VaultClosed."""
         if self._opened_by == os.getpid() and not self._closed:
-            closing = self._queued(SqliteFile.close)
-            self._closed = True
-            await closing
+            self._closed, loop = True, asyncio.get_running_loop()
+            if self._reading is not None:  # first: what is closed last empties the log, which a reader could not
+                closing = (loop.run_in_executor(self._reading, self._close_reader) for _ in self._readers)
+                await asyncio.gather(*closing)
+                self._reading.shutdown()
+            await loop.run_in_executor(self._thread, self._file.close)
             self._thread.shutdown()
             self._opened_by = 0
         self._closed = True
 
-    def file_of_this_process(self) -> SqliteFile | None:
-        """The open file; None before the first transaction, after `close`, and in a child that has not asked yet."""
-        return self._file if self._opened_by == os.getpid() else None
+    def files_of_this_process(self) -> list[SqliteFile]:
+        """The file and its readers, which may wait for it; none before the first transaction, after `close`, and in a
+        child that has not asked yet.
+        """
+        return [*self._readers, self._file] if self._opened_by == os.getpid() else []
 
-    def _queued(self, work: Callable[[SqliteFile], T]) -> asyncio.Future[T]:
+    def _queued(self, work: Callable[[SqliteFile], T], *, aside: bool = False) -> asyncio.Future[T]:
         """In the order in which they come: nothing is done to the file after `SqliteFile.close`."""
         if self._closed:
             raise VaultClosed(f"the database at {self._path} was closed")
         try:
             if self._opened_by != os.getpid():
                 self._begin_in_this_process()
-            return asyncio.get_running_loop().run_in_executor(self._thread, work, self._file)
+            if aside and self._reading is None:
+                self._reading = OwnThreads(READERS, "cloudbeds-auth-sqlite-reader")
+            thread = self._reading if aside else self._thread
+            return asyncio.get_running_loop().run_in_executor(thread, work, self._file)
         except RuntimeError as error:  # no thread can be started (F79)
             raise StoreUnavailable(f"the database at {self._path} cannot be used: {error}") from error
 
@@ -239,8 +302,11 @@ class SqliteDriver:
         self._thread = OwnThreads(1, "cloudbeds-auth-sqlite")
         if self._opened_by:
             # One that could not be closed before the fork is the parent's: closing it would drop this process's locks.
-            self._left_behind.append(self._file)
-        self._file = self._new_file()
+            self._left_behind += [*self._readers, self._file]
+        self._file, self._reading, self._idle = self._new_file(), None, SimpleQueue()
+        self._readers = [self._new_file(beside=self._file) for _ in range(READERS)]
+        for reader in self._readers:
+            self._idle.put(reader)
         self._opened_by = os.getpid()
 
 
@@ -250,9 +316,7 @@ _resting: list[SqliteFile] = []
 
 def _before_fork() -> None:
     for driver in list(_drivers):
-        file = driver.file_of_this_process()
-        if file is not None and file.suspend():
-            _resting.append(file)
+        _resting.extend(file for file in driver.files_of_this_process() if file.suspend())
 
 
 def _after_fork() -> None:

@@ -114,7 +114,7 @@ class Views:
         """One page, newest first. Raises InvalidRequest for a state that there is not, a limit out of 1 to 200, and
         what is no text or no cursor.
         """
-        page = await self._world.db.read(
+        page = await self._world.db.browse(
             list_connections(
                 states=_stored_states(search.state),
                 reference=checked_text("reference", search.reference),
@@ -166,11 +166,11 @@ class Views:
         place = HistoryPlace.parse(cursor)
         checked_whole("limit", limit, 1, MOST_LISTED)
         await self._world.known(connection_id)
-        return await self._world.db.read(read_history(connection_id, place=place, limit=limit))
+        return await self._world.db.browse(read_history(connection_id, place=place, limit=limit))
 
     async def count_states(self) -> Mapping[State, int]:
         """Connections by stored state, for a gauge."""
-        return await self._world.db.read(count_states())
+        return await self._world.db.browse(count_states())
 
     async def _shown(self, connections: Sequence[Connection]) -> list[Connection]:
         apps = {name: await self._world.find(name) for name in {found.app for found in connections}}
