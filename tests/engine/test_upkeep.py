@@ -240,7 +240,9 @@ async def test_upkeep_is_as_fast_as_the_vendors_rate(stage: Stage) -> None:
     known = await of_two_apps(stage, number, number)
     process = await limited(stage, vendor)
     began = stage.clock.steady()
+    assert await process.upkeep.overdue() == pytest.approx(2 * number / 1000, abs=0.01)
     await process.upkeep.tick()
+    assert await process.upkeep.overdue() == 0.0
     assert len(vendor.renewed) == vendor.proofs == len(known)
     assert stage.clock.steady() - began <= number / 3.6 + 4.0  # two answers, and the turns of the last ones
     assert vendor.most_in_a_second() <= 2 * 10

@@ -53,9 +53,8 @@ class Tasks:
         return await self.join(name, begun)
 
     async def one_ended(self, at_most: float) -> None:
-        """Wait until one that runs has ended, at most so many seconds."""
-        if self._running:
-            await asyncio.wait(list(self._running.values()), timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
+        """Wait until one of those that run has ended, at most so many seconds."""
+        await asyncio.wait(list(self._running.values()), timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
 
     async def drain(self) -> bool:
         """Wait until nothing runs; whether anything did."""
