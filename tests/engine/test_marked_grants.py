@@ -19,6 +19,7 @@ from cloudbeds_auth.errors import (
     NotRefreshable,
     ReauthorizationRequired,
     RefreshInDoubt,
+    StoreUnavailable,
 )
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
@@ -342,6 +343,19 @@ async def test_hotels_that_serve_do_not_wait_behind_marked_ones(stage: Stage) ->
     assert sorted(map(bool, begun)) == [False] * AT_ONCE + [True] * MARKED_AT_ONCE
     await ticking
     assert len(begun) == 2 * AT_ONCE
+
+
+async def test_marked_ones_that_were_claimed_before_the_database_went_away(stage: Stage) -> None:
+    """Their places are free again: when their hold is over, they are tried."""
+    for at in range(MARKED_AT_ONCE):
+        grant = await stage.connected(pair(f"h{at}", property_ids=(f"{at}",)))
+        stage.sql("UPDATE grants SET marked_at = 0, retry_at = 1, reauth = 'x', due_at = NULL WHERE id = ?", grant.id)
+    stage.one.driver.refuse("claim_due")
+    with pytest.raises(StoreUnavailable):
+        await stage.one.upkeep.tick()
+    await stage.clock.sleep(2 * stage.timing.lease)
+    await stage.one.upkeep.tick()
+    assert stage.notes.times("recovered") == MARKED_AT_ONCE
 
 
 async def held_in_a_storm(stage: Stage, *, after: float = 0.0) -> Grant:

@@ -392,6 +392,28 @@ async def test_a_place_that_is_answered_late_is_void(stage: Stage, monkeypatch: 
     assert len(given(stage)) == 1, "the late one is no longer in the window, and was used by nobody"
 
 
+@pytest.mark.row("F110")
+async def test_a_late_answer_of_a_place_that_was_not_taken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for one that waits less long than those that are there when it comes: they have another (I11)."""
+    process = await limited(stage, BusyVendor(), 100)  # alone, one goes in 0.14 s
+    limiter = process.world.limiter(APP)
+    await process.store.write(pause_turns(APP.client_id, 10.0))
+
+    async def slow(write: Write, call: Call[Any]) -> Any:
+        found = await write(call)
+        await stage.clock.sleep(0.5)
+        return found
+
+    intercept(monkeypatch, process.store, "reserve_turn", slow)
+    process.driver.refuse("budget")
+    hurried = asyncio.create_task(limiter.spend(CALL, "con_1"))
+    await stage.clock.sleep(1.05)
+    before = process.driver.seen["set_budget"]
+    patient = [asyncio.create_task(limiter.spend(25.0, "con_2")) for _ in range(20)]
+    await all_of([hurried, *patient])
+    assert stage.notes.times("went_alone") + process.driver.seen["set_budget"] - before == 21
+
+
 async def test_a_store_that_hung_when_the_vault_is_closed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was asked last is given up with it."""
     process, traffic = await under_ten(stage), Traffic(stage)

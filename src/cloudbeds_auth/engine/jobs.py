@@ -113,6 +113,7 @@ class Upkeep:
     async def _claim(self) -> Sequence[str]:
         # Longer than the longest wait for a lease, an answer and a proof: then another process may try.
         db, hold, room = self._world.db, 2 * self._world.timing.lease, IN_ALL - len(self._running)
+        self._marked = {one for one in self._marked if one in self._running}
         marked = await db.write(claim_retries(min(MARKED_AT_ONCE - len(self._marked), room), hold))
         self._marked.update(marked)
         full = self._full()
@@ -139,7 +140,6 @@ class Upkeep:
             self._world.observer.happened(Happening.UPKEEP_DONE, grant=grant_id)
         finally:
             self._of.pop(grant_id, None)
-            self._marked.discard(grant_id)
 
     async def _look_after(self, grant_id: str) -> None:
         row = await self._world.db.read(read_grant(grant_id))

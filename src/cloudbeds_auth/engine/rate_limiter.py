@@ -72,6 +72,7 @@ class RateLimiter:
         self._away_until = -math.inf  # until when that is taken to last: it is asked, and not waited for
         self._why: StoreUnavailable | StoreReadOnly = SILENT
         self._asked = -math.inf  # when the store was last asked for a place
+        self._at_most = 0.0  # how many seconds away that may be
         self._place: asyncio.Task[float] | None = None  # its answer, if that is still to come or to be looked at
         self._serving: asyncio.Task[None] | None = None
 
@@ -204,7 +205,8 @@ class RateLimiter:
         """
         while True:
             if self._place is None:
-                self._asked, self._place = self._clock.steady(), asyncio.create_task(self._reserve(at_most))
+                self._asked, self._at_most = self._clock.steady(), at_most
+                self._place = asyncio.create_task(self._reserve(at_most))
                 self._place.add_done_callback(seen)
             patience = GLANCE if self._clock.steady() < self._away_until else SURE
             await asyncio.wait([self._place], timeout=self._asked + patience - self._clock.steady())
@@ -219,7 +221,8 @@ class RateLimiter:
                     self._is_away(error)
                     return None
                 self._away, self._away_until, self._pace = None, -math.inf, self._rate
-                return wait
+                if not self._at_most < wait <= at_most:  # else it was not taken, and would be now
+                    return wait
 
     def _is_away(self, why: StoreUnavailable | StoreReadOnly) -> None:
         self._why = why
