@@ -55,9 +55,8 @@ WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now AND id = ANY (A
         SELECT id, app, due_at, row_number() OVER (PARTITION BY app ORDER BY due_at, id) AS place FROM (
             SELECT id, app, due_at FROM grants WHERE due_at <= :now AND due_at >= :since
             ORDER BY due_at LIMIT :looked_at) AS looked_at) AS fair
-    WHERE place <= :of_one AND app NOT IN (SELECT json_array_elements_text(CAST(:full AS json)))
-    ORDER BY due_at LIMIT :limit))
-    FOR UPDATE SKIP LOCKED))
+    WHERE place <= :of_one AND app NOT IN (SELECT json_array_elements_text(CAST(:full AS json)))))
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id, expires_at
 
 -- name: claim_retries
