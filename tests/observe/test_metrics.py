@@ -165,6 +165,20 @@ def test_which_version_runs() -> None:
     assert line == f'cloudbeds_auth_build_info{{python="{platform.python_version()}",version="{VERSION}"}} 1.0'
 
 
+def test_upkeep_is_shown() -> None:
+    """When it last went well, and how long the one that waits longest has been due, where that could be read."""
+    metrics, last = Metrics(), "cloudbeds_auth_upkeep_last_success_timestamp_seconds"
+    assert f"{last} 0.0" in shown(metrics)
+    metrics.happened(Happening.UPKEEP_FAILED, grant="gra_canary", error="StoreUnavailable")
+    assert f"{last} 0.0" in shown(metrics)
+    metrics.happened(Happening.UPKEEP_DONE, grant="gra_canary")
+    lines = metrics.render(None, None, 12.5)[0].decode().splitlines()
+    (line,) = [line for line in lines if line.startswith(last)]
+    assert float(line.split()[1]) > 1e9
+    assert "cloudbeds_auth_upkeep_overdue_seconds 12.5" in lines
+    assert not [line for line in shown(metrics) if "overdue" in line or "canary" in line]
+
+
 def test_connections_are_shown_where_they_are_known() -> None:
     """The gauge is what the caller counted at the scrape; a store that cannot count leaves out only the gauge."""
     metrics = Metrics()

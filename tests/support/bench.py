@@ -199,7 +199,7 @@ class SqliteBench(Bench):
         """Another store over the same file, with these keys, on this build of SQLite."""
         begin_with_schema(self.path)
         driver = SqliteDriver(self.path, self.clock.instant, version=version)
-        store = Database(driver, AesGcmSealer(list(keys) or [KEY]), self.is_dead)
+        store = Database(driver, AesGcmSealer(list(keys) or [KEY]), self.is_dead, driver.browse)
         self.opened.append(store)
         await driver.open()
         await store.open()

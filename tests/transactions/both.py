@@ -17,7 +17,7 @@ from tests.support.shown import wrongly_shown
 from cloudbeds_auth.database.bulk import TABLES
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.database.sqlite import SqliteFile
+from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.errors import RefreshPending, StateMismatch
 from cloudbeds_auth.rules.lifecycle import IllegalMove, State

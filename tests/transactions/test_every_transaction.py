@@ -115,7 +115,9 @@ from cloudbeds_auth.transactions.upkeep import (
     claim_due,
     claim_polls,
     claim_retries,
+    due_beyond,
     next_due,
+    read_overdue,
     retry_all,
 )
 
@@ -140,6 +142,8 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_link_outcome": lambda one: read_link_outcome("l1"),
     "open_circuits": lambda one: open_circuits("default"),
     "next_due": lambda one: next_due(),
+    "due_beyond": lambda one: due_beyond(0.0),
+    "read_overdue": lambda one: read_overdue(),
     "read_app": lambda one: read_app("aurora"),
     "read_apps": lambda one: read_apps(),
     "read_conflict": lambda one: read_conflict(APP),

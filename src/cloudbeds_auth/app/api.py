@@ -136,8 +136,10 @@ async def unready(vault: TokenVault) -> str | None:
 async def metrics(request: Request, permit: Measuring) -> Response:
     """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
     vault = permit.vault
-    connections, outbox = await asyncio.gather(_gauge(vault.engine.views.count_states()), _gauge(vault.outbox()))
-    text, media = request.app.state.metrics(connections, outbox)
+    connections, outbox, overdue = await asyncio.gather(
+        _gauge(vault.engine.views.count_states()), _gauge(vault.outbox()), _gauge(vault.engine.upkeep.overdue())
+    )
+    text, media = request.app.state.metrics(connections, outbox, overdue)
     return Response(text, headers={"content-type": media})
 
 

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
     from cloudbeds_auth.vault import TokenVault
 
-Metrics = Callable[[StateCounts | None, Outbox | None], tuple[bytes, str]]  # the text and its media type
+# The text and its media type.
+Metrics = Callable[[StateCounts | None, Outbox | None, float | None], tuple[bytes, str]]
 
 log: Final = logging.getLogger(__name__)
 

@@ -71,7 +71,7 @@ class Apps:
         apps = await self.list()
         bound = {app.id: app.issuer for app in apps if app.issuer is not None}
         clients = {app.id: app.client_id for app in apps}
-        return findings(await db.read(read_held()), bound, clients, self._world.issuer, self._world.apps)
+        return findings(await db.browse(read_held()), bound, clients, self._world.issuer, self._world.apps)
 
     async def move_origin(self, name: str, former: str, *, actor: str = "operator") -> int:
         """The vendor moved: what this app has from the origin `former`, its secret and its grants, belongs from

@@ -156,7 +156,7 @@ class Views:
         page = Page((), cursor)
         found: list[Connection] = []
         for _ in range(MOST_PAGES):
-            page = await self._world.db.read(asked(cursor=page.next))
+            page = await self._world.db.browse(asked(cursor=page.next))
             found += [one for one in await self._shown(page.connections) if fits(one)]
             if page.next is None or len(found) >= limit:
                 break
@@ -164,7 +164,7 @@ class Views:
 
     async def troubled(self, trouble: Trouble, cursor: str | None = None) -> Page:
         """One page, as long as a page may be, of connections that may have this trouble, as they look now."""
-        page = await self._world.db.read(list_troubled(trouble, cursor=cursor, limit=MOST_LISTED))
+        page = await self._world.db.browse(list_troubled(trouble, cursor=cursor, limit=MOST_LISTED))
         return Page(tuple(await self._shown(page.connections)), page.next)
 
     async def lacking_scopes(self, search: Search) -> Page:
@@ -205,13 +205,13 @@ class Views:
         place = HistoryPlace.parse(cursor)
         checked_whole("limit", limit, 1, MOST_LISTED)
         await self._world.known(connection_id)
-        return await self._world.db.read(read_history(connection_id, place=place, limit=limit))
+        return await self._world.db.browse(read_history(connection_id, place=place, limit=limit))
 
     async def count_states(self) -> StateCounts | None:
         """Connections by the state that they are shown in, for a gauge. Where they are many they are counted behind the
         caller, at most once a minute, who is given the last whole count; None: there is none, or none of late.
         """
-        part = await self._world.db.read(count_states())
+        part = await self._world.db.browse(count_states())
         if part.whole:
             return StateCounts(part.connections, age=0.0)
         last, at = self._counted
@@ -229,7 +229,7 @@ class Views:
         part = NOTHING
         try:
             while not part.whole:
-                part = await self._world.db.read(count_states(part))
+                part = await self._world.db.browse(count_states(part))
         except Error:
             self._counted = NEVER_COUNTED
         else:

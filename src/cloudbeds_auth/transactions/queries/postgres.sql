@@ -53,7 +53,13 @@ WHERE id = ANY (ARRAY(SELECT id FROM outbox WHERE due_from > :now AND due_at IS 
 -- Whoever pushes the moment ahead has the work; a row that somebody else holds is left to them. As an array the
 -- subquery runs once: with IN, a plan may run it again for each row, which locks other ones, and takes more than :limit.
 UPDATE grants SET due_at = :until, due_from = :now
-WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now AND id = ANY (ARRAY(
+    SELECT id FROM (
+        SELECT id, app, due_at, row_number() OVER (PARTITION BY app ORDER BY due_at, id) AS place FROM (
+            SELECT id, app, due_at FROM grants WHERE due_at <= :now AND due_at >= :since
+            ORDER BY due_at LIMIT :looked_at) AS looked_at) AS fair
+    WHERE place <= :of_one AND app NOT IN (SELECT json_array_elements_text(CAST(:full AS json)))))
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id, expires_at
 
 -- name: claim_retries

@@ -43,7 +43,13 @@ WHERE id IN (SELECT id FROM outbox WHERE due_from > :now AND due_at IS NOT NULL 
 -- name: claim_due
 -- Whoever pushes the moment ahead has the work; nobody else finds it meanwhile.
 UPDATE grants SET due_at = :until, due_from = :now
-WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
+WHERE id IN (
+    SELECT id FROM (
+        SELECT id, app, due_at, row_number() OVER (PARTITION BY app ORDER BY due_at, id) AS place FROM (
+            SELECT id, app, due_at FROM grants WHERE due_at <= :now AND due_at >= :since
+            ORDER BY due_at LIMIT :looked_at) AS looked_at) AS fair
+    WHERE place <= :of_one AND app NOT IN (SELECT value FROM json_each(:full))
+    ORDER BY due_at LIMIT :limit)
 RETURNING id, expires_at
 
 -- name: claim_retries
