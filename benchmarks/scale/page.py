@@ -1,0 +1,76 @@
+"""docs/scale.md, from the numbers of one run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks.page import shown
+from benchmarks.scale.rows import ENDS, ROWS, Row
+
+HEAD = """# Very many hotels
+
+How it goes with a thousand, a hundred thousand and a million hotels, measured by `make scale` on one machine. Every
+hotel is connected: its tokens are sealed for their place, and it has {events} lines of history and {days} days of
+counted calls, {age:.0f} days apart. What operators and programs do is done by commands and over HTTP; Cloudbeds is the
+simulator of this project. Each aim was set before it was measured, and is judged by the program: with the most hotels
+that a row was measured with.
+
+- machine: {machine}; one-minute load at the start {load}
+- versions: {versions}
+- PostgreSQL runs on the same machine, with {server}
+- the code: {commit}, {when}
+- command: `{command}` ({took} in all); `benchmarks/scale/` has the programs
+"""
+
+Number = Mapping[str, Any]
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The whole page."""
+    sections = [_section(row, [one for one in found["found"] if one["row"] == row.name]) for row in ROWS]
+    return "\n".join([HEAD.format(**found["facts"]), *filter(None, sections)])
+
+
+def _section(row: Row, numbers: Sequence[Number]) -> str:
+    """What was measured of one row, as a table; empty: nothing was."""
+    if not numbers:
+        return ""
+    sizes = sorted({one["hotels"] for one in numbers})
+    columns = ["", *(f"{size:,}" for size in sizes if row.most), *([row.unit] if not row.most else []), "aim", "", ""]
+    before = f"Before: {row.before}.\n\n" if row.before else ""
+    unit = f" In {row.unit}." if row.most else ""
+    return (
+        f"## {row.title}\n\n{row.question}{unit}\n\n{before}"
+        f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n{''.join(_lines(row, numbers, sizes))}"
+    )
+
+
+def _lines(row: Row, numbers: Sequence[Number], sizes: Sequence[int]) -> Iterator[str]:
+    for key in dict.fromkeys((one["database"], one["what"]) for one in numbers):
+        of_size = {one["hotels"]: one for one in numbers if (one["database"], one["what"]) == key}
+        values = [_value(of_size.get(size)) for size in sizes]
+        aim, verdict = judged(row, of_size)
+        last = of_size[max(of_size)]
+        yield f"| {', '.join(key)} | {' | '.join(values)} | {aim} | {verdict} | {last['note']} |\n"
+
+
+def _value(number: Number | None) -> str:
+    if number is None:
+        return ""
+    return "none" if number["value"] is None else shown(number["value"])
+
+
+def judged(row: Row, of_size: Mapping[int, Number]) -> tuple[str, str]:
+    """The aim of one number in words, and what became of it with the most hotels; both empty where there is none."""
+    value, limit = of_size[max(of_size)]["value"], row.aim(of_size[max(of_size)]["what"])
+    words = "that it ends" if limit == ENDS else f"at {'least' if row.more else 'most'} {limit or 0:,.4g}"
+    if row.flat:
+        fewest = of_size[min(of_size)]["value"]
+        limit = math.nan if fewest is None else row.flat * fewest
+        words = f"at most {row.flat:g} times that of {min(of_size):,}"
+    if limit is None:
+        return "", "" if value is not None else "**not measured**"
+    met = value is not None and (value >= limit if row.more else value <= limit)
+    return words, "met" if met else "**missed**"
