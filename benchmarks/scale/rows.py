@@ -74,7 +74,7 @@ ROWS = (
     ),
     Row(
         "metrics", "Metrics",
-        "`GET /metrics`, median of five; and the longest answer of `/readyz`, asked all the while.",
+        "`GET /metrics`, median of five, once it has its gauges; and the longest answer of `/readyz`, asked meanwhile.",
         "at a million 1.2 s on SQLite, 4.8 s on PostgreSQL and then without gauges; `/readyz` waited 1.6 s", "ms",
         serving.metrics, {"": 50.0},
     ),
@@ -104,7 +104,7 @@ ROWS = (
     Row(
         "retention", "Retention",
         f"{jobs.KEPT} days are to be kept, where there are more: how many rows does the job delete a second, with the"
-        f" waits of its loop, until all are gone or for {jobs.DELETES:.0f} s?",
+        f" waits of its loop, until all are gone or for {jobs.DELETES:.0f} s? The aim is what it was before.",
         "667 a second", "rows/s", jobs.retention, {"": 667.0}, more=True,
     ),
     Row(
@@ -129,8 +129,8 @@ ROWS = (
     Row(
         "away", "Database away",
         f"For {accidents.AWAY:.0f} s PostgreSQL stands still, or another program holds SQLite's lock, and a hotel whose"
-        " token is in memory is called {accidents.A_SECOND:.0f} times a second: how many of these calls are answered? The share of the rate that one"
-        " process may use alone is seven in ten seconds.",
+        f" token is in memory is called {accidents.A_SECOND:.0f} times a second: how many of these calls are answered?"
+        " The share of the rate that one process may use alone is seven in ten seconds.",
         "none: 503 after 3 s", "calls", accidents.database_away, {"": 7.0}, more=True, most=0,
     ),
     Row(
@@ -141,7 +141,7 @@ ROWS = (
     Row(
         "killed", "Killed in a refresh",
         "kill -9 of a process while Cloudbeds has its refresh: how long do callers of another process wait who want"
-        " that hotel, until they are served?",
+        " that hotel, until they are served? The aim is less than before.",
         "14 to 25 s", "s", accidents.killed, {"": 14.0}, most=0,
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -20,6 +20,8 @@ TIMES = 5
 COLD = 200  # hotels, each asked about once
 OLDEST = 60  # the last page has so many hotels at most
 PATIENCE = 60.0  # seconds for an answer
+PAUSE = 0.002  # seconds between two questions of what watches
+GAUGE = b"cloudbeds_auth_connections{"
 STATES = ("fresh", "backing_off", "reauthorization_required", "client_refused", "disconnected")
 ANOTHER = "another-client-id"
 
@@ -99,11 +101,15 @@ def _empty_page_with_a_next(ask: Asker, path: str) -> bool:
 def metrics(place: Place) -> Iterator[Found]:
     """`/metrics`, and the longest answer of `/readyz` meanwhile."""
     with place.serving() as target, asker(target, place.admin) as ask, asker(target, {}) as beside:
+        gauges = _gauges_after(ask)
         done, waits = threading.Event(), [beside("/readyz")[0]]
 
         def watch() -> None:
-            while not done.wait(0.02):
-                waits.append(beside("/readyz")[0])
+            while not done.wait(PAUSE):
+                try:
+                    waits.append(beside("/readyz")[0])
+                except NotMeasured:
+                    waits.append(PATIENCE * 1e3)
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -112,9 +118,18 @@ def metrics(place: Place) -> Iterator[Found]:
         finally:
             done.set()
             watcher.join()
-        gauges = b"cloudbeds_auth_connections{" in ask("/metrics")[1]
-        yield found if gauges else Found(found.what, None, f"without its gauges, after {found.value or 0:.0f} ms")
+        yield replace(found, note=f"{found.note}; its gauges {gauges:.1f} s after the start")
         yield Found("/readyz beside it", max(waits), f"longest of {len(waits)}")
+
+
+def _gauges_after(ask: Asker) -> float:
+    """Seconds until hotels are shown by their state."""
+    begun = time.perf_counter()
+    while GAUGE not in ask("/metrics")[1]:
+        if time.perf_counter() - begun > PATIENCE:
+            raise NotMeasured(f"/metrics has no gauges within {PATIENCE:.0f} s")
+        time.sleep(0.1)
+    return time.perf_counter() - begun
 
 
 def strangers(place: Place) -> Iterator[Found]:
