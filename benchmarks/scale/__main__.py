@@ -36,9 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}, and the numbers beside")
     parser.add_argument("--draw", action="store_true", help="measure nothing: write it from the last numbers")
     given = parser.parse_args(arguments)
-    chosen = [row for row in ROWS if not given.rows or row.name in given.rows]
-    if unknown := set(given.rows) - {row.name for row in chosen}:
+    names = set(given.rows) or {row.name for row in ROWS}
+    if unknown := names - {row.name for row in ROWS}:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    if any(row.most for row in ROWS if row.name in names):
+        names.add("migrate")  # what is made is of a former schema
+    chosen = [row for row in ROWS if row.name in names]
     if given.draw:
         PAGE.write_text(page.page(json.loads(RESULTS.read_text())))
         return 0

@@ -65,10 +65,10 @@ ROWS = (
     ),
     Row(
         "lists", "Lists and searches",
-        "`GET /api/v1/connections`: the first page, and the last one, median of five. A last page is asked for by the"
-        " cursor of one of the oldest hotels. One hotel in a thousand is `backing_off`, one `disconnected`, none"
-        " `reauthorization_required`; `client_refused` once as nobody is, once with another client id in the settings,"
-        " so that nine in ten are.",
+        "`GET /api/v1/connections`: the first page, and the last one, median of five (of fewer that are slow). A last"
+        " page is asked for by the cursor of one of the oldest hotels. One hotel in a thousand is `backing_off`, one"
+        " `disconnected`, none `reauthorization_required`; `client_refused` once as nobody is, once with another client"
+        " id in the settings, so that nine in ten are.",
         "1.1 to 9.5 s at a million; `state=client_refused` gave empty pages with a `next`", "ms", serving.lists,
         {"": 50.0},
     ),
