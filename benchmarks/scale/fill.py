@@ -27,6 +27,7 @@ from cloudbeds_auth.database.key_files import load_keys
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.rules.subscriptions import settings_of
 from cloudbeds_auth.transactions.apps import secret_place
+from cloudbeds_auth.transactions.history import ALL, TAKEN_OVER
 from cloudbeds_auth.transactions.rows import access_place, token_place
 from cloudbeds_auth.transactions.subscriptions import WANTED
 
@@ -118,8 +119,9 @@ def fill(fleet: Fleet, number: int) -> Connection:
         for table in copies.TABLES:
             _multiply(sql, table, first)
         _history(sql, first)
-        compared = settings_of((), decided=False)  # as the settings are: else every hotel would be due for a comparison
-        sql(f"INSERT INTO meta (name, value) VALUES ('{WANTED}', '{compared}')")
+        # Nothing is due: the settings are those that hotels were compared by, and no history is of an earlier form.
+        for name, value in ((WANTED, settings_of((), decided=False)), (TAKEN_OVER, ALL)):
+            sql(f"INSERT INTO meta (name, value) VALUES ('{name}', '{value}')")
         moments = ", ".join(f"{one} = {time.time() + upkeep.HOUR}" for one in upkeep.MOMENTS)
         sql(f"UPDATE grants SET {moments} WHERE connection_id = '{connection.id}'")
         sql("DROP TABLE sealed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import uvloop
 
@@ -31,21 +32,22 @@ def retention(place: Place) -> Iterator[Found]:
     with fill.plain(place.fleet) as sql:
         due = DUE.format(at=time.time() - KEPT * fill.DAY)
         before = sql(due)[0][0]
-        took = uvloop.run(_deleted(place))
-        gone = before - sql(due)[0][0]
-    yield Found("retention", gone / took, f"{gone:,} of {before:,} due, in {took:.0f} s")
-
-
-async def _deleted(place: Place) -> float:
-    """Run the job as its loop does, which waits between half and all of what a tick says; the seconds that it took."""
-    async with TokenVault.open(place.fleet.settings.model_copy(update={"retention_days": KEPT})) as vault:
         begun = time.monotonic()
-        while (took := time.monotonic() - begun) < DELETES:
-            wait = await vault.engine.retention.tick()
-            if wait >= DELETES:
-                break
-            await asyncio.sleep(0.75 * wait)
-        return took
+        uvloop.run(_deletes(place))
+        took = time.monotonic() - begun
+        gone = before - sql(due)[0][0]
+    yield Found("retention", gone / took, f"{gone:,} of {before:,} due, in {took:.1f} s")
+
+
+async def _deletes(place: Place) -> None:
+    """Run the job as its loop does, which waits between half and all of what a tick says; until nothing is left."""
+    settings = place.fleet.settings.model_copy(update={"retention_days": KEPT})
+    with suppress(TimeoutError):
+        async with TokenVault.open(settings) as vault, asyncio.timeout(DELETES):
+            wait = 0.0
+            while wait < DELETES:
+                await asyncio.sleep(0.75 * wait)
+                wait = await vault.engine.retention.tick()
 
 
 def refreshes(place: Place) -> Iterator[Found]:

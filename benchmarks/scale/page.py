@@ -11,11 +11,11 @@ from benchmarks.scale.rows import ENDS, ROWS, Row
 
 HEAD = """# Very many hotels
 
-How it goes with a thousand, a hundred thousand and a million hotels, measured by `make scale` on one machine. Every
-hotel is connected: its tokens are sealed for their place, and it has {events} lines of history and {days} days of
-counted calls, {age:.0f} days apart. What operators and programs do is done by commands and over HTTP; Cloudbeds is the
-simulator of this project. Each aim was set before it was measured, and is judged by the program, with the most hotels
-that a row was measured with: {met} of {aims} are met.
+How it goes with {sizes} hotels, measured by `make scale` on one machine. Every hotel is connected: its tokens are
+sealed for their place, and it has {events} lines of history and {days} days of counted calls, {age:.0f} days apart.
+What operators and programs do is done by commands and over HTTP; Cloudbeds is the simulator of this project. Each aim
+was set before it was measured, and is judged by the program, with the most hotels that a row was measured with: {met}
+of {aims} are met.
 
 - machine: {machine}; one-minute load at the start {load}
 - versions: {versions}
@@ -32,7 +32,10 @@ def page(found: Mapping[str, Any]) -> str:
     sections = [_section(row, [one for one in found["found"] if one["row"] == row.name]) for row in ROWS]
     text = "\n".join(filter(None, sections))
     met, missed = text.count("| met |"), text.count("| **missed** |")
-    return "\n".join([HEAD.format(**found["facts"], met=met, aims=met + missed), text])
+    depends = {row.name for row in ROWS if row.most}
+    sizes = sorted({one["hotels"] for one in found["found"] if one["row"] in depends})
+    words = " and ".join([", ".join(f"{size:,}" for size in sizes[:-1]), f"{sizes[-1]:,}"] if sizes else ["no"])
+    return "\n".join([HEAD.format(**found["facts"], sizes=words, met=met, aims=met + missed), text])
 
 
 def _section(row: Row, numbers: Sequence[Number]) -> str:
@@ -49,28 +52,25 @@ def _section(row: Row, numbers: Sequence[Number]) -> str:
 
 
 def _lines(row: Row, numbers: Sequence[Number], sizes: Sequence[int]) -> Iterator[str]:
-    for key in dict.fromkeys((one["database"], one["what"]) for one in numbers):
-        of_size = {one["hotels"]: one for one in numbers if (one["database"], one["what"]) == key}
-        values = [_value(of_size.get(size)) for size in sizes]
-        aim, verdict = judged(row, of_size)
-        last = of_size[max(of_size)]
-        yield f"| {', '.join(key)} | {' | '.join(values)} | {aim} | {verdict} | {last['note']} |\n"
+    for database, what in dict.fromkeys((one["database"], one["what"]) for one in numbers):
+        of_size = {one["hotels"]: one for one in numbers if (one["database"], one["what"]) == (database, what)}
+        values = {size: of_size[size]["value"] if size in of_size else None for size in sizes}
+        most = max(one["hotels"] for one in numbers if one["database"] == database)
+        aim, verdict = judged(row, what, {size: value for size, value in values.items() if size <= most})
+        cells = ["none" if value is None else shown(value) for value in values.values()]
+        yield f"| {database}, {what} | {' | '.join(cells)} | {aim} | {verdict} | {of_size[max(of_size)]['note']} |\n"
 
 
-def _value(number: Number | None) -> str:
-    if number is None:
-        return ""
-    return "none" if number["value"] is None else shown(number["value"])
-
-
-def judged(row: Row, of_size: Mapping[int, Number]) -> tuple[str, str]:
-    """The aim of one number in words, and what became of it with the most hotels; both empty where there is none."""
-    value, limit = of_size[max(of_size)]["value"], row.aim(of_size[max(of_size)]["what"])
+def judged(row: Row, what: str, values: Mapping[int, float | None]) -> tuple[str, str]:
+    """The aim of one number in words, and what became of it with the most hotels; both empty where there is none.
+    `values` by the number of hotels.
+    """
+    value, limit = values[max(values)], row.aim(what)
     words = "that it ends" if limit == ENDS else f"at {'least' if row.more else 'most'} {limit or 0:,.4g}"
     if row.flat:
-        fewest = of_size[min(of_size)]["value"]
+        fewest = values[min(values)]
         limit = math.nan if fewest is None else row.flat * fewest
-        words = f"at most {row.flat:g} times that of {min(of_size):,}"
+        words = f"at most {row.flat:g} times that of {min(values):,}"
     if limit is None:
         return "", "" if value is not None else "**not measured**"
     met = value is not None and (value >= limit if row.more else value <= limit)

@@ -109,8 +109,10 @@ ROWS = (
     ),
     Row(
         "copy", "Move to the other database",
-        "`database copy`, and then a service over the other database until it has served a call.",
-        "5,600 rows a second, all of it downtime", "s", commands.copy, {"": 60.0}, most=MOVED,
+        "`database copy`: how long until a service over the other database has served a call, which is the downtime,"
+        " and until all is there?",
+        "5,600 rows a second, all of it downtime", "s", commands.copy,
+        {commands.SERVED: 60.0, commands.WHOLE: ENDS}, most=MOVED,
     ),
     Row(
         "refreshes", "Refreshes",
