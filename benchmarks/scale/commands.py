@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import aiohttp
 
 from benchmarks import service
+from benchmarks.copies import Plain
 from benchmarks.herds import PROTECTED
 from benchmarks.scale import calls, fill
 from benchmarks.scale.place import DATABASES, Command, Found, NotMeasured, Place, new_database
@@ -24,15 +25,14 @@ MOVED = "start the service"  # from this line on the other database may be used
 
 def built(place: Place) -> Iterator[Found]:
     """How long it took to make, and how large it is."""
-    with fill.plain(place.fleet) as sql:
-        yield Found("built", place.took, f"{sql.size() / 1e9:.2f} GB")
+    yield Found("built", place.took, f"{fill.size(place.fleet.settings) / 1e9:.2f} GB")
 
 
 def migrate(place: Place) -> Iterator[Found]:
     """`database migrate`. After it a server looks at its tables, as autovacuum does a minute later."""
     done = place.run("database", "migrate")
     yield Found("migrate", done.seconds, done.said.strip().rpartition(" was brought ")[2])
-    with fill.plain(place.fleet) as sql:
+    with Plain(place.fleet.settings) as sql:
         sql.analyze()
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 import uvloop
 
 from benchmarks import upkeep
+from benchmarks.copies import Plain
 from benchmarks.scale import fill
 from benchmarks.scale.place import Found, Place
 from cloudbeds_auth import TokenVault
@@ -29,7 +30,7 @@ def nothing_due(place: Place) -> Iterator[Found]:
 
 def retention(place: Place) -> Iterator[Found]:
     """Rows of history that are deleted where less is to be kept than there is."""
-    with fill.plain(place.fleet) as sql:
+    with Plain(place.fleet.settings) as sql:
         due = DUE.format(at=time.time() - KEPT * fill.DAY)
         before = sql(due)[0][0]
         begun = time.monotonic()
@@ -53,7 +54,7 @@ async def _deletes(place: Place) -> None:
 def refreshes(place: Place) -> Iterator[Found]:
     """All hotels are due at once, half of them by a second client id; Cloudbeds takes its time for everything."""
     simulator = place.fleet.simulator
-    with fill.plain(place.fleet) as sql:
+    with Plain(place.fleet.settings) as sql:
         later = ", ".join(f"{one} = {time.time() + upkeep.HOUR}" for one in upkeep.MOMENTS)
         sql(f"UPDATE grants SET {later}")
         sql(f"UPDATE grants SET due_at = {time.time() - 1}")

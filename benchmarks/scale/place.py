@@ -20,6 +20,7 @@ from tests.support.postgres import PostgresServer
 
 from benchmarks import hotels, stage
 from benchmarks.children.hotel import REDIRECT
+from benchmarks.copies import copy_id
 from benchmarks.hotels import Fleet
 from benchmarks.scale import fill
 from cloudbeds_auth import Connection
@@ -101,7 +102,7 @@ class Place:
 
     def copy(self, at: int) -> str:
         """The connection id of the hotel with this number; 0 is the first."""
-        return fill.connection_id(self.first.id, at) if at else self.first.id
+        return copy_id(self.first.id, at) if at else self.first.id
 
     @contextmanager
     def begun(self, *arguments: str, patience: float, given: str = "") -> Iterator[Command]:
