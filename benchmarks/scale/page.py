@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.page import shown
-from benchmarks.scale.rows import ENDS, ROWS, Row
+from benchmarks.scale.rows import ENDS, ROWS, SMALL, Row
 
 HEAD = """# Very many hotels
 
@@ -69,8 +69,8 @@ def judged(row: Row, what: str, values: Mapping[int, float | None]) -> tuple[str
     words = "that it ends" if limit == ENDS else f"at {'least' if row.more else 'most'} {limit or 0:,.4g}"
     if row.flat:
         fewest = values[min(values)]
-        limit = math.nan if fewest is None else row.flat * fewest
-        words = f"at most {row.flat:g} times that of {min(values):,}"
+        limit = math.nan if fewest is None else max(row.flat * fewest, SMALL)
+        words = f"at most {row.flat:g} times that of {min(values):,}, or {SMALL:g}"
     if limit is None:
         return "", "" if value is not None else "**not measured**"
     met = value is not None and (value >= limit if row.more else value <= limit)

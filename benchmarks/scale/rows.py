@@ -13,14 +13,16 @@ SIZES = (1_000, 100_000, 1_000_000)  # hotels
 MOVED = 100_000  # the most that are moved to the other database
 CONNECTED = 320  # hotels with tokens of their own, for accidents and refreshes
 ENDS = math.inf  # the aim of what only has to end within its patience
+SMALL = 5.0  # ms that are no more than flat, whatever they are with the fewest hotels
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`measure` yields its numbers. `aims` by what was measured, "" for all of it: at most so much, or at least where
-    `more` is better; `flat`: at most so many times what it is with the fewest hotels. They are judged with the most.
+    """`measure` yields its numbers.
 
-    `most`: with more hotels it is not measured; 0: it does not depend on them, and is measured once.
+    `aims` by what was measured, "" for all of it: at most so much, or at least where `more` is better. `flat`: at most
+    so many times what it is with the fewest hotels, or SMALL. Both are judged with the most hotels. `most`: with more it
+    is not measured; 0: it does not depend on them, and is measured once.
     """
 
     name: str
