@@ -21,8 +21,8 @@ class Row:
     """`measure` yields its numbers.
 
     `aims` by what was measured, "" for all of it: at most so much, or at least where `more` is better. `flat`: at most
-    so many times what it is with the fewest hotels, or SMALL. Both are judged with the most hotels. `most`: with more it
-    is not measured; 0: it does not depend on them, and is measured once.
+    so many times what it is with the fewest hotels, or SMALL. Both are judged with the most hotels. `most`: with more
+    it is not measured; 0: it does not depend on them, and is measured once.
     """
 
     name: str
