@@ -7,7 +7,8 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from importlib.metadata import version
 from types import FrameType
@@ -80,16 +81,20 @@ def numbers(
             yield from _of(many, made, database, size, [row for row in rows if row.most >= size])
 
 
-def _of(make: Any, made: PostgresServer, database: str, size: int, rows: Sequence[Row]) -> Iterator[Mapping[str, Any]]:
+def _of(
+    make: Callable[[PostgresServer, str, int], AbstractContextManager[Place]],
+    made: PostgresServer, database: str, size: int, rows: Sequence[Row],
+) -> Iterator[Mapping[str, Any]]:  # fmt: skip
     rows = [row for row in rows if database in row.databases]
     if not rows:
         return
     print(f"{database}, {size:,} hotels", flush=True)
     with make(made, database, size) as place:
         for row in rows:
+            print(f"  {row.title}", flush=True)
             for one in measured(row, place):
                 said = one.note if one.value is None else f"{shown(one.value)} {row.unit}  {one.note}"
-                print(f"  {row.title}: {one.what}: {said}", flush=True)
+                print(f"    {one.what}: {said}", flush=True)
                 yield {"row": row.name, "database": database, "hotels": size, **asdict(one)}
 
 

@@ -91,9 +91,7 @@ class Place:
     @cached_property
     def vendor(self) -> stage.Vendor:
         """As the services of other benchmarks have it."""
-        return stage.Vendor(
-            self.fleet.simulator, self.fleet.base_url, self.fleet.settings, self.first, self.folder
-        )  # fmt: skip
+        return stage.Vendor(self.fleet.simulator, self.fleet.base_url, self.fleet.settings, self.first, self.folder)
 
     @property
     def admin(self) -> Mapping[str, str]:

@@ -64,8 +64,8 @@ def test_what_is_measured_is_said(folder: Path) -> None:
     with scale(folder, "--hotels", "1010", "--only", "sqlite", "built", "migrate", "strangers") as process:
         out, _ = process.communicate()
     assert process.returncode == 0, out
-    assert out.count("  Strangers: unknown path: ") == 2, out
-    assert out.count("  Migration: migrate: ") == 2, out
+    assert out.count("\n    unknown path: ") == 2, out
+    assert out.count("\n    migrate: ") == 2, out
     assert not left(folder)
 
 
@@ -76,7 +76,7 @@ def test_what_is_interrupted_leaves_nothing(how: signal.Signals, folder: Path) -
     with scale(folder, "--hotels", "1000", "--only", "postgresql", "built", "migrate", "lists") as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "  Migration: " in line:
+            if "    migrate: " in line:
                 break
         assert left(folder)
         (os.killpg if how is signal.SIGINT else os.kill)(process.pid, how)
