@@ -48,7 +48,7 @@ def fill(fleet: Fleet, number: int) -> Connection:
             for table, more in _odd().items():
                 spread(sql, table, first, more, "n.at % 1000 <> 30" if table == "tokens" else "TRUE")
             _history(sql, first)
-        _nothing_due(sql, connection)
+        nothing_due(sql, f"connection_id = '{connection.id}'")
         if sql.is_postgres:
             sql("ANALYZE")
     return connection
@@ -146,9 +146,9 @@ def _numbers(last: int) -> str:
     return " UNION ALL ".join(f"SELECT {at} AS at" for at in range(1, last + 1))
 
 
-def _nothing_due(sql: Plain, first: Connection) -> None:
-    """Hotels were compared by these settings, no history is of an earlier form, and the first hotel waits, too."""
+def nothing_due(sql: Plain, which: str = "TRUE") -> None:
+    """Hotels were compared by these settings, no history is of an earlier form, and these grants wait for an hour."""
     for name, value in ((WANTED, settings_of((), decided=False)), (TAKEN_OVER, ALL)):
         sql(f"INSERT INTO meta (name, value) VALUES ('{name}', '{value}')")
     moments = ", ".join(f"{one} = {time.time() + copies.QUIET}" for one in copies.DUE)
-    sql(f"UPDATE grants SET {moments} WHERE connection_id = '{first.id}'")
+    sql(f"UPDATE grants SET {moments} WHERE {which}")

@@ -55,8 +55,6 @@ def refreshes(place: Place) -> Iterator[Found]:
     """All hotels are due at once, half of them by a second client id; Cloudbeds takes its time for everything."""
     simulator = place.fleet.simulator
     with Plain(place.fleet.settings) as sql:
-        later = ", ".join(f"{one} = {time.time() + upkeep.HOUR}" for one in upkeep.MOMENTS)
-        sql(f"UPDATE grants SET {later}")
         sql(f"UPDATE grants SET due_at = {time.time() - 1}")
     simulator.fault("delay", "any", times=None, seconds=SLOW)
     try:
