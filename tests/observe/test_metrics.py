@@ -176,6 +176,7 @@ def test_upkeep_is_shown() -> None:
     (line,) = [line for line in lines if line.startswith(last)]
     assert float(line.split()[1]) > 1e9
     assert "cloudbeds_auth_upkeep_overdue_seconds 12.5" in lines
+    assert 'cloudbeds_auth_gauge_readable{gauge="upkeep"} 1.0' in lines
     assert not [line for line in shown(metrics) if "overdue" in line or "canary" in line]
 
 
