@@ -16,6 +16,7 @@ TESTS ?= tests
 PLACE ?= $(or $(shell df -Pk /dev/shm 2>/dev/null | awk '$$6 == "/dev/shm" && $$4 > 2000000 {print $$6}'),$(TMPDIR),/tmp)
 IN_PLACE = place=$$(mktemp -d "$(PLACE)/cloudbeds-auth.XXXXXX") && chmod 755 "$$place" && trap 'rm -rf "$$place"' EXIT && trap 'exit 130' INT TERM && TMPDIR="$$place"
 SECONDS ?= 60
+HOTELS ?= 1000000
 TRIALS ?= 500
 STORE ?= disk
 
@@ -30,7 +31,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-instructions test-wheel coverage mutation bench prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-instructions test-wheel coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +115,9 @@ bench: venv ## what it costs, beside what people use instead: writes docs/benchm
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@cd benchmarks/peers/express && npm ci --silent --no-audit --no-fund
 	@.venv-bench/bin/python -m benchmarks $(or $(GROUPS),--write)
+
+scale: venv ## how it goes with HOTELS=1000000 over both databases (or ONLY=sqlite): writes docs/scale.md, unless ROWS names some (Linux, 15 GB where TMPDIR is)
+	@$(BIN)/python -m benchmarks.scale --hotels $(HOTELS) $(if $(ONLY),--only $(ONLY)) $(or $(ROWS),--write)
 
 test-wheel: venv ## what a user installs: the built wheel, without extras and with them, in environments of their own
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && \

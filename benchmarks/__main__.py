@@ -114,7 +114,15 @@ def _progress(text: str) -> None:
 
 
 def facts(number: int) -> Mapping[str, object]:
-    """Where and when it was measured."""
+    """Where and when it was measured, beside which programs of others."""
+    locked = json.loads((ROOT / "benchmarks/peers/express/package-lock.json").read_text())["packages"]
+    names = [f"{name} {version(name)}" for name in PEERS]
+    names += [f"{name} {locked[f'node_modules/{name}']['version']}" for name in ("express", "axios")]
+    return {"rounds": number, **machine([f"Node {said('node', '--version')}", *names, *programs_found()])}
+
+
+def machine(programs: Sequence[str]) -> Mapping[str, str]:
+    """Where and when something is measured, with these programs."""
     processor = next(
         (
             line.partition(":")[2].strip()
@@ -123,18 +131,11 @@ def facts(number: int) -> Mapping[str, object]:
         ),
         platform.machine(),
     )
-    commit = said("git", "describe", "--always", "--dirty")
-    locked = json.loads((ROOT / "benchmarks/peers/express/package-lock.json").read_text())["packages"]
-    names = [f"{name} {version(name)}" for name in PEERS]
-    names += [f"{name} {locked[f'node_modules/{name}']['version']}" for name in ("express", "axios")]
     return {
-        "rounds": number,
         "machine": f"{processor}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "load": f"{os.getloadavg()[0]:.1f}",
-        "versions": ", ".join(
-            [f"Python {platform.python_version()}", f"Node {said('node', '--version')}", *names, *programs_found()]
-        ),
-        "commit": commit,
+        "versions": ", ".join([f"Python {platform.python_version()}", *programs]),
+        "commit": said("git", "describe", "--always", "--dirty"),
         "when": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
 

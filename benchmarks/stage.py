@@ -53,9 +53,9 @@ def process(
     command: Sequence[str], *, core: str, environment: Mapping[str, str], folder: Path, ready: str = ""
 ) -> Iterator[subprocess.Popen[str]]:
     """A process pinned to a core, once it wrote a line that matches `ready`; ended by its own pid."""
+    ours = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     child = subprocess.Popen(
-        ["taskset", "-c", core, *command],
-        cwd=folder, env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
+        ["taskset", "-c", core, *command], cwd=folder, env={**ours, "HOME": str(folder), **environment},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     lines: list[str] = []

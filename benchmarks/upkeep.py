@@ -60,14 +60,14 @@ def _connected(database_url: str) -> Any:
     return psycopg.connect(database_url)
 
 
-async def nothing_due(fleet: Fleet, ticks: int = TICKS) -> float:
-    """Milliseconds of a tick of every job."""
+async def nothing_due(fleet: Fleet, ticks: int = TICKS, jobs: Sequence[str] = JOBS) -> float:
+    """Milliseconds of a tick of these jobs, one after the other."""
     async with TokenVault.open(fleet.settings) as vault:
-        jobs = [getattr(vault.engine, name) for name in JOBS]
+        chosen = [getattr(vault.engine, name) for name in jobs]
         took = []
         for _ in range(ticks):
             began = time.perf_counter()
-            for job in jobs:
+            for job in chosen:
                 await job.tick()
             took.append((time.perf_counter() - began) * 1e3)
         return median(took)

@@ -19,6 +19,7 @@ from cloudbeds_auth.system import (
     SystemEntropy,
     boot_id,
     is_dead,
+    is_dead_here,
     lease_owner,
     process_identity,
 )
@@ -100,10 +101,22 @@ def test_killed_process_is_dead() -> None:
         assert process.stdout is not None
         owner = process.stdout.readline().decode().strip()
         assert not is_dead(owner, boot_id())
+        assert not is_dead_here(owner, "a server's")
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert is_dead(owner, boot_id())
     assert is_dead(owner, boot_id())
+    assert is_dead_here(owner, "a server's")
+    assert not is_dead_here(owner.replace(boot_id(), "another-boot"), "a server's"), "perhaps of another machine"
+    namespace, pid, start = owner.split("/")[:3]
+    assert not is_dead_here(f"{namespace}/{pid}/{start}/01RANDOM", "a server's"), "an earlier version did not say"
+
+
+def test_a_boot_that_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is called dead on a server then: the machine may be any."""
+    monkeypatch.setattr(system, "boot_id", lambda: "")
+    namespace, pid, start = process_identity().split("/")
+    assert not is_dead_here(f"{namespace}/{pid}/{start}0//01RANDOM", "a server's")
 
 
 @linux

@@ -373,10 +373,10 @@ class StoreReadOnly(TryAgain):
 class RateLimited(TryAgain):
     """Too much was asked for at once
 
-    `CLOUDBEDS_AUTH_RATE_LIMIT` leaves no room for this call within five seconds, or Cloudbeds answered another one
-    429 and asked to wait. Or fifty calls of the caller's address are under way through the proxy, or the service has
-    too many connections, of the caller's address or in all. Nothing was sent. A 429 of Cloudbeds itself is passed on
-    as it came, without this code. Also when too many approvals were begun, or came from the Marketplace.
+    `CLOUDBEDS_AUTH_RATE_LIMIT` (a tenth of it while the database is silent) leaves no room for this call within five
+    seconds, or Cloudbeds answered another one 429. Or fifty calls of the caller's address are under way through the
+    proxy, or there are too many connections, of that address or in all. Nothing was sent. A 429 of Cloudbeds itself is
+    passed on as it came, without this code. Also when too many approvals were begun, or came from the Marketplace.
     """
 
     code = "rate_limited"

@@ -126,8 +126,8 @@ def process_identity() -> str:
 
 
 def lease_owner(entropy: Entropy) -> str:
-    """A name for one holder of leases: the process and a random part, so that two in one process differ."""
-    return f"{process_identity()}/{entropy.identifier('')}"
+    """A name for one holder of leases: the process, the boot it is of, and a random part: two in one process differ."""
+    return f"{process_identity()}/{boot_id()}/{entropy.identifier('')}"
 
 
 def is_dead(identity: str, boot: str) -> bool:
@@ -150,6 +150,14 @@ def is_dead(identity: str, boot: str) -> bool:
     except (OSError, OverflowError):
         return False if (process := _process(int(pid))) is None else _ended(process, start)
     return (process := _process(int(pid))) is not None and _ended(process, start)
+
+
+def is_dead_here(owner: str, clock_id: str) -> bool:
+    """As `is_dead`, of a `lease_owner` on a server where other machines take leases, too: only one of this boot of this
+    machine can be judged. Whose clock the lease goes by says nothing.
+    """
+    boot = owner.split("/")[3:4]
+    return bool(boot_id()) and boot == [boot_id()] and is_dead(owner, boot_id())
 
 
 def _ended(process: Process, start: str) -> bool:

@@ -444,7 +444,7 @@ class TokenVault:
         """How many webhook messages wait to be delivered, since when, and how many were given up."""
         from cloudbeds_auth.transactions.outbox import read_outbox
 
-        return await self.engine.world.db.read(read_outbox())
+        return await self.engine.world.db.browse(read_outbox())
 
     # --- what an operator asks for
 

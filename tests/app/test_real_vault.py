@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.app.running import Running, a_service
 from tests.app.tab import BROWSER, Tab
+from tests.support import installation
+from tests.support.ports import free_port
 from tests.support.simulator import Vendor, vendor
 
+from cloudbeds_auth import runtime
+from cloudbeds_auth.app.application import open_parts
 from cloudbeds_auth.database.sqlite import SqliteDriver
+from cloudbeds_auth.engine import views
+from cloudbeds_auth.transactions.connections import count_states
 from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator.records import ALL_SCOPES, VendorApp
 
@@ -288,3 +296,21 @@ async def test_an_app_that_a_hotel_brings(world: World) -> None:
         headers={"Authorization": f"Bearer {vault.admin_token.reveal()}"},
     ) as answer:
         assert [one["id"] for one in (await answer.json())["connections"]] == [homes["aurora"]]
+
+
+async def test_hotels_are_counted_from_the_start_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one to ask for the numbers of very many hotels has some."""
+    monkeypatch.setattr(views, "count_states", partial(count_states, limit=1))
+    monkeypatch.setattr(runtime, "configure_logs", lambda settings: None)  # they are the test's
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    made = installation.settings(f"sqlite:///{tmp_path}/hotels.sqlite3")
+    own = made.model_copy(update={"base_url": nowhere})
+    await installation.filled(own)
+    async with AsyncExitStack() as stack:
+        parts = await open_parts(own)(stack)
+        await parts.vault.engine.world.tasks.drain()
+        counted = await parts.vault.engine.views.count_states()
+        assert counted is not None
+        assert sum(counted.connections.values()) == installation.HOTELS
+        text, _ = parts.metrics(counted, None, None)
+        assert b"cloudbeds_auth_connections_age_seconds" in text

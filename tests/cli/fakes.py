@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import httpx2
@@ -77,7 +78,7 @@ class FakeApps(Apps):
 
 class FakeVault(TokenVault):
     """Answers from what the test put in; `asked` has every call. It is the vault's class, for mypy to compare the two,
-    without an engine: what is not answered here fails.
+    without an engine but for what `doctor` reads of it: what is not answered here fails.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -104,6 +105,15 @@ class FakeVault(TokenVault):
     @property
     def apps(self) -> FakeApps:
         return self._apps
+
+    @property
+    def engine(self) -> Any:
+        return SimpleNamespace(
+            views=SimpleNamespace(
+                troubled=lambda trouble, cursor: self.connections(trouble=trouble),
+                refused_by_secret=lambda limit: self.connections(state="client_refused", limit=limit),
+            )
+        )
 
     def _note(self, *what: Any) -> None:
         self.asked.append(what)

@@ -291,16 +291,13 @@ async def test_no_further_app(tmp_path: Path) -> None:
 
 @pytest.mark.row("F92")
 async def test_what_came_from_elsewhere(tmp_path: Path) -> None:
-    """One finding for each cause, with its next step; the hotels concerned are not listed beside it."""
+    """One finding for each cause, with its next step."""
     vault = FakeVault()
     assert levels(await hotels.where_from(subject(tmp_path, vault))) == [Level.OK]
     vault.apps.strange = [Foreign("60 hotels: their tokens were issued by one, and another is set", "set it back")]
     assert await hotels.where_from(subject(tmp_path, vault)) == [
         Finding(Level.PROBLEM, vault.apps.strange[0].what, "set it back")
     ]
-    strange = replace(ADA, state=State.CLIENT_REFUSED, problem="tokens were issued by one", foreign=True)
-    vault.pages = [Page((), None), Page((strange,) * 50, "more"), Page((), None)]
-    assert levels(await hotels.need_a_person(subject(tmp_path, vault))) == [Level.OK]
 
 
 async def test_a_large_healthy_fleet_needs_nobody(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.acceptance.processes import Http
 from tests.crash import limits, marking, marking_postgres, marking_sqlite, marks
 
 from cloudbeds_auth import TokenVault, system
-from cloudbeds_auth.database import sqlite
+from cloudbeds_auth.database import sqlite_file
 from cloudbeds_auth.engine import commit
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.refresh import Timing, brake
@@ -101,7 +101,7 @@ def run(plan: Plan, pipe: int) -> None:
     _scale_the_brake()
     signal.signal(signal.SIGUSR1, lambda *_: limits.lift())
     if plan.busy_milliseconds:
-        sqlite.BUSY_MILLISECONDS = plan.busy_milliseconds
+        sqlite_file.BUSY_MILLISECONDS = plan.busy_milliseconds
     if plan.work == "serve":
         _serve(plan, marker)
     report = Report()

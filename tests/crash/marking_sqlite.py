@@ -13,7 +13,8 @@ from tests.crash.marking import instead_of
 from tests.crash.marks import CURRENT, SYNCING, Marker, watched
 
 from cloudbeds_auth.database import durability, sqlite
-from cloudbeds_auth.database.sqlite import SqliteDriver, SqliteFile
+from cloudbeds_auth.database.sqlite import SqliteDriver
+from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.transactions.statements import Body
 
 T = TypeVar("T")
@@ -34,9 +35,9 @@ def install(marker: Marker, *, old_sqlite: bool = False) -> None:
 class Driver(SqliteDriver):
     """Takes along to its thread which refresh a transaction belongs to."""
 
-    def _queued(self, work: Callable[[SqliteFile], T]) -> asyncio.Future[T]:
+    def _queued(self, work: Callable[[SqliteFile], T], *, aside: bool = False) -> asyncio.Future[T]:
         context = copy_context()
-        return super()._queued(lambda file: context.run(work, file))
+        return super()._queued(lambda file: context.run(work, file), aside=aside)
 
 
 def _file(marker: Marker) -> type[SqliteFile]:
@@ -58,8 +59,8 @@ class _WithDefaultVfs:
     def __getattr__(self, name: str) -> Any:
         return getattr(apsw, name)
 
-    def Connection(self, path: str, vfs: str | None = None) -> apsw.Connection:  # noqa: N802 - apsw's name
-        return apsw.Connection(path, vfs=vfs or "crash-marks")
+    def Connection(self, path: str, vfs: str | None, flags: int) -> apsw.Connection:  # noqa: N802 - apsw's name
+        return apsw.Connection(path, vfs=vfs or "crash-marks", flags=flags)
 
 
 def _vfs(marker: Marker) -> apsw.VFS:

@@ -5,11 +5,14 @@ A really full disk is tried where this user may mount; the tests' names tell whe
 
 from __future__ import annotations
 
+import resource
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.acceptance.processes import PATIENCE, world
 from tests.crash import marks
 from tests.crash.conftest import HASTY, LaneOf, variants
 from tests.crash.disks import MOUNTS, fill, small_disk
@@ -152,6 +155,34 @@ def test_a_full_disk_is_not_ready(lane_of: LaneOf) -> None:
     assert kinds(lane_of("V2/n").do("check", full_at=marks.OPEN, victim=False, hotels=()).errors)[:1] == [
         "StoreUnavailable"
     ]
+
+
+@pytest.mark.row("F56", "F110")
+def test_full_under_a_service(tmp_path: Path) -> None:
+    """No file of its may grow: callers in a row are all served; beyond the share that one process has alone, and where
+    a refresh is needed, the code says what is in the way; there is room again, and all is as before.
+    """
+    with world(tmp_path, "--auto-approve", CLOUDBEDS_AUTH_RATE_LIMIT="10") as made:
+        service = made.start()
+        url = f"/proxy/{made.connect()}/api/v1.3/userinfo"
+
+        def asked(_: object = None) -> tuple[int, str]:
+            answer = made.admin.get(url)
+            return answer.status, answer.headers.get("X-Cloudbeds-Auth-Code", "")
+
+        assert asked() == (200, "")
+        before = resource.prlimit(service.popen.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        assert [asked() for _ in range(4)] == [(200, "")] * 4
+        with ThreadPoolExecutor(20) as crowd:
+            assert set(crowd.map(asked, range(20))) == {(200, ""), (503, "store_unavailable")}
+        made.vendor.control("expire")
+        assert asked() == (503, "store_unavailable")
+        assert not made.vendor.counts()
+        resource.prlimit(service.popen.pid, resource.RLIMIT_FSIZE, before)
+        until = time.monotonic() + PATIENCE
+        while asked() != (200, ""):
+            assert time.monotonic() < until
+        assert made.vendor.counts() == {"issued": 1}
 
 
 if MOUNTS:

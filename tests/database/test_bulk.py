@@ -24,7 +24,7 @@ from tests.support.keys import KEY_TEXT
 from tests.support.postgres_fixtures import kept
 from tests.support.processes import row
 
-from cloudbeds_auth.database import bulk, opening, postgres, sqlite
+from cloudbeds_auth.database import bulk, opening, postgres, sqlite_file
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.settings import Settings
@@ -79,7 +79,7 @@ async def ways(
 def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each statement read or wrote, in either database."""
     counts: list[int] = []
-    run, execute = sqlite._execute, psycopg.AsyncCursor.execute
+    run, execute = sqlite_file._execute, psycopg.AsyncCursor.execute
 
     def counting(connection: apsw.Connection, statement: Statement) -> Any:
         before = connection.total_changes()
@@ -92,7 +92,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(self.rowcount)
         return found
 
-    monkeypatch.setattr(sqlite, "_execute", counting)
+    monkeypatch.setattr(sqlite_file, "_execute", counting)
     monkeypatch.setattr(psycopg.AsyncCursor, "execute", counting_too)
     return counts
 

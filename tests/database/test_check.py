@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.installation import HOTELS, filled, settings, silent
+from tests.support.installation import HOTELS, filled, opened, settings, silent
 from tests.support.keys import OTHER_KEY_TEXT
+from tests.support.shown import show_no_more, show_twice
 
 from cloudbeds_auth.database import check, opening
 from cloudbeds_auth.errors import ConfigurationError
@@ -75,6 +76,18 @@ async def test_a_hotel_that_would_not_come_back(one: Settings, sql: str, why: st
     (problem,) = (await check.scan(one, silent)).problems
     assert problem.startswith("con_1 does not come back by itself: ")
     assert problem.endswith(why)
+
+
+async def test_connections_that_lists_do_not_find(one: Settings) -> None:
+    """A process of an earlier version writes no mark: each is named once, with what mends it; nothing is written."""
+    await filled(one)
+    async with opened(one) as store:
+        await store.write(show_twice("con_1"))
+        await store.write(show_no_more("con_2"))
+    for _ in range(2):
+        problems = (await check.scan(one, silent)).problems
+        assert [problem.split(" is not in the lists")[0] for problem in problems] == ["con_1", "con_2"]
+        assert all("mends that" in problem for problem in problems)
 
 
 async def test_hotels_that_an_interrupted_copy_holds(one: Settings) -> None:

@@ -16,7 +16,7 @@ from tests.support.keys import KEY_TEXT
 
 from cloudbeds_auth import os_files
 from cloudbeds_auth.database import clone_guard, opening
-from cloudbeds_auth.database.sqlite import SqliteFile
+from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings

@@ -12,16 +12,18 @@ import pytest
 from tests.support.fakes import pair
 from tests.support.installation import APP, HOTELS, filled, opened, secrets, settings, silent
 from tests.support.processes import leased, row
+from tests.support.shown import show_no_more, show_twice, wrongly_shown
 
 from cloudbeds_auth.database import bulk, copy, opening
 from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
 from cloudbeds_auth.rules.history import Calls
+from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.apps import read_app
-from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
 from cloudbeds_auth.transactions.history import forget, read_history, take_over
 from cloudbeds_auth.transactions.rows import add_event
@@ -68,6 +70,19 @@ async def test_everything_moves(ways: tuple[Settings, Settings]) -> None:
         assert await there.read(read_history("con_0")) == history
         fence = await leased(there, await row(there, "gra_1"))
         assert await there.write(write_intent(fence, 1, lease=30.0, hold=0.0))
+
+
+async def test_marks_that_are_wrong(ways: tuple[Settings, Settings]) -> None:
+    """Lists of the target find each connection once, by its current grant, whatever marks were read."""
+    source, target = ways
+    await filled(source)
+    async with opened(source) as running:
+        await running.write(show_twice("con_1"))
+        await running.write(show_no_more("con_2"))
+    await opening.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert await there.read(wrongly_shown()) == []
+        assert len((await there.read(list_connections(states=list(State)))).connections) == HOTELS
 
 
 async def test_once_more(ways: tuple[Settings, Settings]) -> None:

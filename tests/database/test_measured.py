@@ -83,7 +83,7 @@ async def test_a_file_that_cannot_grow(sqlite: SqliteDriver) -> None:
 
 async def test_a_file_that_another_program_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is busy."""
-    monkeypatch.setattr("cloudbeds_auth.database.sqlite.BUSY_MILLISECONDS", 10)
+    monkeypatch.setattr("cloudbeds_auth.database.sqlite_file.BUSY_MILLISECONDS", 10)
     path, notes = tmp_path / "vault.sqlite3", Notebook()
     sqlite = SqliteDriver(path, HandClock().instant)
     await sqlite.open()

@@ -21,7 +21,8 @@ from tests.support.keys import KEY
 
 from cloudbeds_auth.database import durability, schema
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.database.sqlite import SqliteDriver, SqliteFile
+from cloudbeds_auth.database.sqlite import READERS, SqliteDriver
+from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
 from cloudbeds_auth.rules.model import App, Fence
 from cloudbeds_auth.rules.rate_limit import Rate
@@ -328,7 +329,7 @@ async def test_a_file_that_is_not_ours_any_more(db: SqliteBench, what: str) -> N
 async def test_a_locked_file(db: SqliteBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process writes for longer than we wait: StoreUnavailable, nothing written; afterwards it works."""
     grant = await db.connected()
-    monkeypatch.setattr("cloudbeds_auth.database.sqlite.BUSY_MILLISECONDS", 10)
+    monkeypatch.setattr("cloudbeds_auth.database.sqlite_file.BUSY_MILLISECONDS", 10)
     impatient = await db.open()
     with closing(apsw.Connection(str(db.path))) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -414,6 +415,7 @@ sys.path.insert(0, os.getcwd())
 from pathlib import Path
 from tests.support.bench import HandClock, SqliteBench
 from cloudbeds_auth.rules.rate_limit import Rate
+from cloudbeds_auth.transactions.connections import count_states
 from cloudbeds_auth.transactions.grants import Busy, Leased, read_grant, take_lease
 from cloudbeds_auth.transactions.rate_limit import reserve_turn
 
@@ -430,6 +432,7 @@ async def parent_begins(db):
     assert open_files()
     grant = await db.connected()
     await db.leased(grant)
+    assert await db.store.browse(count_states())
     return grant
 
 async def in_the_child(db, grant):
@@ -439,12 +442,14 @@ async def in_the_child(db, grant):
     db.dead.add("us")
     assert isinstance(await db.store.write(take_lease(grant.id, "child", 30.0)), Leased)
     assert await waits(db) == 10.0
+    assert await db.store.browse(count_states())
     await db.close()
     assert open_files() == []
 
 async def parent_goes_on(db, grant):
     assert isinstance(await db.store.write(take_lease(grant.id, "parent", 30.0)), Busy)
     assert await waits(db) == 20.0
+    assert await db.store.browse(count_states())
     await db.store.check()
     await db.close()
     assert open_files() == []
@@ -478,7 +483,7 @@ def both_go_on(program: str, database: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no fork, or no list of open files here")
 def test_a_fork_reopens(tmp_path: Path) -> None:
     """The child has connections of its own, sees what the parent wrote, and the parent's go on working, those that do
-    not sync, too; what each closes leaves no file open.
+    not sync or only read, too; what each closes leaves no file open.
     """
     both_go_on(FORK, tmp_path / "db")
 
@@ -488,7 +493,8 @@ import asyncio, os, sys, threading, time
 sys.path.insert(0, os.getcwd())
 from pathlib import Path
 from tests.support.bench import HandClock
-from cloudbeds_auth.database.sqlite import SqliteDriver, SqliteFile
+from cloudbeds_auth.database.sqlite import SqliteDriver
+from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.transactions.statements import as_keys, query, query_one
 
 driver, begun = SqliteDriver(Path(sys.argv[1]), HandClock().instant), threading.Event()
@@ -579,4 +585,121 @@ async def test_reads_around_a_close(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     await driver.open()
     assert await driver.read(number) == 7
+    await driver.close()
+
+
+# --- reads beside the others
+
+
+def wait_for(event: threading.Event, begun: threading.Semaphore) -> Body[int]:
+    """A transaction that has begun, and reads how many settings there are when it may."""
+
+    def body(now: Instant) -> Transaction[int]:
+        rows = yield Statement("begun", "SELECT count(*) AS number FROM meta", {})
+        begun.release()
+        assert event.wait(30)
+        again = yield Statement("again", "SELECT count(*) AS number FROM meta", {})
+        assert rows == again, "one view"
+        number: int = rows[0]["number"]
+        return number
+
+    return body
+
+
+def noted_as(name: str) -> Body[int]:
+    """A transaction that writes a setting; how many there are then."""
+
+    def body(now: Instant) -> Transaction[int]:
+        yield Statement("note", "INSERT INTO meta (name, value) VALUES (:name, 'x')", {"name": name})
+        row = yield from query_one("meta", name=name)
+        assert row is not None
+        found = yield Statement("number", "SELECT count(*) AS number FROM meta", {})
+        number: int = found[0]["number"]
+        return number
+
+    return body
+
+
+def how_many(now: Instant) -> Transaction[int]:
+    """A transaction that reads how many settings there are."""
+    rows = yield Statement("number", "SELECT count(*) AS number FROM meta", {})
+    number: int = rows[0]["number"]
+    return number
+
+
+async def test_slow_reads_stop_nothing_else(tmp_path: Path) -> None:
+    """As many as there are readers, each over one view; meanwhile others read and write, and a close waits for them."""
+    driver = SqliteDriver(tmp_path / "db", HandClock().instant)
+    await driver.open()
+    before = await driver.write(noted_as("first"))
+    go_on, begun = threading.Event(), threading.Semaphore(0)
+    slow = [asyncio.ensure_future(driver.browse(wait_for(go_on, begun))) for _ in range(READERS)]
+    for _ in slow:
+        assert await asyncio.to_thread(begun.acquire, timeout=30)
+    assert await driver.write(noted_as("second")) == before + 1
+    assert await driver.write(noted_as("third"), synced=False) == before + 2
+    assert await driver.read(how_many) == before + 2
+    closing = asyncio.ensure_future(driver.close())
+    await asyncio.sleep(0.05)
+    with pytest.raises(VaultClosed):
+        await driver.browse(how_many)
+    assert not closing.done()
+    go_on.set()
+    assert await asyncio.gather(*slow) == [before] * READERS
+    await closing
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["db"], "the log is empty, and gone"
+
+
+async def test_what_is_browsed(tmp_path: Path) -> None:
+    """It sees what was committed before, writes nothing, and is asked of the file that was opened and of no other."""
+    path = tmp_path / "db"
+    driver = SqliteDriver(path, HandClock().instant)
+    await driver.open()
+    number = await driver.write(noted_as("first"))
+    assert await driver.browse(how_many) == number
+    with pytest.raises(StoreUnavailable, match="readonly"):
+        await driver.browse(noted_as("second"))
+    assert await driver.browse(asking(["temp_store"])) == [2]
+    path.rename(tmp_path / "former")
+    with pytest.raises(StoreUnavailable, match="is gone"):
+        await driver.browse(how_many)
+    await driver.close()
+
+
+async def test_a_reader_of_a_file_that_was_replaced_before_its_first_read(tmp_path: Path) -> None:
+    """It would be another one's (F58)."""
+    path = tmp_path / "db"
+    driver = SqliteDriver(path, HandClock().instant)
+    await driver.open()
+    path.rename(tmp_path / "former")
+    path.touch()
+    with pytest.raises(StoreUnavailable, match="was replaced"):
+        await driver.browse(how_many)
+    await driver.close()
+
+
+async def test_a_reader_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is away for the moment, and tried again; whatever else there is goes on."""
+    driver = SqliteDriver(tmp_path / "db", HandClock().instant)
+    await driver.open()
+    connect = SqliteFile._connect
+
+    def none_left(file: SqliteFile, *flags: int) -> apsw.Connection:
+        raise apsw.CantOpenError("too many open files")
+
+    monkeypatch.setattr(SqliteFile, "_connect", none_left)
+    with pytest.raises(StoreUnavailable, match="too many open files"):
+        await driver.browse(how_many)
+    assert await driver.read(how_many)
+    monkeypatch.setattr(SqliteFile, "_connect", connect)
+    assert await driver.browse(how_many)
+    await driver.close()
+
+
+async def test_beside_a_rollback_journal_nothing_is_read(tmp_path: Path) -> None:
+    """A reader would hold writers up there: what is browsed takes its turn with the others."""
+    driver = SqliteDriver(tmp_path / "db", HandClock().instant, version=OLD_SQLITE)
+    await driver.open()
+    assert await driver.browse(asking(["journal_mode"])) == ["delete"]
+    assert all(reader._connection is None for reader in driver._readers)
     await driver.close()

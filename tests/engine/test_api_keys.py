@@ -669,7 +669,7 @@ async def test_hotels_that_cannot_be_moved(stage: Stage, monkeypatch: pytest.Mon
     stage.sql("UPDATE grants SET role = 'parked', state = 'parked' WHERE id = ?", parked.id)
     with pytest.raises(Unclaimed):
         await migrate(stage.one, parked)
-    stage.sql("UPDATE grants SET role = 'superseded', state = 'superseded' WHERE id = ?", parked.id)
+    stage.sql("UPDATE grants SET role = 'superseded', state = 'superseded', shown = '' WHERE id = ?", parked.id)
     with pytest.raises(ConnectionDisconnected):
         await migrate(stage.one, parked)
     marked = await stage.connected(pair(2, property_ids=("2",)))

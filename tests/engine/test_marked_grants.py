@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
@@ -17,6 +19,7 @@ from cloudbeds_auth.errors import (
     NotRefreshable,
     ReauthorizationRequired,
     RefreshInDoubt,
+    StoreUnavailable,
 )
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
@@ -303,33 +306,56 @@ async def test_one_hotels_success_makes_all_marks_of_its_app_due(stage: Stage) -
         stage.clock.wall() + 5 * 3600.0,
     )
     stage.sql("UPDATE grants SET retry_at = ? WHERE id = ?", stage.clock.wall(), hotels[3].id)
-    stage.endpoint.will(*[issued(f"anew-{at}") for at in range(9)])
-    upkeep = stage.one.upkeep
-    await upkeep.tick()
-    assert len(stage.endpoint.sent) == 1
-    await upkeep.tick()
-    assert len(stage.endpoint.sent) == 1 + MARKED_AT_ONCE
-    await keep_up(stage.one, 60.0)
+    under_way: list[int] = []
+
+    def anew(at: int) -> Callable[[], Awaitable[Answer]]:
+        async def answered() -> Answer:
+            under_way.append(len(stage.endpoint.sent) - stage.notes.times("recovered"))
+            await stage.clock.sleep(1.0)
+            return issued(f"anew-{at}")
+
+        return answered
+
+    stage.endpoint.will(*map(anew, range(9)))
+    await stage.one.upkeep.tick()
     assert stage.notes.times("recovered") == 9
+    assert under_way == [1, *[1, 2] * 4]
 
 
 async def test_hotels_that_serve_do_not_wait_behind_marked_ones(stage: Stage) -> None:
-    """However many marks are due: of each tick's grants at least half are for those in use."""
+    """However many marks are due: two of them are under way, and beside them what there is room for of those in use."""
     for at in range(2 * AT_ONCE):
         grant = await stage.connected(pair(f"h{at}", property_ids=(f"{at}",)))
         if at % 2:
             stage.sql("UPDATE grants SET marked_at = 0, retry_at = 1, reauth = 'x' WHERE id = ?", grant.id)
         else:
             stage.sql("UPDATE grants SET due_at = 1000 WHERE id = ?", grant.id)
-    claimed = []
+    begun = []
 
     async def seen(grant_id: str) -> None:
-        claimed.append((await stage.row(grant_id)).reauth)
+        begun.append((await stage.row(grant_id)).reauth)
+        await stage.clock.sleep(0.1)
 
     upkeep = stage.one.upkeep
     upkeep._look_after = seen  # type: ignore[method-assign]
-    await upkeep.tick()
-    assert sorted(map(bool, claimed)) == [False] * (AT_ONCE - MARKED_AT_ONCE) + [True] * MARKED_AT_ONCE
+    ticking = asyncio.create_task(upkeep.tick())
+    await stage.clock.sleep(0.05)
+    assert sorted(map(bool, begun)) == [False] * AT_ONCE + [True] * MARKED_AT_ONCE
+    await ticking
+    assert len(begun) == 2 * AT_ONCE
+
+
+async def test_marked_ones_that_were_claimed_before_the_database_went_away(stage: Stage) -> None:
+    """Their places are free again: when their hold is over, they are tried."""
+    for at in range(MARKED_AT_ONCE):
+        grant = await stage.connected(pair(f"h{at}", property_ids=(f"{at}",)))
+        stage.sql("UPDATE grants SET marked_at = 0, retry_at = 1, reauth = 'x', due_at = NULL WHERE id = ?", grant.id)
+    stage.one.driver.refuse("claim_due")
+    with pytest.raises(StoreUnavailable):
+        await stage.one.upkeep.tick()
+    await stage.clock.sleep(2 * stage.timing.lease)
+    await stage.one.upkeep.tick()
+    assert stage.notes.times("recovered") == MARKED_AT_ONCE
 
 
 async def held_in_a_storm(stage: Stage, *, after: float = 0.0) -> Grant:

@@ -168,8 +168,8 @@ async def test_no_more_than_so_many_wait(stage: Stage) -> None:
     await arrived(stage)
     columns = "connection_id, app, kind, role, state, generation, expires_at, lifetime, stale_at, clock_id, received_at"
     for number in range(MOST_PARKED - 1):
-        stage.sql(f"INSERT INTO grants (id, ordinal, {columns}) SELECT ?, ?, {columns} FROM grants WHERE ordinal = 1",
-                  f"g{number}", number + 2)  # fmt: skip
+        stage.sql(f"INSERT INTO grants (id, ordinal, {columns}, shown) SELECT ?, ?, {columns}, '' FROM grants "
+                  "WHERE ordinal = 1", f"g{number}", -number)  # fmt: skip
     with pytest.raises(RateLimited) as full:
         await stage.one.authorizer.arrive(code="one too many")
     assert "operator" in (full.value.next_step or "")

@@ -17,12 +17,13 @@ from tests.support.intercept import Write, intercept
 from tests.support.stage import Process, Stage, another
 from tests.support.virtual import settle
 
-from cloudbeds_auth.engine.rate_limiter import CALL, SURE, Waiter
+from cloudbeds_auth.engine.rate_limiter import CALL, Waiter
 from cloudbeds_auth.errors import (
     RateLimited,
     RefreshInDoubt,
     StoreUnavailable,
     TokenEndpointUnavailable,
+    TryAgain,
     UnknownConnection,
     VaultClosed,
 )
@@ -47,13 +48,15 @@ class Traffic:
         self.went: list[tuple[str, float]] = []
         self.refused: list[tuple[str, float]] = []
         self.waits: list[float | None] = []
+        self.codes: Counter[str] = Counter()  # of those that were refused
 
     async def call(self, process: Process, hotel: str) -> None:
         """One request of this hotel's caller."""
         try:
             await process.world.limiter(APP).spend(CALL, hotel)
-        except RateLimited as error:
+        except TryAgain as error:
             self.refused.append((hotel, self._now()))
+            self.codes[error.code] += 1
             self.waits.append(error.retry_after)
         else:
             self.went.append((hotel, self._now()))
@@ -354,26 +357,95 @@ async def test_a_token_does_not_wait_with_the_calls_that_go_alone(stage: Stage) 
     assert traffic.when("con_1") == pytest.approx([1.0, 3.0])
 
 
-async def test_a_store_that_hangs_lets_nobody_go_together(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A locked file says no after five seconds, to everybody who asked meanwhile: one of them goes, not all at once."""
-    process, traffic = await under_ten(stage), Traffic(stage)
+def hangs(stage: Stage, process: Process, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """As a file that another program has locked: it says so, to each that asks, after so long."""
 
-    async def hangs(write: Write, call: Call[Any]) -> None:
-        await stage.clock.sleep(5.0)
+    async def locked(write: Write, call: Call[Any]) -> None:
+        await stage.clock.sleep(seconds)
         raise StoreUnavailable("the file is locked")
 
-    intercept(monkeypatch, process.store, "reserve_turn", hangs)
+    intercept(monkeypatch, process.store, "reserve_turn", locked)
+
+
+@pytest.mark.row("F110")
+async def test_a_store_that_hangs_is_not_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to say no: after a second calls go alone, one after the other, at their pace."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    hangs(stage, process, monkeypatch, 5.0)
     await all_of(at_once(traffic, process, "con_1", 8))
-    assert [at for _, at in traffic.went] == pytest.approx([5.0 + SURE + 5.0])
-    assert [at for _, at in traffic.refused] == pytest.approx([5.0 + SURE + 5.0] * 7)
+    assert traffic.when("con_1") == pytest.approx([1.0, 1.0 + 10 / 7.2, 1.0 + 20 / 7.2])
+    assert traffic.codes == {"rate_limited": 5}
     calls = []
     for _ in range(30):
         calls += at_once(traffic, process, "con_1", 1)
         await stage.clock.sleep(1.0)
     await all_of(calls)
     went = traffic.when("con_1")
-    assert len(went) >= 5
-    assert all(later - earlier >= 10 / 7.2 for earlier, later in itertools.pairwise(went)), went
+    assert len(went) >= 20
+    assert all(later - earlier >= 10 / 7.2 - 1e-6 for earlier, later in itertools.pairwise(went)), went
+
+
+@pytest.mark.row("F110")
+async def test_a_place_that_is_answered_late_is_void(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be over: two calls wait; one goes alone after a second, and the other in a place of its own (I11)."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    waits = [3.0]
+
+    async def late(write: Write, call: Call[Any]) -> Any:
+        found = await write(call)
+        if waits:
+            await stage.clock.sleep(waits.pop())
+        return found
+
+    intercept(monkeypatch, process.store, "reserve_turn", late)
+    await all_of(at_once(traffic, process, "con_1", 2))
+    assert traffic.when("con_1") == pytest.approx([1.0, 1.0 + 10 / 7.2])
+    await stage.clock.sleep(10.0)
+    await all_of(at_once(traffic, process, "con_1", 1))
+    assert len(given(stage)) == 1, "the late one is no longer in the window, and was used by nobody"
+
+
+@pytest.mark.row("F110")
+async def test_a_late_answer_of_a_place_that_was_not_taken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for one that waits less long than those that are there when it comes: they have another (I11)."""
+    process = await limited(stage, BusyVendor(), 100)  # alone, one goes in 0.14 s
+    limiter = process.world.limiter(APP)
+    await process.store.write(pause_turns(APP.client_id, 10.0))
+
+    async def slow(write: Write, call: Call[Any]) -> Any:
+        found = await write(call)
+        await stage.clock.sleep(0.5)
+        return found
+
+    intercept(monkeypatch, process.store, "reserve_turn", slow)
+    process.driver.refuse("budget")
+    hurried = asyncio.create_task(limiter.spend(CALL, "con_1"))
+    await stage.clock.sleep(1.05)
+    before = process.driver.seen["set_budget"]
+    patient = [asyncio.create_task(limiter.spend(25.0, "con_2")) for _ in range(20)]
+    await all_of([hurried, *patient])
+    assert stage.notes.times("went_alone") + process.driver.seen["set_budget"] - before == 21
+
+
+async def test_a_store_that_hung_when_the_vault_is_closed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was asked last is given up with it."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    hangs(stage, process, monkeypatch, 1000.0)
+    await all_of(at_once(traffic, process, "con_1", 1))
+    await process.world.limiter(APP).stop()
+    assert stage.clock.steady() == pytest.approx(1001.0)
+
+
+@pytest.mark.row("F110")
+async def test_a_full_disk_is_what_a_call_is_told(stage: Stage) -> None:
+    """Calls go alone, and those beyond that pace learn what is in the way, not that the rate were used up."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    process.driver.writes_fail = True
+    await all_of(at_once(traffic, process, "con_1", 20))
+    assert len(traffic.when("con_1")) == 3
+    assert traffic.codes == {"store_unavailable": 17}
+    assert all(wait is not None and wait > 0 for wait in traffic.waits)
+    process.driver.writes_fail = False
 
 
 async def test_a_copy_that_may_not_write_goes_on_slowly(stage: Stage) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from tests.support.fakes import issued, pair
+from tests.support.fakes import APP, issued, pair
 from tests.support.hotels import BusyVendor, hotels, keep_up, limited
 from tests.support.stage import SqliteDatabase, Stage
 
-from cloudbeds_auth.engine.jobs import AT_ONCE
+from cloudbeds_auth.engine.jobs import AT_ONCE, OF_ONE
+from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.ports import MaySend
 from cloudbeds_auth.rules.api_errors import DeadToken
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import CredentialKind, Fence, Role
+from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, Role
 from cloudbeds_auth.rules.schedule import DAY, PAUSE
-from cloudbeds_auth.rules.token_response import Refused
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import Answer, Refused
+from cloudbeds_auth.transactions import upkeep
 from cloudbeds_auth.transactions.connections import count_states, disconnect
 from cloudbeds_auth.transactions.grants import Leased, take_lease
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal
@@ -44,7 +49,7 @@ async def test_all_hotels_expire_together(stage: Stage) -> None:
     assert max(late) <= 2 * AT_ONCE * len(processes)
     assert vendor.most_in_a_second() <= 10
     assert max(vendor.moments) - began < 0.1 * 3600  # none was expired by then
-    assert (await stage.one.store.read(count_states()))[State.FRESH] == len(known)
+    assert (await stage.one.store.read(count_states())).connections[State.FRESH] == len(known)
 
 
 @pytest.mark.long
@@ -204,6 +209,95 @@ async def test_whoever_is_killed_while_sending(stage: Stage) -> None:
     assert (stage.endpoint.sent, (await stage.row(grant.id)).state) == (["R-0", "R-0"], State.FRESH)
 
 
+class Slow(BusyVendor):
+    """Answers after a second, and a client id in `hangs` after a minute."""
+
+    hangs: frozenset[str] = frozenset()
+
+    async def _asked(self) -> None:
+        await super()._asked()
+        await asyncio.sleep(1.0)
+
+    async def refresh(self, app: App, client_secret: Secret, refresh_token: Secret, may_send: MaySend) -> Answer:
+        if app.client_id in self.hangs:
+            await asyncio.sleep(60.0)
+        return await super().refresh(app, client_secret, refresh_token, may_send)
+
+
+async def of_two_apps(stage: Stage, ours: int, theirs: int) -> list[Grant]:
+    """So many stale hotels of each, ours the first to expire."""
+    stage.apps["other"] = replace(APP, id="other", client_id="client-2")
+    known = await hotels(stage, ours + theirs)
+    for grant in known[ours:]:
+        stage.sql("UPDATE grants SET app = 'other', client_id = 'client-2' WHERE id = ?", grant.id)
+    await stage.clock.sleep(STALE)
+    return known
+
+
+async def test_upkeep_is_as_fast_as_the_vendors_rate(stage: Stage) -> None:
+    """Where each answer takes a second, two client ids have 3.6 refreshes with their proofs a second each."""
+    vendor, number = Slow(), 50
+    known = await of_two_apps(stage, number, number)
+    process = await limited(stage, vendor)
+    began = stage.clock.steady()
+    assert await process.upkeep.overdue() == pytest.approx(2 * number / 1000, abs=0.01)
+    await process.upkeep.tick()
+    assert await process.upkeep.overdue() == 0.0
+    assert len(vendor.renewed) == vendor.proofs == len(known)
+    assert stage.clock.steady() - began <= number / 3.6 + 4.0  # two answers, and the turns of the last ones
+    assert vendor.most_in_a_second() <= 2 * 10
+
+
+async def test_what_becomes_due_while_the_slowest_is_out(stage: Stage) -> None:
+    """It is begun, and done, before that has come back."""
+    first, later = await hotels(stage, 2)
+    stage.sql("UPDATE grants SET due_at = due_at + 5 WHERE id = ?", later.id)
+    await stage.clock.sleep(STALE)
+    stage.endpoint.will(stage.later(15.0, issued("slow")), issued("quick"))
+    ticking = asyncio.create_task(stage.one.upkeep.tick())
+    await stage.clock.sleep(10.0)
+    assert ((await stage.row(first.id)).generation, (await stage.row(later.id)).generation) == (1, 2)
+    await ticking
+    assert (await stage.row(first.id)).generation == 2
+
+
+async def test_a_client_id_that_gets_no_answers(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of its hotels are due first, the others' are refreshed; of its own only so many are under way."""
+    monkeypatch.setattr(upkeep, "LOOKED_AT", 20)
+    vendor = Slow()
+    vendor.hangs = frozenset({APP.client_id})
+    known = await of_two_apps(stage, 100, 5)
+    process = await limited(stage, vendor)
+    ticking = asyncio.create_task(process.upkeep.tick())
+    await stage.clock.sleep(15.0)
+    assert sorted(vendor.renewed) == sorted(f"R-{at}" for at in range(100, 105))
+    assert {(await stage.row(grant.id)).generation for grant in known[100:]} == {2}
+    leased = stage.sql("SELECT count(*) FROM grants WHERE lease_owner IS NOT NULL")
+    assert AT_ONCE < leased[0][0] <= OF_ONE
+    ticking.cancel()
+    await process.idle()
+
+
+async def test_a_database_that_is_away_while_some_are_under_way(stage: Stage) -> None:
+    """They are waited for; nothing more is begun; then the loop is told."""
+    (grant,) = await hotels(stage, 1)
+    await stage.clock.sleep(STALE)
+
+    async def away() -> Answer:
+        stage.one.driver.dark = True
+        await stage.clock.sleep(3.0)
+        stage.one.driver.dark = False
+        return issued("anew")
+
+    stage.endpoint.will(away)
+    await stage.one.upkeep.tick()
+    assert (await stage.row(grant.id)).generation == 2
+    stage.one.driver.dark = True
+    with pytest.raises(StoreUnavailable):
+        await stage.one.upkeep.tick()
+    stage.one.driver.dark = False
+
+
 async def test_two_processes_never_find_the_same_work(stage: Stage) -> None:
     """Of two that look at once, each claims its own."""
     await hotels(stage, 7)
@@ -221,7 +315,7 @@ async def test_one_grant_never_stops_the_others(stage: Stage) -> None:
     process = await limited(stage, vendor)
     stage.sql("UPDATE tokens SET sealed = ? WHERE grant_id = ?", b"\0", known[0].id)
     await stage.clock.sleep(STALE)
-    assert 0 < await process.upkeep.tick() <= 1
+    assert 0 < await process.upkeep.tick() <= PAUSE
     assert sorted(vendor.renewed) == ["R-1", "R-2"]
     failed = {"connection_id": None, "grant": known[0].id, "error": "StoreUnavailable"}  # as long as it does not open
     assert ("upkeep_failed", failed) in stage.notes.told

@@ -36,8 +36,8 @@ INSERT INTO connections (id, app, created_at) SELECT 'con_' || at, 'default', 0 
 """
 GRANTS = """
 INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, expires_at, lifetime, stale_at,
-    clock_id, received_at)
-SELECT REPLACE(id, 'con_', 'gra_'), id, 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 3600, 0, 'boot-1', 0
+    clock_id, received_at, shown)
+SELECT REPLACE(id, 'con_', 'gra_'), id, 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 3600, 0, 'boot-1', 0, ''
 FROM connections WHERE active_grant IS NULL
 """
 

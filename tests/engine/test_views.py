@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
-from tests.support.fakes import APP, pair
+from tests.support.fakes import APP, ISSUER, pair
 from tests.support.intercept import Write, intercept
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine import views
+from cloudbeds_auth.engine import refused_cohorts, views
 from cloudbeds_auth.engine.client_secrets import fingerprint
 from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN, Views
-from cloudbeds_auth.errors import InvalidRequest, ReauthorizationRequired, UnknownConnection
+from cloudbeds_auth.errors import InvalidRequest, ReauthorizationRequired, StoreUnavailable, UnknownConnection
+from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.history import MOST_PATHS
 from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import AccessToken, Connection, CredentialKind, Fence, moment
+from cloudbeds_auth.rules.model import AccessToken, App, Connection, CredentialKind, Fence, Page, StateCounts, moment
+from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.risks import NOT_RENEWABLE
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.apps import open_circuit
-from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.apps import add_app, open_circuit
+from cloudbeds_auth.transactions.connections import Trouble, count_states, disconnect
 from cloudbeds_auth.transactions.grants import AttemptEnd, Leased, settle, take_lease, write_intent
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import note_problem
+from cloudbeds_auth.transactions.risks import note_risks
 from cloudbeds_auth.transactions.statements import Call
+
+FURTHER = App("further", "client-2", (Secret("further-1"),), "http://localhost:7000/further")
+
+
+def further(number: int) -> App:
+    """The app of a hotel that registered one of its own."""
+    name = f"hotel-{number}"
+    return App(name, f"client-{name}", (Secret(name),), f"http://localhost:7000/{name}", level="property")
 
 
 def token(stage: Stage, grant_id: str, generation: int = 1) -> AccessToken:
@@ -68,6 +83,140 @@ async def test_an_open_circuit_shows(stage: Stage) -> None:
     assert len((await look.connections(Search())).connections) == 3
 
 
+async def test_pages_of_what_is_refused(stage: Stage) -> None:
+    """However many healthy hotels there are, a page has refused ones until there are no more, and the other way."""
+    stage.apps["other"] = replace(APP, id="other")
+    ours = [await stage.connected(pair(at, property_ids=(str(at),))) for at in range(2)]
+    others = [await stage.connected(pair(at, property_ids=(str(at),)), app="other") for at in range(2, 5)]
+    look = stage.one.views
+    assert (await look.connections(Search(state="client_refused"))) == Page((), None)
+    assert (await look.connections(Search(state="read_only"))) == Page((), None)
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
+    page = await look.connections(Search(state="client_refused", limit=1))
+    assert ([one.id for one in page], page.next) == ([ours[1].connection_id], ours[1].connection_id)
+    page = await look.connections(Search(state="client_refused", limit=1, cursor=page.next))
+    assert ([one.id for one in page], page.next) == ([ours[0].connection_id], None)
+    assert await look.connections(Search(state="client_refused", app="other")) == Page((), None)
+    assert len(await look.connections(Search(state="client_refused", property_id="1"))) == 1
+    assert await look.connections(Search(state="client_refused", property_id="3")) == Page((), None)
+    page = await look.connections(Search(state="fresh", limit=2))
+    assert ([one.id for one in page], page.next) == (
+        [others[2].connection_id, others[1].connection_id], others[1].connection_id
+    )  # fmt: skip
+    await stage.one.store.write(
+        open_circuit("other", fingerprint(stage.apps["other"], APP.secrets[0]), trial_after=60.0)
+    )
+    assert await look.connections(Search(state="fresh", limit=1)) == Page((), None)
+
+
+async def test_a_secret_that_does_not_open(stage: Stage) -> None:
+    """Its hotels are refused, in the list as one by one; a key of that app needs no secret."""
+    await stage.one.store.write(add_app(FURTHER))
+    grant = await stage.connected(pair(1, property_ids=("1",)), app="further")
+    key = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER, property_ids=("2",))
+    serves = await stage.connected(key, app="further")
+    look, refused = stage.one.views, Search(state="client_refused")
+    assert await look.connections(refused) == Page((), None)
+    stage.sql("UPDATE apps SET generation = 2 WHERE name = 'further'")
+    assert (await look.connection(grant.connection_id)).state is State.CLIENT_REFUSED
+    assert [one.id for one in await look.connections(refused)] == [grant.connection_id]
+    assert [one.id for one in await look.connections(Search(state="fresh"))] == [serves.connection_id]
+    stage.sql("DELETE FROM apps")
+    assert [one.id for one in await look.connections(refused)] == [grant.connection_id]
+
+
+async def test_what_came_from_elsewhere_is_not_refused_by_a_secret(stage: Stage) -> None:
+    """However many of those are newer: an operator mends them by the settings, all at once."""
+    ours = await stage.connected(pair(0, property_ids=("0",)))
+    elsewhere = Source("https://elsewhere.example", None)
+    for at in range(1, 4):
+        await stage.connected(pair(at, property_ids=(str(at),)), source=elsewhere)
+    look = stage.one.views
+    assert await look.refused_by_secret(2) == Page((), None)
+    assert len(await look.connections(Search(state="client_refused"))) == 3
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
+    assert [one.id for one in await look.refused_by_secret(2)] == [ours.connection_id]
+    assert len(await look.connections(Search(state="client_refused"))) == 4
+    assert await look.connections(Search(state="fresh")) == Page((), None)
+
+
+async def test_a_key_that_came_by_another_app(stage: Stage) -> None:
+    """After a move under the client that the tokens are of, where the settings name another one by now: it serves."""
+    stage.apps["former"] = replace(APP, id="former", client_id="client-0")
+    grant = await stage.connected(source=Source(ISSUER, "client-0"))
+    look, refused, fresh = stage.one.views, Search(state="client_refused"), Search(state="fresh", app="default")
+    assert (await look.connection(grant.connection_id)).foreign
+    assert [one.id for one in await look.connections(refused)] == [grant.connection_id]
+    assert await look.connections(fresh) == Page((), None)
+    stage.sql("UPDATE grants SET kind = 'api_key', app = 'former', shown = 'default'")
+    assert (await look.connection(grant.connection_id)).state is State.FRESH
+    assert await look.connections(refused) == Page((), None)
+    assert [one.id for one in await look.connections(fresh)] == [grant.connection_id]
+    assert await look.connections(Search(state="fresh", app="former")) == Page((), None)
+
+
+async def test_a_page_of_very_many_apps(stage: Stage) -> None:
+    """As many statements as a page of one app: each hotel registered an app of its own."""
+    for at in range(60):
+        await stage.one.store.write(add_app(further(at)))
+        await stage.connected(pair(at, property_ids=(str(at),)), app=f"hotel-{at}")
+    refused = further(7)
+    await stage.one.store.write(open_circuit("hotel-7", fingerprint(refused, refused.secrets[0]), trial_after=60.0))
+    stage.one.driver.seen.clear()
+    assert len(await stage.one.views.connections(Search(state="client_refused"))) == 1
+    assert len(await stage.one.views.connections(Search(state="fresh", limit=200))) == 59
+    assert sum(stage.one.driver.seen.values()) < 30
+
+
+async def test_cohorts_are_judged_part_by_part(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many what was found is remembered for some seconds; of few they are judged for each page."""
+    monkeypatch.setattr(refused_cohorts, "COHORTS_AT_ONCE", 1)
+    stage.apps["other"] = replace(APP, id="other")
+    for at, app in enumerate(("default", "other")):
+        await stage.connected(pair(at, property_ids=(str(at),)), app=app)
+    look, asked = stage.one.views, Search(state="client_refused")
+    assert await look.connections(asked) == Page((), None)
+    await stage.one.store.write(open_circuit("other", fingerprint(APP, APP.secrets[0]), trial_after=600.0))
+    assert await look.connections(asked) == Page((), None)
+    await stage.clock.sleep(refused_cohorts.REMEMBERED)
+    assert [one.app for one in await look.connections(asked)] == ["other"]
+
+
+async def test_pages_where_there_are_too_many_cohorts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are looked through then, so many pages at once; what was found has a next page."""
+    monkeypatch.setattr(refused_cohorts, "MOST_COHORTS", 0)
+    stage.apps["other"] = replace(APP, id="other")
+    ours = [await stage.connected(pair(at, property_ids=(str(at),))) for at in range(3)]
+    await stage.connected(pair(3, property_ids=("3",)), app="other")
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
+    look = stage.one.views
+    page = await look.connections(Search(state="client_refused", limit=2))
+    assert ([one.id for one in page], page.next) == (
+        [ours[2].connection_id, ours[1].connection_id],
+        ours[1].connection_id,
+    )
+    assert len(await look.connections(Search(state="client_refused", limit=2, cursor=page.next))) == 1
+    monkeypatch.setattr(views, "MOST_PAGES", 1)
+    page = await look.connections(Search(state="fresh", limit=2))
+    assert (len(page), page.next) == (1, ours[2].connection_id)
+
+
+async def test_those_that_are_troubled(stage: Stage) -> None:
+    """Calls that are refused, and risks: each alone, as it looks now, however many healthy hotels there are."""
+    made = [await stage.connected(pair(number, property_ids=(str(number),))) for number in range(5)]
+    for grant in made[:2]:
+        await stage.one.store.write(note_problem(grant.id, 1, "forbidden", {"path": "/a"}))
+    await stage.one.store.write(note_risks(made[3].id, {NOT_RENEWABLE: "none came"}))
+    look = stage.one.views
+    page = await look.troubled(Trouble.PROBLEM)
+    assert [(one.id, one.problem) for one in page] == [(one.connection_id, "forbidden") for one in made[1::-1]]
+    assert page.next is None
+    assert [one.id for one in await look.troubled(Trouble.PROBLEM, made[1].connection_id)] == [made[0].connection_id]
+    assert [(one.id, [*one.risks]) for one in await look.troubled(Trouble.RISK)] == [
+        (made[3].connection_id, [NOT_RENEWABLE])
+    ]
+
+
 async def test_a_list_with_every_filter(stage: Stage) -> None:
     """Passed on to the store; the next page's cursor comes back."""
     await stage.connected(pair(1, property_ids=("1000",)))
@@ -102,8 +251,50 @@ async def test_counting_states(stage: Stage) -> None:
     await stage.connected(pair(1))
     left = await stage.connected(pair(2))
     await stage.one.store.write(disconnect(left.connection_id, actor="operator"))
-    counted = {state: number for state, number in (await stage.one.views.count_states()).items() if number}
-    assert counted == {State.FRESH: 1, State.DISCONNECTED: 1}
+    counted = await stage.one.views.count_states()
+    assert counted == StateCounts({State.FRESH: 1, State.STALE: 0, State.DISCONNECTED: 1}, age=0.0)
+
+
+async def test_counting_very_many(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the start on and at most once a minute, behind the caller, who is given the last whole count and its age."""
+    monkeypatch.setattr(views, "count_states", partial(count_states, limit=1))
+    for number in range(3):
+        await stage.connected(pair(number, property_ids=(str(number),)))
+    look = stage.one.views
+    look.begin_counting()
+    await stage.one.drain()
+    await stage.connected(pair(3, property_ids=("3",)))
+    await stage.clock.sleep(59.0)
+    assert await look.count_states() == StateCounts({State.FRESH: 3, State.STALE: 0}, age=59.0)
+    await stage.one.drain()
+    await stage.clock.sleep(1.0)
+    assert await look.count_states() == StateCounts({State.FRESH: 3, State.STALE: 0}, age=60.0)
+    await stage.one.drain()
+    assert await look.count_states() == StateCounts({State.FRESH: 4, State.STALE: 0}, age=0.0)
+
+
+async def test_a_count_that_is_none(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first, where one failed, and of a count that is older than ten minutes."""
+    monkeypatch.setattr(views, "count_states", partial(count_states, limit=1))
+    await stage.connected()
+    look = stage.one.views
+    assert await look.count_states() is None
+    await stage.one.drain()
+    assert await look.count_states() is not None
+    await stage.clock.sleep(601.0)
+    stage.one.driver.dark = True
+    with pytest.raises(StoreUnavailable):
+        await look.count_states()
+    look.begin_counting()
+    await stage.one.drain()
+    stage.one.driver.dark = False
+    assert await look.count_states() is None
+    await stage.one.drain()
+    counted = await look.count_states()
+    assert counted is not None
+    monkeypatch.setattr(views, "COUNTED_AGAIN", math.inf)
+    await stage.clock.sleep(601.0)
+    assert await look.count_states() is None
 
 
 async def test_history(stage: Stage) -> None:

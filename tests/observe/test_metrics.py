@@ -17,6 +17,7 @@ from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.api_errors import Verdict
 from cloudbeds_auth.rules.happenings import OPERATIONS, ROUTES, STORE_REASONS, Happening
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 from cloudbeds_auth.transactions.outbox import Outbox
 from cloudbeds_auth.version import VERSION
@@ -86,7 +87,10 @@ def test_webhooks_are_counted_and_what_waits_is_shown() -> None:
     ):
         assert line in lines
     assert "canary" not in "".join(lines)
-    assert not [line for line in shown(metrics) if "outbox" in line], "a store that does not answer"
+    assert 'cloudbeds_auth_gauge_readable{gauge="outbox"} 1.0' in lines
+    assert [line for line in shown(metrics) if "outbox" in line] == [
+        'cloudbeds_auth_gauge_readable{gauge="outbox"} 0.0'
+    ]
 
 
 def test_every_series_with_known_labels_is_there_from_the_start() -> None:
@@ -161,14 +165,32 @@ def test_which_version_runs() -> None:
     assert line == f'cloudbeds_auth_build_info{{python="{platform.python_version()}",version="{VERSION}"}} 1.0'
 
 
+def test_upkeep_is_shown() -> None:
+    """When it last went well, and how long the one that waits longest has been due, where that could be read."""
+    metrics, last = Metrics(), "cloudbeds_auth_upkeep_last_success_timestamp_seconds"
+    assert f"{last} 0.0" in shown(metrics)
+    metrics.happened(Happening.UPKEEP_FAILED, grant="gra_canary", error="StoreUnavailable")
+    assert f"{last} 0.0" in shown(metrics)
+    metrics.happened(Happening.UPKEEP_DONE, grant="gra_canary")
+    lines = metrics.render(None, None, 12.5)[0].decode().splitlines()
+    (line,) = [line for line in lines if line.startswith(last)]
+    assert float(line.split()[1]) > 1e9
+    assert "cloudbeds_auth_upkeep_overdue_seconds 12.5" in lines
+    assert 'cloudbeds_auth_gauge_readable{gauge="upkeep"} 1.0' in lines
+    assert not [line for line in shown(metrics) if "overdue" in line or "canary" in line]
+
+
 def test_connections_are_shown_where_they_are_known() -> None:
     """The gauge is what the caller counted at the scrape; a store that cannot count leaves out only the gauge."""
     metrics = Metrics()
     metrics.happened(Happening.REFRESHED)
-    known = metrics.render({State.FRESH: 3, State.REAUTHORIZATION_REQUIRED: 1})[0].decode()
+    known = metrics.render(StateCounts({State.FRESH: 3, State.REAUTHORIZATION_REQUIRED: 1}, 12.5))[0].decode()
     assert 'cloudbeds_auth_connections{state="fresh"} 3.0' in known
+    assert "cloudbeds_auth_connections_age_seconds 12.5" in known
+    assert 'cloudbeds_auth_gauge_readable{gauge="connections"} 1.0' in known
     unknown = metrics.render(None)[0].decode()
     assert "_connections" not in unknown
+    assert 'cloudbeds_auth_gauge_readable{gauge="connections"} 0.0' in unknown
     assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0' in unknown
 
 
@@ -214,10 +236,11 @@ import sys
 from cloudbeds_auth.observe.metrics import Metrics
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 metrics = Metrics()
 metrics.happened(Happening.REFRESHED)
 if sys.argv[1:] == ["show"]:
-    sys.stdout.write(metrics.render({State.FRESH: 7})[0].decode())
+    sys.stdout.write(metrics.render(StateCounts({State.FRESH: 7}, 0.0))[0].decode())
 """
 
 

@@ -14,6 +14,7 @@ from tests.support.postgres import database, server
 from tests.support.postgres_fixtures import END_OTHERS
 from tests.support.processes import Processes
 
+from cloudbeds_auth.database import postgres
 from cloudbeds_auth.database import schema as schemas
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
@@ -156,6 +157,35 @@ async def test_a_migration_of_very_many_rows(postgres_url: str, monkeypatch: pyt
         await driver.close()
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT said FROM seen").fetchall() == [("1h",)]
+
+
+async def test_while_another_process_migrates(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A second start waits for as long as it takes, and says so; its own step waits for a lock as short as ever."""
+    further = (NEWEST[0] + 1, "CREATE TABLE IF NOT EXISTS seen AS SELECT current_setting('lock_timeout') AS said")
+    impatient = postgres.BEGIN_WRITE.replace("lock_timeout = '2s'", "lock_timeout = '1ms'")
+    with database(postgres_url) as url, psycopg.connect(url) as other:
+        first = PostgresDriver(url)
+        await first.open()
+        await first.close()
+        steps = (*schemas.migrations(), further)
+        monkeypatch.setattr(schemas, "migrations", lambda: steps)
+        monkeypatch.setattr(postgres, "BEGIN_WRITE", impatient)
+        other.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (schemas.WORK,))
+        second = PostgresDriver(url)
+        opening = asyncio.create_task(second.open())
+        while "waiting until it is done" not in caplog.text:
+            await asyncio.sleep(0.01)
+        waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while other.execute(waiting).fetchone() is None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # a hundred times what it waits for other locks
+        assert not opening.done()
+        other.rollback()
+        assert await opening == NEWEST[0]
+        await second.close()
+        assert other.execute("SELECT said FROM seen").fetchall() == [("2s",)]
 
 
 async def test_many_first_starts_at_once(postgres_server: str, postgres_home: str) -> None:

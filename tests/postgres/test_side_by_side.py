@@ -135,7 +135,8 @@ async def test_a_claim_is_no_larger_than_was_asked(processes: Processes, planner
 def _claim(planner: tuple[str, ...], limit: int) -> Transaction[list[Any]]:
     for setting in planner:
         yield Statement(setting, f"SET LOCAL {setting} = off", {})
-    claimed = yield Statement("claim_due", QUERIES["claim_due"], {"now": 2.0, "until": 62.0, "limit": limit})
+    asked = {"now": 2.0, "until": 62.0, "limit": limit, "of_one": 9, "full": "[]", "since": 0.0, "looked_at": 1000}
+    claimed = yield Statement("claim_due", QUERIES["claim_due"], asked)
     return list(claimed)
 
 

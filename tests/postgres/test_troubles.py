@@ -259,7 +259,8 @@ async def test_turns_after_another_start(own_server: PostgresServer, over_own_se
         own_server.start()
     with pytest.raises(RateLimited) as caught:
         await when_it_is_back(lambda: limiter.spend(0.0))
-    assert caught.value.retry_after == pytest.approx(WINDOW)
+    # From when it was first found: that may have been by what was asked while the server was away.
+    assert 0.0 < (caught.value.retry_after or 0.0) <= WINDOW + 1e-6
     assert 0.0 < await store.write(reserve_turn(APP.client_id, rate, 0.0)) < WINDOW
     await limiter.stop()
 

@@ -6,6 +6,7 @@ import pytest
 
 from cloudbeds_auth.rules.origins import (
     ONE_SERVICE,
+    Cohort,
     Held,
     Source,
     findings,
@@ -17,6 +18,13 @@ from cloudbeds_auth.rules.origins import (
 
 A, B = "https://a.example", "https://b.example"
 API, HOTELS = "https://api.cloudbeds.com", "https://hotels.cloudbeds.com"
+
+
+@pytest.mark.parametrize("source", [Source(API, "client-1"), Source(None, "a client"), Source(A), Source()])
+def test_a_cohort_and_its_key(source: Source) -> None:
+    """What an index knows it by says all of it; what is unknown stays so."""
+    cohort = Cohort("default", "default", "oauth", source)
+    assert Cohort.parse(cohort.key) == cohort
 
 
 @pytest.mark.row("F92")

@@ -17,7 +17,7 @@ import apsw
 from tests.simulation.disk import NAME, Disk, vfs
 from tests.simulation.durable import DATABASE
 
-from cloudbeds_auth.database.sqlite import BUSY_MILLISECONDS, SqliteFile
+from cloudbeds_auth.database.sqlite_file import BUSY_MILLISECONDS, SqliteFile
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction
 

@@ -18,7 +18,7 @@ from tests.simulation.disk import Disk, vfs
 from tests.simulation.driver import template
 
 from cloudbeds_auth.database import schema
-from cloudbeds_auth.database.sqlite import SqliteFile, prepare_once
+from cloudbeds_auth.database.sqlite_file import SqliteFile, prepare_once
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
 

@@ -10,7 +10,7 @@ from tests.simulation.disk import NAME, Disk, Write, vfs
 from tests.simulation.driver import OLD_SQLITE
 from tests.simulation.durable import DATABASE, JOURNAL, connection_to
 
-from cloudbeds_auth.database.sqlite import SqliteFile
+from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.transactions.statements import Instant, Transaction, query
 

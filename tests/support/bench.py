@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -18,6 +19,7 @@ import pytest
 from tests.support.fakes import pair
 from tests.support.keys import KEY
 from tests.support.postgres_stage import KeptDriver
+from tests.support.shown import wrongly_shown
 from tests.support.stage import SqliteDatabase
 from tests.support.template import begin_with_schema
 
@@ -25,6 +27,7 @@ from cloudbeds_auth.database.clone_guard import Identity, recognise
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.authorize import spend
+from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.model import Connection, Fence, Grant, Pair
 from cloudbeds_auth.transactions.authorizations import NewAuthorization, NewLink, add_authorization
 from cloudbeds_auth.transactions.candidates import add_candidate, promote
@@ -100,6 +103,8 @@ class Bench(ABC):
 
     async def close(self) -> None:
         for store in self.opened:
+            with suppress(Error):  # of a store that a test took away
+                assert await store.read(wrongly_shown()) == []
             await store.close()
 
     def is_dead(self, owner: str, clock_id: str) -> bool:
@@ -194,7 +199,7 @@ class SqliteBench(Bench):
         """Another store over the same file, with these keys, on this build of SQLite."""
         begin_with_schema(self.path)
         driver = SqliteDriver(self.path, self.clock.instant, version=version)
-        store = Database(driver, AesGcmSealer(list(keys) or [KEY]), self.is_dead)
+        store = Database(driver, AesGcmSealer(list(keys) or [KEY]), self.is_dead, driver.browse)
         self.opened.append(store)
         await driver.open()
         await store.open()

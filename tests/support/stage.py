@@ -14,6 +14,7 @@ import apsw
 from tests.support.failing import FailingDriver
 from tests.support.fakes import APP, HOUR, ISSUER, Dice, Notebook, Reply, ScriptedEndpoint, ScriptedVendor, pair
 from tests.support.keys import KEY
+from tests.support.shown import wrongly_shown
 from tests.support.template import begin_with_schema
 from tests.support.virtual import VirtualClock
 
@@ -181,6 +182,7 @@ class Stage:
             process.driver.dark = process.driver.writes_fail = False
             if process not in self.killed:
                 await process.drain()
+            assert await process.store.read(wrongly_shown()) == []
             await process.store.close()
 
     # --- what rests

@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from cloudbeds_auth.database import schema
-from cloudbeds_auth.database.sqlite import SqliteFile
+from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.transactions.statements import Instant
 
 

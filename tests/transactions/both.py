@@ -12,16 +12,17 @@ from typing import Any, TypeVar
 from tests.support.bench import HandClock
 from tests.support.keys import KEY
 from tests.support.postgres_stage import Elsewhere
+from tests.support.shown import wrongly_shown
 
 from cloudbeds_auth.database.bulk import TABLES
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.database.sqlite import SqliteFile
+from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.errors import RefreshPending, StateMismatch
 from cloudbeds_auth.rules.lifecycle import IllegalMove, State
 from cloudbeds_auth.rules.model import Grant
-from cloudbeds_auth.transactions.apps import open_circuits, read_apps, read_redirect_uris
+from cloudbeds_auth.transactions.apps import RedirectUris, open_circuits, read_apps, read_redirect_uris
 from cloudbeds_auth.transactions.authorizations import read_link, read_link_outcome
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.connections import count_states, list_connections, read_connection
@@ -135,6 +136,7 @@ class Both:
             sqlite, postgres = (ended(driver.read(_tables)) for driver in (self._sqlite, self._postgres))
             for table in TABLES:
                 assert sqlite[table] == postgres[table], table
+            assert self.ask(lambda store: store.read(wrongly_shown())) == []
         self._postgres.written = False
 
     def compare(self, grants: Sequence[str], homes: Sequence[str]) -> None:
@@ -152,7 +154,7 @@ class Both:
         self.ask(lambda store: store.read(list_connections(limit=2)))
         self.ask(lambda store: store.read(list_connections(property_id=properties[0])))
         self.ask(lambda store: store.read(list_connections(states=[State.FRESH, State.STALE, State.DISCONNECTED])))
-        self.ask(lambda store: store.read(count_states()))
+        self.ask(lambda store: store.read(count_states(limit=2)))
         self.ask(_apps)
         self.ask(partial(_found, apps=apps, properties=properties, links=links))
 
@@ -204,7 +206,7 @@ async def _connection(store: Database, connection_id: str) -> list[object]:
 
 
 async def _apps(store: Database) -> list[object]:
-    return [*await store.read(read_apps()), await store.read(read_redirect_uris())]
+    return [*await store.read(read_apps()), await store.read(read_redirect_uris(RedirectUris()))]
 
 
 async def _found(store: Database, apps: Sequence[str], properties: Sequence[str], links: Sequence[str]) -> list[object]:

@@ -49,7 +49,7 @@ async def test_a_key_never_ends(bench: Bench, clock: HandClock) -> None:
         one for one in await bench.store.read(read_history(grant.connection_id)) if one.kind == "candidate_received"
     ]
     assert line.data["expires_at"] is None
-    assert (await bench.store.read(count_states()))[State.FRESH] == 1
+    assert (await bench.store.read(count_states())).connections[State.FRESH] == 1
 
 
 @pytest.mark.row("F90")

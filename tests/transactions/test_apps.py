@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from tests.support.bench import Bench, HandClock, link
 from tests.support.fakes import HERE, pair
+from tests.support.shown import show_no_more
 
 from cloudbeds_auth.errors import AuthorizationExpired
 from cloudbeds_auth.rules.links import AppRequest
-from cloudbeds_auth.rules.model import App, moment
+from cloudbeds_auth.rules.model import App, CredentialKind, moment
+from cloudbeds_auth.rules.origins import Held, Source
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.api_keys import add_key, begin_migration
 from cloudbeds_auth.transactions.apps import (
     AppConflict,
+    RedirectUris,
     add_app,
     drop_previous_secret,
     move_grants,
@@ -24,13 +28,16 @@ from cloudbeds_auth.transactions.apps import (
     read_app,
     read_apps,
     read_conflict,
+    read_held,
     read_redirect_uris,
     remove_app,
     rotate_secret,
 )
 from cloudbeds_auth.transactions.authorizations import add_link, read_link
+from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.marketplace import claim, discard_parked
+from cloudbeds_auth.transactions.statements import Transaction, Tx, query, transaction
 
 AURORA = App(
     "aurora",
@@ -61,14 +68,16 @@ async def test_what_was_added_is_read(bench: Bench, clock: HandClock) -> None:
 
 async def test_a_list_by_name(bench: Bench) -> None:
     """Whatever the order in which they came."""
-    assert (await bench.store.read(read_apps()), await bench.store.read(read_redirect_uris())) == ([], {})
+    none = await bench.store.read(read_redirect_uris(RedirectUris()))
+    assert (await bench.store.read(read_apps()), none.by_app) == ([], {})
     await bench.store.write(add_app(BOREAL))
     await bench.store.write(add_app(AURORA))
     assert [app.id for app in await bench.store.read(read_apps())] == ["aurora", "boreal"]
-    assert await bench.store.read(read_redirect_uris()) == {
-        "aurora": AURORA.redirect_uri,
-        "boreal": BOREAL.redirect_uri,
-    }
+    both = await bench.store.read(read_redirect_uris(none))
+    assert both.by_app == {"aurora": AURORA.redirect_uri, "boreal": BOREAL.redirect_uri}
+    assert await bench.store.read(read_redirect_uris(both)) is both
+    await bench.store.write(remove_app("aurora"))
+    assert (await bench.store.read(read_redirect_uris(both))).by_app == {"boreal": BOREAL.redirect_uri}
 
 
 WANTED = AppRequest("aurora", "property", AURORA.redirect_uri, AURORA.scopes, None)
@@ -197,6 +206,61 @@ async def test_an_app_with_something_parked_stays(bench: Bench) -> None:
     assert await bench.store.write(remove_app("aurora")) == 2
     assert await bench.store.write(discard_parked(other.id))
     assert await bench.store.write(remove_app("aurora")) == 1
+
+
+async def test_an_app_of_keys_that_were_moved_stays(bench: Bench) -> None:
+    """A connection needs the app that it belongs to, and the one that its credential came by; each is kept."""
+    await bench.store.write(add_app(AURORA))
+    await bench.store.write(add_app(BOREAL))
+    hotel = await bench.connected(pair(1, property_ids=("1000",)), app="aurora")
+    fence = await bench.leased(hotel)
+    assert await bench.store.write(begin_migration(fence, "client-3"))
+    key = pair("key", refresh=None, kind=CredentialKind.API_KEY, property_ids=("1000",))
+    assert await bench.store.write(add_key(hotel.id, "gra_key", "boreal", key))
+    assert await bench.store.write(promote(hotel.connection_id, "gra_key", None, ()))
+    for name in ("aurora", "boreal"):
+        assert await bench.store.write(remove_app(name)) == 1
+        assert await bench.store.read(read_app(name)) is not None
+    await bench.store.write(disconnect(hotel.connection_id, actor="operator"))
+    for name in ("aurora", "boreal"):
+        assert await bench.store.write(remove_app(name)) == 0
+
+
+async def test_an_app_stays_where_the_mark_is_lost(bench: Bench) -> None:
+    """A candidate of a hotel that left, and one beside a grant in use: what lives is counted, whatever lists show."""
+    await bench.store.write(add_app(AURORA))
+    left = await bench.connected(pair(1, property_ids=("1000",)), app="aurora")
+    await bench.store.write(disconnect(left.connection_id, actor="operator"))
+    back = await bench.approved(pair(2, property_ids=("1000",)), app="aurora", connection_id=left.connection_id)
+    await bench.store.write(show_no_more(left.connection_id))
+    assert await bench.store.write(remove_app("aurora")) == 1
+    await bench.store.write(promote(back.connection_id, back.id, None, ()))
+    assert await bench.store.write(remove_app("aurora")) == 1
+
+
+async def test_a_foreign_candidate_beside_a_healthy_grant_is_held(bench: Bench) -> None:
+    """What came from elsewhere is counted although the connection serves, and shows nothing of it."""
+    ours, elsewhere = Source("https://a.example", "one"), Source("https://b.example", "two")
+    used = await bench.connected(replace(pair(1, property_ids=("1000",)), source=ours))
+    await bench.approved(replace(pair(2, property_ids=("1000",)), source=elsewhere), connection_id=used.connection_id)
+    assert await bench.store.read(read_held()) == [Held("default", ours, 1), Held("default", elsewhere, 1)]
+
+
+async def test_an_app_that_a_process_of_the_version_before_added(bench: Bench, clock: HandClock) -> None:
+    """It counts no changes; its redirect URI is known all the same."""
+    await bench.store.write(add_app(AURORA))
+    known = await bench.store.read(read_redirect_uris(RedirectUris()))
+    clock.pass_(1.0)
+
+    @transaction
+    def added(tx: Tx) -> Transaction[None]:
+        yield from query(
+            "add_app", name="old", client_id="c", level="property", redirect_uri="https://o.example/o", scopes="[]",
+            redirect_path="/o", credential="oauth", secret_sealed=b"", now=tx.wall,
+        )  # fmt: skip
+
+    await bench.store.write(added())
+    assert "old" in (await bench.store.read(read_redirect_uris(known))).by_app
 
 
 async def test_a_hotel_counts_once(bench: Bench) -> None:

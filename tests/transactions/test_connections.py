@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
+from itertools import product
+from typing import Any
 
 import pytest
 from tests.support.bench import Bench, HandClock
 from tests.support.fakes import pair
+from tests.support.keys import KEY
+from tests.support.shown import show_all, show_no_more, shown
 
+from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.context import current_grant, resolve
+from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import Connection, Grant, Role, moment
+from cloudbeds_auth.rules.model import Connection, CredentialKind, Grant, Page, Role, moment
+from cloudbeds_auth.rules.origins import Cohort, Source
+from cloudbeds_auth.transactions.api_keys import add_key, begin_migration
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote, read_candidate
-from cloudbeds_auth.transactions.connections import disconnect, list_connections, read_connection
+from cloudbeds_auth.transactions.connections import (
+    count_states,
+    disconnect,
+    list_connections,
+    read_cohorts,
+    read_connection,
+    relist,
+)
 from cloudbeds_auth.transactions.grants import AttemptEnd, commit_pair, renew_lease, settle, write_intent
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
+from cloudbeds_auth.transactions.statements import Call, Tx, drive
 
 INTERVAL = 60.0
 
@@ -61,6 +80,7 @@ async def test_a_connection(bench: Bench, clock: HandClock) -> None:
         expires_at=moment(clock.wall + 3600.0),
         refreshed_at=None,
         used_at=None,
+        registration="default",
     )
     assert await bench.store.read(read_connection("con_nobody")) is None
     assert await current_grant(bench.store, "con_nobody") is None
@@ -168,6 +188,162 @@ async def test_the_other_filters(bench: Bench, clock: HandClock) -> None:
     assert await ids(app="other", reference="tenant-1") == []
     page = await bench.store.read(list_connections(reference="tenant-2", states=[State.STALE]))
     assert [one.id for one in page.connections] == [made["stale"].connection_id]
+
+
+async def listed(bench: Bench, **filters: Any) -> list[str]:
+    """The ids of all pages, two connections on each."""
+    ids: list[str] = []
+    page = Page((), None)
+    while True:
+        page = await bench.store.read(list_connections(**filters, cursor=page.next, limit=2))
+        assert len(page) == 2 or page.next is None
+        ids += [one.id for one in page]
+        if page.next is None:
+            return ids
+
+
+async def test_every_combination(bench: Bench, clock: HandClock) -> None:
+    """Whichever index a page is read from, it has what the list of all has, filtered here."""
+    made = await many(bench, clock)
+    home = made["disconnected"].connection_id
+    await bench.approved(pair("again", property_ids=("1002",)), connection_id=home)
+    await bench.store.write(drop_candidate((await bench.approved(reference="tenant-1")).id, "refused twice"))
+    await bench.store.write(drop_candidate((await bench.approved(app="other")).id, "refused twice"))
+    left = await bench.connected(app="other", reference="tenant-1")
+    await bench.store.write(disconnect(left.connection_id, actor="operator"))
+    await bench.approved(parked=True, browser_hash=None)
+    every = (await bench.store.read(list_connections(limit=200))).connections
+    assert len(every) == len(made) + 4
+    wanted = [(), *((state,) for state in State), (State.FRESH, State.STALE, State.DISCONNECTED)]
+    for states, app, reference, property_id in product(
+        wanted, (None, "default", "other"), (None, "tenant-1", "tenant-2"), (None, "1000", "1002")
+    ):
+        filters = {"states": states, "app": app, "reference": reference, "property_id": property_id}
+        found = await listed(bench, **filters)
+        assert found == [
+            one.id for one in every
+            if (not states or one.state in states)
+            and app in {None, one.app}
+            and reference in {None, one.reference}
+            and (property_id is None or property_id in one.property_ids)
+        ], filters  # fmt: skip
+
+
+def test_the_order_of_ids_is_the_database_s() -> None:
+    """Danish has AA behind Z: where Python put ids in order, each page would begin again with what it sorts first."""
+    danish = ["con_AA", "con_Z", "con_A"]
+    unproven = {"c_app": "default", "reference": None} | dict.fromkeys(("id", "app", "issuer"))
+    answers: dict[str, Callable[[Any], list[Any]]] = {
+        "page_of_state": lambda asked: [{"id": "con_Z"}, {"id": "con_A"}] if asked["state"] == "fresh" else [],
+        "page_of_unproven": lambda asked: [{"id": "con_AA"}],
+        "newest": lambda asked: [{"id": one} for one in danish if one in json.loads(asked["connection_ids"])][:2],
+        "current": lambda asked: [{**unproven, "c_id": one} for one in json.loads(asked["connection_ids"])],
+        "issuers_of": lambda asked: [],
+    }
+    call = list_connections(states=[State.FRESH, State.DISCONNECTED], limit=1)
+    tx = Tx(**asdict(HandClock().instant()), sealer=AesGcmSealer([KEY]), is_dead=lambda owner, clock_id: False)
+    page = drive(call(tx), lambda statement: answers[statement.name](statement.parameters))
+    assert ([one.id for one in page], page.next) == (["con_AA"], "con_AA")
+
+
+@pytest.mark.parametrize("mark", [show_no_more, show_all])
+async def test_a_process_of_the_schema_before(bench: Bench, mark: Callable[[str], Call[None]]) -> None:
+    """It writes no mark: which tokens are lent, what people see and what a property leads to go by the facts all the
+    same. Lists by state have the connection no more, or in the state that it has; from the next day on they are right.
+    """
+    old = await bench.connected(pair(1, property_ids=("1000",)), reference="tenant-1")
+    home = old.connection_id
+    new = await bench.connected(pair(2, property_ids=("1000",)), connection_id=home)
+    await bench.store.write(mark(home))
+    assert (await current_grant(bench.store, home)) == await bench.row(new.id)
+    assert (await bench.look(home)).generation == new.generation
+    assert await resolve(bench.store, "1000") == [home]
+    for filters in ({}, {"property_id": "1000"}, {"reference": "tenant-1"}, {"app": "default"}):
+        assert await listed(bench, **filters) == [home], filters
+    for state in State:
+        page = await bench.store.read(list_connections(states=[state]))
+        assert {one.state for one in page} <= {State.FRESH}
+    await bench.store.write(relist(new.id, ("1000",)))
+    assert await listed(bench, states=[State.FRESH]) == [home]
+    assert await listed(bench, states=[State.SUPERSEDED]) == []
+
+
+@pytest.mark.parametrize("cohorts", [False, True])
+async def test_a_page_of_one_connection_that_is_marked_often(bench: Bench, cohorts: bool) -> None:
+    """It takes one place of the page, and hides none behind it."""
+    older = await bench.connected(pair(0, property_ids=("1000",)))
+    again = await bench.connected(pair(1, property_ids=("1001",)))
+    home = again.connection_id
+    for number in range(2, 6):
+        await bench.connected(pair(number, property_ids=("1001",)), connection_id=home)
+    for hotel in (home, older.connection_id):
+        await bench.store.write(disconnect(hotel, actor="operator"))
+        await bench.store.write(show_all(hotel))
+    more: Any = {"cohorts": await bench.store.read(read_cohorts())} if cohorts else {}
+    for app in (None, "default"):
+        page = await bench.store.read(list_connections(states=[State.DISCONNECTED], app=app, limit=1, **more))
+        assert ([one.id for one in page], page.next) == ([home], home)
+        page = await bench.store.read(
+            list_connections(states=[State.DISCONNECTED], app=app, limit=1, cursor=home, **more)
+        )
+        assert ([one.id for one in page], page.next) == ([older.connection_id], None)
+    for hotel in (home, older.connection_id):
+        await bench.store.write(shown(hotel))
+
+
+async def moved(bench: Bench, app: str) -> Grant:
+    """A hotel of the default app that was moved to a key under another one."""
+    grant = await bench.hotel()
+    fence = await bench.leased(grant)
+    assert await bench.store.write(begin_migration(fence, "client-2"))
+    assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True))
+    key = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER, property_ids=("1000",))
+    assert await bench.store.write(add_key(grant.id, "gra_key", app, key))
+    assert await bench.store.write(promote(grant.connection_id, "gra_key", None, ()))
+    await bench.store.write(confirm("gra_key", (await bench.row("gra_key")).generation))
+    return await bench.row("gra_key")
+
+
+@pytest.mark.parametrize("states", [(), (State.FRESH,), (State.FRESH, State.DISCONNECTED)])
+async def test_a_key_under_another_app(bench: Bench, states: tuple[State, ...]) -> None:
+    """Each list has the connection under its own app, and none under the app that its credential came by; its cohort
+    has both.
+    """
+    key = await moved(bench, "other")
+    (cohort,) = await bench.store.read(read_cohorts())
+    assert (cohort.app, cohort.registration, cohort.kind) == ("default", "other", "api_key")
+    assert (await bench.look(key.connection_id)).registration == "other"
+    for more in ({}, {"reference": None}, {"property_id": "1000"}, *([{"cohorts": [cohort]}] if states else ())):
+        assert await listed(bench, app="default", states=states, **more) == [key.connection_id], more
+        assert await listed(bench, app="other", states=states, **more) == [], more
+
+
+async def test_cohorts(bench: Bench) -> None:
+    """One of each app, kind of credential and source; their pages have no other's."""
+    one, other = Source("https://a.example", "one"), Source(None, "t w o")
+    hotels = [await bench.connected(replace(pair(at), source=source)) for at, source in enumerate([one, one, other])]
+    await bench.connected(replace(pair(8), source=Source("https://b.example")), app="other")
+    cohorts = await bench.store.read(read_cohorts())
+    of_default = [Cohort("default", "default", "oauth", source) for source in (other, one)]
+    assert {*cohorts} == {*of_default, Cohort("other", "other", "oauth", Source("https://b.example"))}
+    first = await bench.store.read(read_cohorts(limit=2))
+    assert [*first, *await bench.store.read(read_cohorts(first[-1].key))] == cohorts
+    ids, fresh = [hotel.connection_id for hotel in reversed(hotels)], (State.FRESH,)
+    assert await listed(bench, states=fresh, cohorts=of_default[1:]) == ids[1:]
+    assert await listed(bench, states=fresh, cohorts=of_default) == ids
+    assert await listed(bench, states=fresh, cohorts=[]) == []
+    assert await listed(bench, states=(State.STALE,), cohorts=of_default) == []
+    assert await listed(bench, states=fresh, cohorts=cohorts, app="default") == ids
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_counting(bench: Bench, clock: HandClock, limit: int) -> None:
+    """Part by part, each connection once, as the lists show it."""
+    made = await many(bench, clock)
+    part = await bench.store.read(count_states(limit=limit))
+    while not part.whole:
+        part = await bench.store.read(count_states(part, limit))
+    assert part.connections == {State(name): 1 for name in made}
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])

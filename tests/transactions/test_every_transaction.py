@@ -25,6 +25,7 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import Subscription
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
 from cloudbeds_auth.transactions.apps import (
+    RedirectUris,
     add_app,
     close_circuit,
     drop_previous_secret,
@@ -39,6 +40,7 @@ from cloudbeds_auth.transactions.apps import (
     read_issuer,
     read_issuers,
     read_redirect_uris,
+    read_registrations,
     remove_app,
     rotate_secret,
 )
@@ -62,11 +64,15 @@ from cloudbeds_auth.transactions.caller_keys import (
 )
 from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote, read_candidate
 from cloudbeds_auth.transactions.connections import (
+    Trouble,
     claim_listings,
     count_states,
     disconnect,
     list_connections,
+    list_troubled,
+    read_cohorts,
     read_connection,
+    read_connections,
     read_ids,
     relist,
 )
@@ -119,7 +125,9 @@ from cloudbeds_auth.transactions.upkeep import (
     claim_due,
     claim_polls,
     claim_retries,
+    due_beyond,
     next_due,
+    read_overdue,
     retry_all,
 )
 
@@ -135,15 +143,21 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_connection": lambda one: read_connection(one.connection_id),
     "list_connections": lambda one: list_connections(),
     "count_states": lambda one: count_states(),
+    "list_troubled": lambda one: list_troubled(Trouble.RISK, cursor=None, limit=10),
+    "read_connections": lambda one: read_connections([one.connection_id]),
+    "read_cohorts": lambda one: read_cohorts(),
+    "read_registrations": lambda one: read_registrations(["default"]),
     "read_history": lambda one: read_history(one.connection_id),
     "read_link": lambda one: read_link("l1"),
     "read_link_outcome": lambda one: read_link_outcome("l1"),
     "open_circuits": lambda one: open_circuits("default"),
     "next_due": lambda one: next_due(),
+    "due_beyond": lambda one: due_beyond(0.0),
+    "read_overdue": lambda one: read_overdue(),
     "read_app": lambda one: read_app("aurora"),
     "read_apps": lambda one: read_apps(),
     "read_conflict": lambda one: read_conflict(APP),
-    "read_redirect_uris": lambda one: read_redirect_uris(),
+    "read_redirect_uris": lambda one: read_redirect_uris(RedirectUris()),
     "read_issuer": lambda one: read_issuer("default"),
     "read_issuers": lambda one: read_issuers(),
     "read_held": lambda one: read_held(),

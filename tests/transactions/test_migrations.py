@@ -64,6 +64,33 @@ async def test_turns_of_an_earlier_database(tmp_path: Path) -> None:
     await db.close()
 
 
+def test_what_is_shown_of_earlier_connections() -> None:
+    """The grant in use, a candidate after a disconnect, what was disconnected; nothing of a dropped candidate. Another
+    app than the connection's lists none.
+    """
+    number = next(at for at, (_, sql) in enumerate(schemas.migrations()) if "ADD COLUMN shown" in sql)
+    made = {
+        "con_a": ("superseded", "active*", "candidate"), "con_b": ("disconnected*", "candidate", "candidate"),
+        "con_c": ("superseded", "disconnected*"), "con_d": ("superseded",), "con_e": ("set_aside",),
+    }  # fmt: skip
+    with closing(migrated(number)) as connection:
+        for home, roles in made.items():
+            connection.execute("INSERT INTO connections (id, app, created_at) VALUES (?, 'default', 0)", (home,))
+            for ordinal, role in enumerate(roles):
+                name = f"{home}_{ordinal}"
+                connection.execute(GRANT, (name, role.rstrip("*")))
+                connection.execute(
+                    "UPDATE grants SET connection_id = ?, ordinal = ? WHERE id = ?", (home, ordinal, name)
+                )
+                if role.endswith("*"):
+                    connection.execute("UPDATE connections SET active_grant = ? WHERE id = ?", (name, home))
+        connection.execute("UPDATE grants SET app = 'other' WHERE id IN ('con_a_0', 'con_b_2')")
+        for statement in schemas.statements(schemas.migrations()[number][1]):
+            connection.execute(statement)
+        shown = dict(connection.execute("SELECT id, shown FROM grants WHERE COALESCE(shown, app) <> '' ORDER BY id"))
+    assert shown == {"con_a_1": None, "con_b_2": "default", "con_c_1": None, "con_e_0": None}
+
+
 @pytest.fixture
 def former(tmp_path: Path) -> Iterator[Path]:
     """A database of the first schema with grants of every sort."""

@@ -12,6 +12,7 @@ from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.model import CredentialKind
 from cloudbeds_auth.rules.schedule import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, spread
 from cloudbeds_auth.rules.webhooks import FIRST, POLL
+from cloudbeds_auth.transactions import upkeep
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import (
     AttemptEnd,
@@ -24,11 +25,14 @@ from cloudbeds_auth.transactions.grants import (
     take_lease,
 )
 from cloudbeds_auth.transactions.refusals import Counted, confirm, count_refusal
+from cloudbeds_auth.transactions.statements import Statement, Transaction, Tx, transaction
 from cloudbeds_auth.transactions.upkeep import (
     claim_due,
     claim_polls,
     claim_retries,
+    due_beyond,
     next_due,
+    read_overdue,
     retry_all,
 )
 
@@ -47,6 +51,7 @@ async def used(bench: Bench, grant_id: str) -> None:
 async def test_nothing_is_ever_due_without_grants(bench: Bench) -> None:
     """None, not a moment."""
     assert (await bench.store.read(next_due()), list(await bench.store.write(claim_due(4, HOLD)))) == (None, [])
+    assert await bench.store.read(read_overdue()) == 0.0
 
 
 @pytest.mark.usefixtures("clock")
@@ -154,6 +159,7 @@ async def test_claiming(bench: Bench, clock: HandClock) -> None:
     clock.pass_(2000.0)
     other = await bench.another()
     assert await bench.store.read(next_due()) == 0.0
+    assert await bench.store.read(read_overdue()) == about(2000.0 - 900.0)
     assert list(await bench.store.write(claim_due(2, HOLD))) == [grants[0].id, grants[1].id]
     assert list(await other.write(claim_due(2, HOLD))) == [grants[2].id]
     assert list(await other.write(claim_due(2, HOLD))) == []
@@ -176,6 +182,41 @@ async def test_what_is_due_when_the_wall_clock_is_set_back(bench: Bench, clock: 
     clock.pass_(CANDIDATE)
     assert list(await bench.store.write(claim_due(4, HOLD))) == [grants[1].id]
     assert await bench.store.read(next_due()) == about(HOLD)
+
+
+@transaction
+def due_of_app(tx: Tx, grant_id: str, app: str, due_at: float) -> Transaction[None]:
+    """Another app's, due since then."""
+    changed = {"id": grant_id, "app": app, "due_at": due_at}
+    yield Statement("due_of_app", "UPDATE grants SET app = :app, due_at = :due_at WHERE id = :id", changed)
+
+
+@pytest.mark.parametrize("looked_at", [3, 1000])
+async def test_one_apps_work_is_not_before_anothers(
+    bench: Bench, clock: HandClock, monkeypatch: pytest.MonkeyPatch, looked_at: int
+) -> None:
+    """Of each app so many and no more; none of one that has no room, however many of its grants are due first: what is
+    beyond those that are looked at is found when these have been passed.
+    """
+    monkeypatch.setattr(upkeep, "LOOKED_AT", looked_at)
+    grants = [await bench.hotel() for _ in range(7)]
+    ours, theirs = grants[:5], grants[5:]
+    began = clock.wall - 100.0
+    for at, grant in enumerate(grants):
+        await bench.store.write(due_of_app(grant.id, "default" if grant in ours else "other", began + at))
+    store = bench.store
+    assert set(await store.write(claim_due(4, HOLD, of_one=2))) == (
+        {ours[0].id, ours[1].id} | ({theirs[0].id, theirs[1].id} if looked_at > 3 else set())
+    )
+    if looked_at == 3:
+        full = ["default", "absent"]
+        assert list(await store.write(claim_due(4, HOLD, of_one=2, full=full))) == []
+        since = await store.read(due_beyond(0.0))  # the three of ours that are left
+        assert began + 4 < since < began + 5
+        found = await store.write(claim_due(4, HOLD, of_one=2, full=full, since=since))
+        assert set(found) == {one.id for one in theirs}
+    assert await store.read(due_beyond(began + 5)) == 0.0
+    assert set(await store.write(claim_due(9, HOLD))) == {one.id for one in ours[2:]}
 
 
 @pytest.mark.row("F99")

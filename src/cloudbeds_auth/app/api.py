@@ -7,9 +7,9 @@ API described, and the webhooks that Cloudbeds sends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
@@ -45,7 +45,6 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.permissions import OfConnection, line, may
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.outbox import Outbox
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
@@ -56,6 +55,8 @@ LARGEST_USERINFO = 1024 * 1024  # bytes
 CHECK_WITHIN = 5.0  # seconds for the store's answer to `/readyz` and `/metrics`
 HOOK_WITHIN = 1.5  # seconds for the body; Cloudbeds counts an answer after two as none
 
+
+T = TypeVar("T")
 
 machines: Final = APIRouter()
 router: Final = APIRouter(prefix="/api/v1")
@@ -103,14 +104,20 @@ async def unready(vault: TokenVault) -> str | None:
 @machines.get("/metrics", response_class=Response)
 async def metrics(request: Request, permit: Measuring) -> Response:
     """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
-    connections: Mapping[State, int] | None = None
-    outbox: Outbox | None = None
+    vault = permit.vault
+    connections, outbox, overdue = await asyncio.gather(
+        _gauge(vault.engine.views.count_states()), _gauge(vault.outbox()), _gauge(vault.engine.upkeep.overdue())
+    )
+    text, media = request.app.state.metrics(connections, outbox, overdue)
+    return Response(text, headers={"content-type": media})
+
+
+async def _gauge(asked: Awaitable[T]) -> T | None:
+    """What the store says; None where it does not, or not in time."""
     with suppress(Error, TimeoutError):
         async with asyncio.timeout(CHECK_WITHIN):
-            connections = await permit.vault.engine.views.count_states()
-            outbox = await permit.vault.outbox()
-    text, media = request.app.state.metrics(connections, outbox)
-    return Response(text, headers={"content-type": media})
+            return await asked
+    return None
 
 
 @machines.get("/openapi.json", include_in_schema=False)

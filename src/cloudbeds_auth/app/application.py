@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,14 +33,15 @@ from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports import Upstream
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 from cloudbeds_auth.transactions.outbox import Outbox
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
     from cloudbeds_auth.vault import TokenVault
 
-Metrics = Callable[[Mapping[State, int] | None, Outbox | None], tuple[bytes, str]]  # the text and its media type
+# The text and its media type.
+Metrics = Callable[[StateCounts | None, Outbox | None, float | None], tuple[bytes, str]]
 
 log: Final = logging.getLogger(__name__)
 
@@ -202,6 +203,7 @@ def open_parts(settings: Settings | None) -> Opener:
             observer.happened(Happening.SETTINGS_FROM_FILE, file=str(vault.settings.env_file), variables=names)
         if engine.admin_token_file is not None:
             observer.happened(Happening.ADMIN_TOKEN, file=str(engine.admin_token_file))  # where it is, never what it is
+        engine.views.begin_counting()
         upstream = runtime.upstream(vault.settings)
         stack.push_async_callback(upstream.aclose)
         return Parts(vault, metrics.render, upstream)

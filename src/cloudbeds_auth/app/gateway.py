@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -209,11 +209,17 @@ class Callbacks:
         self._public_url = settings.public_url
         self._own = callback_paths(settings.redirect_uri, settings.public_url)
         self._redirect_uris = Remembered(vault.apps.redirect_uris, vault.engine.world.clock)
-        self._hosts = settings.derived_hosts
+        self._derived = settings.derived_hosts
+        self._read: Mapping[str, str] = {}  # and what follows from it
+        self._hosts: Set[str | None] = set()
+        self._apps: Mapping[str, str] = {}
 
     async def know_host(self, name: str) -> bool:
         """Whether it is the host of one of their redirect URIs."""
-        return self._hosts and any(urlsplit(uri).hostname == name for uri in (await self._redirect_uris()).values())
+        if not self._derived:
+            return False
+        await self._look()
+        return name in self._hosts
 
     async def app_at(self, raw_path: str) -> str | None:
         """The app whose callback it is, exactly as the path came over the wire; no two have the same."""
@@ -221,8 +227,17 @@ class Callbacks:
             return "default"
         if raw_path in CREDENTIALLED or raw_path.startswith(BELOW):
             return None
-        known = (await self._redirect_uris()).items()
-        return next((name for name, uri in known if raw_path in callback_paths(uri, self._public_url)), None)
+        await self._look()
+        return self._apps.get(raw_path)
+
+    async def _look(self) -> None:
+        """Hosts and paths are worked out anew only where an app came or went: there may be very many."""
+        uris = await self._redirect_uris()
+        if uris is not self._read:
+            self._hosts = {urlsplit(uri).hostname for uri in uris.values()}
+            first = reversed([*uris.items()])  # of two with one path, the first by name
+            self._apps = {path: name for name, uri in first for path in callback_paths(uri, self._public_url)}
+            self._read = uris
 
 
 def callback_paths(redirect_uri: str, public_url: str) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """Reads a whole database: whether it is sound, whether every sealed value opens with the keys at hand, whether what
-is stored may be used with the settings, and whether every living grant can come back by itself (I15).
+is stored may be used with the settings, whether every living grant can come back by itself (I15), and whether lists
+find every connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from cloudbeds_auth.database import key_files, opening, schema
 from cloudbeds_auth.database.bulk import Progress
@@ -19,7 +21,17 @@ from cloudbeds_auth.transactions.apps import read_held, read_issuers, sealed_sec
 from cloudbeds_auth.transactions.grants import LATCHED
 from cloudbeds_auth.transactions.rows import access_place, token_place
 from cloudbeds_auth.transactions.runner import Database, Driver
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import (
+    Instant,
+    Row,
+    Rows,
+    Transaction,
+    Tx,
+    as_keys,
+    query,
+    query_one,
+    transaction,
+)
 
 CHUNK = 500
 
@@ -72,6 +84,10 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress
         for sealed, place in sealed_secrets(app):
             _try(sealed, place, f"a client secret of the app {app['name']}", sealer, found)
     after = ""
+    while ids := await driver.read(lambda now, after=after: _ids(now, after)):  # type: ignore[misc]
+        found.problems += await driver.read(partial(_wrongly_shown, ids=ids))
+        after = ids[-1]
+    after = ""
     while page := await driver.read(lambda now, after=after: _page(now, after)):  # type: ignore[misc]
         for grant, tokens, problem in page:
             _open(grant, tokens, sealer, found)
@@ -93,6 +109,20 @@ def _foreign(tx: Tx, settings: Settings) -> Transaction[list[str]]:
     own = settings.app()
     found = findings(held, bound, clients | {own.id: own.client_id or None}, settings.base_url, {own.id})
     return [f"{one.what}: {one.next_step}" for one in found]
+
+
+def _ids(now: Instant, after: str) -> Transaction[list[str]]:
+    rows = yield from query("connections_after", after=after, limit=CHUNK)
+    return [row["id"] for row in rows]
+
+
+def _wrongly_shown(now: Instant, *, ids: Sequence[str]) -> Transaction[list[str]]:
+    rows = yield from query("shown_wrongly", connection_ids=as_keys(ids))
+    return [
+        f"{row['connection_id']} is not in the lists where it belongs: a process of an earlier version wrote about it; "
+        "the next change of it, or the daily question for its properties, mends that"
+        for row in rows
+    ]
 
 
 def _page(now: Instant, after: str) -> Transaction[Sequence[tuple[Row, Rows, list[str]]]]:

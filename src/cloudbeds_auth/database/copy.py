@@ -35,6 +35,7 @@ from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.os_files import sync
 from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.transactions.history import TAKEN_OVER
+from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
 
@@ -160,7 +161,13 @@ async def _copy(source: Side, target: Side, batch: Batch) -> None:
     found = await source.driver.read(partial(bulk.rows, batch))
     if batch.table == "grants":
         found = [{**row, "latched": row["latched"] % 2} for row in found]
-    await target.driver.write(lambda now: bulk.insert(batch.table, found))
+    await target.driver.write(lambda now: _insert(batch.table, found))
+
+
+def _insert(table: str, rows: Rows) -> Transaction[None]:
+    yield from bulk.insert(table, rows)
+    if table == "grants":  # rows that were read at different moments may have two marks of one connection
+        yield from show(*{row["connection_id"] for row in rows})
 
 
 async def _copy_newest_events(source: Side, target: Side, progress: Progress) -> int:

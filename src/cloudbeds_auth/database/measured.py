@@ -9,7 +9,7 @@ from typing import TypeVar
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports import Clock, Observer, Wakeups
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.transactions.runner import Driver
+from cloudbeds_auth.transactions.runner import Browse, Driver
 from cloudbeds_auth.transactions.statements import Body
 
 T = TypeVar("T")
@@ -37,8 +37,9 @@ REASONS = {
 class MeasuredDriver:
     """`driver`, and what becomes of its transactions as events. What it raises is raised."""
 
-    def __init__(self, driver: Driver, clock: Clock, observer: Observer) -> None:
+    def __init__(self, driver: Driver, clock: Clock, observer: Observer, browse: Browse | None = None) -> None:
         self._driver = driver
+        self._browse = browse or driver.read
         self._clock = clock
         self._observer = observer
 
@@ -51,6 +52,11 @@ class MeasuredDriver:
         """A transaction that writes nothing."""
         with self._measured("read"):
             return await self._driver.read(body)
+
+    async def browse(self, body: Body[T]) -> T:
+        """A transaction that reads much."""
+        with self._measured("read"):
+            return await self._browse(body)
 
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
         """A transaction that may write."""

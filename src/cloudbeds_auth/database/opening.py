@@ -35,9 +35,12 @@ async def open_database(settings: Settings, observer: Observer | None = None) ->
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=_has_rows(settings)))
     driver, identity = await open_driver(settings)
     # Of a process on another machine nothing is known: its lease runs out.
-    is_dead = nobody_is_known_dead if settings.is_postgres else system.is_dead
-    watched = driver if observer is None else MeasuredDriver(driver, system.SystemClock(), observer)
-    store = Database(watched, sealer, is_dead)
+    is_dead = system.is_dead_here if settings.is_postgres else system.is_dead
+    browse = driver.browse if isinstance(driver, SqliteDriver) else driver.read
+    store = Database(driver, sealer, is_dead, browse)
+    if observer is not None:
+        measured = MeasuredDriver(driver, system.SystemClock(), observer, browse)
+        store = Database(measured, sealer, is_dead, measured.browse)
     try:
         await store.open(partial(clone_guard.recognise, identity=identity))
     except BaseException:
@@ -193,7 +196,7 @@ def _check_place(settings: Settings) -> None:
 
 
 def nobody_is_known_dead(owner: str, clock_id: str) -> bool:
-    """Where leases of other machines may be, or none is taken."""
+    """Where no lease is taken."""
     return False
 
 

@@ -24,6 +24,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cloudbeds_auth.database import schema
 from cloudbeds_auth.database.notify import NOTIFY, NOTIFYING, Listener
+from cloudbeds_auth.database.postgres_migration import BULK_WITHIN, LOCK_TIMEOUT, alone
 from cloudbeds_auth.database.postgres_server import first_look, said
 from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
 from cloudbeds_auth.transactions.statements import Body, Insert, Instant, Rows, Statement, drive_async, load
@@ -59,14 +60,10 @@ T = TypeVar("T")
 Connection = psycopg.AsyncConnection[DictRow]
 
 WITHIN = 10.0  # seconds for one transaction with all its repetitions
-BULK_WITHIN = 3600.0  # seconds for what may read or write every row, and for each statement of it
 MOST_RUNS = 8  # of one transaction
 MOST_CONNECTIONS = 8  # of one process
 CONNECTED_WITHIN = 3.0  # seconds a transaction waits for a connection
-TIMEOUTS = (
-    "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s'; "
-    "SET LOCAL idle_in_transaction_session_timeout = '10s'"
-)
+TIMEOUTS = f"{LOCK_TIMEOUT}; SET LOCAL statement_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 NOW = "extract(epoch FROM clock_timestamp())::float8"
 MOMENT = f"SELECT {NOW} AS wall, {STARTED} AS started"
 BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {TIMEOUTS}; {MOMENT}, NULL AS xid"
@@ -163,7 +160,7 @@ class PostgresDriver:
         return await self._run(body, BEGIN_WRITE if synced else BEGIN_UNSYNCED)
 
     async def _migrate(self, step: Body[None]) -> None:
-        await self._run(step, in_bulk(BEGIN_WRITE), BULK_WITHIN)
+        await self._run(partial(alone, step), in_bulk(BEGIN_WRITE), BULK_WITHIN)
 
     async def close(self) -> None:
         """Close the pool, and stop listening; what has no connection yet, or is asked for later, raises VaultClosed."""

@@ -11,6 +11,8 @@ from importlib import resources
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction, query, query_one
 
+WORK = "migrate"  # which one process does at a time
+
 
 @cache
 def migrations() -> tuple[tuple[int, str], ...]:
@@ -33,7 +35,7 @@ def beyond(version: int) -> list[tuple[int, str]]:
 
 def step(now: Instant, *, number: int, sql: str) -> Transaction[None]:
     """Apply one migration, unless another process did meanwhile."""
-    yield from query("one_at_a_time", work="migrate")
+    yield from query("one_at_a_time", work=WORK)
     if (yield from version(now)) >= number:
         return
     for position, statement in enumerate(statements(sql)):

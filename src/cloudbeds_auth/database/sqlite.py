@@ -1,7 +1,7 @@
 """SQLite under the transactions: one thread of its own, a whole transaction per hop.
 
-A transaction of any length is two thread switches and one sync; the event loop never waits for the disk. What need not
-be synced goes over a second connection, so that the first never has a weaker setting (F12).
+A transaction of any length is two thread switches and one sync; the event loop never waits for the disk. Lists and
+histories are read beside it, on threads and connections of their own, for which no transaction waits.
 
 The process may fork: SQLite keeps its locks in memory, which a child would take for its own and which no file system
 gave it. So a fork waits for the transaction that runs, the connection is closed, and both processes open the file anew.
@@ -11,177 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import TypeVar
 
-import apsw
-
-from cloudbeds_auth.database import durability, schema
 from cloudbeds_auth.database.clone_guard import Counter
-from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
+from cloudbeds_auth.database.sqlite_file import WRITE, SqliteFile
+from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports import Wakeups
 from cloudbeds_auth.threads import OwnThreads
-from cloudbeds_auth.transactions.statements import Body, Insert, Instant, Rows, Statement, drive
+from cloudbeds_auth.transactions.statements import Body, Instant
 
 T = TypeVar("T")
 
-WRITE = "BEGIN IMMEDIATE"
-BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
-
-# What the world does to a database. Anything else (a broken constraint, a wrong statement) is a bug of ours, and trying
-# again would not mend it.
-NOT_NOW = (
-    apsw.BusyError,
-    apsw.LockedError,
-    apsw.ReadOnlyError,
-    apsw.IOError,
-    apsw.FullError,
-    apsw.CantOpenError,
-    apsw.CorruptError,
-    apsw.NotADBError,
-    apsw.NoMemError,
-    apsw.InterruptError,
-    apsw.ProtocolError,
-    apsw.PermissionsError,
-)
-
-
-class SqliteFile:
-    """One file, blocking. `instant` is the clock.
-
-    `version` and `vfs` are for tests: an old SQLite build, and a file system that fails on purpose.
-    """
-
-    def __init__(
-        self, path: Path, instant: Callable[[], Instant], *, version: int | None = None, vfs: str | None = None
-    ) -> None:
-        self.path = path
-        self._instant = instant
-        self._version = durability.version_number() if version is None else version
-        self._vfs = vfs
-        self._connection: apsw.Connection | None = None
-        self._unsynced: apsw.Connection | None = None
-        self._file: tuple[int, int] | None = None
-        self._in_use = threading.Lock()
-
-    def open(self) -> int:
-        """Open or create the file, durable and with this version's schema; the schema that it had (0: none).
-
-        Raises ConfigurationError.
-        """
-        if self._file is not None:
-            self._must_be_the_same_file()
-        try:
-            if self._vfs is None:
-                self._create_private()
-            connection = self._connect()
-            durability.claim_file(connection, str(self.path))
-            durability.settle_pragmas(connection, version=self._version)
-            before = self._migrate(connection)
-            unsynced = self._beside(connection)
-            self._file = self._identity()
-        except (apsw.BusyError, apsw.LockedError) as error:
-            raise StoreUnavailable(
-                f"the database at {self.path} is held by another program: {_said(error)}",
-                next_step="end the other program, or start again when it is done",
-            ) from error
-        except (apsw.Error, OSError) as error:
-            raise ConfigurationError(
-                f"the database at {self.path} cannot be opened: {_said(error)}",
-                next_step="make the file and its folder writable for this user, or set CLOUDBEDS_AUTH_DATABASE_URL",
-            ) from error
-        self._connection, self._unsynced = connection, unsynced
-        return before
-
-    def run(self, body: Body[T], begin: str, *, synced: bool = True) -> T:
-        """One transaction, begun with `begin`: committed when this returns, and `synced`. Raises StoreUnavailable."""
-        with self._in_use:
-            if self._connection is None:
-                self.open()
-            connection = self._connection if synced else self._unsynced
-            assert connection is not None  # noqa: S101 - open() raises otherwise
-            try:
-                self._must_be_the_same_file()
-                return self._transaction(connection, body, begin)
-            except NOT_NOW as error:
-                raise StoreUnavailable(f"the database at {self.path} cannot be used: {_said(error)}") from error
-
-    def close(self) -> None:
-        """Close the connections."""
-        for connection in (self._unsynced, self._connection):
-            if connection is not None:
-                connection.close()
-        self._unsynced = self._connection = None
-
-    def suspend(self) -> bool:
-        """Close until `wake`, when what runs is done; the next transaction opens the file again. False: it would not
-        end in time, and all stays as it is.
-        """
-        if not self._in_use.acquire(timeout=2 * BUSY_MILLISECONDS / 1000):
-            return False
-        self.close()
-        return True
-
-    def wake(self) -> None:
-        """Allow transactions again, after `suspend`."""
-        self._in_use.release()
-
-    def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), vfs=self._vfs)
-        connection.set_busy_timeout(BUSY_MILLISECONDS)
-        prepare_once(connection)
-        return connection
-
-    def _beside(self, connection: apsw.Connection) -> apsw.Connection:
-        """One that does not sync; `connection` itself where the file is sound only if each transaction does."""
-        if self._version < durability.FIRST_SOUND_WAL:
-            return connection
-        unsynced = self._connect()
-        durability.settle_pragmas(unsynced, version=self._version, synced=False)
-        return unsynced
-
-    def _transaction(self, connection: apsw.Connection, body: Body[T], begin: str) -> T:
-        connection.execute(begin)
-        try:
-            result = drive(body(self._instant()), lambda statement: _execute(connection, statement))
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return result
-
-    def _create_private(self) -> None:
-        """Only this user may read the file; the write-ahead log takes its mode from it."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-
-    def _migrate(self, connection: apsw.Connection) -> int:
-        # Each under the write lock: of two processes that start together, the second finds it done.
-        before = self._transaction(connection, schema.version, "BEGIN")
-        for number, sql in schema.beyond(before):
-            step = partial(schema.step, number=number, sql=sql)
-            self._transaction(connection, step, WRITE)
-        return before
-
-    def _identity(self) -> tuple[int, int] | None:
-        if self._vfs is not None:
-            return None
-        status = self.path.stat()
-        return status.st_dev, status.st_ino
-
-    def _must_be_the_same_file(self) -> None:
-        """A database that was deleted or replaced under us is not written to, and no empty one is made (F58)."""
-        try:
-            found = self._identity()
-        except OSError:
-            raise StoreUnavailable(f"the database file {self.path} is gone") from None
-        if found != self._file:
-            raise StoreUnavailable(f"the database file {self.path} was replaced while it was open: restart")
+READERS = 2  # connections that only read; each is opened when it is first used
 
 
 class SqliteDriver:
@@ -198,11 +44,30 @@ class SqliteDriver:
         self._left_behind: list[SqliteFile] = []
         self._file: SqliteFile
         self._thread: OwnThreads
+        self._readers: list[SqliteFile] = []
+        self._idle: SimpleQueue[SqliteFile]  # those of the readers that do not read at the moment
+        self._reading: OwnThreads | None = None  # where they read, once they do
         _drivers.add(self)
 
     async def read(self, body: Body[T]) -> T:
         """One consistent view; writers of other processes are not held up."""
         return await self._queued(lambda file: file.run(body, "BEGIN"))
+
+    async def browse(self, body: Body[T]) -> T:
+        """As `read`, and no other transaction waits for it. It sees everything that was committed before."""
+        return await self._queued(partial(self._browse, body), aside=True)
+
+    def _browse(self, body: Body[T], file: SqliteFile) -> T:
+        if not file.logs_ahead:
+            return file.run(body, "BEGIN")
+        reader = self._idle.get()
+        try:
+            return reader.run(body, "BEGIN")
+        finally:
+            self._idle.put(reader)
+
+    def _close_reader(self) -> None:
+        self._idle.get().close()
 
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
         """Committed when this returns, and `synced`."""
@@ -224,25 +89,33 @@ class SqliteDriver:
     async def close(self) -> None:
         """Waits for the transactions that were asked for; those asked for later raise VaultClosed."""
         if self._opened_by == os.getpid() and not self._closed:
-            closing = self._queued(SqliteFile.close)
-            self._closed = True
-            await closing
+            self._closed, loop = True, asyncio.get_running_loop()
+            if self._reading is not None:  # first: what is closed last empties the log, which a reader could not
+                closing = (loop.run_in_executor(self._reading, self._close_reader) for _ in self._readers)
+                await asyncio.gather(*closing)
+                self._reading.shutdown()
+            await loop.run_in_executor(self._thread, self._file.close)
             self._thread.shutdown()
             self._opened_by = 0
         self._closed = True
 
-    def file_of_this_process(self) -> SqliteFile | None:
-        """The open file; None before the first transaction, after `close`, and in a child that has not asked yet."""
-        return self._file if self._opened_by == os.getpid() else None
+    def files_of_this_process(self) -> list[SqliteFile]:
+        """The file and its readers, which may wait for it; none before the first transaction, after `close`, and in a
+        child that has not asked yet.
+        """
+        return [*self._readers, self._file] if self._opened_by == os.getpid() else []
 
-    def _queued(self, work: Callable[[SqliteFile], T]) -> asyncio.Future[T]:
+    def _queued(self, work: Callable[[SqliteFile], T], *, aside: bool = False) -> asyncio.Future[T]:
         """In the order in which they come: nothing is done to the file after `SqliteFile.close`."""
         if self._closed:
             raise VaultClosed(f"the database at {self._path} was closed")
         try:
             if self._opened_by != os.getpid():
                 self._begin_in_this_process()
-            return asyncio.get_running_loop().run_in_executor(self._thread, work, self._file)
+            if aside and self._reading is None:
+                self._reading = OwnThreads(READERS, "cloudbeds-auth-sqlite-reader")
+            thread = self._reading if aside else self._thread
+            return asyncio.get_running_loop().run_in_executor(thread, work, self._file)
         except RuntimeError as error:  # no thread can be started (F79)
             raise StoreUnavailable(f"the database at {self._path} cannot be used: {error}") from error
 
@@ -250,8 +123,11 @@ class SqliteDriver:
         self._thread = OwnThreads(1, "cloudbeds-auth-sqlite")
         if self._opened_by:
             # One that could not be closed before the fork is the parent's: closing it would drop this process's locks.
-            self._left_behind.append(self._file)
-        self._file = self._new_file()
+            self._left_behind += [*self._readers, self._file]
+        self._file, self._reading, self._idle = self._new_file(), None, SimpleQueue()
+        self._readers = [self._new_file(beside=self._file) for _ in range(READERS)]
+        for reader in self._readers:
+            self._idle.put(reader)
         self._opened_by = os.getpid()
 
 
@@ -261,9 +137,7 @@ _resting: list[SqliteFile] = []
 
 def _before_fork() -> None:
     for driver in list(_drivers):
-        file = driver.file_of_this_process()
-        if file is not None and file.suspend():
-            _resting.append(file)
+        _resting.extend(file for file in driver.files_of_this_process() if file.suspend())
 
 
 def _after_fork() -> None:
@@ -272,28 +146,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
-
-
-def prepare_once(connection: apsw.Connection) -> None:
-    """Keep a statement's plan for all values that are bound to it.
-
-    Else SQLite prepares it anew for each new value that might let it use an index of some rows only: that takes many
-    times as long as to run it.
-    """
-    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-
-
-def _execute(connection: apsw.Connection, statement: Statement) -> Rows:
-    cursor = connection.cursor()
-    cursor.row_trace = _named
-    if isinstance(statement, Insert):
-        return cursor.executemany(statement.sql, statement.rows).fetchall()  # type: ignore[return-value]
-    return cursor.execute(statement.sql, statement.parameters).fetchall()  # type: ignore[return-value]
-
-
-def _named(cursor: apsw.Cursor, row: apsw.SQLiteValues) -> Any:
-    return {column[0]: value for column, value in zip(cursor.get_description(), row, strict=True)}
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}"

@@ -13,6 +13,7 @@ from cloudbeds_auth.rules.model import App, Connection
 from cloudbeds_auth.rules.risks import next_step
 from cloudbeds_auth.rules.schedule import LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
+from cloudbeds_auth.transactions.connections import Trouble
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
@@ -79,10 +80,12 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
     """Connections that no machine can heal."""
     found: list[Finding] = []
     for state, level in NEED_A_PERSON.items():
-        page = await subject.vault.connections(state=state.value, limit=MOST)
-        shown = [one for one in page if not one.foreign]  # those have one finding together
-        found += [_finding(one, level) for one in shown]
-        if page.next and shown:
+        if state is State.CLIENT_REFUSED:  # what came from elsewhere has one finding together
+            page = await subject.vault.engine.views.refused_by_secret(MOST)
+        else:
+            page = await subject.vault.connections(state=state.value, limit=MOST)
+        found += [_finding(one, level) for one in page]
+        if page.next and page.connections:
             found.append(Finding(level, "and more", f"cloudbeds-auth connections list --state {state.value}"))
     page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
     found += [_finding(one) for one in page if one.problem == HOTEL_SCOPE_MISSING]
@@ -98,7 +101,7 @@ def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
 async def calls_refused(subject: Subject) -> Sequence[Finding]:
     """Connected hotels whose calls run into what they did not allow; of very many, the newest."""
     found: list[Finding] = []
-    async for one in _healthy(subject):
+    async for one in _troubled(subject, Trouble.PROBLEM, HEALTHY):
         if one.problem and one.problem not in {problem_in(one.subscriptions), *one.risks}:
             found.append(_finding(one, Level.WARNING))
         if len(found) >= MOST:
@@ -109,7 +112,7 @@ async def calls_refused(subject: Subject) -> Sequence[Finding]:
 async def at_risk(subject: Subject) -> Sequence[Finding]:
     """Hotels that work, and that something may end; of very many, the newest."""
     found: list[Finding] = []
-    async for one in _healthy(subject, SERVED):
+    async for one in _troubled(subject, Trouble.RISK, SERVED):
         for risk, why in one.risks.items():
             found += warning(f"{one.id} ({', '.join(one.property_ids)}): {risk}: {why}", next_step(risk, one))
         if len(found) >= MOST:
@@ -117,9 +120,22 @@ async def at_risk(subject: Subject) -> Sequence[Finding]:
     return found or ok("nothing is known that would end a connection")
 
 
-async def _healthy(subject: Subject, states: Sequence[State] = HEALTHY) -> AsyncIterator[Connection]:
+async def _troubled(subject: Subject, trouble: Trouble, states: Sequence[State]) -> AsyncIterator[Connection]:
+    """Hotels in these states that may have this trouble, newest first; of very many, so many."""
+    cursor: str | None = None
+    for _ in range(MOST_PAGES):
+        page = await subject.vault.engine.views.troubled(trouble, cursor)
+        for one in page:
+            if one.state in states:
+                yield one
+        cursor = page.next
+        if cursor is None:
+            break
+
+
+async def _healthy(subject: Subject) -> AsyncIterator[Connection]:
     """Healthy hotels, newest first of each state; of very many, so many of each."""
-    for state in states:
+    for state in HEALTHY:
         cursor: str | None = None
         for _ in range(MOST_PAGES):
             page = await subject.vault.connections(state=state.value, limit=PAGE, cursor=cursor)
@@ -159,7 +175,8 @@ async def subscribed(subject: Subject) -> Sequence[Finding]:
         found += _lacking(one)
         if len(found) >= MOST:
             break
-    return found[:MOST] or ok(f"{hotels} hotel(s) have every subscription to Cloudbeds' webhooks")
+    newest = "the newest " if hotels >= PAGE * MOST_PAGES else ""
+    return found[:MOST] or ok(f"{newest}{hotels} hotel(s) have every subscription to Cloudbeds' webhooks")
 
 
 def _lacking(one: Connection) -> Sequence[Finding]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World, current_grant, of_key, refused_for_good
+from cloudbeds_auth.engine.memory import Cached, Recent
+from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.engine.rate_limiter import CALL
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
@@ -38,30 +39,17 @@ LOOK_AGAIN = 60.0  # seconds after which the row is read again: another process 
 MOST_LOOKS = 5  # times a connection is read again because its grant was replaced meanwhile
 
 
-@dataclass(frozen=True, slots=True)
-class Cached:
-    """A committed access token of this process's memory; moments are of the steady clock. `client_id`: to which it was
-    issued, where that is known.
-    """
-
-    app: str
-    client_id: str | None
-    token: AccessToken
-    look_again: float  # from then on the row is read before it is lent: it is stale, or others may have changed it
-    ends: float
-    half_life: float
-
-
 class Access:
     """Lends access tokens of connections, and turns to call with them."""
 
-    def __init__(self, world: World, recent: Callable[[str], str | None]) -> None:
+    def __init__(self, world: World, outage: Outage, recent: Callable[[str], str | None]) -> None:
         self._world = world
+        self._outage = outage
         self._recent = recent  # the connection that a property id meant a moment ago: `ConnectionIds.recent`
-        self._cache: dict[str, Cached] = {}
-        self._not_before: dict[str, float] = {}
-        self._apps: dict[str, tuple[str, bool]] = {}  # by connection: its app, and whether it has a pasted key
-        self._further: dict[str, App] = {}  # by name, as they were when they were first called for
+        self._cache: Recent[str, Cached] = Recent()
+        self._not_before: Recent[str, float] = Recent()
+        self._apps: Recent[str, tuple[str, bool]] = Recent()  # by connection: its app, and whether it has a pasted key
+        self._further: Recent[str, App] = Recent()  # by name, as they were when they were first called for
         self._refresher: Refresher
         self._candidates: Candidates
 
@@ -179,10 +167,16 @@ class Access:
         raise RefreshPending(connection_id=connection_id)
 
     async def _looked_up(self, connection_id: str, min_valid: float, rejected: AccessToken | int | None) -> AccessToken:
+        lendable = self._unexpired(connection_id, rejected)
         try:
-            row = await self._current(connection_id)
-        except StoreUnavailable:
-            return self._unexpired(connection_id, rejected)
+            row = await self._current(connection_id, briefly=lendable is not None)
+        except StoreUnavailable as error:
+            self._world.observer.happened(Happening.STORE_UNAVAILABLE, connection=connection_id)
+            lendable = self._unexpired(connection_id, rejected)
+            if lendable is None:
+                error.connection_id = connection_id
+                raise
+            return lendable
         self._apps[connection_id] = row.app, row.pasted
         refused = self._generation(row, rejected)
         if refused is None or row.generation != refused:
@@ -201,13 +195,17 @@ class Access:
             return row.token()
         return self._remember(served.grant)
 
-    async def _current(self, connection_id: str) -> Grant:
-        """The row of the grant that the connection uses; many callers at one moment cost the store one read."""
-        return await self._world.tasks.share(f"look at {connection_id}", partial(self._look, connection_id))
+    async def _current(self, connection_id: str, *, briefly: bool) -> Grant:
+        """The row of the grant that the connection uses; many callers at one moment cost the store one read. `briefly`:
+        the store is waited for as `Outage` does.
+        """
+        look = partial(self._look, connection_id, briefly=briefly)
+        return await self._world.tasks.share(f"look at {connection_id}, {briefly=}", look)
 
-    async def _look(self, connection_id: str) -> Grant:
+    async def _look(self, connection_id: str, *, briefly: bool) -> Grant:
         """Read the row now. Resumes a candidate."""
-        row = await current_grant(self._world.db, connection_id)
+        read = partial(current_grant, self._world.db, connection_id)
+        row = await (self._outage.read_briefly(f"read {connection_id}", read) if briefly else read())
         if row is None:
             raise await self._nothing(connection_id)
         if (row.role in {Role.DISCONNECTED, Role.CANDIDATE} or row.reauth) and not self._asked_lately(row):
@@ -310,13 +308,12 @@ class Access:
             self._cache[row.connection_id] = Cached(row.app, client_id, token, again, ends, row.lifetime / 2)
         return token
 
-    def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken:
-        """The store cannot be read: the token in memory while it lasts (F62)."""
-        self._world.observer.happened(Happening.STORE_UNAVAILABLE, connection_id=connection_id)
+    def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken | None:
+        """The token in memory while it lasts and is not the rejected one: it is lent while the store is away (F62)."""
         entry = self._entry(connection_id)
         refused = rejected.generation if isinstance(rejected, AccessToken) else rejected
         if entry is None or entry.ends <= self._world.clock.steady() or entry.token.generation == refused:
-            raise StoreUnavailable(connection_id=connection_id)
+            return None
         return entry.token
 
     def _refresh_behind(self, row: Grant) -> None:

@@ -20,6 +20,7 @@ from cloudbeds_auth.rules.redirects import allowed_return
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import (
     AppConflict,
+    RedirectUris,
     add_app,
     drop_previous_secret,
     move_app,
@@ -50,6 +51,7 @@ class Apps:
     def __init__(self, world: World, checked: Callable[..., App]) -> None:
         self._world = world
         self._checked = checked
+        self._redirect_uris = RedirectUris()
 
     async def list(self) -> Sequence[App]:
         """The settings' own, then the further ones by name. Their secrets are `Secret`; nothing shows them."""
@@ -69,7 +71,7 @@ class Apps:
         apps = await self.list()
         bound = {app.id: app.issuer for app in apps if app.issuer is not None}
         clients = {app.id: app.client_id for app in apps}
-        return findings(await db.read(read_held()), bound, clients, self._world.issuer, self._world.apps)
+        return findings(await db.browse(read_held()), bound, clients, self._world.issuer, self._world.apps)
 
     async def move_origin(self, name: str, former: str, *, actor: str = "operator") -> int:
         """The vendor moved: what this app has from the origin `former`, its secret and its grants, belongs from
@@ -99,8 +101,9 @@ class Apps:
         return moved
 
     async def redirect_uris(self) -> Mapping[str, str]:
-        """Where Cloudbeds sends browsers for each of the further ones, by name."""
-        return await self._world.db.read(read_redirect_uris())
+        """Where Cloudbeds sends browsers for each of the further ones, by name: the same object until one changes."""
+        self._redirect_uris = await self._world.db.read(read_redirect_uris(self._redirect_uris))
+        return self._redirect_uris.by_app
 
     async def add(
         self,

@@ -7,7 +7,7 @@ while another one still has the old. A refused secret gets one trial at a time, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -82,8 +82,8 @@ class ClientSecrets:
     async def is_open(self, app: App) -> bool:
         """Whether every secret of this app is refused, or none is left that opens."""
         waits = await self._world.db.read(open_circuits(app.id))
-        _, known = await self._known(app, waits)
-        return all(name in waits for name in known)
+        app, _ = await self._known(app, waits)
+        return all_refused(app, waits)
 
     async def _known(self, app: App, waits: Mapping[str, float]) -> tuple[App, dict[str, Secret]]:
         """The app and its secrets by fingerprint.
@@ -142,6 +142,11 @@ class ClientSecrets:
 
     async def _hold(self, app: App, name: str) -> None:
         await self._world.db.write(open_circuit(app.id, name, trial_after=self._world.timing.backoff_cap))
+
+
+def all_refused(app: App, refused: Container[str]) -> bool:
+    """Whether each secret of this app has one of these fingerprints, or none is left that opens."""
+    return all(name in refused for name in _fingerprints(app))
 
 
 def _fingerprints(app: App) -> dict[str, Secret]:

@@ -8,10 +8,13 @@ fresh token stays a look-up in memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from cloudbeds_auth.engine.access import LOOK_AGAIN
 from cloudbeds_auth.engine.context import World, resolve, unknown
+from cloudbeds_auth.engine.memory import Recent
+from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.errors import AmbiguousProperty, StoreUnavailable
 from cloudbeds_auth.rules.inputs import is_text
 from cloudbeds_auth.rules.proxy_policy import property_of
@@ -30,14 +33,15 @@ class Known:
 class ConnectionIds:
     """Finds the one current connection that is named."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, outage: Outage) -> None:
         self._world = world
-        self._recent: dict[str, Known] = {}  # by property id
-        self._last: dict[str, str] = {}  # at any time: the connection id by property id
+        self._outage = outage
+        self._recent: Recent[str, Known] = Recent()  # by property id
+        self._last: Recent[str, str] = Recent()  # at any time: the connection id by property id
 
     def look_again(self) -> None:
         """A connection came into use here, and may cover any property: what each stands for is read before its use."""
-        self._recent = {}  # a read under way writes into the former one
+        self._recent = Recent()  # a read under way writes into the former one
 
     def recent(self, named: str) -> str | None:
         """The connection id, where it was read within a minute or is one: no waiting, from any thread.
@@ -68,12 +72,12 @@ class ConnectionIds:
 
     async def find_to_call(self, named: str) -> str:
         """As `find`; while the store cannot be read, what was read last: its token serves until it ends (F62)."""
-        try:
+        last = self.last(named)
+        if last is None or last == named:
             return await self.find(named)
+        try:
+            return await self._outage.read_briefly(f"find {named}", partial(self.find, named))
         except StoreUnavailable:
-            last = self.last(named)
-            if last is None:
-                raise
             return last
 
     async def find_to_count(self, named: str) -> str:

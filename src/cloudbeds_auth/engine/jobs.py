@@ -6,6 +6,7 @@ own for a while, so processes never do the same work; a process that is killed l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,20 +21,23 @@ from cloudbeds_auth.engine.properties import PropertyLists
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.subscriptions import Subscriber
-from cloudbeds_auth.engine.tasks import Tasks, Work, each
+from cloudbeds_auth.engine.tasks import Tasks, Work
 from cloudbeds_auth.engine.webhooks import WebhookSender
-from cloudbeds_auth.errors import ReauthorizationRequired
+from cloudbeds_auth.errors import ReauthorizationRequired, StoreUnavailable
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import KEPT_ALIVE, CredentialKind, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.marketplace import discard_parked
-from cloudbeds_auth.transactions.upkeep import claim_due, claim_retries, next_due
+from cloudbeds_auth.transactions.upkeep import claim_due, claim_retries, due_beyond, next_due, read_overdue
 
-AT_ONCE = 4  # grants of one tick; together they queue for two turns each
+AT_ONCE = 4  # grants of one client id that are begun together, and requests that wait for a turn before more are
+OF_ONE = 32  # grants of one client id that are under way: at Cloudbeds' limit these wait for answers of four seconds
+IN_ALL = 256  # grants that are under way
 MARKED_AT_ONCE = 2  # of these, grants that were marked: those that serve do not wait behind them
-AFTER_FAILURE = 1.0  # seconds between two ticks when one could not do all it took
+LOOK_AGAIN = 0.25  # seconds after which there may be room for more
+AFTER_FAILURE = 1.0  # seconds until more is begun where one could not be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,10 @@ class Job:
 
 class Upkeep:
     """Refreshes grants that are due, keeps alive those that are idle or set aside, tries marked ones again, resumes
-    candidates and moves to API keys, and deletes approvals that were not claimed: a few grants a tick, the first to
-    expire first.
+    candidates and moves to API keys, and deletes approvals that were not claimed: the first to expire first.
+
+    More is begun while the slowest is out, as fast as its client id has turns; a client id that has none, or whose
+    answers are slow, leaves the others theirs.
     """
 
     def __init__(self, world: World, refresher: Refresher, candidates: Candidates, migrator: Migrator) -> None:
@@ -62,37 +68,90 @@ class Upkeep:
         self._refresher = refresher
         self._candidates = candidates
         self._migrator = migrator
-        self._homes: dict[str, str] = {}  # the connections of the grants that a tick looks after
+        self._running = Tasks()
+        self._under_way: dict[str, Grant] = {}  # as each was when it was begun
+        self._marked: set[str] = set()  # those of them that were marked
+        self._passed = 0.0  # all that is due until then is of apps that have no room
+        self._failed = False
 
     async def tick(self) -> float:
-        """Do at most `AT_ONCE` of what is due, within the rate limit and by the one refresh that there is.
+        """Do what is due, within the rate limit and by the one refresh that there is, until nothing is.
 
-        What goes wrong with one grant is an event and leaves the others alone. Raises StoreUnavailable.
+        What goes wrong with one grant is an event and leaves the others alone. Raises StoreUnavailable, when nothing is
+        under way any more.
         """
-        world = self._world
-        # Longer than the longest wait for a lease, an answer and a proof: then another process may try.
-        hold = 2 * world.timing.lease
-        marked = await world.db.write(claim_retries(MARKED_AT_ONCE, hold))
-        self._homes.clear()
-        claimed = [*await world.db.write(claim_due(AT_ONCE - len(marked), hold)), *marked]
-        if not await each(claimed, self._look_after, self._failed):
-            return AFTER_FAILURE
-        if claimed:
-            return 0.0
-        due_in = await world.db.read(next_due())
+        try:
+            while await self._begin_more() or self._running:
+                await self._running.one_ended(LOOK_AGAIN)
+                if self._failed:
+                    self._failed = False
+                    if not self._running:
+                        return AFTER_FAILURE
+                    await self._world.clock.sleep(AFTER_FAILURE)
+        finally:
+            await self._running.stop()
+        due_in = await self._world.db.read(next_due())
         # One that is due already is so since a moment ago.
         return PAUSE if due_in is None else min(max(due_in, AFTER_FAILURE), PAUSE)
 
-    def _failed(self, grant_id: str, error: Exception) -> None:
-        self._world.observer.happened(
-            Happening.UPKEEP_FAILED, connection_id=self._homes.get(grant_id), grant=grant_id, error=type(error).__name__
-        )
+    async def overdue(self) -> float:
+        """Seconds for which the grant that waits longest, in any process, has been due; 0 when none is."""
+        return await self._world.db.read(read_overdue())
+
+    async def _begin_more(self) -> bool:
+        """Begin what is due and has room; whether there was any."""
+        try:
+            claimed = await self._claim()
+        except StoreUnavailable:
+            if not self._running:
+                raise
+            self._failed = True
+            return False
+        for grant_id in claimed:
+            self._running.begin(grant_id, partial(self._safely, grant_id))
+        return bool(claimed)
+
+    async def _claim(self) -> Sequence[str]:
+        # Longer than the longest wait for a lease, an answer and a proof: then another process may try.
+        db, hold, room = self._world.db, 2 * self._world.timing.lease, IN_ALL - len(self._running)
+        self._marked = {one for one in self._marked if one in self._running}
+        marked = await db.write(claim_retries(min(MARKED_AT_ONCE - len(self._marked), room), hold))
+        self._marked.update(marked)
+        full = self._full()
+        since = self._passed if full else 0.0
+        claimed = await db.write(claim_due(room - len(marked), hold, of_one=AT_ONCE, full=full, since=since))
+        self._passed = since if claimed or not full else await db.read(due_beyond(since))
+        return [*claimed, *marked]
+
+    def _full(self) -> list[str]:
+        """The apps of which no more is begun now."""
+        waiting: Counter[str] = Counter()
+        for (app, _), limiter in self._world.limiters.items():
+            waiting[app] += limiter.waiting
+        under_way = Counter(row.app for row in self._under_way.values())
+        return sorted(app for app, count in under_way.items() if count >= OF_ONE or waiting[app] >= AT_ONCE)
+
+    async def _safely(self, grant_id: str) -> None:
+        try:
+            await self._look_after(grant_id)
+        except Exception as error:  # noqa: BLE001 - reported, and the others go on
+            self._failed = True
+            self._happened(Happening.UPKEEP_FAILED, grant_id, error=type(error).__name__)
+        else:
+            self._happened(Happening.UPKEEP_DONE, grant_id)
+        finally:
+            self._under_way.pop(grant_id, None)
+
+    def _happened(self, what: Happening, grant_id: str, **facts: str) -> None:
+        row = self._under_way.get(grant_id)
+        home = None if row is None else row.connection_id
+        self._world.observer.happened(what, connection_id=home, grant=grant_id, **facts)
 
     async def _look_after(self, grant_id: str) -> None:
         row = await self._world.db.read(read_grant(grant_id))
         if row is None:
             return
-        self._homes[grant_id] = row.connection_id
+        self._under_way[grant_id] = row
         if row.role is Role.PARKED:
             if await self._world.db.write(discard_parked(row.id)):
                 self._world.observer.happened(Happening.ARRIVAL_DISCARDED, connection_id=row.connection_id)
@@ -118,7 +177,7 @@ class Upkeep:
         if served is None or (served.grant.generation == row.generation and rejected is None):
             # Nothing newer came of it: a newer approval that waits is seen to, where there is one.
             await self._candidates.resume(row.connection_id)
-        # Callers continue already; a proof that still runs is one of the `AT_ONCE`.
+        # Callers continue already; a proof that still runs is under way.
         await self._refresher.flights.over(row.id)
 
 

@@ -10,8 +10,9 @@ with it. Where callers of h hotels wait in one of P processes that all wait, the
 with one of the next 2 h (P + N) places: every second one may be for tokens and proofs, and of the N of a window the
 quickest process may take all that are not held.
 
-While the store cannot be asked, callers' requests go at a slow pace of this process's own: the tokens in its memory are
-good (F62), and the limit has room for one such process (ADR 0014).
+While the store has no place to give, because it does not answer or cannot be written, callers' requests go at a slow
+pace of this process's own: the tokens in its memory are good (F62, F110), and the limit has room for one such process
+(ADR 0014).
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable, VaultClosed
+from cloudbeds_auth.engine.tasks import seen
+from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable, TryAgain, VaultClosed
 from cloudbeds_auth.ports import Clock, Observer, Throttled
 from cloudbeds_auth.rules.api_errors import Inconclusive, Verdict
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App
-from cloudbeds_auth.rules.rate_limit import OURS, FairQueue, Limit, Rate
+from cloudbeds_auth.rules.rate_limit import ALONE, OURS, FairQueue, Limit, Rate
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.runner import Database
 
@@ -38,6 +40,9 @@ BEHIND = 5.0  # seconds that a request waits for its turn when no caller waits f
 CALL = 5.0  # seconds that a caller's request waits for its turn
 OBSERVED = 1.0  # a rate that is only watched stays this close: switched on later, it begins with no longer queue
 SURE = 1.0  # seconds for which the store is away before a process goes alone: what it gave until then is over
+AGAIN = 5.0  # seconds for which a store that has just been away is taken to be so yet
+GLANCE = 0.1  # seconds for which its answer is waited for in that time: longer than one takes that is there
+SILENT = StoreUnavailable(f"the database has not answered for {SURE:g} s")
 
 
 @dataclass(eq=False, slots=True)
@@ -65,15 +70,25 @@ class RateLimiter:
         self._paused = -math.inf  # until when nothing is sent
         self._went = -math.inf  # when a request last went alone
         self._away: float | None = None  # since when the store is
+        self._away_until = -math.inf  # until when that is taken to last: it is asked, and not waited for
+        self._why: StoreUnavailable | StoreReadOnly = SILENT
+        self._asked = -math.inf  # when the store was last asked for a place
+        self._at_most = 0.0  # how many seconds away that may be
+        self._place: asyncio.Task[float] | None = None  # its answer, if that is still to come or to be looked at
         self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests of ours, tokens and proofs, wait for their turn in this process."""
+        return self._queue.length(OURS)
 
     async def spend(self, patience: float, connection_id: str = OURS) -> None:
         """Wait for a turn, at most `patience` seconds; afterwards exactly one request may go, at once.
 
-        A caller's request names its connection; it is sent, slowly, while the store cannot be asked. Raises RateLimited
-        with the seconds to wait, as soon as it is known that the turn would come too late, and StoreUnavailable: for a
-        request of ours, or where the limit is too low to send beside the others. A limit that is only observed never
-        waits and raises neither.
+        A caller's request names its connection; it is sent, slowly, while the store has no place to give. Raises
+        RateLimited with the seconds to wait, as soon as it is known that the turn would come too late; StoreUnavailable
+        or StoreReadOnly where that is so because the store cannot be written, for a request of ours, or where the limit
+        is too low to send beside the others. A limit that is only observed never waits and raises none of them.
         """
         if self._limit is None:
             return
@@ -82,9 +97,10 @@ class RateLimiter:
             return
         try:
             await self._turn(patience, connection_id)
-        except RateLimited as error:
+        except TryAgain as error:
             error.connection_id = connection_id or None
-            self._observer.happened(Happening.RATE_LIMITED, app=self._app, wait=error.retry_after)
+            if isinstance(error, RateLimited):
+                self._observer.happened(Happening.RATE_LIMITED, app=self._app, wait=error.retry_after)
             raise
 
     async def ask(self, patience: float, request: Callable[[], Awaitable[T]]) -> T:
@@ -119,9 +135,11 @@ class RateLimiter:
 
     async def stop(self) -> None:
         """Ask the store no more; callers that still wait have VaultClosed raised."""
-        if self._serving is not None:
-            self._serving.cancel()
-            await asyncio.wait([self._serving])
+        running = [task for task in (self._serving, self._place) if task is not None]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
         for waiter in self._queue.waiting():
             waiter.answer.set_result(VaultClosed())
 
@@ -137,7 +155,7 @@ class RateLimiter:
         # Of the places to come, those before it in its own line take one each, and the next one has its moment.
         wait = max(self._pace.wait_behind(self._queue.length(connection_id)), self._coming - now, self._paused - now)
         if wait > max(0.0, patience):
-            raise RateLimited(retry_after=wait)
+            raise self._too_late(wait)
         waiter = Waiter(connection_id, now + patience)
         self._queue.join(connection_id, waiter)
         if self._serving is None or self._serving.done():
@@ -169,18 +187,49 @@ class RateLimiter:
             await self._sleep(self._paused - asked)
             return
         patience = max(0.0, last - asked)
-        try:
-            wait = await self._reserve(patience)
-        except (StoreUnavailable, StoreReadOnly) as error:
-            await self._go_alone(asked, error)
+        wait = await self._asked_for(patience)
+        if wait is None:
+            await self._go_alone(asked)
             return
-        self._away, self._pace = None, self._rate
         self._refuse(asked, wait)
         if wait > patience:  # not taken; a request that joined meanwhile and is more patient has the store asked again
             return
         await self._sleep(wait)
         if self._paused <= self._clock.steady():  # else it is void: the vendor asked for a pause since
             self._give()
+
+    async def _asked_for(self, at_most: float) -> float | None:
+        """The seconds until the place that the store gives, taken unless that is more than `at_most`; None while it has
+        none to give.
+
+        It is waited for `SURE` seconds, and what it is asked is not taken back: that may take as long as it hangs. A
+        place that is answered later than that may be over already, and is void.
+        """
+        while True:
+            if self._place is None:
+                self._asked, self._at_most = self._clock.steady(), at_most
+                self._place = asyncio.create_task(self._reserve(at_most))
+                self._place.add_done_callback(seen)
+            patience = GLANCE if self._clock.steady() < self._away_until else SURE
+            await asyncio.wait([self._place], timeout=self._asked + patience - self._clock.steady())
+            if not self._place.done():
+                self._is_away(SILENT)
+                return None
+            place, self._place = self._place, None
+            if self._clock.steady() <= self._asked + SURE:
+                try:
+                    wait = place.result()
+                except (StoreUnavailable, StoreReadOnly) as error:
+                    self._is_away(error)
+                    return None
+                self._away, self._away_until, self._pace = None, -math.inf, self._rate
+                if not self._at_most < wait <= at_most:  # else it was not taken, and would be now
+                    return wait
+
+    def _is_away(self, why: StoreUnavailable | StoreReadOnly) -> None:
+        self._why = why
+        self._away = self._asked if self._away is None else self._away
+        self._away_until = self._clock.steady() + AGAIN
 
     async def _reserve(self, patience: float) -> float:
         """A turn outlives this process, and need not outlive the machine: after its start a window is waited out, where
@@ -190,15 +239,15 @@ class RateLimiter:
         self._has_row = True
         return wait
 
-    async def _go_alone(self, asked: float, error: StoreUnavailable | StoreReadOnly) -> None:
+    async def _go_alone(self, asked: float) -> None:
         """The store has no place: let one caller go at the pace of `Rate.alone`, or wait for that and ask it again."""
         now, alone = self._clock.steady(), self._rate.alone
-        self._away = now if self._away is None else self._away
         for waiter in self._queue.waiting():
             if not alone or waiter.connection_id == OURS:
-                waiter.answer.set_result(StoreUnavailable(error.detail, retry_after=error.retry_after))
+                waiter.answer.set_result(StoreUnavailable(self._why.detail, retry_after=self._why.retry_after))
         if not alone:
             return
+        assert self._away is not None  # noqa: S101 - since it was asked
         slow = 1 / alone
         if now >= self._away + SURE:  # until then one failure may have been all: nobody is refused for a slow pace
             self._pace = Rate(1, slow)
@@ -211,7 +260,7 @@ class RateLimiter:
         if goes is not None:
             self._went = now
             self._observer.happened(Happening.WENT_ALONE, app=self._app, connection_id=goes.connection_id)
-            self._refuse(now, slow)  # a store that hangs takes longer to answer than they wait
+            self._refuse(now, slow)
 
     async def _sleep(self, wait: float) -> None:
         if wait > 0 and self._queue.waiting():
@@ -222,7 +271,17 @@ class RateLimiter:
         """End the wait of those that would wait longer than they may, counted from when the store was asked."""
         for waiter in self._queue.waiting():
             if max(0.0, waiter.until - asked) < wait:
-                waiter.answer.set_result(RateLimited(retry_after=wait))
+                waiter.answer.set_result(self._too_late(wait))
+
+    def _too_late(self, wait: float) -> TryAgain:
+        """The error of a request whose turn would come too late: the rate's, or that of a store that says why it cannot
+        give one.
+        """
+        if self._clock.steady() >= self._away_until:
+            return RateLimited(retry_after=wait)
+        if self._why is SILENT:
+            return RateLimited(f"{SILENT.detail}: this process goes on with {ALONE:.0%} of the rate", retry_after=wait)
+        return type(self._why)(self._why.detail, retry_after=wait)
 
     def _give(self) -> Waiter | None:
         waiter = self._queue.next()

@@ -38,7 +38,7 @@ class Tasks:
         task: asyncio.Task[T] | None = self._running.get(name)
         if task is None:
             task = self._start(name, work)
-            task.add_done_callback(_seen)
+            task.add_done_callback(seen)
         return await asyncio.shield(task)
 
     async def share(self, name: str, work: Work[T]) -> T:
@@ -51,6 +51,10 @@ class Tasks:
             return await work()
 
         return await self.join(name, begun)
+
+    async def one_ended(self, at_most: float) -> None:
+        """Wait until one of those that run has ended, at most so many seconds."""
+        await asyncio.wait(list(self._running.values()), timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
 
     async def drain(self) -> bool:
         """Wait until nothing runs; whether anything did."""
@@ -78,7 +82,7 @@ class Tasks:
             del self._running[name]
 
 
-def _seen(task: asyncio.Task[Any]) -> None:
+def seen(task: asyncio.Task[Any]) -> None:
     """Its exception was raised to each caller that still waits; where all have left it is no event of its own."""
     if not task.cancelled():
         task.exception()

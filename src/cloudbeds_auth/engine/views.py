@@ -8,14 +8,16 @@ the same. Hotels whose approval lacks a scope that the app asks for by now are e
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from cloudbeds_auth.engine.authorize import Authorizer, hashed
 from cloudbeds_auth.engine.client_secrets import ClientSecrets
 from cloudbeds_auth.engine.context import PASTE, World, current_grant, mend
+from cloudbeds_auth.engine.refused_cohorts import BY_REFUSAL, LIVING, NEVER_STORED, Cohorts, KnownApps
 from cloudbeds_auth.errors import Error, InvalidRequest, ReauthorizationRequired
 from cloudbeds_auth.rules.api_errors import NEXT_STEP
 from cloudbeds_auth.rules.history import HistoryPlace
@@ -30,14 +32,22 @@ from cloudbeds_auth.rules.lifecycle import (
     State,
     seen,
 )
-from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event, Page
+from cloudbeds_auth.rules.model import App, Connection, Event, Page, StateCounts
+from cloudbeds_auth.rules.origins import Foreign
 from cloudbeds_auth.rules.risks import NEXT_STEP as OF_RISK
 from cloudbeds_auth.rules.risks import OF_PASTED_KEYS as RISKS_OF_PASTED_KEYS
 from cloudbeds_auth.rules.risks import unapproved_scopes
 from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
 from cloudbeds_auth.transactions.authorizations import read_link
-from cloudbeds_auth.transactions.connections import count_states, list_connections
+from cloudbeds_auth.transactions.connections import (
+    NOTHING,
+    Trouble,
+    count_states,
+    list_connections,
+    list_troubled,
+)
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.statements import Call
 
 NEXT_STEPS = {
     State.IN_DOUBT: "nothing to do: the next attempt settles it",
@@ -86,7 +96,9 @@ MOST_PAGES = 25  # that one question reads; what comes after is the next page's
 GOOD_FOR = 7 * 86400.0  # seconds that a link is good for
 MADE_AGAIN = 86400.0  # seconds before its end
 MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED, *OF_RISK)  # problems of a connection that is not marked
-LIVING = (State.FRESH, State.STALE, State.REFRESHING, State.IN_DOUBT, State.BACKING_OFF)
+COUNTED_AGAIN = 60.0  # seconds after which very many connections are counted again
+COUNTED_GOOD_FOR = 600.0  # seconds after which a count says nothing any more
+NEVER_COUNTED: tuple[Mapping[State, int], float] = ({}, -math.inf)  # and the steady second of the last whole count
 
 
 T = TypeVar("T")
@@ -97,9 +109,10 @@ class Views:
 
     def __init__(self, world: World, client_secrets: ClientSecrets, authorizer: Authorizer) -> None:
         self._world = world
-        self._client_secrets = client_secrets
+        self._cohorts = Cohorts(world, client_secrets)
         self._authorizer = authorizer
         self._links: dict[str, str] = {}  # tokens of links, by connection
+        self._counted = NEVER_COUNTED
 
     async def connection(self, connection_id: str) -> Connection:
         """One connection; raises UnknownConnection."""
@@ -111,22 +124,48 @@ class Views:
         return math.inf if row is None else row.lifetime
 
     async def connections(self, search: Search) -> Page:
-        """One page, newest first. Raises InvalidRequest for a state that there is not, a limit out of 1 to 200, and
-        what is no text or no cursor.
+        """One page, newest first; one that is not full may have a next one all the same. Raises InvalidRequest for a
+        state that there is not, a limit out of 1 to 200, and what is no text or no cursor.
         """
-        page = await self._world.db.read(
-            list_connections(
-                states=_stored_states(search.state),
-                reference=checked_text("reference", search.reference),
-                property_id=checked_text("property", search.property_id),
-                app=checked_text("app", search.app),
-                cursor=checked_cursor(search.cursor),
-                limit=checked_whole("limit", search.limit, 1, MOST_LISTED),
-            )
+        wanted, limit = _state(search.state), checked_whole("limit", search.limit, 1, MOST_LISTED)
+        asked = partial(
+            list_connections,
+            states=() if wanted is None else LIVING if wanted in NEVER_STORED else (wanted,),
+            reference=checked_text("reference", search.reference),
+            property_id=checked_text("property", search.property_id),
+            app=checked_text("app", search.app),
+            limit=limit,
         )
-        shown = await self._shown(page.connections)
-        # An open circuit changes the state that is shown; a row that is no longer in the state asked for is left out.
-        return Page(tuple(one for one in shown if search.state in {None, one.state}), page.next)
+        cursor = checked_cursor(search.cursor)
+        if wanted in BY_REFUSAL and self._world.db.read_only is not (wanted is State.READ_ONLY):
+            return Page((), None)
+        if search.reference is None and search.property_id is None:  # else few are looked through anyhow
+            asked = partial(asked, cohorts=await self._cohorts.looking_like(wanted))
+        return await self._filled(asked, cursor, limit, lambda one: wanted in {None, one.state})
+
+    async def refused_by_secret(self, limit: int) -> Page:
+        """The newest of those for which our credentials are refused, and not because they came from elsewhere."""
+        cohorts = await self._cohorts.refused_by_secret()
+        asked = partial(list_connections, states=LIVING, limit=limit, cohorts=cohorts)
+        return await self._filled(asked, None, limit, lambda one: one.state is State.CLIENT_REFUSED and not one.foreign)
+
+    async def _filled(
+        self, asked: Callable[..., Call[Page]], cursor: str | None, limit: int, fits: Callable[[Connection], bool]
+    ) -> Page:
+        """A page of those that fit, from as many pages as it takes, within reason."""
+        page = Page((), cursor)
+        found: list[Connection] = []
+        for _ in range(MOST_PAGES):
+            page = await self._world.db.browse(asked(cursor=page.next))
+            found += [one for one in await self._shown(page.connections) if fits(one)]
+            if page.next is None or len(found) >= limit:
+                break
+        return Page(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else page.next)
+
+    async def troubled(self, trouble: Trouble, cursor: str | None = None) -> Page:
+        """One page, as long as a page may be, of connections that may have this trouble, as they look now."""
+        page = await self._world.db.browse(list_troubled(trouble, cursor=cursor, limit=MOST_LISTED))
+        return Page(tuple(await self._shown(page.connections)), page.next)
 
     async def lacking_scopes(self, search: Search) -> Page:
         """One page of those whose approval lacks a scope that the app asks for now, newest first, each with its link;
@@ -166,32 +205,54 @@ class Views:
         place = HistoryPlace.parse(cursor)
         checked_whole("limit", limit, 1, MOST_LISTED)
         await self._world.known(connection_id)
-        return await self._world.db.read(read_history(connection_id, place=place, limit=limit))
+        return await self._world.db.browse(read_history(connection_id, place=place, limit=limit))
 
-    async def count_states(self) -> Mapping[State, int]:
-        """Connections by stored state, for a gauge."""
-        return await self._world.db.read(count_states())
+    async def count_states(self) -> StateCounts | None:
+        """Connections by the state that they are shown in, for a gauge. Where they are many they are counted behind the
+        caller, at most once a minute, who is given the last whole count; None: there is none, or none of late.
+        """
+        part = await self._world.db.browse(count_states())
+        if part.whole:
+            return StateCounts(part.connections, age=0.0)
+        last, at = self._counted
+        age = self._world.clock.steady() - at
+        if age >= COUNTED_AGAIN:
+            self.begin_counting()
+        return StateCounts(last, age) if age <= COUNTED_GOOD_FOR else None
+
+    def begin_counting(self) -> None:
+        """Count very many connections behind the caller, so that the first one to ask for the numbers has some."""
+        self._world.tasks.begin("count states", partial(self._count, self._world.clock.steady()))
+
+    async def _count(self, begun: float) -> None:
+        """A short transaction at a time: a long one would keep others waiting."""
+        part = NOTHING
+        try:
+            while not part.whole:
+                part = await self._world.db.browse(count_states(part))
+        except Error:
+            self._counted = NEVER_COUNTED
+        else:
+            self._counted = part.connections, begun
 
     async def _shown(self, connections: Sequence[Connection]) -> list[Connection]:
-        apps = {name: await self._world.find(name) for name in {found.app for found in connections}}
-        refused = {name for name, app in apps.items() if app is None or await self._client_secrets.is_open(app)}
-        return [self._looks(found, apps[found.app], found.app in refused) for found in connections]
+        known = await self._cohorts.registrations({found.registration for found in connections})
+        return [self._looks(found, known) for found in connections]
 
-    def _looks(self, found: Connection, app: App | None, client_refused: bool) -> Connection:
-        foreign = self._world.foreign(found.app, found.source, app)
-        refused = client_refused and found.credential != CredentialKind.API_KEY  # a key needs no client secret
-        refused = refused or foreign is not None
-        state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.db.read_only)
+    def _looks(self, found: Connection, known: KnownApps) -> Connection:
+        app = known.apps.get(found.registration)
+        refusal = known.refusal(found.registration, found.credential, found.source)
+        state = seen(found.state, stale=False, circuit_open=refusal is not None, read_only=self._world.db.read_only)
         problem = found.problem or ""
         step = NEXT_STEPS.get(state) or SERVING.get(problem)
         if state in (*LIVING, State.PARKED):
             step = WAITING.get(problem, step)
         if found.pasted:
             step = OF_PASTED_KEYS.get(state if state not in LIVING else problem, step)
-        if state is State.CLIENT_REFUSED and foreign is not None:
-            return replace(found, state=state, problem=foreign.what, next_step=foreign.next_step, foreign=True)
-        if state is State.CLIENT_REFUSED and found.app not in self._world.apps:
-            step = mend(found.app, app)
+        if state is State.CLIENT_REFUSED and isinstance(refusal, Foreign):
+            return replace(found, state=state, problem=refusal.what, next_step=refusal.next_step, foreign=True)
+        if state is State.CLIENT_REFUSED and found.registration not in self._world.apps:
+            step = mend(found.registration, app)
         elif state is State.DISCONNECTED and not found.pasted and app is not None and app.level == "property":
             step = NO_APP_STATE
         return replace(found, state=state, problem=PROBLEMS.get(state, found.problem), next_step=step)
@@ -246,14 +307,9 @@ class Views:
         return self._world.link_url(token)
 
 
-def _stored_states(state: str | None) -> tuple[State, ...] | None:
-    """The stored states that may be shown as this one."""
-    if state is None:
-        return None
+def _state(state: str | None) -> State | None:
+    """The state of this name; raises InvalidRequest."""
     try:
-        wanted = State(state)
+        return None if state is None else State(state)
     except ValueError:
-        raise InvalidRequest(f"there is no state {state[:64]!r}; there are {', '.join(State)}") from None
-    if wanted in {State.CLIENT_REFUSED, State.READ_ONLY}:
-        return LIVING
-    return (wanted,)
+        raise InvalidRequest(f"there is no state {str(state)[:64]!r}; there are {', '.join(State)}") from None

@@ -19,6 +19,7 @@ from cloudbeds_auth.engine.disconnect import AppStates, Disconnecter
 from cloudbeds_auth.engine.history import CallRecorder, Retention
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
+from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.engine.pasted_keys import PastedKeys
 from cloudbeds_auth.engine.properties import PropertyLists
 from cloudbeds_auth.engine.refresh import Refresher
@@ -51,8 +52,9 @@ class Engine:
         deliverer: Deliverer | None = None,
     ) -> None:
         self.world = world
-        self.ids: Final = ConnectionIds(world)
-        self.access: Final = Access(world, self.ids.recent)
+        outage = Outage(world)
+        self.ids: Final = ConnectionIds(world, outage)
+        self.access: Final = Access(world, outage, self.ids.recent)
         self.client_secrets: Final = ClientSecrets(world)
         self.refresher: Final = Refresher(world, self.client_secrets, self.access.forget)
         self.candidates: Final = Candidates(world, self.refresher, self._promoted)

@@ -14,13 +14,13 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from cloudbeds_auth.ports import Fact
 from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventHistogram, EventMetric, Happening, Label
-from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 from cloudbeds_auth.transactions.outbox import Outbox
 from cloudbeds_auth.version import VERSION
 
@@ -56,6 +56,10 @@ class Metrics:
         for timed in dict.fromkeys(timed for one in Happening for timed in one.timed):
             name = f"{PREFIX}_{timed.name}_seconds"
             self._series[timed] = Histogram(name, timed.help, _names_of(timed), buckets=SECONDS, registry=registry)
+        self._upkeep = Gauge(
+            f"{PREFIX}_upkeep_last_success_timestamp_seconds", "When upkeep of a grant last went well (0: never)",
+            registry=registry, multiprocess_mode="max",
+        )  # fmt: skip
         self._registry = registry
         self._values = {label: set(_known(one, label)) for one in self._series for label in one.labels}
         self._more: dict[Label, int] = {}  # how many of them were met, and not known from the start
@@ -69,19 +73,27 @@ class Metrics:
         metric = what.metric
         if metric is not None and (metric.only_with is None or facts.get(metric.only_with) is not None):
             self._child(metric, what, facts).inc()
+        if what is Happening.UPKEEP_DONE:
+            self._upkeep.set_to_current_time()
         for timed in what.timed:
             seconds = facts.get(timed.fact)
             if isinstance(seconds, int | float):
                 self._child(timed, what, facts).observe(seconds)
 
-    def render(self, connections: Mapping[State, int] | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
+    def render(
+        self, connections: StateCounts | None = None, outbox: Outbox | None = None, overdue: float | None = None
+    ) -> tuple[bytes, str]:
         """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
         shown = CollectorRegistry()
-        shown.register(_Gauges([_of_build()]))
+        readable = {"connections": connections is not None, "outbox": outbox is not None, "upkeep": overdue is not None}
+        shown.register(_Gauges([_of_build(), _of_gauges(readable)]))
         if connections is not None:
-            shown.register(_Gauges([_of_connections(connections)]))
+            shown.register(_Gauges(_of_connections(connections)))
         if outbox is not None:
             shown.register(_Gauges(_of_outbox(outbox)))
+        if overdue is not None:
+            text = "How long the grant that waits longest for upkeep has been due"
+            shown.register(_Gauges([GaugeMetricFamily(f"{PREFIX}_upkeep_overdue_seconds", text, value=overdue)]))
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
             return generate_latest(shown), CONTENT_TYPE_LATEST
@@ -140,6 +152,13 @@ class _Gauges:
         return self._gauges
 
 
+def _of_gauges(readable: Mapping[str, bool]) -> Metric:
+    gauge = GaugeMetricFamily(f"{PREFIX}_gauge_readable", "0: the store could not be asked for these", labels=["gauge"])
+    for name, known in readable.items():
+        gauge.add_metric([name], known)
+    return gauge
+
+
 def _of_build() -> Metric:
     gauge = GaugeMetricFamily(
         f"{PREFIX}_build_info", "Which version runs, on which Python", labels=["version", "python"]
@@ -148,11 +167,12 @@ def _of_build() -> Metric:
     return gauge
 
 
-def _of_connections(connections: Mapping[State, int]) -> Metric:
+def _of_connections(counted: StateCounts) -> list[Metric]:
     gauge = GaugeMetricFamily(f"{PREFIX}_connections", "Connections by state", labels=["state"])
-    for state, count in connections.items():
+    for state, count in counted.connections.items():
         gauge.add_metric([state], count)
-    return gauge
+    text = "How long ago counting them began"
+    return [gauge, GaugeMetricFamily(f"{PREFIX}_connections_age_seconds", text, value=counted.age)]
 
 
 def _of_outbox(outbox: Outbox) -> list[Metric]:

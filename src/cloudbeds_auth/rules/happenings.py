@@ -257,6 +257,7 @@ class Happening(StrEnum):
 
     # Upkeep
     SWEPT = "swept", INFO, "rows", "rows older than the retention time were deleted"
+    UPKEEP_DONE = "upkeep_done", INFO, "connection_id grant", "upkeep of one grant went well"
     UPKEEP_FAILED = ("upkeep_failed", WARNING, "connection_id grant error",
         "upkeep of one grant failed; it is tried again later")
     BACKGROUND_FAILED = "background_failed", WARNING, "error", "background work failed; it is tried again later"

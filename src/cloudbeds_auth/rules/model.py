@@ -222,7 +222,8 @@ class App:
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
-    credential came from; `foreign`: that is why it is `client_refused`; `pasted`: as of its grant.
+    credential came from; `registration`: by which app, another one than its own after a move to a key under that;
+    `foreign`: one of both is why it is `client_refused`; `pasted`: as of its grant.
     """
 
     id: str
@@ -242,6 +243,7 @@ class Connection:
     next_step: str | None = None
     connect_url: str | None = None
     source: Source = field(default=UNKNOWN, repr=False)
+    registration: str = field(default="", repr=False)
     foreign: bool = field(default=False, repr=False)
     subscriptions: tuple[Subscription, ...] = ()
     risks: Mapping[str, str] = field(default_factory=dict)  # and why (`rules.risks`)
@@ -256,6 +258,14 @@ class AuthorizationRequest:
     state: str
     expires_at: datetime
     redirect_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateCounts:
+    """Connections by the state that they are shown in, as they were counted `age` seconds ago."""
+
+    connections: Mapping[State, int]
+    age: float
 
 
 @dataclass(frozen=True, slots=True)

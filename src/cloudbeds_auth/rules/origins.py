@@ -33,6 +33,30 @@ UNKNOWN = Source()
 
 
 @dataclass(frozen=True, slots=True)
+class Cohort:
+    """Connections of one app whose credentials are of one kind and one source and came by one `registration`: ours are
+    refused for all of them, or for none. Both names are the same but after a move to a key under another app.
+    """
+
+    app: str
+    registration: str
+    kind: str
+    source: Source
+
+    @classmethod
+    def parse(cls, key: str) -> Cohort:
+        """As an index knows it: only a client id may hold a space."""
+        app, registration, kind, issuer, client_id = key.split(" ", 4)
+        return cls(app, registration, kind, Source(issuer or None, client_id or None))
+
+    @property
+    def key(self) -> str:
+        """The other way."""
+        source = self.source
+        return f"{self.app} {self.registration} {self.kind} {source.issuer or ''} {source.client_id or ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class Foreign:
     """Why a credential may not be used here: both places named; and what an operator does about it."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
@@ -18,7 +19,17 @@ from cloudbeds_auth.rules.origins import Held, Source, same_service
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.rows import add_event, behind, listed, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import (
+    Instant,
+    Row,
+    Rows,
+    Transaction,
+    Tx,
+    as_keys,
+    query,
+    query_one,
+    transaction,
+)
 
 
 class AppConflict(Enum):
@@ -58,11 +69,60 @@ def read_apps(tx: Tx) -> Transaction[Sequence[App]]:
     return [_app_of(row, tx.sealer) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class RedirectUris:
+    """Where Cloudbeds may send browsers for each app, by name; `version` changes as soon as they do."""
+
+    version: str = ""
+    by_app: Mapping[str, str] = field(default_factory=dict)
+
+
 @transaction
-def read_redirect_uris(tx: Tx) -> Transaction[Mapping[str, str]]:
-    """Where Cloudbeds may send browsers for each, by name; no secret is opened for it."""
+def read_redirect_uris(tx: Tx, known: RedirectUris) -> Transaction[RedirectUris]:
+    """`known`, unless an app came or went since it was read; no secret is opened for it."""
+    version = yield from _version()
+    if version == known.version:
+        return known
     rows = yield from query("redirect_uris")
-    return {row["name"]: row["redirect_uri"] for row in rows}
+    return RedirectUris(version, {row["name"]: row["redirect_uri"] for row in rows})
+
+
+def _version() -> Transaction[str]:
+    row = yield from query_one("apps_version")
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return f"{row['changes']} {row['newest']}"
+
+
+def _changed() -> Transaction[None]:
+    """An app came or went; one transaction at a time does this."""
+    row = yield from query_one("meta", name="apps_version")
+    yield from query("set_meta", name="apps_version", value="1" if row is None else str(int(row["value"]) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Registrations:
+    """Of some apps: those of them that the store has, the origins that they are bound to, and the fingerprints of the
+    secrets of each that Cloudbeds refused.
+    """
+
+    apps: Mapping[str, App]
+    issuers: Mapping[str, str]
+    refused: Mapping[str, Collection[str]]
+
+
+@transaction
+def read_registrations(tx: Tx, names: Sequence[str]) -> Transaction[Registrations]:
+    """What is known of these apps, however many they are."""
+    apps = yield from query("apps_named", names=as_keys(names))
+    issuers = yield from query("issuers_of", names=as_keys(names))
+    refused: dict[str, set[str]] = {}
+    for row in (yield from query("circuits_of", names=as_keys(names))):
+        refused.setdefault(row["app"], set()).add(row["fingerprint"])
+    return Registrations(
+        {row["name"]: _app_of(row, tx.sealer) for row in apps},
+        {row["app"]: row["issuer"] for row in issuers},
+        refused,
+    )
 
 
 @transaction
@@ -87,6 +147,7 @@ def add_app(tx: Tx, app: App, link_hash: str | None = None) -> Transaction[AppCo
         secret_sealed=tx.sealer.seal(app.secrets[0], secret_place(app.id, 1)), now=tx.wall,
     )  # fmt: skip
     yield from bind(tx, app.id, app.issuer)
+    yield from _changed()
     return None
 
 
@@ -143,6 +204,7 @@ def remove_app(tx: Tx, name: str) -> Transaction[int | None]:
         yield from query("forget_circuits", name=name)
         yield from query("forget_issuer", app=name)
         yield from query("remove_app", name=name)
+        yield from _changed()
     return int(living["connections"])
 
 
@@ -231,7 +293,8 @@ def all_sourced(rows: Rows) -> Transaction[Rows]:
     """As `sourced`, of many rows at the cost of one more read."""
     if all(row["issuer"] is not None for row in rows):
         return rows
-    bound = {row["app"]: row["issuer"] for row in (yield from query("issuers"))}
+    found = yield from query("issuers_of", names=as_keys(row["app"] for row in rows if row["app"] is not None))
+    bound = {row["app"]: row["issuer"] for row in found}
     return [{**row, "issuer": row["issuer"] or bound.get(row["app"])} for row in rows]
 
 

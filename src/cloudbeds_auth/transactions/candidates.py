@@ -31,6 +31,7 @@ from cloudbeds_auth.transactions.connections import set_listing
 from cloudbeds_auth.transactions.leaving import end_set_aside
 from cloudbeds_auth.transactions.outbox import announce, send, standing_of
 from cloudbeds_auth.transactions.risks import change_risks
+from cloudbeds_auth.transactions.roles import set_role, show
 from cloudbeds_auth.transactions.rows import (
     access_place,
     add_event,
@@ -118,7 +119,7 @@ def _receive(
     ends = Ends(tx.wall + pair.lifetime, pair.lifetime, tx.wall + stale_after)
     row = yield from add_grant(tx, home, grant_id, app, pair, ends, tx.sealer)
     if parked:  # it waits to be claimed, for a day
-        yield from query("set_role", grant_id=grant_id, role=Role.PARKED, state=State.PARKED)
+        yield from set_role(row, Role.PARKED, State.PARKED)
         yield from set_due_at(tx, grant_id, tx.wall + PARKED)
     yield from add_event(
         tx, row, "parked" if parked else "candidate_received", actor="hotel", expires_at=lasting(ends.expires_at),
@@ -170,6 +171,7 @@ def add_grant(
     for property_id in pair.property_ids:
         yield from query("add_property", grant_id=grant_id, property_id=property_id)
     yield from set_due_at(now, grant_id, now.wall + CANDIDATE)
+    yield from show(home)
     return {"id": grant_id, "connection_id": home, "generation": generation}
 
 
@@ -258,7 +260,7 @@ def promote(
     covered = yield from _identify(row, user, property_ids)
     yield from end_set_aside(tx, row["app"], covered, connection_id)
     state = move(State(row["state"]), LifecycleEvent.PROMOTED)
-    yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
+    yield from set_role(row, Role.ACTIVE, state)
     yield from set_due(row, tx, role=Role.ACTIVE, marked_at=None)
     yield from set_poll(tx, grant_id)
     yield from set_comparison(tx, grant_id)
@@ -270,6 +272,7 @@ def promote(
         sequence=connection["sequence"],
         now=tx.wall,
     )
+    yield from show(connection_id)
     yield from add_event(tx, row, LifecycleEvent.PROMOTED)
     yield from announce(tx, connection_id, standing_of(connection, former), Standing.CONNECTED)
     yield from _renewed(tx, row)
@@ -309,7 +312,7 @@ def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Tra
 def supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
     """Out of use; its tokens stay, and a late pair of it finds its row."""
     state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
-    yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=state)
+    yield from set_role(row, Role.SUPERSEDED, state)
     yield from query("set_ended", grant_id=row["id"], now=now.wall)
     yield from never_due(row["id"])
     yield from add_event(now, row, LifecycleEvent.SUPERSEDED, reason=reason)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 
 from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Connection, Grant, Page, Role
+from cloudbeds_auth.rules.origins import Cohort
 from cloudbeds_auth.rules.properties import EVERY, FIRST, PropertyChanges
 from cloudbeds_auth.rules.properties import relist as decide
 from cloudbeds_auth.rules.proxy_policy import property_of
@@ -15,6 +19,7 @@ from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
 from cloudbeds_auth.rules.webhooks import Standing
 from cloudbeds_auth.transactions.apps import all_sourced, sourced
 from cloudbeds_auth.transactions.outbox import announce, standing_of
+from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.rows import add_event, connection_of, grant_of, listed, locked, subscriptions_text
 from cloudbeds_auth.transactions.statements import (
     Instant,
@@ -30,6 +35,21 @@ from cloudbeds_auth.transactions.statements import (
 from cloudbeds_auth.transactions.upkeep import never_due, set_comparison
 
 Sealed = Callable[[], Grant]  # raises SealBroken when one of the grant's secrets does not open
+BEYOND = "z"  # the id of no connection, and behind them all
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """Connections by the state that they are shown in, up to one of a stored state; `whole`: there are no more."""
+
+    connections: Mapping[State, int] = field(default_factory=dict)
+    state: str = ""
+    connection_id: str = ""
+    whole: bool = False
+
+
+NOTHING = StateCount()
+COUNTED_AT_ONCE = 20_000
 
 
 @transaction
@@ -72,30 +92,115 @@ def read_connection(tx: Tx, connection_id: str) -> Transaction[Connection | None
 def list_connections(
     tx: Tx,
     *,
-    states: Sequence[State] | None = None,
+    states: Sequence[State] = (),
     reference: str | None = None,
     property_id: str | None = None,
     app: str | None = None,
+    cohorts: Sequence[Cohort] | None = None,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Transaction[Page]:
-    """One page, newest first; one row more is asked for to know whether there is a next page."""
-    wanted = None if states is None else f" {' '.join(states)} "
-    rows = yield from query(
-        "list", cursor=cursor, reference=reference, app=app, property_id=property_id, states=wanted, now=tx.wall,
-        limit=limit + 1,
-    )  # fmt: skip
-    found: list[Connection] = []
-    for row in rows[:limit]:
-        found.append(connection_of((yield from sourced(row)), tx))  # noqa: PERF401 - no comprehension may yield
-    return Page(tuple(found), found[-1].id if len(rows) > limit else None)
+    """One page, newest first, of those that match everything given; one more is looked for to know whether there is a
+    next page. `app` is the connection's. `cohorts` come with `states`, and are ignored where a property or a reference
+    is given.
+
+    By state it may lack a connection that a process of an earlier version wrote about (`current_grants`), or have one
+    that is in another state by now.
+    """
+    asked: dict[str, object] = {
+        "cursor": cursor or BEYOND, "limit": limit + 1, "now": tx.wall, "app": app, "reference": reference,
+        "property_id": property_id, "states": f" {' '.join(states)} " if states else None,
+    }  # fmt: skip
+    ids: dict[str, None] = {}
+    for name, more in _searches(states, cohorts, tx.wall, asked):
+        rows = yield from query(name, **{**asked, **more})
+        ids |= dict.fromkeys(row["id"] for row in rows)
+    return (yield from _page(tx, ids, limit))
+
+
+class Trouble(StrEnum):
+    """What is said of connections that serve; each is the name of a query."""
+
+    PROBLEM = "page_of_problem"
+    RISK = "page_of_risk"
 
 
 @transaction
-def count_states(tx: Tx) -> Transaction[Mapping[State, int]]:
-    """How many connections are shown in each state; those that were never proven are not counted."""
-    rows = yield from query("count_states", now=tx.wall)
-    return {State(row["look"]): row["connections"] for row in rows}
+def list_troubled(tx: Tx, trouble: Trouble, *, cursor: str | None, limit: int) -> Transaction[Page]:
+    """One page of those that may have this trouble, newest first."""
+    rows = yield from query(trouble, cursor=cursor or BEYOND, limit=limit + 1)
+    return (yield from _page(tx, (row["id"] for row in rows), limit))
+
+
+def _page(tx: Tx, ids: Iterable[str], limit: int) -> Transaction[Page]:
+    """The newest `limit` of them, as the database orders ids."""
+    rows = yield from query("newest", connection_ids=as_keys(ids), limit=limit + 1)
+    page = [row["id"] for row in rows[:limit]]
+    found = yield from read_connections(page)(tx)
+    return Page(tuple(found[one] for one in page), page[-1] if len(rows) > limit else None)
+
+
+def _searches(
+    states: Sequence[State], cohorts: Sequence[Cohort] | None, now: float, asked: Mapping[str, object]
+) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """The queries that name a page together, with their parameters: over the index that leaves least to read."""
+    of_app = asked["app"] is not None
+    if asked["property_id"] is not None:
+        yield "page_of_property", {}
+    elif asked["reference"] is not None:
+        yield "page_of_reference", {}
+    elif not states:
+        yield "page_of_app" if of_app else "page", {}
+    elif cohorts is not None:
+        keys = as_keys(one.key for one in cohorts if asked["app"] in {None, one.app})
+        yield from (("page_of_cohorts", {**stored, "cohorts": keys}) for stored in _stored(states, now))
+    else:
+        yield from (("page_of_app_and_state" if of_app else "page_of_state", one) for one in _stored(states, now))
+        if State.DISCONNECTED in states:
+            yield "page_of_unproven", {}
+
+
+def _stored(states: Sequence[State], now: float) -> Iterator[Mapping[str, object]]:
+    """The stored states that look like these, each with when the access tokens of such connections turn stale."""
+    for state in dict.fromkeys(State.FRESH if one is State.STALE else one for one in states):
+        one_of_two = state is State.FRESH and not {State.FRESH, State.STALE} <= {*states}
+        yield {
+            "state": state,
+            "after": now if one_of_two and State.FRESH in states else -math.inf,
+            "until": now if one_of_two and State.STALE in states else math.inf,
+        }
+
+
+@transaction
+def read_connections(tx: Tx, connection_ids: Sequence[str]) -> Transaction[Mapping[str, Connection]]:
+    """Connections as people see them, by id."""
+    rows = yield from all_sourced((yield from query("current", connection_ids=as_keys(connection_ids))))
+    return {row["c_id"]: connection_of(row, tx) for row in rows}
+
+
+@transaction
+def read_cohorts(tx: Tx, after: str = "", limit: int = 1_000) -> Transaction[Sequence[Cohort]]:
+    """The next cohorts behind the one of this key, of everything that lists show; a source that is not known is the
+    app's.
+    """
+    rows = yield from query("cohorts", after=after, limit=limit)
+    return [Cohort.parse(row["cohort"]) for row in rows]
+
+
+@transaction
+def count_states(tx: Tx, after: StateCount = NOTHING, limit: int = COUNTED_AT_ONCE) -> Transaction[StateCount]:
+    """Count the next `limit` connections behind `after` by the state that they are shown in, but for those that were
+    never connected: there is nothing of them.
+    """
+    rows = yield from query("count_shown", state=after.state, after=after.connection_id, limit=limit, now=tx.wall)
+    counted = dict(after.connections)
+    for row in rows:
+        of_clock = row["stale"] if row["state"] == State.FRESH else 0
+        for look, number in ((State(row["state"]), row["connections"] - of_clock), (State.STALE, of_clock)):
+            counted[look] = counted.get(look, 0) + number
+    whole = sum(row["connections"] for row in rows) < limit
+    state, connection_id = (rows[-1]["state"], rows[-1]["last"]) if rows else (after.state, after.connection_id)
+    return StateCount(counted, state, connection_id, whole)
 
 
 @transaction
@@ -119,6 +224,7 @@ def end(now: Instant, row: Row, actor: str, detail: str) -> Transaction[None]:
     """Forget the tokens of one grant."""
     state = move(State(row["state"]), LifecycleEvent.DISCONNECTED)
     yield from query("forget_access", grant_id=row["id"], state=state)
+    yield from show(row["connection_id"])
     yield from query("drop_all_tokens", grant_id=row["id"])
     yield from query("set_ended", grant_id=row["id"], now=now.wall)
     yield from never_due(row["id"])
@@ -157,6 +263,7 @@ def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Propert
     if row is None or row["role"] != Role.ACTIVE:
         return None
     yield from set_listing(tx, grant_id, learnt=True)
+    yield from show(row["connection_id"])  # once a day each: a process of an earlier version does not write the mark
     known = json.loads(row["property_ids"])
     if not named:
         return PropertyChanges(tuple(known))

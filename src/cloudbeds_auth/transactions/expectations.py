@@ -19,6 +19,7 @@ from cloudbeds_auth.transactions.candidates import add_connection, covering, tak
 from cloudbeds_auth.transactions.leaving import end_set_aside
 from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
 from cloudbeds_auth.transactions.reconnect import candidate_locked, name_properties
+from cloudbeds_auth.transactions.roles import set_role
 from cloudbeds_auth.transactions.rows import add_event, is_sending, listed
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import never_due, set_due
@@ -111,7 +112,7 @@ def _put_aside(
     assert about is not None  # noqa: S101 - it is there, or was made a moment ago
     if home is None:
         state = move(State(about["state"]), LifecycleEvent.SET_ASIDE)
-        yield from query("set_role", grant_id=placed.grant_id, role=Role.SET_ASIDE, state=state)
+        yield from set_role(about, Role.SET_ASIDE, state)
         yield from set_due(about, tx, role=Role.SET_ASIDE)
         yield from end_set_aside(tx, about["app"], named, placed.connection_id)
     yield from add_event(tx, about, PROPERTY_MISMATCH, expected=list(expected), found=list(named))
@@ -123,7 +124,7 @@ def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> T
     leaving = Leaving(f"moved to {home}", "hotel")
     yield from move_tokens(tx, row, named, home, grant_id, leaving, tx.sealer)
     if not (yield from _is_alone(row)):
-        yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=State.SUPERSEDED)
+        yield from set_role(row, Role.SUPERSEDED, State.SUPERSEDED)
         yield from query("set_ended", grant_id=row["id"], now=tx.wall)
         yield from never_due(row["id"])
     return Settlement(grant_id, home)

@@ -12,6 +12,7 @@ from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.candidates import add_connection, refer
+from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.rows import access_place, add_event, listed, token_place
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, as_keys, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due_at
@@ -127,6 +128,7 @@ def _taken_back(known: Row, sealer: Sealer) -> Transaction[Hand]:
     access = None if sealed is None else sealer.open(sealed, access_place(known["id"], known["generation"]))
     gone = move(State(known["state"]), LifecycleEvent.DISCONNECTED)
     yield from query("forget_access", grant_id=known["id"], state=gone)
+    yield from show(known["connection_id"])
     yield from query("drop_all_tokens", grant_id=known["id"])
     yield from query("forget_import", grant_id=known["id"])
     return Hand(refresh, access, known["expires_at"], known["lifetime"], known["refreshed_at"])
@@ -154,6 +156,7 @@ def _add(now: Instant, new: NewImport, home: str, grant_id: str, hand: Hand, sea
         refreshed_at=hand.refreshed_at,
     )  # fmt: skip
     yield from set_due_at(now, grant_id, now.wall + CANDIDATE)
+    yield from show(home)
     row = {"id": grant_id, "connection_id": home, "generation": generation}
     yield from add_event(
         now, row, "candidate_received", actor="operator", expires_at=hand.expires_at, property_ids=[new.property_id],

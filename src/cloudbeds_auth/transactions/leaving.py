@@ -8,6 +8,7 @@ from collections.abc import Collection
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.schedule import PARKED
+from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.rows import add_event, locked
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, query
 
@@ -17,6 +18,7 @@ def leave(now: Instant, row: Row, why: str) -> Transaction[None]:
     state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
     yield from query("leave_sign", grant_id=row["id"], state=state, problem=why, due_at=now.wall + PARKED)
     yield from query("drop_all_tokens", grant_id=row["id"])
+    yield from show(row["connection_id"])
     yield from add_event(now, row, LifecycleEvent.SUPERSEDED, reason=why)
 
 

@@ -21,6 +21,7 @@ from cloudbeds_auth.transactions.authorizations import (
 )
 from cloudbeds_auth.transactions.candidates import Ends, add_grant, covering, refer, supersede
 from cloudbeds_auth.transactions.leaving import leave
+from cloudbeds_auth.transactions.roles import set_role
 from cloudbeds_auth.transactions.rows import add_event, grant_of, is_sending, lasting
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due
@@ -73,7 +74,7 @@ def claim(
         home = connection_id
         claimed = move(State(row["state"]), LifecycleEvent.CLAIMED)
         state = claimed if row["marked_at"] is None else State.REAUTHORIZATION_REQUIRED
-        yield from query("set_role", grant_id=row["id"], role=Role.CANDIDATE, state=state)
+        yield from set_role(row, Role.CANDIDATE, state)
         yield from set_due(row, tx, role=Role.CANDIDATE)
         yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor="operator")
         if reference is not None and not waits:  # its first one, as that of a new connection

@@ -21,10 +21,14 @@ from cloudbeds_auth.transactions.statements import (
     transaction,
 )
 
+MOST = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """How many messages wait, since how many seconds the oldest does, how many were given up, and why the last was."""
+    """How many messages wait, since how many seconds the oldest does, how many were given up, and why the last was; no
+    more than MOST are counted.
+    """
 
     waiting: int
     oldest: float
@@ -102,7 +106,7 @@ def message_failed(tx: Tx, message_id: str, problem: str, again_in: float | None
 @transaction
 def read_outbox(tx: Tx) -> Transaction[Outbox]:
     """What the outbox holds."""
-    (row,) = yield from query("outbox_depth")
+    (row,) = yield from query("outbox_depth", most=MOST)
     last = yield from query_one("last_given_up")
     oldest = 0.0 if row["oldest"] is None else max(0.0, tx.wall - row["oldest"])
     return Outbox(row["waiting"], oldest, row["given_up"], None if last is None else last["problem"])

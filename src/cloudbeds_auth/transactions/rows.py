@@ -117,11 +117,11 @@ def _token_of(grant_id: str, row: Row, sealer: Sealer) -> StoredToken:
 
 
 def connection_of(row: Row, now: Instant) -> Connection:
-    """A connection as people see it: the joined row of `current` and `list`."""
+    """A connection as people see it: the joined row of `current`."""
     if row["id"] is None:  # no grant at all: its only candidate was dropped
         return Connection(
             row["c_id"], row["c_app"], row["reference"], State.DISCONNECTED, "oauth", (), None, (), None, None, None,
-            None, None, problem="never_connected",
+            None, None, problem="never_connected", registration=row["c_app"],
         )  # fmt: skip
     state = seen(State(row["state"]), stale=row["stale_at"] <= now.wall, circuit_open=False, read_only=False)
     gone = row["role"] == Role.DISCONNECTED
@@ -149,6 +149,7 @@ def connection_of(row: Row, now: Instant) -> Connection:
         or problem_in(subscriptions)
         or first_of(risks),
         source=source_of(row),
+        registration=row["app"],
         subscriptions=subscriptions,
         risks=risks,
         pasted=is_pasted(row),

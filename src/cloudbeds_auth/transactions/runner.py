@@ -108,15 +108,24 @@ class Driver(Protocol):
         ...
 
 
+class Browse(Protocol):
+    """Runs a transaction that reads much, beside those that callers wait for."""
+
+    async def __call__(self, body: Body[T]) -> T:
+        """As `Driver.read`."""
+        ...
+
+
 class Database:
-    """Runs transactions over a driver.
+    """Runs transactions over a driver; `browse`: where it has another way for those that read much.
 
     `read` and `write` raise `errors.StoreUnavailable` when the database cannot do it now; then nothing, or (for a
     commit whose answer was lost) everything, was written.
     """
 
-    def __init__(self, driver: Driver, sealer: Sealer, is_dead: IsDead) -> None:
+    def __init__(self, driver: Driver, sealer: Sealer, is_dead: IsDead, browse: Browse | None = None) -> None:
         self._driver = driver
+        self._browse = browse or driver.read
         self._sealer = sealer
         self._is_dead = is_dead
         self._read_only = False
@@ -145,6 +154,11 @@ class Database:
         """Run a transaction that writes nothing, over one consistent view."""
         with seals_checked():
             return await self._driver.read(self._body(call))
+
+    async def browse(self, call: Call[T]) -> T:
+        """As `read`, of lists, histories and counts: what callers of tokens wait for does not wait for it."""
+        with seals_checked():
+            return await self._browse(self._body(call))
 
     async def write(self, call: Call[T], *, synced: bool = True) -> T:
         """Run a transaction; committed and synced when this returns, rolled back when it raises.
@@ -180,7 +194,7 @@ class Database:
         `synchronous` as in effect on this connection; of PostgreSQL `postgresql` (its version), `database`, `fsync`,
         `full_page_writes`, `synchronous_commit`, `role` (primary or standby), `asynchronous_standbys` (how many).
         """
-        return {**await self.read(_report()), "key_id": self._sealer.key_id}
+        return {**await self.browse(_report()), "key_id": self._sealer.key_id}
 
     async def close(self) -> None:
         """Finish what runs and close."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, Life, due, retry_in
@@ -11,16 +12,33 @@ from cloudbeds_auth.rules.subscriptions import FIRST_OF_ALL
 from cloudbeds_auth.rules.webhooks import FIRST, POLL
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 
+LOOKED_AT = 1_000  # grants that are due, of which some are claimed
+
 
 @transaction
-def claim_due(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
+def claim_due(
+    tx: Tx, limit: int, hold: float, *, of_one: int = 1_000, full: Collection[str] = (), since: float = 0.0
+) -> Transaction[Sequence[str]]:
     """Ids of at most `limit` grants that are due, the first to expire first; no other process is given them for
     `hold` seconds. What becomes of a grant decides when it is due next.
+
+    At most `of_one` of each app, none of those that are `full`, and only of the first `LOOKED_AT` that are due since
+    the unix second `since`: however many there are, so many rows are read.
     """
     yield from _pulled(tx)
-    rows = yield from query("claim_due", now=tx.wall, until=tx.wall + hold, limit=limit)
+    rows = yield from query(
+        "claim_due", now=tx.wall, until=tx.wall + hold, limit=limit, of_one=of_one, full=json.dumps([*full]),
+        since=since, looked_at=LOOKED_AT,
+    )  # fmt: skip
     # A database returns them in any order.
     return [row["id"] for row in sorted(rows, key=lambda row: (row["expires_at"], row["id"]))]
+
+
+@transaction
+def due_beyond(tx: Tx, since: float) -> Transaction[float]:
+    """From where to look on when none of those that `claim_due` looked at had room; 0: from the beginning."""
+    row = yield from query_one("due_beyond", now=tx.wall, since=since, looked_at=LOOKED_AT)
+    return 0.0 if row is None else math.nextafter(row["due_at"], math.inf)
 
 
 def _pulled(now: Instant) -> Transaction[None]:
@@ -70,6 +88,13 @@ def next_due(tx: Tx) -> Transaction[float | None]:
     """Seconds until a grant is due (0: one is), marked ones too; None when none ever is."""
     found = ((yield from query_one("next_due")), (yield from query_one("next_retry")))
     return min((max(0.0, row["due_at"] - tx.wall) for row in found if row is not None), default=None)
+
+
+@transaction
+def read_overdue(tx: Tx) -> Transaction[float]:
+    """Seconds for which the grant has been due that no process has begun with for longest; 0 when none is due."""
+    row = yield from query_one("next_due")
+    return 0.0 if row is None else max(0.0, tx.wall - row["due_at"])
 
 
 def set_due(row: Row, now: Instant, *, after: float = -math.inf, **changed: object) -> Transaction[None]:

@@ -9,6 +9,19 @@ SELECT * FROM apps ORDER BY name
 -- name: redirect_uris
 SELECT name, redirect_uri FROM apps ORDER BY name
 
+-- name: apps_version
+-- Changes where an app came or went. One that a process of an earlier version added is noticed by its moment.
+SELECT (SELECT value FROM meta WHERE name = 'apps_version') AS changes, (SELECT MAX(created_at) FROM apps) AS newest
+
+-- name: apps_named
+SELECT * FROM apps WHERE name IN (SELECT key FROM json_each(:names))
+
+-- name: circuits_of
+SELECT app, fingerprint FROM circuits WHERE app IN (SELECT key FROM json_each(:names))
+
+-- name: issuers_of
+SELECT app, issuer FROM issuers WHERE app IN (SELECT key FROM json_each(:names))
+
 -- name: taken
 SELECT name, client_id, redirect_path FROM apps
 WHERE name = :name OR client_id = :client_id OR redirect_path = :redirect_path
@@ -26,9 +39,12 @@ WHERE name = :name
 UPDATE apps SET previous_sealed = NULL WHERE name = :name
 
 -- name: living_connections
--- What would be left without its registration.
-SELECT COUNT(DISTINCT connection_id) AS connections FROM grants
-WHERE app = :name AND (role IN ('active', 'candidate') OR state = 'parked')
+-- What would be left without its registration: a connection of this app, or one that a move to a key gave a grant of it.
+SELECT COUNT(*) AS connections FROM (
+    SELECT g.connection_id FROM connections c JOIN grants g ON g.connection_id = c.id
+    WHERE c.app = :name AND (g.role IN ('active', 'candidate') OR g.state = 'parked')
+    UNION SELECT connection_id FROM grants WHERE app = :name AND (role IN ('active', 'candidate') OR state = 'parked')
+) AS living
 
 -- name: remove_app
 DELETE FROM apps WHERE name = :name

@@ -8,38 +8,111 @@ SELECT * FROM connections WHERE id = :connection_id
 SELECT id FROM connections WHERE id IN (SELECT key FROM json_each(:connection_ids))
 
 -- name: current
--- Connections with their current grant: the active one, else the newest candidate (or what waits to be claimed), else
--- the disconnected one.
-SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM connections c
-    LEFT JOIN grants g ON g.id = COALESCE(
-        (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
-        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked', 'set_aside') ORDER BY n.ordinal DESC LIMIT 1),
-        c.active_grant)
+-- Connections with the current grant of each; none where its only candidate was dropped.
+SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM current_grants c
+    LEFT JOIN grants g ON g.id = c.grant_id
 WHERE c.id IN (SELECT key FROM json_each(:connection_ids))
 
--- name: list
-SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM connections c
-    LEFT JOIN grants g ON g.id = COALESCE(
-        (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
-        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked', 'set_aside') ORDER BY n.ordinal DESC LIMIT 1),
-        c.active_grant)
-WHERE (CAST(:cursor AS TEXT) IS NULL OR c.id < :cursor)
+-- name: show
+-- Where the mark of a grant of these connections is not what `current_grants` says.
+UPDATE grants SET shown = NULLIF(COALESCE(
+    (SELECT c.app FROM current_grants c WHERE c.id = grants.connection_id AND c.grant_id = grants.id), ''), app)
+WHERE connection_id IN (SELECT key FROM json_each(:connection_ids)) AND COALESCE(shown, app) <> COALESCE(
+    (SELECT c.app FROM current_grants c WHERE c.id = grants.connection_id AND c.grant_id = grants.id), '')
+
+-- name: connections_after
+SELECT id FROM connections WHERE id > :after ORDER BY id LIMIT :limit
+
+-- name: shown_wrongly
+-- Of these connections those that lists find by another grant than the current one, or do not find.
+SELECT DISTINCT g.connection_id FROM grants g
+WHERE g.connection_id IN (SELECT key FROM json_each(:connection_ids)) AND COALESCE(g.shown, g.app) <> COALESCE(
+    (SELECT c.app FROM current_grants c WHERE c.id = g.connection_id AND c.grant_id = g.id), '')
+ORDER BY g.connection_id
+
+-- name: newest
+-- The order of ids is the database's, in each of these queries and here, where their answers are put together.
+SELECT key AS id FROM json_each(:connection_ids) ORDER BY key DESC LIMIT :limit
+
+-- name: page
+-- Each query of a page names the ids of connections before the cursor, newest first: a search over one index, which
+-- goes no further than the page where nothing else is asked.
+SELECT id FROM connections WHERE id < :cursor ORDER BY id DESC LIMIT :limit
+
+-- name: page_of_app
+SELECT id FROM connections WHERE app = :app AND id < :cursor ORDER BY id DESC LIMIT :limit
+
+-- name: page_of_property
+SELECT c.id FROM properties p JOIN grants g ON g.id = p.grant_id
+    JOIN current_grants c ON c.id = g.connection_id AND c.grant_id = g.id
+WHERE p.property_id = :property_id AND c.id < :cursor
     AND (CAST(:reference AS TEXT) IS NULL OR c.reference = :reference)
     AND (CAST(:app AS TEXT) IS NULL OR c.app = :app)
-    AND (CAST(:property_id AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM properties p
-        WHERE p.grant_id = g.id AND p.property_id = :property_id))
+    AND (CAST(:states AS TEXT) IS NULL OR :states LIKE '% '
+        || CASE WHEN g.state = 'fresh' AND g.stale_at <= :now THEN 'stale' ELSE g.state END || ' %')
+ORDER BY c.id DESC LIMIT :limit
+
+-- name: page_of_reference
+SELECT c.id FROM current_grants c LEFT JOIN grants g ON g.id = c.grant_id
+WHERE c.reference = :reference AND c.id < :cursor
+    AND (CAST(:app AS TEXT) IS NULL OR c.app = :app)
     AND (CAST(:states AS TEXT) IS NULL OR :states LIKE '% '
         || CASE WHEN g.state = 'fresh' AND g.stale_at <= :now THEN 'stale' ELSE COALESCE(g.state, 'disconnected') END
         || ' %')
 ORDER BY c.id DESC LIMIT :limit
 
--- name: count_states
-SELECT CASE WHEN g.state = 'fresh' AND g.stale_at <= :now THEN 'stale' ELSE g.state END AS look, COUNT(*) AS connections
-FROM connections c JOIN grants g ON g.id = COALESCE(
-        (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
-        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked', 'set_aside') ORDER BY n.ordinal DESC LIMIT 1),
-        c.active_grant)
-WHERE c.active_grant IS NOT NULL GROUP BY 1
+-- name: page_of_state
+-- Of one stored state whose access tokens turn stale after `after` and not after `until`.
+SELECT DISTINCT connection_id AS id FROM grants
+WHERE COALESCE(shown, app) <> '' AND state = :state AND connection_id < :cursor AND stale_at > :after AND stale_at <= :until
+ORDER BY connection_id DESC LIMIT :limit
+
+-- name: page_of_app_and_state
+SELECT DISTINCT connection_id AS id FROM grants
+WHERE COALESCE(shown, app) <> '' AND COALESCE(shown, app) = :app AND state = :state AND connection_id < :cursor
+    AND stale_at > :after AND stale_at <= :until
+ORDER BY connection_id DESC LIMIT :limit
+
+-- name: page_of_unproven
+-- There is nothing of them: their only candidate was dropped.
+SELECT id FROM current_grants
+WHERE active_grant IS NULL AND id < :cursor AND grant_id IS NULL AND (CAST(:app AS TEXT) IS NULL OR app = :app)
+ORDER BY id DESC LIMIT :limit
+
+-- name: page_of_problem
+-- The state as an expression: with a bare column SQLite takes the index of all that are fresh.
+SELECT DISTINCT connection_id AS id FROM grants
+WHERE COALESCE(shown, app) <> '' AND state || '' = 'fresh' AND (problem IS NOT NULL OR migration IS NOT NULL)
+    AND connection_id < :cursor
+ORDER BY connection_id DESC LIMIT :limit
+
+-- name: page_of_risk
+SELECT id FROM connections WHERE risks <> '{}' AND id < :cursor ORDER BY id DESC LIMIT :limit
+
+-- name: cohorts
+-- Those behind `after`: each is found by one step over the index, however many hotels it has.
+WITH RECURSIVE found AS (
+    SELECT CAST(:after AS TEXT) AS cohort
+    UNION ALL
+    SELECT (SELECT
+            COALESCE(shown, app) || ' ' || app || ' ' || kind || ' ' || COALESCE(issuer, '') || ' ' || COALESCE(client_id, '')
+        FROM grants WHERE COALESCE(shown, app) <> '' AND
+            COALESCE(shown, app) || ' ' || app || ' ' || kind || ' ' || COALESCE(issuer, '') || ' ' || COALESCE(client_id, '')
+            > found.cohort
+        ORDER BY
+            COALESCE(shown, app) || ' ' || app || ' ' || kind || ' ' || COALESCE(issuer, '') || ' ' || COALESCE(client_id, '')
+        LIMIT 1) AS cohort
+    FROM found WHERE found.cohort IS NOT NULL
+)
+SELECT cohort FROM found WHERE cohort > :after LIMIT :limit
+
+-- name: count_shown
+-- The next so many of what is shown, by stored state.
+SELECT state, COUNT(*) AS connections, SUM(stale) AS stale, MAX(connection_id) AS last FROM (
+    SELECT state, connection_id, CASE WHEN stale_at <= :now THEN 1 ELSE 0 END AS stale FROM grants
+    WHERE COALESCE(shown, app) <> '' AND (state, connection_id) > (:state, :after) ORDER BY state, connection_id LIMIT :limit
+) AS part
+GROUP BY state ORDER BY state
 
 -- name: covering
 -- Connections that cover one of these properties now.

@@ -9,7 +9,7 @@ VALUES (:id, :connection_id, :sequence, :kind, :at, :body, :at, :at)
 ON CONFLICT (id) DO NOTHING
 
 -- name: sweep_outbox
-DELETE FROM outbox WHERE at < :untried AND (attempts = 0 OR at < :shown)
+DELETE FROM outbox WHERE at < :shown OR (attempts = 0 AND at < :untried)
 
 -- name: next_message
 -- One that was written later than now is seen to first: the clock was set back since.
@@ -23,8 +23,10 @@ DELETE FROM outbox WHERE id = :id
 UPDATE outbox SET attempts = attempts + 1, problem = :problem, due_at = :due_at, due_from = :now WHERE id = :id
 
 -- name: outbox_depth
-SELECT COUNT(due_at) AS waiting, COUNT(*) - COUNT(due_at) AS given_up,
-    MIN(CASE WHEN due_at IS NOT NULL THEN at END) AS oldest FROM outbox
+-- No more are counted than matter.
+SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM outbox WHERE due_at IS NOT NULL LIMIT :most) AS counted) AS waiting,
+    (SELECT COUNT(*) FROM (SELECT 1 FROM outbox WHERE due_at IS NULL LIMIT :most) AS counted) AS given_up,
+    (SELECT at FROM outbox WHERE due_at IS NOT NULL ORDER BY at LIMIT 1) AS oldest
 
 -- name: last_given_up
 SELECT problem FROM outbox WHERE due_at IS NULL ORDER BY at DESC, id LIMIT 1

@@ -53,7 +53,13 @@ WHERE id = ANY (ARRAY(SELECT id FROM outbox WHERE due_from > :now AND due_at IS 
 -- Whoever pushes the moment ahead has the work; a row that somebody else holds is left to them. As an array the
 -- subquery runs once: with IN, a plan may run it again for each row, which locks other ones, and takes more than :limit.
 UPDATE grants SET due_at = :until, due_from = :now
-WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now AND id = ANY (ARRAY(
+    SELECT id FROM (
+        SELECT id, app, due_at, row_number() OVER (PARTITION BY app ORDER BY due_at, id) AS place FROM (
+            SELECT id, app, due_at FROM grants WHERE due_at <= :now AND due_at >= :since
+            ORDER BY due_at LIMIT :looked_at) AS looked_at) AS fair
+    WHERE place <= :of_one AND app NOT IN (SELECT json_array_elements_text(CAST(:full AS json)))))
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id, expires_at
 
 -- name: claim_retries
@@ -164,3 +170,13 @@ SELECT current_setting('server_version') AS postgresql, current_database() AS da
     current_setting('synchronous_commit') AS synchronous_commit,
     CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS role,
     (SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IN ('async', 'potential'))::text AS asynchronous_standbys
+
+-- name: page_of_cohorts
+-- As page_of_state, of several cohorts: the newest of each, and of these the newest.
+SELECT DISTINCT each.id FROM json_each(:cohorts) AS cohorts CROSS JOIN LATERAL (
+    SELECT DISTINCT g.connection_id AS id FROM grants g WHERE COALESCE(g.shown, g.app) <> ''
+        AND COALESCE(g.shown, g.app) || ' ' || g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' '
+            || COALESCE(g.client_id, '') = cohorts.key
+        AND g.state = :state AND g.connection_id < :cursor AND g.stale_at > :after AND g.stale_at <= :until
+    ORDER BY g.connection_id DESC LIMIT :limit) AS each
+ORDER BY id DESC LIMIT :limit

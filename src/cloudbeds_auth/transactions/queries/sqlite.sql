@@ -43,7 +43,13 @@ WHERE id IN (SELECT id FROM outbox WHERE due_from > :now AND due_at IS NOT NULL 
 -- name: claim_due
 -- Whoever pushes the moment ahead has the work; nobody else finds it meanwhile.
 UPDATE grants SET due_at = :until, due_from = :now
-WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
+WHERE id IN (
+    SELECT id FROM (
+        SELECT id, app, due_at, row_number() OVER (PARTITION BY app ORDER BY due_at, id) AS place FROM (
+            SELECT id, app, due_at FROM grants WHERE due_at <= :now AND due_at >= :since
+            ORDER BY due_at LIMIT :looked_at) AS looked_at) AS fair
+    WHERE place <= :of_one AND app NOT IN (SELECT value FROM json_each(:full))
+    ORDER BY due_at LIMIT :limit)
 RETURNING id, expires_at
 
 -- name: claim_retries
@@ -136,3 +142,14 @@ SELECT integrity_check AS problem FROM pragma_integrity_check
 SELECT sqlite_version() AS sqlite, files.file, journal.journal_mode,
     CASE syncs.synchronous WHEN 0 THEN 'off' WHEN 1 THEN 'normal' WHEN 2 THEN 'full' ELSE 'extra' END AS synchronous
 FROM pragma_database_list files, pragma_journal_mode journal, pragma_synchronous syncs WHERE files.name = 'main'
+
+-- name: page_of_cohorts
+-- As page_of_state, of several cohorts: the newest of each, and of these the newest. An inner LIMIT for each one needs the
+-- rows as one value here.
+SELECT DISTINCT each.value AS id FROM json_each(:cohorts) AS cohorts, json_each((
+    SELECT json_group_array(connection_id) FROM (SELECT DISTINCT g.connection_id FROM grants g WHERE COALESCE(g.shown, g.app) <> ''
+        AND COALESCE(g.shown, g.app) || ' ' || g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' '
+            || COALESCE(g.client_id, '') = cohorts.key
+        AND g.state = :state AND g.connection_id < :cursor AND g.stale_at > :after AND g.stale_at <= :until
+        ORDER BY g.connection_id DESC LIMIT :limit))) AS each
+ORDER BY id DESC LIMIT :limit

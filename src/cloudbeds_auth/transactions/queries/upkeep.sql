@@ -3,6 +3,9 @@
 -- name: next_due
 SELECT due_at FROM grants WHERE due_at >= 0 ORDER BY due_at LIMIT 1
 
+-- name: due_beyond
+SELECT due_at FROM grants WHERE due_at <= :now AND due_at >= :since ORDER BY due_at LIMIT 1 OFFSET :looked_at - 1
+
 -- name: next_retry
 SELECT retry_at AS due_at FROM grants WHERE retry_at >= 0 ORDER BY retry_at LIMIT 1
 

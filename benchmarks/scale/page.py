@@ -1,0 +1,77 @@
+"""docs/scale.md, from the numbers of one run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks.page import shown
+from benchmarks.scale.rows import ENDS, ROWS, SMALL, Row
+
+HEAD = """# Very many hotels
+
+How it goes with {sizes} hotels, measured by `make scale` on one machine. Every hotel is connected: its tokens are
+sealed for their place, and it has {events} lines of history and {days} days of counted calls, {age:.0f} days apart.
+What operators and programs do is done by commands and over HTTP; Cloudbeds is the simulator of this project. Each aim
+was set before it was measured, and is judged by the program, with the most hotels that a row was measured with: {met}
+of {aims} are met.
+
+- machine: {machine}; one-minute load at the start {load}
+- versions: {versions}
+- PostgreSQL runs on the same machine, with {server}
+- the code: {commit}, {when}
+- command: `{command}` ({took} in all); `benchmarks/scale/` has the programs
+"""
+
+Number = Mapping[str, Any]
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The whole page."""
+    sections = [_section(row, [one for one in found["found"] if one["row"] == row.name]) for row in ROWS]
+    text = "\n".join(filter(None, sections))
+    met, missed = text.count("| met |"), text.count("| **missed** |")
+    depends = {row.name for row in ROWS if row.most}
+    sizes = sorted({one["hotels"] for one in found["found"] if one["row"] in depends})
+    words = " and ".join([", ".join(f"{size:,}" for size in sizes[:-1]), f"{sizes[-1]:,}"] if sizes else ["no"])
+    return "\n".join([HEAD.format(**found["facts"], sizes=words, met=met, aims=met + missed), text])
+
+
+def _section(row: Row, numbers: Sequence[Number]) -> str:
+    """What was measured of one row, as a table; empty: nothing was."""
+    if not numbers:
+        return ""
+    sizes = sorted({one["hotels"] for one in numbers})
+    columns = [row.unit, *(f"{size:,}" if row.most else "now" for size in sizes), "aim", "", ""]
+    before = f"Before: {row.before}.\n\n" if row.before else ""
+    return (
+        f"## {row.title}\n\n{row.question}\n\n{before}"
+        f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n{''.join(_lines(row, numbers, sizes))}"
+    )
+
+
+def _lines(row: Row, numbers: Sequence[Number], sizes: Sequence[int]) -> Iterator[str]:
+    for database, what in dict.fromkeys((one["database"], one["what"]) for one in numbers):
+        of_size = {one["hotels"]: one for one in numbers if (one["database"], one["what"]) == (database, what)}
+        values = {size: of_size[size]["value"] if size in of_size else None for size in sizes}
+        most = max(one["hotels"] for one in numbers if one["database"] == database)
+        aim, verdict = judged(row, what, {size: value for size, value in values.items() if size <= most})
+        cells = ["none" if value is None else shown(value) for value in values.values()]
+        yield f"| {database}, {what} | {' | '.join(cells)} | {aim} | {verdict} | {of_size[max(of_size)]['note']} |\n"
+
+
+def judged(row: Row, what: str, values: Mapping[int, float | None]) -> tuple[str, str]:
+    """The aim of one number in words, and what became of it with the most hotels; both empty where there is none.
+    `values` by the number of hotels.
+    """
+    value, limit = values[max(values)], row.aim(what)
+    words = "that it ends" if limit == ENDS else f"at {'least' if row.more else 'most'} {limit or 0:,.4g}"
+    if row.flat:
+        fewest = values[min(values)]
+        limit = math.nan if fewest is None else max(row.flat * fewest, SMALL)
+        words = f"at most {row.flat:g} times that of {min(values):,}, or {SMALL:g}"
+    if limit is None:
+        return "", "" if value is not None else "**not measured**"
+    met = value is not None and (value >= limit if row.more else value <= limit)
+    return words, "met" if met else "**missed**"

@@ -1,0 +1,233 @@
+"""A SQLite file, blocking: its connections, and a whole transaction at a time. `sqlite` runs it on threads.
+
+What need not be synced goes over a second connection, so that the first never has a weaker setting (F12).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from cloudbeds_auth.database import durability, schema
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.transactions.statements import Body, Insert, Instant, Rows, Statement, drive
+
+T = TypeVar("T")
+
+WRITE = "BEGIN IMMEDIATE"
+BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
+
+# What the world does to a database. Anything else (a broken constraint, a wrong statement) is a bug of ours, and trying
+# again would not mend it.
+NOT_NOW = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ReadOnlyError,
+    apsw.IOError,
+    apsw.FullError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.NoMemError,
+    apsw.InterruptError,
+    apsw.ProtocolError,
+    apsw.PermissionsError,
+)
+
+
+class SqliteFile:
+    """One file, blocking. `instant` is the clock. `beside`: another one of the same file, beside which this one reads.
+
+    `version` and `vfs` are for tests: an old SQLite build, and a file system that fails on purpose.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        instant: Callable[[], Instant],
+        *,
+        version: int | None = None,
+        vfs: str | None = None,
+        beside: SqliteFile | None = None,
+    ) -> None:
+        self.path = path
+        self._main = beside
+        self._instant = instant
+        self._version = durability.version_number() if version is None else version
+        self._vfs = vfs
+        self._connection: apsw.Connection | None = None
+        self._unsynced: apsw.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._in_use = threading.Lock()
+
+    def open(self) -> int:
+        """Open or create the file, durable and with this version's schema; the schema that it had (0: none).
+
+        Raises ConfigurationError.
+        """
+        if self._main is not None:
+            self._connection = self._reading(self._main.opened())
+            return 0
+        if self._file is not None:
+            self._must_be_the_same_file()
+        try:
+            if self._vfs is None:
+                self._create_private()
+            connection = self._connect()
+            durability.claim_file(connection, str(self.path))
+            durability.settle_pragmas(connection, version=self._version)
+            before = self._migrate(connection)
+            unsynced = self._beside(connection)
+            self._file = self._identity()
+        except (apsw.BusyError, apsw.LockedError) as error:
+            raise StoreUnavailable(
+                f"the database at {self.path} is held by another program: {_said(error)}",
+                next_step="end the other program, or start again when it is done",
+            ) from error
+        except (apsw.Error, OSError) as error:
+            raise ConfigurationError(
+                f"the database at {self.path} cannot be opened: {_said(error)}",
+                next_step="make the file and its folder writable for this user, or set CLOUDBEDS_AUTH_DATABASE_URL",
+            ) from error
+        self._connection, self._unsynced = connection, unsynced
+        return before
+
+    def opened(self) -> tuple[int, int] | None:
+        """Which file it is; it is opened where it is not yet."""
+        with self._in_use:
+            if self._connection is None:
+                self.open()
+            return self._file
+
+    def _reading(self, file: tuple[int, int] | None) -> apsw.Connection:
+        """A connection that only reads: over the write-ahead log it waits for no writer, nor a writer for it."""
+        self._file = file
+        try:
+            self._must_be_the_same_file()
+            connection = self._connect(apsw.SQLITE_OPEN_READONLY)
+            connection.pragma("temp_store", durability.MEMORY)
+        except apsw.Error as error:
+            raise StoreUnavailable(f"the database at {self.path} cannot be read: {_said(error)}") from error
+        return connection
+
+    @property
+    def logs_ahead(self) -> bool:
+        """Whether there is a write-ahead log; beside a rollback journal a reader would hold writers up."""
+        return self._version >= durability.FIRST_SOUND_WAL
+
+    def run(self, body: Body[T], begin: str, *, synced: bool = True) -> T:
+        """One transaction, begun with `begin`: committed when this returns, and `synced`. Raises StoreUnavailable."""
+        with self._in_use:
+            if self._connection is None:
+                self.open()
+            connection = self._connection if synced else self._unsynced
+            assert connection is not None  # noqa: S101 - open() raises otherwise
+            try:
+                self._must_be_the_same_file()
+                return self._transaction(connection, body, begin)
+            except NOT_NOW as error:
+                raise StoreUnavailable(f"the database at {self.path} cannot be used: {_said(error)}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        for connection in (self._unsynced, self._connection):
+            if connection is not None:
+                connection.close()
+        self._unsynced = self._connection = None
+
+    def suspend(self) -> bool:
+        """Close until `wake`, when what runs is done; the next transaction opens the file again. False: it would not
+        end in time, and all stays as it is.
+        """
+        if not self._in_use.acquire(timeout=2 * BUSY_MILLISECONDS / 1000):
+            return False
+        self.close()
+        return True
+
+    def wake(self) -> None:
+        """Allow transactions again, after `suspend`."""
+        self._in_use.release()
+
+    def _connect(self, flags: int = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path), vfs=self._vfs, flags=flags)
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        prepare_once(connection)
+        return connection
+
+    def _beside(self, connection: apsw.Connection) -> apsw.Connection:
+        """One that does not sync; `connection` itself where the file is sound only if each transaction does."""
+        if not self.logs_ahead:
+            return connection
+        unsynced = self._connect()
+        durability.settle_pragmas(unsynced, version=self._version, synced=False)
+        return unsynced
+
+    def _transaction(self, connection: apsw.Connection, body: Body[T], begin: str) -> T:
+        connection.execute(begin)
+        try:
+            result = drive(body(self._instant()), lambda statement: _execute(connection, statement))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _create_private(self) -> None:
+        """Only this user may read the file; the write-ahead log takes its mode from it."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+    def _migrate(self, connection: apsw.Connection) -> int:
+        # Each under the write lock: of two processes that start together, the second finds it done.
+        before = self._transaction(connection, schema.version, "BEGIN")
+        for number, sql in schema.beyond(before):
+            step = partial(schema.step, number=number, sql=sql)
+            self._transaction(connection, step, WRITE)
+        return before
+
+    def _identity(self) -> tuple[int, int] | None:
+        if self._vfs is not None:
+            return None
+        status = self.path.stat()
+        return status.st_dev, status.st_ino
+
+    def _must_be_the_same_file(self) -> None:
+        """A database that was deleted or replaced under us is not written to, and no empty one is made (F58)."""
+        try:
+            found = self._identity()
+        except OSError:
+            raise StoreUnavailable(f"the database file {self.path} is gone") from None
+        if found != self._file:
+            raise StoreUnavailable(f"the database file {self.path} was replaced while it was open: restart")
+
+
+def prepare_once(connection: apsw.Connection) -> None:
+    """Keep a statement's plan for all values that are bound to it.
+
+    Else SQLite prepares it anew for each new value that might let it use an index of some rows only: that takes many
+    times as long as to run it.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+
+
+def _execute(connection: apsw.Connection, statement: Statement) -> Rows:
+    cursor = connection.cursor()
+    cursor.row_trace = _named
+    if isinstance(statement, Insert):
+        return cursor.executemany(statement.sql, statement.rows).fetchall()  # type: ignore[return-value]
+    return cursor.execute(statement.sql, statement.parameters).fetchall()  # type: ignore[return-value]
+
+
+def _named(cursor: apsw.Cursor, row: apsw.SQLiteValues) -> Any:
+    return {column[0]: value for column, value in zip(cursor.get_description(), row, strict=True)}
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}"
