@@ -34,7 +34,8 @@ def page(found: Mapping[str, Any]) -> str:
     met, missed = text.count("| met |"), text.count("| **missed** |")
     depends = {row.name for row in ROWS if row.most}
     sizes = sorted({one["hotels"] for one in found["found"] if one["row"] in depends})
-    words = " and ".join([", ".join(f"{size:,}" for size in sizes[:-1]), f"{sizes[-1]:,}"] if sizes else ["no"])
+    *fewer, most = [f"{size:,}" for size in sizes] or ["no"]
+    words = f"{', '.join(fewer)} and {most}" if fewer else most
     return "\n".join([HEAD.format(**found["facts"], sizes=words, met=met, aims=met + missed), text])
 
 

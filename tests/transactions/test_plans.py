@@ -34,6 +34,7 @@ GIVEN: dict[str, Any] = {
     "states": " fresh ", "state": "refreshing", "former": HOME, "token_hash": "h", "now": NOW, "limit": 20,
     "most": 20, "lines": json.dumps(LINES), "events": json.dumps([{"connection_id": HOME, "sequence": 1}]),
     "periods": json.dumps([{"connection_id": HOME, "generation": 1, "begins": 0, "ends": 9}]), "horizon": NOW + 1e9,
+    "full": json.dumps(["hotel-1"]),
     "before": NOW - 19_000, "untried": NOW - 19_990, "shown": NOW - 19_998, "since": NOW - 10,
 } | dict.fromkeys(
     ("access_sealed", "actor", "body", "browser_hash", "challenge", "client_id", "clock_id", "code_hash", "credential",
@@ -83,6 +84,8 @@ NO_TABLE = (
     "SCAN counted",
     "SCAN living",
     "SCAN (subquery-",
+    "SCAN looked_at",
+    "SCAN fair",
 )
 MOST_STEPS = 5_000  # of SQLite's machine; a scan of the smallest table here takes 60,000
 

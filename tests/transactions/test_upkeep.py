@@ -189,6 +189,8 @@ def due_of_app(tx: Tx, grant_id: str, app: str, due_at: float) -> Transaction[No
     """Another app's, due since then."""
     changed = {"id": grant_id, "app": app, "due_at": due_at}
     yield Statement("due_of_app", "UPDATE grants SET app = :app, due_at = :due_at WHERE id = :id", changed)
+    home = "UPDATE connections SET app = :app WHERE id = (SELECT connection_id FROM grants WHERE id = :id)"
+    yield Statement("app_of_home", home, changed)
 
 
 @pytest.mark.parametrize("looked_at", [3, 1000])

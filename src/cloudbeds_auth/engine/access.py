@@ -171,7 +171,7 @@ class Access:
         try:
             row = await self._current(connection_id, briefly=lendable is not None)
         except StoreUnavailable as error:
-            self._world.observer.happened(Happening.STORE_UNAVAILABLE, connection=connection_id)
+            self._world.observer.happened(Happening.STORE_UNAVAILABLE, connection_id=connection_id)
             lendable = self._unexpired(connection_id, rejected)
             if lendable is None:
                 error.connection_id = connection_id

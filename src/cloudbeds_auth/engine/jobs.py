@@ -136,16 +136,18 @@ class Upkeep:
             await self._look_after(grant_id)
         except Exception as error:  # noqa: BLE001 - reported, and the others go on
             self._failed = True
-            self._happened(Happening.UPKEEP_FAILED, grant_id, error=type(error).__name__)
+            kind, home = type(error).__name__, self._home(grant_id)
+            self._world.observer.happened(Happening.UPKEEP_FAILED, connection_id=home, grant=grant_id, error=kind)
         else:
-            self._happened(Happening.UPKEEP_DONE, grant_id)
+            home = self._home(grant_id)
+            self._world.observer.happened(Happening.UPKEEP_DONE, connection_id=home, grant=grant_id)
         finally:
             self._under_way.pop(grant_id, None)
 
-    def _happened(self, what: Happening, grant_id: str, **facts: str) -> None:
+    def _home(self, grant_id: str) -> str | None:
+        """The connection of a grant under way; None: its row could not be read."""
         row = self._under_way.get(grant_id)
-        home = None if row is None else row.connection_id
-        self._world.observer.happened(what, connection_id=home, grant=grant_id, **facts)
+        return None if row is None else row.connection_id
 
     async def _look_after(self, grant_id: str) -> None:
         row = await self._world.db.read(read_grant(grant_id))
