@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.engine.apps import Apps
+from cloudbeds_auth.engine.caller_keys import CallerKeys
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.loop_thread import ThreadedVault
 from cloudbeds_auth.ports import Observer
@@ -66,6 +67,11 @@ class ProgramVault(aio.TokenVault):
     def apps(self) -> Apps:
         """See TokenVault."""
         return _AppsElsewhere(self.threaded)
+
+    @property
+    def keys(self) -> CallerKeys:
+        """See TokenVault."""
+        return _KeysElsewhere(self.threaded)
 
     async def aclose(self) -> None:
         """See TokenVault."""
@@ -136,13 +142,20 @@ class _AppsElsewhere(Apps):
         self.threaded = threaded
 
 
+class _KeysElsewhere(CallerKeys):
+    """The callers' keys of a vault on another thread."""
+
+    def __init__(self, threaded: ThreadedVault[aio.TokenVault]) -> None:
+        self.threaded = threaded
+
+
 def _elsewhere(
     method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], part: Callable[[aio.TokenVault], object]
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     """The method, run on the vault's own thread and awaited where it is called."""
 
     @wraps(method)
-    async def carried(self: ProgramVault | _AppsElsewhere, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def carried(self: ProgramVault | _AppsElsewhere | _KeysElsewhere, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.threaded.elsewhere(lambda vault: method(part(vault), *args, **kwargs))
 
     return carried
@@ -154,3 +167,6 @@ for _name, _method in vars(aio.TokenVault).items():
 for _name, _method in vars(Apps).items():
     if iscoroutinefunction(_method) and not _name.startswith("_"):
         setattr(_AppsElsewhere, _name, _elsewhere(_method, lambda vault: vault.apps))
+for _name, _method in vars(CallerKeys).items():
+    if iscoroutinefunction(_method) and not _name.startswith("_"):
+        setattr(_KeysElsewhere, _name, _elsewhere(_method, lambda vault: vault.keys))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, 
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.engine import apps as aio_apps
+from cloudbeds_auth.engine import caller_keys as aio_keys
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.program_vault import ProgramVault
@@ -164,6 +165,11 @@ class TokenVault:
         """Registrations at Cloudbeds: the settings' own, and further ones that are added here."""
         return Apps(self)
 
+    @property
+    def keys(self) -> CallerKeys:
+        """Keys for callers of the service."""
+        return CallerKeys(self)
+
     begin_authorization: Final = blocking(aio.TokenVault.begin_authorization)
     finish_authorization: Final = blocking(aio.TokenVault.finish_authorization)
     finish: Final = blocking(aio.TokenVault.finish)
@@ -237,3 +243,24 @@ class Apps:
     drop_previous_secret: Final = blocking(aio_apps.Apps.drop_previous_secret)
     move_origin: Final = blocking(aio_apps.Apps.move_origin)
     remove: Final = blocking(aio_apps.Apps.remove)
+
+
+class CallerKeys:
+    """As `cloudbeds_auth.TokenVault.keys`, blocking."""
+
+    def __init__(self, vault: TokenVault) -> None:
+        self._vault = vault
+
+    def _here(self) -> aio_keys.CallerKeys:
+        return self._vault._here().keys
+
+    def _wait(self, work: Callable[[aio_keys.CallerKeys], Coroutine[Any, Any, T]]) -> T:
+        return self._vault._wait(lambda vault: work(vault.keys))
+
+    create: Final = blocking(aio_keys.CallerKeys.create)
+    list: Final = blocking(aio_keys.CallerKeys.list)
+    get: Final = blocking(aio_keys.CallerKeys.get)
+    revoke: Final = blocking(aio_keys.CallerKeys.revoke)
+    authenticate: Final = blocking(aio_keys.CallerKeys.authenticate)
+    hotel: Final = blocking(aio_keys.CallerKeys.hotel)
+    tick: Final = blocking(aio_keys.CallerKeys.tick)

@@ -18,6 +18,7 @@ from cloudbeds_auth.ports import Entropy
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without I, L, O, U: https://github.com/ulid/spec
 PROC = Path("/proc")
 UNKNOWN = "unknown"
+PR_SET_DUMPABLE = 4  # prctl(2)
 
 
 if sys.platform == "darwin":
@@ -57,6 +58,20 @@ class SystemEntropy:
     def unit(self) -> float:
         """A number in [0, 1) with 53 bits."""
         return secrets.randbits(53) / (1 << 53)
+
+
+def keep_memory_private() -> None:
+    """What this process has in memory is in no core dump, and no other process of its user may read it (A66).
+
+    Root may. What the system does not know is left out: `/proc` and the attributes of a process are Linux's.
+    """
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # children inherit it
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)  # lasts until another program is executed
 
 
 def random_bytes(count: int) -> bytes:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from cloudbeds_auth.engine.apps import Apps
+    from cloudbeds_auth.engine.caller_keys import CallerKeys
     from cloudbeds_auth.ports import Observer
     from cloudbeds_auth.rules.api_errors import Refusal
     from cloudbeds_auth.runtime import OpenEngine
@@ -129,6 +130,11 @@ class TokenVault:
     def apps(self) -> Apps:
         """Registrations at Cloudbeds: the settings' own, and further ones that are added here."""
         return self.engine.apps
+
+    @property
+    def keys(self) -> CallerKeys:
+        """Keys for callers of the service."""
+        return self.engine.keys
 
     # --- how hotels come in: approvals, links, the Marketplace, another program
 

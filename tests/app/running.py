@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.app.vaults import ADMIN_TOKEN, RealVault
 
 from cloudbeds_auth.app.application import Parts, Service
-from cloudbeds_auth.app.limits import Limits, hash_of
+from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.server import AnnouncingServer, bind, configuration
 from cloudbeds_auth.rules.permissions import ADMIN, Caller
 from cloudbeds_auth.vault import TokenVault
@@ -113,10 +113,13 @@ async def a_service(
 
     `window`: bytes of answers that the kernel holds for a caller who does not read.
     """
-    known = {hash_of(one): caller for one, caller in {admin: ADMIN, **(keys or {})}.items()}
+    known = {admin: ADMIN, **(keys or {})}
 
-    async def authenticate(credential: bytes) -> Caller | None:
-        return known.get(credential)
+    async def own(credential: str, hashed: bytes, address: str) -> Caller | None:
+        return await vault.keys.authenticate(credential, address) if isinstance(vault, RealVault) else None
+
+    async def authenticate(credential: str, hashed: bytes, address: str) -> Caller | None:
+        return known.get(credential) or await own(credential, hashed, address)
 
     async def opener(stack: AsyncExitStack) -> Parts:
         if isinstance(vault, RealVault) and not vault.started:

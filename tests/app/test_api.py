@@ -12,7 +12,7 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.vaults import HandClock, RealVault
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.rules.permissions import Caller, Scope
+from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 
 CONNECTIONS = "/api/v1/connections"
 
@@ -84,7 +84,7 @@ async def test_list(service: Running[RealVault]) -> None:
 
 async def test_list_for_a_bound_key(vault: RealVault) -> None:
     """A key that is bound to connections sees those and no others."""
-    keys = {"key": Caller("key", frozenset({Scope.READ}), frozenset({"con_2"}))}
+    keys = {"key": Caller("key", frozenset({Scope.READ}), Bounds(frozenset({"con_2"})))}
     async with a_service(vault, keys) as service:
         await vault.connect("con_2", "2000")
         for query, expected in (("", ["con_2"]), ("?property=1000", []), ("?state=fresh", ["con_2"])):
@@ -94,7 +94,7 @@ async def test_list_for_a_bound_key(vault: RealVault) -> None:
 
 async def test_list_of_those_that_lack_a_scope(vault: RealVault) -> None:
     """Whoever asks: the whole list, or a key's own connections."""
-    keys = {"key": Caller("key", frozenset({Scope.READ}), frozenset({"con_1", "con_2"}))}
+    keys = {"key": Caller("key", frozenset({Scope.READ}), Bounds(frozenset({"con_1", "con_2"})))}
     async with a_service(vault, keys) as service:
         await vault.connect("con_2", "2000")
         vault.sql("UPDATE grants SET scopes = '[]' WHERE connection_id = 'con_2'")
@@ -429,7 +429,7 @@ async def test_who_may_paste_a_key(vault: RealVault) -> None:
     bound = frozenset({"con_1"})
     keys = {
         "reader": Caller("reader", frozenset({Scope.READ, Scope.TOKEN})),
-        "bound": Caller("bound", frozenset({Scope.CONNECT}), bound),
+        "bound": Caller("bound", frozenset({Scope.CONNECT}), Bounds(bound)),
     }
     async with a_service(vault, keys) as service:
         vault.endpoint.property_ids = ("1000",)

@@ -15,7 +15,7 @@ from cloudbeds_auth.app.gateway import host_name
 from cloudbeds_auth.app.http_connections import Connections
 from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.relaying import Relay
-from cloudbeds_auth.rules.permissions import Caller, Scope
+from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 FORMS = ("/connect/{one_time}", "/paste-key/{one_time}", "/add-app/{one_time}")
@@ -76,6 +76,10 @@ async def test_route_table() -> None:
         ("GET", "/api/v1/connections/{identifier}/access-token"),
         ("GET", "/api/v1/connections/{identifier}/userinfo"),
         ("GET", "/api/v1/connections/{identifier}/events"),
+        ("GET", "/api/v1/keys"),
+        ("POST", "/api/v1/keys"),
+        ("GET", "/api/v1/keys/{key_id}"),
+        ("DELETE", "/api/v1/keys/{key_id}"),
     }
 
 
@@ -92,7 +96,13 @@ async def test_every_route_needs_a_credential(service: Running[RealVault]) -> No
     ]
     for method, path in table:
         url = service.url + path.format(
-            identifier="con_1", one_time="abc", name="style.css", connection_id="con_1", secret="s", code="forbidden"
+            identifier="con_1",
+            one_time="abc",
+            name="style.css",
+            connection_id="con_1",
+            secret="s",
+            code="forbidden",
+            key_id="key_1",
         )
         async with service.http.request(method, url, allow_redirects=False) as answer:
             if path in ANYONE:
@@ -266,8 +276,8 @@ async def test_bodies_outside_the_proxy(service: Running[RealVault], headers: di
 
 KEYS = {
     "reader": Caller("reader", frozenset({Scope.READ})),
-    "relayer": Caller("relayer", frozenset({Scope.PROXY}), frozenset({"con_1"})),
-    "other": Caller("other", frozenset(set(Scope) - {Scope.ADMIN}), frozenset({"con_2"})),
+    "relayer": Caller("relayer", frozenset({Scope.PROXY}), Bounds(frozenset({"con_1"}))),
+    "other": Caller("other", frozenset(set(Scope) - {Scope.ADMIN}), Bounds(frozenset({"con_2"}))),
 }
 
 

@@ -21,18 +21,18 @@ FILES = {
 }
 """The library's files by their place in it, the simulator's below its name."""
 
-LONGEST = {"errors.py": 490, "vault.py": 490}
+LONGEST = {"errors.py": 490, "vault.py": 496}
 """How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class
 that a user calls.
 """
 
 LAYERS = {
-    "api_keys", "apps", "candidates", "connections", "history", "imports", "pasted_keys", "properties",
+    "api_keys", "apps", "caller_keys", "candidates", "connections", "history", "imports", "pasted_keys", "properties",
     "rate_limit", "refresh", "risks", "subscriptions", "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
 SAME_SUBJECT = {"database": "the command and the check"}
-DERIVED = {"Apps", "TokenVault"}  # sync's are made from the asynchronous ones
+DERIVED = {"Apps", "CallerKeys", "TokenVault"}  # sync's are made from the asynchronous ones
 MOUNTED = {"Cloudbeds"}  # the flow in an application: one name, whatever framework it is of
 
 PASSING = {

@@ -11,7 +11,7 @@ import pytest
 from tests.docs.pages import DOCS, PAGES, ROOT, drawer, first_cells, text_of, unfenced
 
 from cloudbeds_auth import TokenVault, errors
-from cloudbeds_auth.app import api, problems
+from cloudbeds_auth.app import api, api_of_keys, problems
 from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.settings import Settings, known, rows
 
@@ -137,8 +137,8 @@ def test_the_http_page_lists_exactly_the_routes_of_the_api() -> None:
     """Method and path of every route under `/api/v1`, and those for machines."""
     documented = {row[0].strip("`") for row in first_cells(text_of("docs/http-api.md"))}
     served = {
-        f"{method} {path.replace('{identifier}', '{id}')}"
-        for router in (api.router, api.machines)
+        f"{method} {path.replace('{identifier}', '{id}').replace('{key_id}', '{id}')}"
+        for router in (api.router, api_of_keys.router, api.machines)
         for route in router.routes
         if route.include_in_schema  # type: ignore[attr-defined]
         for path, method in ((route.path, method) for method in route.methods)  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ from cloudbeds_auth.runtime import OpenEngine
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 STALE = 3240.0
+ALWAYS = {"write calls", "write uses of keys"}
 UPKEEP = {"upkeep", "retention", "app states", "groups", "subscriptions"}
 
 
@@ -53,14 +54,14 @@ async def run(process: Process, seconds: float, *jobs: Job) -> None:
 @pytest.mark.parametrize(
     ("upkeep", "receiver", "names"),
     [
-        (True, Receiver(), {"write calls", "webhooks"} | UPKEEP),
-        (True, None, {"write calls"} | UPKEEP),
-        (False, Receiver(), {"write calls"}),
+        (True, Receiver(), {*ALWAYS, "webhooks"} | UPKEEP),
+        (True, None, ALWAYS | UPKEEP),
+        (False, Receiver(), ALWAYS),
     ],
 )
 async def test_which_jobs_run(stage: Stage, upkeep: bool, receiver: Receiver | None, names: set[str]) -> None:
-    """Without upkeep counted calls are written and no more; messages wait where no address is set. Each is started once
-    and stopped.
+    """Without upkeep counted calls and uses of keys are written and no more; messages wait where no address is set.
+    Each is started once and stopped.
     """
     before = asyncio.all_tasks()
     jobs = another(stage.one, deliverer=receiver).jobs

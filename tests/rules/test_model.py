@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
-from itertools import product
 
 import pytest
 from tests.support.fakes import pair
 
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, CredentialKind, Grant, Role, StoredToken, moment
-from cloudbeds_auth.rules.permissions import ADMIN, Caller, Scope, may
 from cloudbeds_auth.rules.secret import Secret
 
 CANARY = "canary-7d1f"
@@ -63,26 +61,3 @@ def test_frozen() -> None:
     """Data is not changed under anybody's hands."""
     with pytest.raises(FrozenInstanceError):
         grant().generation = 4  # type: ignore[misc]
-
-
-@pytest.mark.parametrize(("held", "asked"), list(product(Scope, Scope)))
-def test_a_scope(held: Scope, asked: Scope) -> None:
-    """A caller may what it holds, and nothing else: no scope holds another one."""
-    assert may(Caller("c", frozenset({held})), asked) is (held is asked)
-
-
-@pytest.mark.parametrize("scope", Scope)
-def test_a_bound_caller(scope: Scope) -> None:
-    """Bound to connections it may nothing with others; unbound with any."""
-    bound = Caller("c", frozenset({scope}), frozenset({"con_1"}))
-    assert may(bound, scope)
-    assert may(bound, scope, "con_1")
-    assert not may(bound, scope, "con_2")
-    assert may(Caller("c", frozenset({scope})), scope, "con_2")
-    assert not may(Caller("c", frozenset({scope}), frozenset()), scope, "con_1")
-
-
-def test_the_admin() -> None:
-    """Holds all scopes, for every connection."""
-    assert all(may(ADMIN, scope, "con_1") for scope in Scope)
-    assert {scope.value for scope in Scope} == {"read", "proxy", "token", "connect", "metrics", "admin"}

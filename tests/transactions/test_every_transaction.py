@@ -14,10 +14,12 @@ from tests.support.fakes import HERE, pair
 from cloudbeds_auth import transactions as package
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import StoreReadOnly
+from cloudbeds_auth.rules.caller_keys import NewKey
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.lifecycle import IllegalMove
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, StoredToken
+from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import Subscription
@@ -51,6 +53,14 @@ from cloudbeds_auth.transactions.authorizations import (
     read_link_outcome,
     settled_state,
     spend_state,
+)
+from cloudbeds_auth.transactions.caller_keys import (
+    add_caller_key,
+    end_caller_key,
+    find_caller,
+    note_uses,
+    read_caller_key,
+    read_caller_keys,
 )
 from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote, read_candidate
 from cloudbeds_auth.transactions.connections import (
@@ -157,6 +167,9 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_challenge": lambda one: read_challenge("state-1"),
     "read_covered": lambda one: read_covered(one.connection_id),
     "read_ids": lambda one: read_ids(["1000"]),
+    "read_caller_key": lambda one: read_caller_key("key_1"),
+    "read_caller_keys": lambda one: read_caller_keys(limit=10),
+    "find_caller": lambda one: find_caller("key_1"),
     "settled_state": lambda one: settled_state("state-1", None, "code"),
 }
 
@@ -205,6 +218,9 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         pause_turns("client", 1.0),
         claim_due(4, 60.0),
         add_app(APP),
+        add_caller_key("key_9", "hash", NewKey("a job", frozenset(Scope)), parent=None, created_by="admin"),
+        end_caller_key("key_9"),
+        note_uses({"key_9": (1.0, "192.0.2.7")}),
         rotate_secret("aurora", Secret("second")),
         drop_previous_secret("aurora"),
         remove_app("aurora"),

@@ -15,11 +15,12 @@ from cloudbeds_auth import Settings, TokenVault, UnknownConnection, VaultClosed,
 from cloudbeds_auth.rules.auth_flow import Pause
 from cloudbeds_auth.rules.imports import Handover
 from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.permissions import ADMIN
 from cloudbeds_auth.rules.secret import Secret
 
 pytestmark = pytest.mark.row("F106")
 GUARD = 60.0  # seconds
-FACTS = {"settings", "base_url", "apps"}  # what a program reads of a vault without asking it anything
+FACTS = {"settings", "base_url", "apps", "keys"}  # what a program reads of a vault without asking it anything
 ENDS = {"open", "from_environment", "close", "aclose"}
 HAPPENED = {"note_call", "note_refusal", "note_pause"}  # said of a call that was made already: its answer counts more
 ARGUMENTS: dict[str, Any] = {
@@ -27,6 +28,7 @@ ARGUMENTS: dict[str, Any] = {
     "method": "GET", "path": "userinfo", "browser": "browser", "hotel": Handover("1000", Secret("R-1")), "body": b"{}",
     "api_key": "cbat_1", "former": "https://api.example",
     "name": "aurora", "client_id": "client-2", "client_secret": "secret-2", "pause": 1.0, "status": 200,
+    "scopes": ["read"], "key_id": "key_1", "text": "cbauth_x", "address": "192.0.2.7", "caller": ADMIN,
 }  # fmt: skip
 TOKEN = AccessToken(Secret("A-1"), None, 1, "gra_1")
 ARGUMENTS["work"] = TokenVault.check
@@ -73,6 +75,15 @@ async def test_the_asynchronous_vault(settings: Settings, name: str) -> None:
 
     with pytest.raises(VaultClosed):
         await ask()
+
+
+@pytest.mark.parametrize("name", methods(sync.CallerKeys))
+def test_the_keys_of_the_blocking_vault(settings: Settings, name: str) -> None:
+    """The same."""
+    with sync.TokenVault.open(settings) as vault:
+        pass
+    with pytest.raises(VaultClosed):
+        asked(vault.keys, name)
 
 
 @pytest.mark.parametrize("name", methods(sync.Apps))

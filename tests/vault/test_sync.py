@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, assert_type
 import pytest
 
 from cloudbeds_auth import CloudbedsAuth, Finished, Page, State, TokenVault, sync
-from cloudbeds_auth.engine import apps
+from cloudbeds_auth.engine import apps, caller_keys
 from cloudbeds_auth.engine.authorize import Authorizer
 from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, Connection
 
 LIFE = {"open", "close", "aclose"}
 PARTS = {"engine", "run"}  # of the asynchronous vault's process; how code for it is run over the blocking one
 OWN_WORDS = {"auth", "from_environment"}  # it says for which client it is
-PAIRS = [(TokenVault, sync.TokenVault), (apps.Apps, sync.Apps)]
+PAIRS = [(TokenVault, sync.TokenVault), (apps.Apps, sync.Apps), (caller_keys.CallerKeys, sync.CallerKeys)]
 
 
 def public(kind: type) -> set[str]:

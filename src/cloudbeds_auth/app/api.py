@@ -7,17 +7,16 @@ API described, and the webhooks that Cloudbeds sends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cloudbeds_auth.app.draining import Draining
-from cloudbeds_auth.app.gateway import HOTEL
 from cloudbeds_auth.app.limits import address_of
+from cloudbeds_auth.app.permits import Administering, Connecting, Measuring, Permit, Proxying, Reading, Tokens
 from cloudbeds_auth.app.problems import CODE, AboutToStop, RequestTimedOut
 from cloudbeds_auth.app.relaying import ProxiedCall, Relay, read_all
 from cloudbeds_auth.app.schemas import (
@@ -32,13 +31,19 @@ from cloudbeds_auth.app.schemas import (
     NewConnectionShape,
 )
 from cloudbeds_auth.app.vendor_hook import HOOK, HOOK_HEADER, NOTED, require_hook_secrets
-from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, StoreUnavailable
+from cloudbeds_auth.errors import (
+    AmbiguousProperty,
+    Error,
+    InvalidRequest,
+    StoreUnavailable,
+    UnknownConnection,
+)
 from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
-from cloudbeds_auth.rules.permissions import Caller, Scope, may
+from cloudbeds_auth.rules.permissions import OfConnection, line, may
 from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
@@ -51,43 +56,7 @@ CHECK_WITHIN = 5.0  # seconds for the store's answer to `/readyz` and `/metrics`
 HOOK_WITHIN = 1.5  # seconds for the body; Cloudbeds counts an answer after two as none
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """The caller holds `scope`; `resolve` also asks whether for this connection."""
-
-    caller: Caller
-    scope: Scope
-    vault: TokenVault
-    state: dict[str, Any]
-
-    async def resolve(self, identifier: str) -> str:
-        """The id of the connection that `identifier` names; raises UnknownConnection, AmbiguousProperty, Forbidden."""
-        connection_id = self.state[HOTEL] = await self.vault.resolve(identifier)
-        if not may(self.caller, self.scope, connection_id):
-            raise Forbidden("this credential is not for this connection", connection_id=connection_id)
-        return connection_id
-
-
-def need(scope: Scope) -> Callable[[Request], Permit]:
-    """The dependency of a route that needs `scope`; raises Forbidden."""
-
-    def permit(request: Request) -> Permit:
-        state = request.scope["state"]
-        caller: Caller = state["caller"]
-        if not may(caller, scope):
-            raise Forbidden(f"the scope `{scope.value}` is needed")
-        return Permit(caller, scope, request.app.state.vault, state)
-
-    return permit
-
-
 T = TypeVar("T")
-Reading = Annotated[Permit, Depends(need(Scope.READ))]
-Proxying = Annotated[Permit, Depends(need(Scope.PROXY))]
-Tokens = Annotated[Permit, Depends(need(Scope.TOKEN))]
-Connecting = Annotated[Permit, Depends(need(Scope.CONNECT))]
-Administering = Annotated[Permit, Depends(need(Scope.ADMIN))]
-Measuring = Annotated[Permit, Depends(need(Scope.METRICS))]
 
 machines: Final = APIRouter()
 router: Final = APIRouter(prefix="/api/v1")
@@ -182,6 +151,7 @@ async def note_hook(vault: TokenVault, request: Request, secret: str) -> dict[st
 @router.post("/authorizations", status_code=201)
 async def create_authorization(body: NewAuthorizationShape, permit: Connecting) -> AuthorizationShape:
     """A one-time `connect_url` to hand to a hotel; the `reference` is trusted because it came this way."""
+    permit.require_hotel(body.reference, body.expected_properties or ())
     link = await permit.vault.create_link(
         app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in,
         expected_properties=body.expected_properties or (), code_challenge=body.code_challenge,
@@ -196,8 +166,8 @@ async def add_api_key(body: NewConnectionShape, permit: Connecting) -> Connectio
     a key that it does not accept is `key_refused`, and one of another hotel than expected `property_mismatch`.
     """
     home = None if body.connection_id is None else await permit.resolve(body.connection_id)
-    if home is None and permit.caller.connections is not None:
-        raise Forbidden("this credential is bound to connections: name one of them as `connection_id`")
+    if home is None:
+        permit.require_hotel(body.reference, body.expected_properties)
     found = await permit.vault.add_api_key(
         Secret(body.api_key.get_secret_value()), app=body.app, reference=body.reference, connection_id=home,
         expected_properties=body.expected_properties,
@@ -219,11 +189,10 @@ async def list_connections(
 
     `lacking_scopes`: only those whose approval lacks a scope that the app asks for now, each with its connect link.
     """
-    if permit.caller.connections is not None:
-        mine = [await permit.vault.connection(one) for one in sorted(permit.caller.connections)]
+    if not permit.caller.for_all:
         found = [
             one
-            for one in mine
+            for one in await _mine(permit)
             if _matches(one, state, reference, property, app)
             and (not lacking_scopes or await permit.vault.missing_scopes(one.id))
         ]
@@ -326,6 +295,28 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
         (b"content-length", str(len(answer.body)).encode()),
     ]
     return answer
+
+
+async def _mine(permit: Permit) -> Sequence[Connection]:
+    """The connections that a caller is for which names its hotels, newest first."""
+    vault, caller, found = permit.vault, permit.caller, dict[str, Connection]()
+    reach = next(one.reach for one in line(caller) if one.reach is not None)
+    for one in (*reach.connections, *reach.properties):
+        with suppress(UnknownConnection, AmbiguousProperty):
+            known = await vault.connection(await vault.resolve(one))
+            found[known.id] = known
+    for reference in reach.references:
+        cursor: str | None = None
+        while True:
+            page = await vault.connections(reference=reference, cursor=cursor, limit=PAGE)
+            found.update((known.id, known) for known in page)
+            if (cursor := page.next) is None:
+                break
+    return [
+        known
+        for _, known in sorted(found.items(), reverse=True)
+        if may(caller, permit.scope, OfConnection(known.id, known.reference, frozenset(known.property_ids)))
+    ]
 
 
 def _matches(

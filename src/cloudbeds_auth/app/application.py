@@ -19,12 +19,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloudbeds_auth.app import api
+from cloudbeds_auth.app import api, api_of_keys
 from cloudbeds_auth.app.asgi import on_error, on_http_exception, on_invalid, page_request, response
 from cloudbeds_auth.app.browser import PAGES, Browser, methods
 from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
-from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, of_settings, path_prefix
+from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, known_to, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
 from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.problems import ERRORS, REFUSAL, TYPES, Unexpected, send_problem
@@ -68,7 +68,7 @@ def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
         vault,
         framework(vault, relay, parts.metrics, draining),
         Proxy(vault, relay),
-        authenticate=parts.authenticate or of_settings(vault.admin_token, vault.settings.metrics_token),
+        authenticate=parts.authenticate or known_to(vault),
         limits=parts.limits,
         tally=tally,
     )
@@ -99,7 +99,7 @@ def framework(vault: TokenVault, relay: Relay, metrics: Metrics, draining: Drain
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_error)
-    for router in (api.machines, api.router, _pages(Browser(vault))):
+    for router in (api.machines, api.router, api_of_keys.router, _pages(Browser(vault))):
         app.include_router(router)
     return app
 

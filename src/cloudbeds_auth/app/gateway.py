@@ -32,7 +32,6 @@ from cloudbeds_auth.rules.happenings import ROUTES, Happening
 from cloudbeds_auth.rules.permissions import ADMIN, METRICS, Caller
 from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token
 from cloudbeds_auth.rules.request_ids import request_id_of
-from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -61,16 +60,20 @@ APP = "cloudbeds_app"  # the name of the app whose callback is asked for
 HOTEL = "cloudbeds_hotel"  # the id of the connection that it is about
 FOR = 1.0  # seconds for which the answer of the database is remembered
 
-Authenticate = Callable[[bytes], Awaitable[Caller | None]]  # by a credential's hash (`hash_of`)
+Authenticate = Callable[[str, bytes, str], Awaitable[Caller | None]]
+"""By a credential, its hash (`hash_of`), and the address that it comes from."""
 
 
-def of_settings(admin: Secret, metrics: Secret | None) -> Authenticate:
-    """Knows the admin token, and the one for `/metrics` if it is set; compared over hashes, in constant time (A24)."""
-    known = [(hash_of(one.reveal()), caller) for one, caller in ((admin, ADMIN), (metrics, METRICS)) if one is not None]
+def known_to(vault: TokenVault) -> Authenticate:
+    """Knows the admin token, the one for `/metrics` if it is set, and the keys of callers; hashes are compared, in
+    constant time (A24).
+    """
+    named = ((vault.admin_token, ADMIN), (vault.settings.metrics_token, METRICS))
+    known = [(hash_of(one.reveal()), caller) for one, caller in named if one is not None]
 
-    async def authenticate(credential: bytes) -> Caller | None:
-        found = [caller for one, caller in known if hmac.compare_digest(credential, one)]
-        return found[0] if found else None
+    async def authenticate(credential: str, hashed: bytes, address: str) -> Caller | None:
+        found = [caller for one, caller in known if hmac.compare_digest(hashed, one)]
+        return found[0] if found else await vault.keys.authenticate(credential, address)
 
     return authenticate
 
@@ -78,7 +81,7 @@ def of_settings(admin: Secret, metrics: Secret | None) -> Authenticate:
 class Gateway:
     """`proxy` gets what lies below `/proxy/`, `inside` everything else.
 
-    `authenticate`: a credential's hash to its caller, None for a stranger.
+    `authenticate`: a credential to its caller, None for a stranger.
     """
 
     def __init__(
@@ -170,11 +173,12 @@ class Gateway:
 
     async def _caller(self, scope: Scope) -> Caller:
         """The caller whose credential it is; after wrong ones from the same address, not at once (A23)."""
-        given, address = hash_of(credential(scope)), address_of(scope)
+        text, address = credential(scope), address_of(scope)
+        given = hash_of(text)
         if wait := self._guesses.wait(address, given):
             with self._guesses.waiting(address):
                 await stay(scope, self._clock.sleep(wait))
-        caller = await self._authenticate(given)
+        caller = await self._authenticate(text, given, address)
         if caller is None:
             self._guesses.wrong(address, given)
             self._tally.add(Happening.CREDENTIAL_REFUSED, address=address)

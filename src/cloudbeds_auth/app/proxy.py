@@ -20,13 +20,15 @@ from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports import REQUEST_ID, Lost, UpstreamAnswer
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.permissions import Caller, may
+from cloudbeds_auth.rules.permissions import Caller, may, may_call, pinned
+from cloudbeds_auth.rules.property_pin import pin, require_pinned
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 log: Final = logging.getLogger(__name__)
 
+DESCRIBING = (b"content-type", b"content-encoding")
 VENDOR_REQUEST_ID = re.compile(rb"[!-~]{1,200}")
 BODILESS = frozenset({204, 304})  # a Content-Length there belongs to another answer's body (RFC 9110 section 8.6)
 
@@ -87,15 +89,25 @@ class Proxy:
         if not may(caller, needed):
             raise Forbidden(f"the scope `{needed.value}` is needed for this method of Cloudbeds")
         connection_id = scope["state"][HOTEL] = await self._vault.engine.find_to_relay(target.id)
-        if not may(caller, needed, connection_id):
+        hotel = await self._vault.keys.hotel(connection_id, caller)
+        if not may(caller, needed, hotel):
             raise Forbidden("this credential is not for this connection")
-        headers = policy.request_headers(scope["headers"], policy.property_of(target.id), REQUEST_ID.get())
+        if not may_call(caller, scope["method"], policy.words_of(target.path)):
+            raise Forbidden("this credential is not for this method of Cloudbeds")
         query = scope["query_string"].decode("ascii")  # which the gateway has judged
+        property_id, properties = policy.property_of(target.id), pinned(caller, hotel)
+        if properties is not None:
+            given = header_of(scope, b"x-property-id")
+            property_id = pin(properties, property_id, given, target.path, query)
+        headers = policy.request_headers(scope["headers"], property_id, REQUEST_ID.get())
         length = announced_length(scope)
         body = Body(receive, length=length, keep=self._settings.replay_limit, limit=self._settings.body_limit)
         address = address_of(scope)
         async with self._relay.shares.place(address):
             await body.fill()
+            if properties is not None:
+                media, encoding = (header_of(scope, name) or "" for name in DESCRIBING)
+                require_pinned(properties, media, encoding, body.kept)
             if length and not body.replayable:
                 headers.append(("content-length", str(length)))  # a stream keeps its framing
             call = ProxiedCall(scope["method"], target.path, query, headers, body)
@@ -157,6 +169,11 @@ def vendor_request_id(answer: UpstreamAnswer) -> str | None:
     """The vendor's `X-Request-ID`; None where it sent none, or something that is no short line of text."""
     found = next((value for name, value in answer.headers if name == b"x-request-id"), b"")
     return found.decode("ascii") if VENDOR_REQUEST_ID.fullmatch(found) else None
+
+
+def header_of(scope: Scope, name: bytes) -> str | None:
+    """A header of the caller's; doubled ones are refused where they are passed on."""
+    return next((value.decode("latin-1") for one, value in scope["headers"] if one == name), None)
 
 
 def announced_length(scope: Scope) -> int | None:

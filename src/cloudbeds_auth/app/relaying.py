@@ -66,6 +66,11 @@ class Body:
         """Whether the whole body is here and can be sent as often as needed."""
         return self._ended and not self._streamed
 
+    @property
+    def kept(self) -> bytes | None:
+        """The whole body; None where it is not all here."""
+        return self._kept if self.replayable else None
+
     async def fill(self) -> None:
         """Read what may be kept. Raises BodyTooLarge, RequestTimedOut, ClientGone."""
         if self._length is not None and self._length > self._limit:

@@ -6,9 +6,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from cloudbeds_auth.rules.documents import access_token_document, connection_document, event_document
+from cloudbeds_auth.rules.caller_keys import LONGEST_NAME, MOST_NAMED, CallerKey
+from cloudbeds_auth.rules.documents import access_token_document, connection_document, event_document, key_document
 from cloudbeds_auth.rules.inputs import LONGEST_REFERENCE, LONGEST_TOKEN, MOST_PROPERTIES
 from cloudbeds_auth.rules.model import AccessToken, Connection, Event
+from cloudbeds_auth.rules.permissions import Scope
 
 DAY = 86400.0
 
@@ -142,6 +144,62 @@ class NewConnectionShape(BaseModel):
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
     connection_id: Annotated[str | None, Field(min_length=1, max_length=64)] = None
     expected_properties: Annotated[list[str], Field(max_length=MOST_PROPERTIES)] = []
+
+
+class NewKeyShape(BaseModel):
+    """What a key for callers is to be for. The lists: for which hotels, of any of these; for all where none is given.
+    `read_only`: at Cloudbeds only GET, HEAD and OPTIONS; `methods`: there only methods of these names. `expires_in` are
+    seconds; a key without it does not end.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+    scopes: Annotated[list[Scope], Field(min_length=1)]
+    connections: Annotated[list[str] | None, Field(max_length=MOST_NAMED)] = None
+    properties: Annotated[list[str] | None, Field(max_length=MOST_NAMED)] = None
+    references: Annotated[list[str] | None, Field(max_length=MOST_NAMED)] = None
+    read_only: bool = False
+    methods: Annotated[list[str] | None, Field(max_length=MOST_NAMED)] = None
+    expires_in: Annotated[float | None, Field(ge=1, allow_inf_nan=False)] = None
+
+
+class KeyShape(BaseModel):
+    """A key for callers. `parent` made it, and ends it with itself; `used_at` is the minute of its last use."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    connections: list[str] | None
+    properties: list[str] | None
+    references: list[str] | None
+    read_only: bool
+    methods: list[str] | None
+    parent: str | None
+    created_by: str
+    created_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+    used_at: str | None
+    used_from: str | None
+
+    @classmethod
+    def of(cls, key: CallerKey) -> KeyShape:
+        """The noun as JSON."""
+        return cls.model_validate(key_document(key))
+
+
+class CreatedKeyShape(KeyShape):
+    """A new key with its text, `key`: it is answered this once, and cannot be shown again."""
+
+    key: str
+
+
+class KeysShape(BaseModel):
+    """One page of keys, and the cursor of the next one."""
+
+    keys: list[KeyShape]
+    next: str | None
 
 
 class AuthorizationShape(BaseModel):

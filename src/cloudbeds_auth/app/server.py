@@ -21,6 +21,7 @@ from cloudbeds_auth.app.application import Opener, Service, open_parts
 from cloudbeds_auth.app.http_limits import BoundedProtocol
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.os_files import holder_of, take_port
+from cloudbeds_auth.system import keep_memory_private
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
@@ -33,6 +34,7 @@ KEEP_ALIVE = 30  # seconds between two requests on one connection
 
 def create() -> Service:
     """The service with the settings of the environment; for our own workers."""
+    keep_memory_private()
     return Service(open_parts(None), opened=freeze)
 
 

@@ -134,7 +134,9 @@ def need_server() -> None:
 def read_settings(need: Need | None = None) -> Settings:
     """Those of this process; None: what opens a vault is needed. Raises ConfigurationError."""
     from cloudbeds_auth.settings import Need, load_from_environment
+    from cloudbeds_auth.system import keep_memory_private
 
+    keep_memory_private()
     found = load_from_environment(need or Need.APP)
     show_source(found)
     return found

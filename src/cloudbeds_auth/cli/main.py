@@ -24,6 +24,7 @@ MODULES = {
     "connect": "connect",
     "connections": "connections",
     "apps": "apps",
+    "keys": "keys",
     "call": "call",
     "access-token": "call",
     "database": "database",

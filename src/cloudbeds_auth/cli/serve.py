@@ -13,6 +13,7 @@ import click
 from cloudbeds_auth import child_process
 from cloudbeds_auth.cli.commands import command, need_server, read_settings
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.system import keep_memory_private
 
 SIMULATOR_PORT = "7001"
 CLIENT_ID, CLIENT_SECRET = "simulated-app", "simulated-secret"  # of a made-up app: nothing they open exists
@@ -37,6 +38,7 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
     """
     from cloudbeds_auth.settings import load_from_environment
 
+    keep_memory_private()
     if out.as_json:
         os.environ["CLOUDBEDS_AUTH_LOG_FORMAT"] = "json"  # workers read the settings from their environment too
     settings = load_from_environment()

@@ -25,6 +25,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "budgets": ("client_id",),
     "issuers": ("app",),
     "outbox": ("id",),
+    "caller_keys": ("id",),
     "events": ("connection_id", "sequence"),
     "calls": ("connection_id", "span", "first_us", "generation", "line"),
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cloudbeds_auth.engine.api_keys import Migrator
+from cloudbeds_auth.engine.caller_keys import CallerKeys
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.disconnect import AppStates
@@ -184,6 +185,7 @@ class Upkeep:
 
 def table(
     calls: CallRecorder,
+    keys: CallerKeys,
     upkeep: Upkeep,
     retention: Retention,
     app_states: AppStates,
@@ -194,6 +196,7 @@ def table(
     """Every job of a vault; without an address, messages wait in the outbox."""
     jobs = [
         Job("write calls", calls.tick, first=EVERY, after_failure=EVERY, always=True),
+        Job("write uses of keys", keys.tick, always=True),
         Job("upkeep", upkeep.tick, first=AFTER_FAILURE),
         Job("retention", retention.tick),
         Job("app states", app_states.tick),

@@ -10,6 +10,7 @@ from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.api_keys import Migrator
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.engine.authorize import Authorizer
+from cloudbeds_auth.engine.caller_keys import CallerKeys
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import ClientSecrets
 from cloudbeds_auth.engine.connection_ids import ConnectionIds
@@ -69,18 +70,18 @@ class Engine:
         )
         self.disconnecter: Final = Disconnecter(world, self.access, self.subscriber)
         self.apps: Apps = Apps(world, checked)
+        self.keys: CallerKeys = CallerKeys(world)
         self.calls: Final = CallRecorder(world)
         self.retention: Final = Retention(world, retention_days)
         self.app_states: Final = AppStates(world, self.access, self.refused_calls)
         self.property_lists: Final = PropertyLists(world, self.access, self.refused_calls)
         self.upkeep: Final = Upkeep(world, self.refresher, self.candidates, self.migrator)
         webhooks = None if deliverer is None else WebhookSender(world, deliverer)
-        self.jobs: Final = Jobs(
-            world,
-            table(
-                self.calls, self.upkeep, self.retention, self.app_states, self.property_lists, self.subscriber, webhooks
-            ),
-        )
+        jobs = table(
+            self.calls, self.keys, self.upkeep, self.retention, self.app_states, self.property_lists, self.subscriber,
+            webhooks,
+        )  # fmt: skip
+        self.jobs: Final = Jobs(world, jobs)
 
     async def find_to_relay(self, named: str) -> str:
         """As `ConnectionIds.find_to_call`; what was read within a minute will do while its fresh token is in memory:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from cloudbeds_auth.rules.caller_keys import CallerKey
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event
 
 
@@ -67,6 +68,28 @@ def app_document(app: App) -> dict[str, Any]:
         "previous_secret": len(app.secrets) > 1,
         "created_at": stamp(app.created_at),
         "secret_rotated_at": stamp(app.rotated_at),
+    }
+
+
+def key_document(key: CallerKey) -> dict[str, Any]:
+    """A key for callers; its secret is nowhere."""
+    reach = key.reach
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "connections": None if reach is None else sorted(reach.connections),
+        "properties": None if reach is None else sorted(reach.properties),
+        "references": None if reach is None else sorted(reach.references),
+        "read_only": key.read_only,
+        "methods": None if key.methods is None else sorted(key.methods),
+        "parent": key.parent,
+        "created_by": key.created_by,
+        "created_at": stamp(key.created_at),
+        "expires_at": stamp(key.expires_at),
+        "revoked_at": stamp(key.ended_at),
+        "used_at": stamp(key.used_at),
+        "used_from": key.used_from,
     }
 
 

@@ -186,6 +186,8 @@ class Happening(StrEnum):
         "an operator said that what came from the former origin is valid at this one")
     APP_ADDED = "app_added", INFO, "app", "a further app was registered"
     APP_SECRET_ROTATED = "app_secret_rotated", INFO, "app", "a further app has a new client secret"
+    KEY_CREATED = "key_created", INFO, "key actor", "a key for callers was made"
+    KEY_REVOKED = "key_revoked", INFO, "key actor", "a key for callers was revoked"
     APP_REMOVED = "app_removed", INFO, "app", "a further app was removed"
 
     # Calls to Cloudbeds

@@ -1,9 +1,16 @@
-"""Who may do what: a caller, the scopes it holds, and the one question everything asks, `may`."""
+"""Who may do what: a caller, the scopes it holds, what it is for, and the one question everything asks, `may`.
+
+A caller is narrowed by its parent (`within`): both must allow what is asked. So a child can never do more than its
+parent, whatever either of them says.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+
+from cloudbeds_auth.rules.auth_flow import is_safe
 
 
 class Scope(StrEnum):
@@ -18,20 +25,95 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class OfConnection:
+    """What `may` has to know of a connection that a caller asks for."""
+
+    id: str
+    reference: str | None = None
+    property_ids: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Which hotels a credential is for: those of any of these ids and references, and no other."""
+
+    connections: frozenset[str] = frozenset()
+    properties: frozenset[str] = frozenset()
+    references: frozenset[str] = frozenset()
+
+    def holds(self, hotel: OfConnection) -> bool:
+        """Whether it is for this hotel, or for some of its properties."""
+        return self.holds_all(hotel) or not self.properties.isdisjoint(hotel.property_ids)
+
+    def holds_all(self, hotel: OfConnection) -> bool:
+        """Whether it is for the whole connection, whatever its properties are."""
+        return hotel.id in self.connections or hotel.reference in self.references
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of a valid credential. `connections`: the ids it is bound to; None means any."""
+    """The holder of a valid credential. `name` is its id, `admin` for the admin token. `reach` None: all hotels.
+
+    `read_only`: at Cloudbeds only what asks for no change; `methods`: there only these methods, in lower case (None:
+    all). `within`: the key that made this one.
+    """
 
     name: str
     scopes: frozenset[Scope]
-    connections: frozenset[str] | None = None
+    reach: Bounds | None = None
+    read_only: bool = False
+    methods: frozenset[str] | None = None
+    within: Caller | None = None
+
+    @property
+    def root(self) -> Caller:
+        """Whose rate and share it takes from: the one that was not made by another key."""
+        return self if self.within is None else self.within.root
+
+    @property
+    def for_all(self) -> bool:
+        """Whether it is for all hotels, so that nothing need be known of one."""
+        return all(one.reach is None for one in line(self))
 
 
 ADMIN = Caller("admin", frozenset(Scope))
 METRICS = Caller("metrics", frozenset({Scope.METRICS}))
 
 
-def may(caller: Caller, scope: Scope, connection_id: str | None = None) -> bool:
-    """Whether the caller holds the scope, for this connection where one is concerned."""
-    if scope not in caller.scopes:
-        return False
-    return connection_id is None or caller.connections is None or connection_id in caller.connections
+def may(caller: Caller, scope: Scope, hotel: OfConnection | None = None) -> bool:
+    """Whether the caller holds the scope, and is for this hotel where one is concerned.
+
+    `token` is never held for a hotel of whose properties the caller reaches a part: a token opens all of them.
+    """
+    for one in line(caller):
+        if scope not in one.scopes or not (hotel is None or one.reach is None or one.reach.holds(hotel)):
+            return False
+    return scope is not Scope.TOKEN or hotel is None or pinned(caller, hotel) is None
+
+
+def may_call(caller: Caller, http_method: str, words: Collection[str]) -> bool:
+    """Whether the caller may ask Cloudbeds for this; `words` are those of the path in lower case, and one of them is
+    the name of the method.
+    """
+    return all(
+        (is_safe(http_method) or not one.read_only) and (one.methods is None or not one.methods.isdisjoint(words))
+        for one in line(caller)
+    )
+
+
+def pinned(caller: Caller, hotel: OfConnection) -> frozenset[str] | None:
+    """The properties of this hotel's connection that the caller may name; None: it reaches all of the connection."""
+    left: frozenset[str] | None = None
+    for one in line(caller):
+        if one.reach is not None and not one.reach.holds_all(hotel):
+            mine = one.reach.properties & hotel.property_ids
+            left = mine if left is None else left & mine
+    return None if left == hotel.property_ids else left
+
+
+def line(caller: Caller) -> Iterator[Caller]:
+    """A caller, its parent, and so on."""
+    one: Caller | None = caller
+    while one is not None:
+        yield one
+        one = one.within

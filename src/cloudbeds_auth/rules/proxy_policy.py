@@ -106,8 +106,7 @@ def scope_for(path: str) -> Scope:
             "only an API of Cloudbeds is relayed",
             next_step="ask for a path below /api/, or below a module and its version, as in /payments/v1/",
         )
-    *_, decoded = _forms(path)
-    words = _WORD.findall(unicodedata.normalize("NFKC", decoded).casefold())
+    words = words_of(path)
     classes = {METHOD_CLASSES[word] for word in words if word in METHOD_CLASSES}
     if None in classes:
         raise Forbidden(
@@ -115,6 +114,13 @@ def scope_for(path: str) -> Scope:
             next_step="ask this service for the token: GET /api/v1/connections/{id}/access-token",
         )
     return Scope.ADMIN if classes else Scope.PROXY
+
+
+@lru_cache(maxsize=1024)
+def words_of(path: str) -> frozenset[str]:
+    """The words of a path of `upstream_path`, in lower case, however it is written: one is the name of the method."""
+    *_, decoded = _forms(path)
+    return frozenset(_WORD.findall(unicodedata.normalize("NFKC", decoded).casefold()))
 
 
 def refuse_token(raw_query: bytes) -> None:

@@ -1,0 +1,77 @@
+"""Keys for callers over HTTP: `/api/v1/keys`. The administrator's, and each key's for its own children."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request
+
+from cloudbeds_auth.app.schemas import CreatedKeyShape, KeyShape, KeysShape, NewKeyShape
+from cloudbeds_auth.engine.caller_keys import CallerKeys, unknown_key
+from cloudbeds_auth.rules.caller_keys import CallerKey
+from cloudbeds_auth.rules.documents import key_document
+from cloudbeds_auth.rules.permissions import Caller, Scope
+
+PAGE = 100
+router: Final = APIRouter(prefix="/api/v1/keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A caller and the keys that are its own: all of them with the scope `admin`, else its children."""
+
+    caller: Caller
+    keys: CallerKeys
+
+    @property
+    def parent(self) -> Caller | None:
+        """The key that makes children; None: the keys that are made have no parent."""
+        return None if Scope.ADMIN in self.caller.scopes else self.caller
+
+    async def own(self, key_id: str) -> CallerKey:
+        """One of its own; raises InvalidRequest for any other, as for one that is not there."""
+        key = await self.keys.get(key_id)
+        if self.parent is not None and key.parent != self.parent.name:
+            raise unknown_key(key_id)
+        return key
+
+
+def holder(request: Request) -> Holder:
+    """The dependency of each route here."""
+    return Holder(request.scope["state"]["caller"], request.app.state.vault.keys)
+
+
+Holding = Annotated[Holder, Depends(holder)]
+
+
+@router.get("")
+async def list_keys(holder: Holding, parent: str | None = None, cursor: str | None = None) -> KeysShape:
+    """Keys for callers, newest first, those that are over included; with `parent` only its children. A caller without
+    the scope `admin` sees its own children.
+    """
+    above = parent if holder.parent is None else holder.parent.name
+    page = await holder.keys.list(parent=above, cursor=cursor, limit=PAGE)
+    return KeysShape(keys=[KeyShape.of(one) for one in page], next=page[-1].id if len(page) == PAGE else None)
+
+
+@router.post("", status_code=201)
+async def create_key(body: NewKeyShape, holder: Holding) -> CreatedKeyShape:
+    """Make a key; its text is answered this once. A caller without the scope `admin` makes a child, which can only
+    narrow it, takes from its rate and ends with it.
+    """
+    made = await holder.keys.create(**body.model_dump(), parent=holder.parent, actor=holder.caller.name)
+    return CreatedKeyShape.model_validate(key_document(made.key) | {"key": made.secret.reveal()})
+
+
+@router.get("/{key_id}")
+async def get_key(key_id: str, holder: Holding) -> KeyShape:
+    """What a key is for, and when it was last used."""
+    return KeyShape.of(await holder.own(key_id))
+
+
+@router.delete("/{key_id}")
+async def revoke_key(key_id: str, holder: Holding) -> KeyShape:
+    """End a key and its children: refused everywhere within a second."""
+    await holder.own(key_id)
+    return KeyShape.of(await holder.keys.revoke(key_id, actor=holder.caller.name))

@@ -1,0 +1,174 @@
+"""`keys`: credentials for the programs that call the service, each for what it is for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cloudbeds_auth.cli.commands import command, confirm, group, takes_yes, with_vault
+from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.rules.caller_keys import CallerKey
+from cloudbeds_auth.rules.documents import key_document, stamp
+from cloudbeds_auth.rules.permissions import Scope
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
+
+HEADINGS = ("key", "name", "scopes", "for", "limits", "ends", "last used")
+LIFE: Final = re.compile(r"([0-9]{1,9})([smhd])\Z")
+UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class Duration(click.ParamType[float]):
+    """`90d`, `12h`, `30m`, `45s`: seconds."""
+
+    name = "DURATION"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises a usage error for anything else."""
+        found = LIFE.match(str(value))
+        if found is None:
+            self.fail(f"{value!r} is no duration: write 90d, 12h, 30m or 45s", param, ctx)
+        return float(int(found[1]) * UNITS[found[2]])
+
+
+@group(
+    "keys",
+    "cloudbeds-auth keys",
+    "cloudbeds-auth keys create reports --scope read --scope proxy --read-only",
+    "cloudbeds-auth keys revoke key_01J9Z3NDEKTSV4RRFFQ69G5FAV",
+    short_help="List, make, show and revoke keys for the programs that call the service.",
+    lists=True,
+)
+def keys() -> None:
+    """Keys for the programs that call the service, instead of the admin token: each for what it is for.
+
+    Only a hash of a key is stored: it is printed once, when it is made. Without a subcommand, list them.
+    """
+
+
+@command("list", "cloudbeds-auth keys list", "cloudbeds-auth keys list --parent key_01J… --json", group=keys)
+@click.option("--parent", metavar="ID", help="Only the keys that this key made.")
+def list_keys(out: Output, parent: str | None = None) -> None:
+    """List keys, newest first; one that is over stays in the list."""
+
+    async def all_of(vault: TokenVault) -> list[CallerKey]:
+        found: list[CallerKey] = []
+        while page := await vault.keys.list(parent=parent, cursor=found[-1].id if found else None):
+            found.extend(page)
+        return found
+
+    found = with_vault(all_of)
+    out.document({"keys": [key_document(key) for key in found]})
+    out.table(HEADINGS, [_row(key) for key in found])
+
+
+@command(
+    "create",
+    "cloudbeds-auth keys create website --scope proxy --scope read            for all hotels",
+    "cloudbeds-auth keys create partner --scope proxy --property 1000 --read-only --expires-in 90d",
+    "cloudbeds-auth keys create sync --scope proxy --method getReservations --method getGuest",
+    "cloudbeds-auth keys create prometheus --scope metrics",
+    group=keys,
+)
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice([scope.value for scope in Scope]),
+    multiple=True,
+    required=True,
+    help="What it may do; repeatable.",
+)
+@click.option(
+    "--connection", "connections", metavar="ID", multiple=True, help="A connection that it is for; repeatable."
+)
+@click.option("--property", "properties", metavar="ID", multiple=True, help="A property that it is for; repeatable.")
+@click.option("--reference", "references", metavar="NAME", multiple=True, help="A reference of yours; repeatable.")
+@click.option("--read-only", is_flag=True, help="At Cloudbeds only GET, HEAD and OPTIONS.")
+@click.option("--method", "methods", metavar="METHOD", multiple=True, help="At Cloudbeds only this one; repeatable.")
+@click.option("--expires-in", type=Duration(), help="When it ends: 90d, 12h, 30m.  [default: it does not]")
+def create(
+    out: Output,
+    name: str,
+    scopes: tuple[str, ...],
+    connections: tuple[str, ...],
+    properties: tuple[str, ...],
+    references: tuple[str, ...],
+    read_only: bool,
+    methods: tuple[str, ...],
+    expires_in: float | None,
+) -> None:
+    """Make a key. NAME is for people.
+
+    Without --connection, --property and --reference it is for all hotels; with several of them for each that any names.
+    A key for some properties of a group reaches those alone. The key is the only line on standard output.
+    """
+    made = with_vault(
+        lambda vault: vault.keys.create(
+            name, scopes=scopes, connections=connections or None, properties=properties or None,
+            references=references or None, read_only=read_only, methods=methods or None, expires_in=expires_in,
+        )
+    )  # fmt: skip
+    out.document(key_document(made.key) | {"key": made.secret.reveal()})
+    out.line(made.secret.reveal())
+    out.hint(
+        f"{made.key.id}: it cannot be shown again; a program sends it in `Authorization: Bearer …`, or `X-API-Key`"
+    )
+
+
+@command("show", "cloudbeds-auth keys show key_01J9Z3NDEKTSV4RRFFQ69G5FAV", group=keys)
+@click.argument("key_id", metavar="ID")
+def show(out: Output, key_id: str) -> None:
+    """Show what a key is for, and when it was last used; never the key."""
+    _show(out, with_vault(lambda vault: vault.keys.get(key_id)))
+
+
+@command("revoke", "cloudbeds-auth keys revoke key_01J9Z3NDEKTSV4RRFFQ69G5FAV --yes", group=keys)
+@click.argument("key_id", metavar="ID")
+@takes_yes
+def revoke(out: Output, key_id: str, yes: bool) -> None:
+    """End a key, and those that it made: running services refuse it within a second."""
+    confirm(f"Revoke {key_id}?", "programs that use it are refused: say --yes where nobody can be asked", yes=yes)
+    ended = with_vault(lambda vault: vault.keys.revoke(key_id))
+    _show(out, ended, f"{key_id} is revoked")
+
+
+def _show(out: Output, key: CallerKey, done: str | None = None) -> None:
+    out.document(key_document(key))
+    if done is not None:
+        out.line(done)
+    out.fields([
+        ("key", key.id), ("name", key.name), ("scopes", " ".join(sorted(key.scopes))), ("for", _reach(key)),
+        ("limits", _limits(key)), ("made by", key.created_by), ("made", stamp(key.created_at)), ("ends", _end(key)),
+        ("last used", _used(key)),
+    ])  # fmt: skip
+
+
+def _row(key: CallerKey) -> tuple[str, ...]:
+    return key.id, key.name, " ".join(sorted(key.scopes)), _reach(key), _limits(key), _end(key), _used(key)
+
+
+def _reach(key: CallerKey) -> str:
+    if key.parent is not None and key.reach is None:
+        return f"as {key.parent}"
+    if key.reach is None:
+        return "all hotels"
+    return ", ".join(sorted((*key.reach.connections, *key.reach.properties, *key.reach.references))) or "none"
+
+
+def _limits(key: CallerKey) -> str:
+    methods = () if key.methods is None else sorted(key.methods)
+    return ", ".join((*(("reads",) if key.read_only else ()), *methods))
+
+
+def _end(key: CallerKey) -> str:
+    if key.ended_at is not None:
+        return f"revoked {stamp(key.ended_at)}"
+    return stamp(key.expires_at) or "never"
+
+
+def _used(key: CallerKey) -> str:
+    return "never" if key.used_at is None else f"{stamp(key.used_at)} from {key.used_from}"

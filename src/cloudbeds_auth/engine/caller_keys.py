@@ -1,0 +1,220 @@
+"""Keys for callers of the service: made, shown, revoked, and recognized, a thousand times a second if need be.
+
+A key that was found good is so for a second more without another look, so a revoked one is refused everywhere within a
+second; while the store cannot be read, for a minute (A25).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.errors import InvalidRequest, StoreUnavailable
+from cloudbeds_auth.rules.caller_keys import (
+    ID_PREFIX,
+    LONGEST_NAME,
+    MOST_CHILDREN,
+    MOST_NAMED,
+    CallerKey,
+    NewKey,
+    checked_key,
+    hash_of_key,
+    id_of,
+    write,
+)
+from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.inputs import checked_seconds, is_text
+from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.caller_keys import (
+    GoodKey,
+    add_caller_key,
+    end_caller_key,
+    find_caller,
+    note_uses,
+    read_caller_key,
+    read_caller_keys,
+)
+from cloudbeds_auth.transactions.connections import read_connection
+
+FOR = 1.0  # seconds for which a key that was good is taken to be so
+AWAY = 60.0  # … while the store cannot be read
+HOTEL_FOR = 60.0  # seconds for which it is remembered what a connection covers
+MOST = 10_000  # keys, and hotels, that are remembered
+EVERY = 30.0  # seconds between two times that uses are written
+V = TypeVar("V")
+LIST = "`cloudbeds-auth keys` lists those that there are"
+SCOPES = ", ".join(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedKey:
+    """A new key, and its text: it is shown this once, and cannot be shown again."""
+
+    key: CallerKey
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    known: GoodKey | None
+    at: float  # by the steady clock
+
+
+class CallerKeys:
+    """Makes, lists and revokes them, and says who has one."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._hotels: OrderedDict[str, tuple[OfConnection, float]] = OrderedDict()
+        self._uses: dict[str, tuple[float, str]] = {}
+
+    async def create(
+        self,
+        name: str,
+        *,
+        scopes: Collection[str],
+        connections: Collection[str] | None = None,
+        properties: Collection[str] | None = None,
+        references: Collection[str] | None = None,
+        read_only: bool = False,
+        methods: Collection[str] | None = None,
+        expires_in: float | None = None,
+        parent: Caller | None = None,
+        actor: str = "operator",
+    ) -> CreatedKey:
+        """A new key. `scopes`: what it may do; the lists: for which hotels, of any of these; without any for all.
+
+        `read_only`: at Cloudbeds only GET, HEAD and OPTIONS; `methods`: there only methods of these names.
+        `expires_in`: seconds; by default it does not end. `parent` narrows it further, and ends it. Raises
+        InvalidRequest, Forbidden, StoreUnavailable.
+        """
+        if not name or len(name) > LONGEST_NAME or not is_text(name):
+            raise InvalidRequest(f"a key has a name of 1 to {LONGEST_NAME} characters, for people")
+        if expires_in is not None:
+            checked_seconds("expires_in", expires_in, least=1.0)
+        reach = _reach(connections, properties, references)
+        names = None if methods is None else frozenset(one.lower() for one in methods)
+        new = checked_key(NewKey(name, _scopes(scopes), reach, read_only, names, expires_in), parent)
+        world, above = self._world, None if parent is None else parent.name
+        key_id = world.entropy.identifier(ID_PREFIX)
+        text = write(key_id, world.entropy.token())
+        key = await world.db.write(add_caller_key(key_id, hash_of_key(text), new, parent=above, created_by=actor))
+        if key is None:
+            raise InvalidRequest(f"this key has {MOST_CHILDREN} children already, or is over", next_step="revoke some")
+        world.observer.happened(Happening.KEY_CREATED, key=key.id, actor=actor)
+        return CreatedKey(key, Secret(text))
+
+    async def list(
+        self, *, parent: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Sequence[CallerKey]:
+        """Keys, newest first, those that are over included. `cursor`: the last id of the page before."""
+        return await self._world.db.read(read_caller_keys(parent=parent, before=cursor, limit=limit))
+
+    async def get(self, key_id: str) -> CallerKey:
+        """One of them; raises InvalidRequest where there is none."""
+        found = await self._world.db.read(read_caller_key(key_id)) if is_text(key_id) else None
+        if found is None:
+            raise unknown_key(key_id)
+        return found
+
+    async def revoke(self, key_id: str, *, actor: str = "operator") -> CallerKey:
+        """End a key and its children: refused everywhere within a second. Raises InvalidRequest where there is none."""
+        ended = await self._world.db.write(end_caller_key(key_id)) if is_text(key_id) else None
+        self._seen.clear()  # its children, too
+        if ended is None:
+            raise unknown_key(key_id)
+        self._world.observer.happened(Happening.KEY_REVOKED, key=key_id, actor=actor)
+        return ended
+
+    async def authenticate(self, text: str, address: str) -> Caller | None:
+        """Who has this key, used from this address; None: nobody, or not any more. Raises StoreUnavailable."""
+        key_id = id_of(text)
+        if key_id is None:
+            return None
+        known = await self._known(key_id)
+        if known is None or not hmac.compare_digest(hash_of_key(text), known.hash):
+            return None
+        self._uses[key_id] = self._world.clock.wall(), address
+        return known.caller
+
+    async def _known(self, key_id: str) -> GoodKey | None:
+        seen, now = self._seen.get(key_id), self._world.clock.steady()
+        if seen is None or now >= seen.at + FOR:
+            try:
+                seen = await self._world.tasks.share(f"find {key_id}", partial(self._find, key_id))
+            except StoreUnavailable:
+                if seen is None or now >= seen.at + AWAY:
+                    raise
+        over = seen.known is not None and seen.known.left is not None and now >= seen.at + seen.known.left
+        return None if over else seen.known
+
+    async def _find(self, key_id: str) -> _Seen:
+        at = self._world.clock.steady()  # before the look: what comes after it is found by the next one
+        found = _Seen(await self._world.db.read(find_caller(key_id)), at)
+        if found.known is None:
+            self._seen.pop(key_id, None)  # anybody can make up ids
+        else:
+            _remember(self._seen, key_id, found)
+        return found
+
+    async def hotel(self, connection_id: str, caller: Caller) -> OfConnection:
+        """What this caller is judged by where it asks for this connection, as that was within a minute."""
+        if caller.for_all:
+            return OfConnection(connection_id)
+        known, now = self._hotels.get(connection_id), self._world.clock.steady()
+        if known is not None and now < known[1] + HOTEL_FOR:
+            return known[0]
+        connection = await self._world.db.read(read_connection(connection_id))
+        if connection is None:
+            return OfConnection(connection_id)
+        hotel = OfConnection(connection_id, connection.reference, frozenset(connection.property_ids))
+        _remember(self._hotels, connection_id, (hotel, now))
+        return hotel
+
+    async def tick(self) -> float:
+        """Write when keys were last used; seconds until the next time."""
+        uses, self._uses = self._uses, {}
+        try:
+            if uses and not self._world.db.read_only:
+                await self._world.db.write(note_uses(uses))
+        except StoreUnavailable:
+            self._uses = uses | self._uses
+        return EVERY
+
+
+def _remember(remembered: OrderedDict[str, V], key: str, value: V) -> None:
+    remembered[key] = value
+    remembered.move_to_end(key)
+    if len(remembered) > MOST:
+        remembered.popitem(last=False)
+
+
+def _scopes(given: Collection[str]) -> frozenset[Scope]:
+    """Raises InvalidRequest for what is no scope."""
+    if isinstance(given, str) or not set(given) <= set(Scope):
+        raise InvalidRequest("a key's scopes are a list", next_step=f"of {SCOPES}")
+    return frozenset(Scope(one) for one in given)
+
+
+def _reach(*kinds: Collection[str] | None) -> Bounds | None:
+    """What is given, checked; None where nothing is. A list that is given and empty names no hotel."""
+    if all(kind is None for kind in kinds):
+        return None
+    for kind in kinds:
+        if kind is not None and (isinstance(kind, str) or not all(is_text(one) and one for one in kind)):
+            raise InvalidRequest("connections, properties and references are lists of ids, each a text")
+        if kind is not None and len(kind) > MOST_NAMED:
+            raise InvalidRequest(f"a key names at most {MOST_NAMED} connections, properties or references of each kind")
+    return Bounds(*(frozenset(kind or ()) for kind in kinds))
+
+
+def unknown_key(key_id: str) -> InvalidRequest:
+    """The error about an id that no key has."""
+    return InvalidRequest(f"there is no key {key_id[:64]!r}", next_step=LIST)

@@ -1,0 +1,117 @@
+"""Keys for callers of the service: how one is written, and what is kept of it.
+
+    cbauth_01J9Z3NDEKTSV4RRFFQ69G5FAV_9vHq2Yk0mT7c1XbLr4WpZs8aN0q1G2
+    prefix  public id (a ULID)         128 random bits and a checksum
+
+The prefix and the checksum are for those who search code and logs for secrets: one look, and no question to us, says
+whether a text is a key. Only a hash is stored; 128 random bits need no slow one (NIST SP 800-63B section 5.1.1.2 is
+about what people choose). A public id finds the row, and the hash is compared in constant time (A24).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from cloudbeds_auth.errors import Forbidden, InvalidRequest
+from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
+
+PREFIX = "cbauth_"
+ID_PREFIX = "key_"
+MOST_CHILDREN = 1000
+LONGEST_NAME = 100  # characters
+MOST_NAMED = 1000  # ids of one kind that a key may be for
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CHECK = 6  # letters
+_WRITTEN = re.compile(r"cbauth_([0-9A-Z]{1,32})_([0-9A-Za-z]{22})([0-9A-Za-z]{6})")
+UNSHARED = frozenset({Scope.ADMIN})  # what no child key holds
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What a key is to be for. `life`: seconds until it ends; None: it does not."""
+
+    name: str
+    scopes: frozenset[Scope]
+    reach: Bounds | None = None
+    read_only: bool = False
+    methods: frozenset[str] | None = None
+    life: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallerKey:
+    """A key as people see it: everything but its secret, which nobody can show again.
+
+    `used_at` is the minute of its last use, `used_from` the address. `ended_at`: when it was revoked.
+    """
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    reach: Bounds | None
+    read_only: bool
+    methods: frozenset[str] | None
+    parent: str | None
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+    ended_at: datetime | None
+    used_at: datetime | None
+    used_from: str | None
+
+
+def write(key_id: str, random: str) -> str:
+    """The text of a key: 128 of the bits of `random`, which has at least as many."""
+    number = int.from_bytes(hashlib.sha256(random.encode()).digest()[:16])
+    body = f"{PREFIX}{key_id.removeprefix(ID_PREFIX)}_{_digits(number, 22)}"
+    return body + _checksum(body)
+
+
+def id_of(text: str) -> str | None:
+    """The public id of a key; None for what is no key, or was mistyped."""
+    found = _WRITTEN.fullmatch(text)
+    if found is None or not hmac.compare_digest(_checksum(text[:-_CHECK]), found[3]):
+        return None
+    return f"{ID_PREFIX}{found[1]}"
+
+
+def hash_of_key(text: str) -> str:
+    """What is stored of it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def checked_key(new: NewKey, parent: Caller | None) -> NewKey:
+    """Raises InvalidRequest for what contradicts itself, Forbidden for what its parent does not hold."""
+    if not new.scopes:
+        raise InvalidRequest("a key has at least one scope", next_step=f"of {', '.join(Scope)}")
+    if Scope.TOKEN in new.scopes and (new.read_only or new.methods is not None):
+        raise InvalidRequest(
+            "a key with the scope `token` is not limited to reading or to methods: whoever has a token may call all",
+            next_step="leave out `token`: the proxy keeps the limits",
+        )
+    if Scope.ADMIN in new.scopes and (new.read_only or new.methods is not None or new.reach is not None):
+        raise InvalidRequest("a key with the scope `admin` is for everything", next_step="leave out `admin`")
+    if parent is not None:
+        if parent.within is not None:
+            raise Forbidden("a child key makes no further keys")
+        lacking = new.scopes - (parent.scopes - UNSHARED)
+        if lacking:
+            raise Forbidden(f"a child key cannot hold what its parent does not: {', '.join(sorted(lacking))}")
+    return new
+
+
+def _digits(number: int, length: int) -> str:
+    letters = []
+    for _ in range(length):
+        number, digit = divmod(number, len(DIGITS))
+        letters.append(DIGITS[digit])
+    return "".join(reversed(letters))
+
+
+def _checksum(body: str) -> str:
+    return _digits(zlib.crc32(body.encode()), _CHECK)

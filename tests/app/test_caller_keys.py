@@ -1,0 +1,194 @@
+"""Keys for callers over HTTP: made, used, narrowed, revoked; and what a key for a part of a group cannot reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yarl
+from tests.app.running import AS_ADMIN, Running, Vendor, a_service
+from tests.app.vaults import RealVault
+
+from cloudbeds_auth.app.gateway import known_to
+from cloudbeds_auth.rules.permissions import ADMIN
+
+KEYS = "/api/v1/keys"
+
+
+async def answered(
+    service: Running[RealVault], method: str, path: str, key: str, **parts: Any
+) -> tuple[int, dict[str, Any]]:
+    """Status and document, asked with this credential."""
+    headers = {"Authorization": f"Bearer {key}", **parts.pop("headers", {})}
+    url = yarl.URL(service.url + path, encoded=True)
+    async with service.http.request(method, url, headers=headers, **parts) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+async def made(service: Running[RealVault], by: Any = None, **body: Any) -> dict[str, Any]:
+    """A new key, by the administrator unless another key makes it."""
+    credential = by or AS_ADMIN["Authorization"].removeprefix("Bearer ")
+    status, document = await answered(service, "POST", KEYS, credential, json={"name": "a job"} | body)
+    assert status == 201, document
+    return document
+
+
+async def test_a_key_is_shown_once(service: Running[RealVault]) -> None:
+    """The answer to its making alone holds it."""
+    key = await made(service, scopes=["read"], expires_in=3600)
+    assert key["key"].startswith("cbauth_")
+    status, shown = await answered(service, "GET", f"{KEYS}/{key['id']}", key["key"])
+    assert (status, shown["code"]) == (400, "invalid_request"), "it is no child of its own"
+    admin = AS_ADMIN["Authorization"].removeprefix("Bearer ")
+    assert await answered(service, "GET", f"{KEYS}/{key['id']}", admin) == (
+        200,
+        {name: value for name, value in key.items() if name != "key"},
+    )
+    assert await answered(service, "GET", KEYS, admin) == (
+        200,
+        {"keys": [{name: value for name, value in key.items() if name != "key"}], "next": None},
+    )
+    status, found = await answered(service, "GET", "/api/v1/connections", key["key"])
+    assert (status, [one["id"] for one in found["connections"]]) == (200, ["con_1"])
+
+
+async def test_a_revoked_key_is_refused(service: Running[RealVault]) -> None:
+    """At once in this process."""
+    key = await made(service, scopes=["read"])
+    admin = AS_ADMIN["Authorization"].removeprefix("Bearer ")
+    assert (await answered(service, "GET", "/api/v1/connections", key["key"]))[0] == 200
+    status, ended = await answered(service, "DELETE", f"{KEYS}/{key['id']}", admin)
+    assert (status, ended["revoked_at"] is None) == (200, False)
+    assert (await answered(service, "GET", "/api/v1/connections", key["key"]))[0] == 401
+
+
+async def test_a_child_key(service: Running[RealVault]) -> None:
+    """A key makes, sees and ends its own children, and no other key; a child makes none."""
+    parent, other = await made(service, scopes=["read", "proxy"]), await made(service, scopes=["read"])
+    child = await made(service, parent["key"], scopes=["read"])
+    assert child["parent"] == child["created_by"] == parent["id"]
+    for credential, expected in ((parent, [child["id"]]), (other, []), (child, [])):
+        _, found = await answered(service, "GET", KEYS, credential["key"])
+        assert [one["id"] for one in found["keys"]] == expected
+    body = {"name": "x", "scopes": ["proxy"]}
+    assert (await answered(service, "POST", KEYS, child["key"], json=body))[0] == 403
+    assert (await answered(service, "POST", KEYS, other["key"], json=body))[0] == 403
+    for credential, named, status in ((other, child, 400), (parent, other, 400), (parent, child, 200)):
+        assert (await answered(service, "DELETE", f"{KEYS}/{named['id']}", credential["key"]))[0] == status
+    assert (await answered(service, "GET", "/api/v1/connections", child["key"]))[0] == 401
+
+
+@pytest.mark.row("A28")
+async def test_a_key_for_reading(service: Running[RealVault], vendor: Vendor) -> None:
+    """At Cloudbeds it reads: nothing else is sent."""
+    key = await made(service, scopes=["proxy"], read_only=True)
+    assert (await answered(service, "GET", "/proxy/con_1/api/v1.3/x", key["key"]))[0] == 200
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        status, problem = await answered(service, method, "/proxy/con_1/api/v1.3/x", key["key"])
+        assert (status, problem["code"]) == (403, "forbidden")
+    assert [seen.method for seen in vendor.seen] == ["GET"]
+
+
+async def test_a_key_for_some_methods(service: Running[RealVault], vendor: Vendor) -> None:
+    """However they are written."""
+    key = await made(service, scopes=["proxy"], methods=["getHotels"])
+    for path, status in (("getHotels", 200), ("GETHOTELS", 200), ("get%48otels", 200), ("getGuest", 403)):
+        assert (await answered(service, "GET", f"/proxy/con_1/api/v1.3/{path}", key["key"]))[0] == status
+    assert len(vendor.seen) == 3
+
+
+@pytest.mark.row("A27")
+@pytest.mark.parametrize(
+    ("reach", "reached"),
+    [
+        ({"connections": ["con_1"]}, True),
+        ({"properties": ["1000"]}, True),
+        ({"connections": ["con_2"]}, False),
+        ({"properties": ["2000"]}, False),
+        ({"references": ["tenant-8"]}, False),
+        ({"connections": []}, False),
+    ],
+)
+async def test_a_key_for_a_hotel(
+    service: Running[RealVault], vendor: Vendor, reach: dict[str, list[str]], reached: bool
+) -> None:
+    """Reaches it, and no other, by whatever it is named."""
+    key = await made(service, scopes=["proxy", "read", "token"], **reach)
+    for named in ("con_1", "1000"):
+        for path in (f"/proxy/{named}/api/v1.3/x", *(f"/api/v1/connections/{named}{more}" for more in ("", "/events"))):
+            assert (await answered(service, "GET", path, key["key"]))[0] == (200 if reached else 403)
+    assert len(vendor.seen) == 2 * reached
+    _, found = await answered(service, "GET", "/api/v1/connections", key["key"])
+    assert len(found["connections"]) == reached
+
+
+@pytest.mark.row("A27")
+async def test_a_key_for_a_property_of_a_group(service: Running[RealVault], vendor: Vendor) -> None:
+    """Names that property alone: in header, query, form and JSON; Cloudbeds is always told which one."""
+    await service.vault.connect("con_7", "7000", "7001")
+    key = (await made(service, scopes=["proxy", "read"], properties=["7000"]))["key"]
+    path = "/proxy/con_7/api/v1.3/getRoom"
+    allowed: list[dict[str, Any]] = [
+        {},
+        {"headers": {"X-PROPERTY-ID": "7000"}},
+        {"data": {"propertyID": "7000"}},
+        {"json": {"propertyID": "7000"}},
+    ]
+    refused: list[dict[str, Any]] = [
+        {"headers": {"X-PROPERTY-ID": "7001"}},
+        {"data": {"propertyID": "7001"}},
+        {"json": {"room": {"propertyID": 7001}}},
+        {"data": b"propertyID=7001"},
+        {"data": b"\x1f\x8b", "headers": {"Content-Encoding": "gzip"}},
+    ]
+    for parts in allowed:
+        assert (await answered(service, "POST", path, key, **parts))[0] == 200
+    for parts in refused:
+        assert (await answered(service, "POST", path, key, **parts))[0] == 403
+    assert (await answered(service, "GET", f"{path}?propertyID=7001", key))[0] == 403
+    assert (await answered(service, "GET", "/proxy/7001/api/v1.3/getRoom", key))[0] == 403
+    assert [seen.header("X-PROPERTY-ID") for seen in vendor.seen] == ["7000"] * len(allowed)
+    assert (await answered(service, "GET", "/api/v1/connections/con_7/access-token", key))[0] == 403
+
+
+async def test_who_may_connect_a_hotel(service: Running[RealVault]) -> None:
+    """A key that is bound: with a reference or properties of its own."""
+    key = (await made(service, scopes=["connect"], references=["tenant-7"], properties=["1000"]))["key"]
+    for body, status in (
+        ({"reference": "tenant-7"}, 201),
+        ({"expected_properties": ["1000"]}, 201),
+        ({}, 403),
+        ({"reference": "tenant-8"}, 403),
+        ({"expected_properties": ["1000", "1001"]}, 403),
+    ):
+        assert (await answered(service, "POST", "/api/v1/authorizations", key, json=body))[0] == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"scopes": []},
+        {"scopes": ["write"]},
+        {"scopes": ["token"], "read_only": True},
+        {"scopes": ["read"], "expires_in": 0},
+        {"scopes": ["read"], "name": ""},
+        {"scopes": ["read"], "unknown": 1},
+    ],
+)
+async def test_what_is_no_key(service: Running[RealVault], body: dict[str, Any]) -> None:
+    """Is refused, and nothing is stored."""
+    admin = AS_ADMIN["Authorization"].removeprefix("Bearer ")
+    status, problem = await answered(service, "POST", KEYS, admin, json={"name": "a job"} | body)
+    assert (status, problem["code"]) == (400, "invalid_request")
+    assert not await service.vault.keys.list()
+
+
+async def test_the_admin_token_is_known(vault: RealVault) -> None:
+    """Beside the keys; nothing else is."""
+    async with a_service(vault):
+        authenticate = known_to(vault)
+        from cloudbeds_auth.app.limits import hash_of
+
+        token = vault.admin_token.reveal()
+        assert await authenticate(token, hash_of(token), "192.0.2.7") is ADMIN
+        assert await authenticate("x", hash_of("x"), "192.0.2.7") is None

@@ -1,0 +1,88 @@
+"""`keys` as it is typed, over a real database."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.fakes import Result, invoke
+
+Typed = Callable[..., Result]
+TEXT = re.compile(r"cbauth_[0-9A-Z]{26}_[0-9A-Za-z]{28}")
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Typed:
+    """Run `keys …`."""
+    settings = {
+        "CLOUDBEDS_CLIENT_ID": "client-1",
+        "CLOUDBEDS_CLIENT_SECRET": "secret-1",
+        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'keys.sqlite3'}",
+    }
+    return lambda *args, **more: invoke("keys", *args, env=settings, **more)
+
+
+def test_a_key_is_printed_once(typed: Typed) -> None:
+    """It alone is on standard output; no other command shows it."""
+    made = typed("create", "website", "--scope", "proxy", "--scope", "read")
+    assert made.status == 0, made.err
+    assert TEXT.fullmatch(made.out.strip())
+    for command in ((), ("list", "--json")):
+        shown = typed(*command)
+        assert "website" in shown.out
+        assert TEXT.search(shown.out) is None
+
+
+def test_what_a_key_is_for(typed: Typed) -> None:
+    """Each option has its place in the document."""
+    made = typed(
+        "create", "partner", "--scope", "proxy", "--connection", "con_1", "--property", "1000",
+        "--reference", "tenant-7", "--read-only", "--method", "getHotels", "--expires-in", "90d", "--json",
+    )  # fmt: skip
+    key = json.loads(made.out)
+    shown = json.loads(typed("show", key["id"], "--json").out)
+    assert key | {"key": None} == shown | {"key": None}
+    assert shown["connections"] == ["con_1"]
+    assert (shown["properties"], shown["references"]) == (["1000"], ["tenant-7"])
+    assert (shown["read_only"], shown["methods"], shown["created_by"]) == (True, ["gethotels"], "operator")
+    assert shown["expires_at"] is not None
+    people = typed("show", key["id"]).out
+    assert "1000, con_1, tenant-7" in people
+    assert "reads, gethotels" in people
+
+
+def test_a_key_is_revoked(typed: Typed) -> None:
+    """It stays in the list, as what it is."""
+    key = json.loads(typed("create", "website", "--scope", "read", "--json").out)
+    assert typed("revoke", key["id"]).status == 2
+    ended = typed("revoke", key["id"], "--yes")
+    assert ended.status == 0
+    assert "revoked" in typed("list").out
+    assert json.loads(typed("show", key["id"], "--json").out)["revoked_at"] is not None
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("create", "x"),
+        ("create", "x", "--scope", "write"),
+        ("create", "x", "--scope", "read", "--expires-in", "soon"),
+        ("create", "x", "--scope", "read", "--expires-in", "9" * 400 + "d"),
+    ],
+)
+def test_wrong_usage(typed: Typed, args: tuple[str, ...]) -> None:
+    """Is said, and nothing is made."""
+    assert typed(*args).status in {1, 2}
+    assert json.loads(typed("list", "--json").out) == {"keys": []}
+
+
+@pytest.mark.parametrize("command", [("show",), ("revoke", "--yes")])
+def test_an_unknown_key(typed: Typed, command: tuple[str, ...]) -> None:
+    """Is named, with the command that lists the others."""
+    result = typed(*command, "key_0")
+    assert result.status == 1
+    assert "key_0" in result.err
+    assert "cloudbeds-auth keys" in result.err

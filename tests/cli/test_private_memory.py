@@ -1,0 +1,47 @@
+"""What the command line and the service have in memory stays there (A66)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.acceptance.conftest import MakeWorld, make_world
+
+pytestmark = [
+    pytest.mark.row("A66"),
+    pytest.mark.skipif(sys.platform != "linux", reason="prctl and /proc are Linux's"),
+]
+__all__ = ["make_world"]
+ASKS = """
+import ctypes, resource
+from cloudbeds_auth.cli import commands
+from cloudbeds_auth.settings import Need
+commands.read_settings(Need.NOTHING)
+print(ctypes.CDLL(None).prctl(3), *resource.getrlimit(resource.RLIMIT_CORE))
+"""
+
+
+def test_a_command(tmp_path: Path) -> None:
+    """What reads the settings may not be read by others, and leaves no dump."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASKS], cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout.split() == ["0", "0", "0"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_service(make_world: MakeWorld, workers: str) -> None:
+    """Each of its processes: the system gives what shows their memory to root alone, whoever they run as."""
+    pid = make_world(CLOUDBEDS_AUTH_WORKERS=workers).start().popen.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) >= int(workers) * (workers != "1")
+    serving = [child for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+    for one in (str(pid), *serving):
+        assert "Max core file size        0                    0" in Path(f"/proc/{one}/limits").read_text()
+    if os.getuid():
+        assert Path(f"/proc/{pid}/mem").stat().st_uid == 0
+        with pytest.raises(PermissionError):
+            Path(f"/proc/{pid}/environ").read_bytes()

@@ -1,0 +1,168 @@
+"""Keys for callers: made, recognized, revoked; and what of them holds while the store is away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.fakes import pair
+from tests.support.stage import Stage
+
+from cloudbeds_auth.engine import caller_keys
+from cloudbeds_auth.engine.caller_keys import AWAY, FOR, HOTEL_FOR, CreatedKey
+from cloudbeds_auth.errors import Forbidden, InvalidRequest, StoreUnavailable
+from cloudbeds_auth.rules.caller_keys import write
+from cloudbeds_auth.rules.model import moment
+from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, OfConnection, Scope
+
+HERE = "192.0.2.7"
+BOUND = Caller("key_1", frozenset({Scope.PROXY}), Bounds())
+
+
+async def made(stage: Stage, **parts: Any) -> CreatedKey:
+    """A key that reads and calls."""
+    given: dict[str, Any] = {"scopes": ["read", "proxy"]} | parts
+    return await stage.one.keys.create("a job", **given)
+
+
+async def who(stage: Stage, created: CreatedKey) -> Caller | None:
+    """Who has it."""
+    return await stage.one.keys.authenticate(created.secret.reveal(), HERE)
+
+
+@pytest.mark.row("A25")
+async def test_a_key_is_recognized(stage: Stage) -> None:
+    """By its text alone, of which nothing is stored."""
+    created = await made(stage, properties=["1000"], read_only=True, methods=["getHotels"])
+    reach = Bounds(properties=frozenset({"1000"}))
+    caller = Caller(created.key.id, frozenset({Scope.READ, Scope.PROXY}), reach, True, frozenset({"gethotels"}))
+    assert await who(stage, created) == caller
+    assert created.secret.reveal() not in repr(await stage.one.keys.list())
+    assert await stage.one.keys.authenticate(write(created.key.id, "another"), HERE) is None
+    assert await stage.one.keys.authenticate(write("key_01J9Z3NDEKTSV4RRFFQ69G5FAV", "x"), HERE) is None
+    assert await stage.one.keys.authenticate("an-admin-token", HERE) is None
+
+
+async def test_a_revoked_key(stage: Stage) -> None:
+    """Is refused here at once, and in every other process within a second."""
+    created = await made(stage)
+    other = await stage.process()
+    assert await other.keys.authenticate(created.secret.reveal(), HERE) is not None
+    await stage.one.keys.revoke(created.key.id)
+    assert await who(stage, created) is None
+    assert await other.keys.authenticate(created.secret.reveal(), HERE) is not None
+    await stage.clock.sleep(FOR)
+    assert await other.keys.authenticate(created.secret.reveal(), HERE) is None
+
+
+async def test_while_the_store_is_away(stage: Stage) -> None:
+    """A key that was good is so for a minute, one that was not seen is not known to be good."""
+    created, unseen = await made(stage), await made(stage)
+    assert await who(stage, created) is not None
+    stage.one.driver.dark = True
+    await stage.clock.sleep(AWAY - 1)
+    assert await who(stage, created) is not None
+    with pytest.raises(StoreUnavailable):
+        await who(stage, unseen)
+    await stage.clock.sleep(1)
+    with pytest.raises(StoreUnavailable):
+        await who(stage, created)
+
+
+async def test_a_key_ends_in_memory_too(stage: Stage) -> None:
+    """To the moment."""
+    created = await made(stage, expires_in=1.5)
+    assert await who(stage, created) is not None
+    await stage.clock.sleep(0.9)
+    assert await who(stage, created) is not None
+    await stage.clock.sleep(0.6)
+    assert await who(stage, created) is None
+
+
+async def test_a_child(stage: Stage) -> None:
+    """Is made by its parent, cannot hold more, and ends with it."""
+    parent = await made(stage, properties=["1000"])
+    caller = await who(stage, parent)
+    with pytest.raises(Forbidden):
+        await made(stage, scopes=["token"], parent=caller, actor=parent.key.id)
+    child = await made(stage, scopes=["read"], parent=caller, actor=parent.key.id, expires_in=60.0)
+    assert (child.key.parent, child.key.created_by) == (parent.key.id, parent.key.id)
+    assert await who(stage, child) == Caller(child.key.id, frozenset({Scope.READ}), within=caller)
+    assert [one.id for one in await stage.one.keys.list(parent=parent.key.id)] == [child.key.id]
+    await stage.one.keys.revoke(parent.key.id)
+    assert await who(stage, child) is None
+    with pytest.raises(InvalidRequest, match="children"):
+        await made(stage, scopes=["read"], parent=caller, actor=parent.key.id)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"name": ""},
+        {"name": "x" * 101},
+        {"name": "a\nb"},
+        {"scopes": "read"},
+        {"scopes": ["write"]},
+        {"properties": "1000"},
+        {"connections": [""]},
+        {"references": ["a\n"]},
+        {"properties": [str(number) for number in range(1001)]},
+        {"expires_in": 0.0},
+        {"expires_in": float("nan")},
+    ],
+)
+async def test_what_is_no_key(stage: Stage, parts: dict[str, Any]) -> None:
+    """Is refused, and nothing is stored."""
+    given: dict[str, Any] = {"name": "a job", "scopes": ["read"]} | parts
+    with pytest.raises(InvalidRequest):
+        await stage.one.keys.create(given.pop("name"), **given)
+    assert not await stage.one.keys.list()
+
+
+@pytest.mark.parametrize("named", ["key_1", "\x00"])
+async def test_an_unknown_key(stage: Stage, named: str) -> None:
+    """Is neither shown nor revoked."""
+    for ask in (stage.one.keys.get, stage.one.keys.revoke):
+        with pytest.raises(InvalidRequest, match="no key"):
+            await ask(named)
+
+
+async def test_what_a_hotel_is(stage: Stage) -> None:
+    """Its properties, as they were within a minute."""
+    row = await stage.connected(pair(1, property_ids=("1000", "1001")))
+    hotel = OfConnection(row.connection_id, None, frozenset({"1000", "1001"}))
+    assert await stage.one.keys.hotel(row.connection_id, BOUND) == hotel
+    assert await stage.one.keys.hotel("con_0", BOUND) == OfConnection("con_0")
+    assert await stage.one.keys.hotel(row.connection_id, ADMIN) == OfConnection(row.connection_id)
+    stage.one.driver.dark = True
+    assert await stage.one.keys.hotel(row.connection_id, BOUND) == hotel
+    await stage.clock.sleep(HOTEL_FOR)
+    with pytest.raises(StoreUnavailable):
+        await stage.one.keys.hotel(row.connection_id, BOUND)
+
+
+async def test_what_is_remembered_is_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was looked for longest ago is forgotten first."""
+    monkeypatch.setattr(caller_keys, "MOST", 1)
+    first, second = await made(stage), await made(stage)
+    assert await who(stage, first) is not None
+    assert await who(stage, second) is not None
+    stage.one.driver.dark = True
+    assert await who(stage, second) is not None
+    with pytest.raises(StoreUnavailable):
+        await who(stage, first)
+
+
+async def test_the_last_use_is_written(stage: Stage) -> None:
+    """Every half a minute; what the store does not take now stays for the next time."""
+    created = await made(stage)
+    await who(stage, created)
+    wall = stage.clock.wall()
+    stage.one.driver.dark = True
+    await stage.one.keys.tick()
+    stage.one.driver.dark = False
+    await stage.one.keys.tick()
+    found = await stage.one.keys.get(created.key.id)
+    assert (found.used_at, found.used_from) == (moment(wall // 60 * 60), HERE)
+    await stage.one.keys.tick()
+    assert await stage.one.keys.get(created.key.id) == found
