@@ -342,7 +342,7 @@ async def test_caller_hangs_up_before_its_call_begins(vault: RealVault, vendor: 
         return web.Response()
 
     vendor.before = wait
-    async with a_service(vault, limits=Limits(calls_per_address=1)) as service, asyncio.timeout(20):
+    async with a_service(vault, limits=Limits(calls_per_caller=1)) as service, asyncio.timeout(20):
         url = f"{service.url}/proxy/con_1/api/x"
         first = asyncio.create_task(service.http.get(url, headers=AS_ADMIN).__aenter__())
         await arrived.wait()

@@ -24,6 +24,7 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.vaults import RealVault, given
 
 from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.rules.permissions import Caller, Scope
 
 LONG = b"Content-Length: 100000000"
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -377,7 +378,7 @@ async def test_a_share_of_the_calls(vault: RealVault, vendor: Vendor, path: str)
     """One call too many waits for one of its own caller's to end, then it is refused, and nothing was sent for it."""
     slow = Slow(vendor)
     async with (
-        a_service(vault, limits=Limits(calls_per_address=2, call_wait=0.1)) as service,
+        a_service(vault, limits=Limits(calls_per_caller=2, call_wait=0.1)) as service,
         elsewhere() as http,
     ):
         running = [asyncio.create_task(_status(service, path)) for _ in range(2)]
@@ -397,6 +398,26 @@ async def test_a_share_of_the_calls(vault: RealVault, vendor: Vendor, path: str)
 
 
 @pytest.mark.row("A72")
+async def test_a_share_of_the_calls_of_a_key(vault: RealVault, vendor: Vendor) -> None:
+    """A key shares it with its children, wherever they call from, and with nobody else."""
+    parent, other = (Caller(name, frozenset({Scope.PROXY})) for name in ("key_1", "key_2"))
+    keys = {"parent": parent, "child": Caller("key_3", frozenset({Scope.PROXY}), within=parent), "other": other}
+    slow, path = Slow(vendor), "/proxy/con_1/api/x"
+    async with a_service(vault, keys, limits=Limits(calls_per_caller=1, call_wait=0.1)) as service:
+        asked = [asyncio.create_task(service.http.get(service.url + path, headers={"X-API-Key": "parent"}))]
+        await slow.has(1)
+        async with service.http.get(service.url + path, headers={"X-API-Key": "child"}) as refused:
+            assert (refused.status, refused.headers["X-Cloudbeds-Auth-Code"]) == (503, "rate_limited")
+        asked += [
+            asyncio.create_task(service.http.get(service.url + path, headers=headers))
+            for headers in ({"X-API-Key": "other"}, AS_ADMIN)
+        ]
+        await slow.has(3)
+        slow.finish.set()
+        assert [(await one).status for one in asked] == [200, 200, 200]
+
+
+@pytest.mark.row("A72")
 @pytest.mark.parametrize("behind", ["a moment later", "at once"])
 async def test_who_hangs_up_leaves_the_place(
     vault: RealVault, vendor: Vendor, caplog: pytest.LogCaptureFixture, behind: str
@@ -404,7 +425,7 @@ async def test_who_hangs_up_leaves_the_place(
     """Although another request of the connection waits behind the call; that one is not begun."""
     slow = Slow(vendor)
     call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
-    async with a_service(vault, limits=Limits(calls_per_address=1, call_wait=GUARD / 2)) as service:
+    async with a_service(vault, limits=Limits(calls_per_caller=1, call_wait=GUARD / 2)) as service:
         async with connected(service, call + HEALTH if behind == "at once" else call) as (_, writer):
             await slow.has(1)
             if behind == "a moment later":
@@ -449,7 +470,7 @@ async def test_a_call_that_outlasts_a_stop(
 @pytest.mark.row("A72")
 async def test_a_call_waits_for_its_place(vault: RealVault, vendor: Vendor) -> None:
     """In the order in which they came, and each goes as soon as one before it has ended."""
-    async with a_service(vault, limits=Limits(calls_per_address=1)) as service:
+    async with a_service(vault, limits=Limits(calls_per_caller=1)) as service:
         statuses = await asyncio.gather(*(_status(service, f"/proxy/con_1/api/{number}") for number in range(10)))
     assert statuses == [200] * 10
 
@@ -459,7 +480,7 @@ async def test_callers_behind_a_trusted_proxy_have_a_share_each(vendor: Vendor) 
     """By the address that it forwards; what a caller claims in front of that counts for nothing."""
     slow = Slow(vendor)
     vault = RealVault(given(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)))
-    limits = Limits(calls_per_address=1, call_wait=0.1)
+    limits = Limits(calls_per_caller=1, call_wait=0.1)
     async with a_service(vault, limits=limits) as service:
         first = asyncio.create_task(_status(service, "/proxy/con_1/api/x", "203.0.113.9"))
         await slow.has(1)

@@ -21,8 +21,8 @@ ROWS = {
     "chunk extensions and trailers": f"{limits.LARGEST_EXTENSIONS // KIB} KiB",
     "the body of a request that is refused": f"{LIMITS.linger:.0f} s, {LIMITS.linger_bytes // KIB} KiB",
     f"an answer of which less than {LIMITS.reading_rate // KIB} KiB a second is read": f"{LIMITS.reading:.0f} s",
-    "calls of one address under way at Cloudbeds": (
-        f"{LIMITS.calls_per_address} of {upstream.MOST_CONNECTIONS}, "
+    "calls of one [key](callers.md) and its children, or of one address with the admin token, under way at Cloudbeds": (
+        f"{LIMITS.calls_per_caller} of {upstream.MOST_CONNECTIONS}, "
         "each from its body's first byte to its answer's last"
     ),
     "wrong credentials of one address": f"{LIMITS.guesses}",

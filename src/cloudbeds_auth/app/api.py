@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cloudbeds_auth.app.draining import Draining
-from cloudbeds_auth.app.limits import address_of
+from cloudbeds_auth.app.limits import sharing
 from cloudbeds_auth.app.permits import Administering, Connecting, Measuring, Permit, Proxying, Reading, Tokens
 from cloudbeds_auth.app.problems import CODE, AboutToStop, RequestTimedOut
 from cloudbeds_auth.app.relaying import ProxiedCall, Relay, read_all
@@ -282,7 +282,7 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
         ),
     )
     relay: Relay = request.app.state.relay
-    async with relay.shares.place(address_of(request.scope)):
+    async with relay.shares.place(sharing(request.scope)):
         relayed = await relay.call(connection_id, call)
         headers = policy.response_headers(relayed.answer.headers)
         body = await read_all(relayed.answer, LARGEST_USERINFO)

@@ -1,8 +1,8 @@
 """How much one caller, and all of them together, may take of the service: the numbers, each with its reason.
 
 And what counts by them, for one process (the database bounds what all processes keep): calls under way at Cloudbeds,
-approvals, wrong credentials, the time that a body takes. Who shares a limit is decided by address, and what may be
-refused thousands of times a second is reported once in a while, with how often.
+approvals, wrong credentials, the time that a body takes. Who shares a limit is decided by address, of calls by key, and
+what may be refused thousands of times a second is reported once in a while, with how often.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cloudbeds_auth.app.problems import RequestTimedOut, TooManyCalls, TooManyGu
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.ports import Clock, Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.permissions import ADMIN, Caller
 from cloudbeds_auth.rules.redirects import MOST_PENDING
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Limits:
     linger_bytes: int = 256 * 1024
     """… and how much of what it sends all the same is thrown away before it is cut off."""
 
-    calls_per_address: int = 50
+    calls_per_caller: int = 50
     """Calls under way at Cloudbeds: a quarter of the pool, and five seconds' worth of a partner's rate limit."""
     call_wait: float = 5.0
     """How long a call waits for one of them to end: as long as for a turn under the rate limit."""
@@ -186,19 +187,25 @@ class Arriving:
         return message
 
 
+def sharing(scope: Scope) -> str:
+    """With whom a caller shares what it may take: a key with its children, the admin token with those of an address."""
+    caller: Caller = scope["state"]["caller"]
+    return address_of(scope) if caller is ADMIN else caller.root.name
+
+
 class Shares:
-    """By address, for as long as callers have no keys of their own."""
+    """How many calls are under way at Cloudbeds, by those who share them."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # while a call refers to them
 
     @asynccontextmanager
-    async def place(self, address: str) -> AsyncIterator[None]:
-        """One call of this address, from its body's first byte to its answer's last. Raises TooManyCalls."""
-        places = self._places.get(address)
+    async def place(self, caller: str) -> AsyncIterator[None]:
+        """One call of this caller (`sharing`), from its body's first byte to its answer's last. Raises TooManyCalls."""
+        places = self._places.get(caller)
         if places is None:
-            places = self._places[address] = asyncio.Semaphore(self._limits.calls_per_address)
+            places = self._places[caller] = asyncio.Semaphore(self._limits.calls_per_caller)
         if places.locked():
             await self._wait_for(places)
         else:
@@ -215,7 +222,7 @@ class Shares:
                 await places.acquire()
         except TimeoutError:
             raise TooManyCalls(
-                f"{self._limits.calls_per_address} calls of this address are under way; nothing was sent", retry_after=1
+                f"{self._limits.calls_per_caller} calls of this caller are under way; nothing was sent", retry_after=1
             ) from None
 
 

@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from cloudbeds_auth.app.gateway import HOTEL
 from cloudbeds_auth.app.http_connections import ClientGone, until_hung_up
-from cloudbeds_auth.app.limits import address_of
+from cloudbeds_auth.app.limits import address_of, sharing
 from cloudbeds_auth.app.problems import VENDOR, Unexpected, request_id, send_problem
 from cloudbeds_auth.app.relaying import Body, ProxiedCall, Relay, Relayed
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
@@ -103,7 +103,7 @@ class Proxy:
         length = announced_length(scope)
         body = Body(receive, length=length, keep=self._settings.replay_limit, limit=self._settings.body_limit)
         address = address_of(scope)
-        async with self._relay.shares.place(address):
+        async with self._relay.shares.place(sharing(scope)):
             await body.fill()
             if properties is not None:
                 media, encoding = (header_of(scope, name) or "" for name in DESCRIBING)
