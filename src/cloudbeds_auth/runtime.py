@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from cloudbeds_auth import observe, system
 from cloudbeds_auth.database import key_files
+from cloudbeds_auth.database.backup import back_up as back_up
 from cloudbeds_auth.database.check import scan as scan
-from cloudbeds_auth.database.copy import back_up as back_up
 from cloudbeds_auth.database.opening import adopt as adopt
 from cloudbeds_auth.database.opening import copy as copy
 from cloudbeds_auth.database.opening import copy_history as copy_history

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,13 +33,22 @@ def test_a_command(tmp_path: Path) -> None:
     assert done.stdout.split() == ["0", "0", "0"]
 
 
+def workers_of(pid: int, number: int) -> list[str]:
+    """The processes that serve, once all of them have been started: the port is open before."""
+    for _ in range(600):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        serving = [child for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+        if len(serving) == number:
+            return serving
+        time.sleep(0.05)
+    raise AssertionError(f"{len(serving)} of {number} workers")
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_service(make_world: MakeWorld, workers: str) -> None:
     """Each of its processes: the system gives what shows their memory to root alone, whoever they run as."""
     pid = make_world(CLOUDBEDS_AUTH_WORKERS=workers).start().popen.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    assert len(children) >= int(workers) * (workers != "1")
-    serving = [child for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+    serving = [] if workers == "1" else workers_of(pid, int(workers))
     for one in (str(pid), *serving):
         assert "Max core file size        0                    0" in Path(f"/proc/{one}/limits").read_text()
     if os.getuid():

@@ -12,7 +12,7 @@ import apsw
 from tests.crash.marking import instead_of
 from tests.crash.marks import CURRENT, SYNCING, Marker, watched
 
-from cloudbeds_auth.database import durability, sqlite
+from cloudbeds_auth.database import durability, sqlite_file
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.transactions.statements import Body
@@ -29,7 +29,7 @@ def install(marker: Marker, *, old_sqlite: bool = False) -> None:
     if old_sqlite:
         made = _vfs(marker)
         setattr(durability, "version_number", lambda: OLD_SQLITE)  # noqa: B010 - a test's hand in it
-        setattr(sqlite, "apsw", _WithDefaultVfs(made))  # noqa: B010
+        setattr(sqlite_file, "apsw", _WithDefaultVfs(made))  # noqa: B010
 
 
 class Driver(SqliteDriver):

@@ -12,7 +12,7 @@ import pytest
 from tests.support.installation import filled, opened, secrets, settings, silent
 from tests.support.processes import leased, row
 
-from cloudbeds_auth.database import copy, opening
+from cloudbeds_auth.database import backup, opening
 from cloudbeds_auth.errors import ConfigurationError
 
 # --- backups
@@ -26,7 +26,7 @@ async def test_a_backup_and_its_restore(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     async with opened(source) as running:
         before = await secrets(running)
-        copy.back_up(source.database_path, restored.database_path, lambda _, done, total: told.append((done, total)))
+        backup.back_up(source.database_path, restored.database_path, lambda _, done, total: told.append((done, total)))
         await running.check()
     assert restored.database_path.stat().st_mode & 0o777 == 0o600
     assert told[-1][0] == told[-1][1] > 0
@@ -45,10 +45,10 @@ async def test_a_backup_overwrites_nothing(tmp_path: Path) -> None:
     await filled(source)
     (tmp_path / "there").write_text("precious")
     with pytest.raises(ConfigurationError, match="there already"):
-        copy.back_up(source.database_path, tmp_path / "there", silent)
+        backup.back_up(source.database_path, tmp_path / "there", silent)
     assert (tmp_path / "there").read_text() == "precious"
     with pytest.raises(ConfigurationError, match="cannot be made"):
-        copy.back_up(source.database_path, tmp_path / "no" / "folder", silent)
+        backup.back_up(source.database_path, tmp_path / "no" / "folder", silent)
 
 
 @pytest.mark.row("F108")
@@ -63,14 +63,14 @@ async def test_a_backup_ends_while_the_service_writes(tmp_path: Path) -> None:
     async with opened(source) as running:
         before = await secrets(running)
         with closing(apsw.Connection(str(source.database_path))) as other:
-            other.execute("INSERT INTO meta (name, value) VALUES ('large', ?)", ("x" * 4096 * copy.PAGES * 3,))
+            other.execute("INSERT INTO meta (name, value) VALUES ('large', ?)", ("x" * 4096 * backup.PAGES * 3,))
 
             def commit(_: str, done: int, total: int) -> None:
                 told.append(done)
                 written.append(len(written))
                 other.execute("INSERT INTO meta (name, value) VALUES (?, 'late')", (f"late-{len(written)}",))
 
-            copy.back_up(source.database_path, restored.database_path, commit)
+            backup.back_up(source.database_path, restored.database_path, commit)
     assert told == sorted(set(told))
     assert len(told) > 3
     with closing(apsw.Connection(str(restored.database_path))) as found:
@@ -87,7 +87,7 @@ async def test_what_a_killed_backup_left_is_replaced(tmp_path: Path) -> None:
     part, to = tmp_path / "to.db.part", tmp_path / "to.db"
     part.write_bytes(source.database_path.read_bytes()[:5000])
     part.with_name("to.db.part-journal").write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(600))
-    copy.back_up(source.database_path, to, silent)
+    backup.back_up(source.database_path, to, silent)
     assert to.stat().st_mode & 0o777 == 0o600
     assert sorted(tmp_path.glob("to.db*")) == [to]
     async with opened(settings(f"sqlite:///{to}")) as again:
@@ -102,10 +102,10 @@ async def test_one_backup_at_a_time(tmp_path: Path) -> None:
 
     def second(_: str, done: int, total: int) -> None:
         with pytest.raises(ConfigurationError) as error:
-            copy.back_up(source.database_path, tmp_path / "to.db", silent)
+            backup.back_up(source.database_path, tmp_path / "to.db", silent)
         refused.append(error.value.detail)
 
-    copy.back_up(source.database_path, tmp_path / "to.db", second)
+    backup.back_up(source.database_path, tmp_path / "to.db", second)
     assert refused
     assert all("another backup writes" in one for one in refused)
     assert sorted(tmp_path.glob("to.db*")) == [tmp_path / "to.db"]
@@ -126,5 +126,5 @@ async def test_a_backup_that_ends_as_another_begins(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "open", opens)
     with pytest.raises(ConfigurationError, match="another backup writes"):
-        copy.back_up(source.database_path, to, silent)
+        backup.back_up(source.database_path, to, silent)
     assert to.read_bytes() == b"whole"

@@ -14,18 +14,20 @@ from tests.support.installation import APP, HOTELS, filled, opened, secrets, set
 from tests.support.processes import leased, row
 from tests.support.shown import show_no_more, show_twice, wrongly_shown
 
-from cloudbeds_auth.database import bulk, copy, opening
+from cloudbeds_auth.database import backup, bulk, copy, opening
 from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
+from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import Event
+from cloudbeds_auth.rules.model import CredentialKind, Event
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.apps import read_app
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
 from cloudbeds_auth.transactions.history import forget, read_history, take_over
+from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
 from cloudbeds_auth.transactions.rows import add_event
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
 
@@ -70,6 +72,53 @@ async def test_everything_moves(ways: tuple[Settings, Settings]) -> None:
         assert await there.read(read_history("con_0")) == history
         fence = await leased(there, await row(there, "gra_1"))
         assert await there.write(write_intent(fence, 1, lease=30.0, hold=0.0))
+
+
+async def test_a_hotel_with_an_api_key(ways: tuple[Settings, Settings]) -> None:
+    """What never ends has no end in the target, either."""
+    source, target = ways
+    await filled(source)
+    key = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)
+    async with opened(source) as running:
+        await running.write(add_pasted_key(PastedKey("hash-key", "default", key, None), "con_key", "gra_key"))
+        before = await row(running, "gra_key")
+    await opening.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert (await row(there, "gra_key")).valid_for == before.valid_for == FOREVER
+
+
+async def test_given_up_and_made_again(ways: tuple[Settings, Settings]) -> None:
+    """The source was adopted after the move, and went on: the target is older, and not used for that."""
+    source, target = ways
+    await filled(source)
+    await opening.copy(source, target.database_url, silent)
+    await opening.adopt(source, silent)
+    with pytest.raises(ConfigurationError, match="adopted since"):
+        await opening.copy(source, target.database_url, silent)
+    async with opened(source) as running:
+        assert not running.read_only
+
+
+async def test_two_at_once(ways: tuple[Settings, Settings]) -> None:
+    """The one that began first does no more to a target that another one fills, or has opened."""
+    source, target = ways
+    await filled(source)
+
+    async def overtaken() -> None:
+        await opening.copy(source, target.database_url, overtake)
+
+    def overtake(what: str, done: int, total: int) -> None:
+        if what == "connections" and done == 0 and not told:
+            told.append(what)
+            with ThreadPoolExecutor(1) as aside:
+                aside.submit(asyncio.run, opening.copy(source, target.database_url, silent)).result()
+
+    told: list[str] = []
+    with pytest.raises(ConfigurationError, match="another `database copy`"):
+        await overtaken()
+    async with opened(target) as there:
+        assert not there.read_only
+        assert len((await there.read(list_connections(states=list(State)))).connections) == HOTELS
 
 
 async def test_marks_that_are_wrong(ways: tuple[Settings, Settings]) -> None:
@@ -385,7 +434,7 @@ async def test_a_copy_is_not_moved(tmp_path: Path) -> None:
     """What is itself a copy of another installation has nothing to move."""
     source = settings(f"sqlite:///{tmp_path}/one.db")
     await filled(source)
-    copy.back_up(source.database_path, tmp_path / "copy.db", silent)
+    backup.back_up(source.database_path, tmp_path / "copy.db", silent)
     with pytest.raises(ConfigurationError, match="copy of another installation"):
         await opening.copy(settings(f"sqlite:///{tmp_path}/copy.db"), f"sqlite:///{tmp_path}/two.db", silent)
 

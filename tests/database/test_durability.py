@@ -65,4 +65,4 @@ def test_nothing_but_turns_is_written_without_a_sync() -> None:
     asking = {
         path.name for path in source.rglob("*.py") if re.search(r"\bsynced=(?!synced\b)", path.read_text("utf-8"))
     }
-    assert asking == {"rate_limiter.py", "sqlite.py"}
+    assert asking == {"rate_limiter.py", "sqlite_file.py"}

@@ -274,9 +274,10 @@ async def test_turns_are_given_in_no_callers_name(stage: Stage, monkeypatch: pyt
     monkeypatch.setattr(stage.notes, "happened", lambda what, /, **_: named.append((str(what), REQUEST_ID.get())))
     REQUEST_ID.set("r-1")
     await all_of(at_once(traffic, process, "con_1", 2))
-    await all_of(at_once(traffic, process, "con_1", 20))
-    assert set(named) == {("went_alone", None), ("rate_limited", "r-1")}
     process.driver.dark = False
+    await stage.clock.sleep(10.0)
+    await all_of(at_once(traffic, process, "con_1", 200))
+    assert set(named) == {("went_alone", None), ("rate_limited", "r-1")}
 
 
 @pytest.mark.parametrize("limit", [2, 5, 10])
@@ -425,6 +426,40 @@ async def test_a_late_answer_of_a_place_that_was_not_taken(stage: Stage, monkeyp
     patient = [asyncio.create_task(limiter.spend(25.0, "con_2")) for _ in range(20)]
     await all_of([hurried, *patient])
     assert stage.notes.times("went_alone") + process.driver.seen["set_budget"] - before == 21
+
+
+@pytest.mark.row("F110")
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("latency", [0.05, 0.12, 0.45])
+async def test_after_a_hiccup_of_a_store_that_is_slow(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, latency: float, busy: bool
+) -> None:
+    """It is taken to be away until it answers, and no longer, whoever waited for that: requests of ours, which never go
+    alone, have their turns again (I10), and callers theirs.
+    """
+    process, traffic = await under_ten(stage), Traffic(stage)
+    waits, ours = [3.0], list[bool]()
+
+    async def slow(write: Write, call: Call[Any]) -> Any:
+        await stage.clock.sleep(waits.pop() if waits else latency)
+        return await write(call)
+
+    intercept(monkeypatch, process.store, "reserve_turn", slow)
+    calls = []
+    for _ in range(20):
+        if busy:
+            calls += [task for number in range(3) for task in at_once(traffic, process, f"con_{number}", 1)]
+        try:
+            await process.world.limiter(APP).spend(5.0)
+        except TryAgain:
+            ours.append(False)
+        else:
+            ours.append(True)
+        await stage.clock.sleep(1.0)
+    await all_of(calls)
+    assert ours[0] is False
+    assert all(ours[10:]), ours
+    assert not busy or not [at for _, at in traffic.refused if at > 20.0]
 
 
 async def test_a_store_that_hung_when_the_vault_is_closed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,6 +230,7 @@ async def of_two_apps(stage: Stage, ours: int, theirs: int) -> list[Grant]:
     known = await hotels(stage, ours + theirs)
     for grant in known[ours:]:
         stage.sql("UPDATE grants SET app = 'other', client_id = 'client-2' WHERE id = ?", grant.id)
+        stage.sql("UPDATE connections SET app = 'other' WHERE id = ?", grant.connection_id)
     await stage.clock.sleep(STALE)
     return known
 

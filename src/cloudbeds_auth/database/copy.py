@@ -1,7 +1,4 @@
-"""Copies of a database, sealed as it is stored: without the key they open nothing.
-
-A backup is made of a SQLite database while it is in use, by SQLite's own means. Restored, it is a copy (rule-16):
-read-only until adopted. Moving to another server hands the hotels over, so that the two never both refresh (F74):
+"""Moving a database to another one: the hotels are handed over, so that the two never both refresh (F74).
 
     latch the source     no grant of it is refreshed any more; what is under way commits first
     close its grants     a pair that still comes in is dropped unused, so its parent, which is copied, works on
@@ -18,31 +15,24 @@ start; its history is resumed at the row that was reached.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-import apsw
 
 from cloudbeds_auth.database import bulk, clone_guard
 from cloudbeds_auth.database.bulk import Batch, Progress
-from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
-from cloudbeds_auth.os_files import sync
+from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.ports import Clock
+from cloudbeds_auth.system import random_bytes
 from cloudbeds_auth.transactions.history import TAKEN_OVER
 from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
 
-PAGES = 256  # of one step; over the rollback journal, writers of other processes go on between two
-BUSY_MILLISECONDS = 5_000
 LEASES = 60.0  # seconds that refreshes under way get to end
 LOOK_AGAIN = 0.2
+RUN = "copying_run"  # which of several runs of the command fills the target
 COPYING = "copying"  # the target's owner until it is whole: no installation, so it is read-only
 HISTORY = ("events", "calls")
 BEHIND = "history_behind"  # in the target's `meta`: the table and the key up to which it came; not there: all of it did
@@ -70,21 +60,30 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
             next_step="copy from the original, or run `cloudbeds-auth database adopt` if it is gone for good",
         )
     if await target.driver.read(partial(_copied_from, source=source.name)):
+        if not await source.driver.read(partial(_moved_to, target=target.name)):
+            raise ConfigurationError(
+                f"the hotels were moved to {target.name} before, and {source.name} was adopted since",
+                next_step="use one of the two, or both refresh the same hotels; to move again give an empty database",
+            )
         return {}
-    await target.driver.write(partial(_own_by_none, source=source.name))
+    run = random_bytes(8).hex()
+    await target.driver.write(partial(_own_by_none, source=source.name, run=run))
     await bulk.each_grant(source.driver, "latch_grants", progress, "hotels latched")
     await _until_nothing_is_under_way(source, progress, pause)
     await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")
     for table in reversed(bulk.TABLES):
-        await bulk.each(target.driver, table, partial(_delete, target), progress, what=f"{table} of an earlier try")
+        await bulk.each(
+            target.driver, table, partial(_delete, target, run), progress, what=f"{table} of an earlier try"
+        )
     copied = {}
     for table in bulk.TABLES:
         if table not in HISTORY:
-            copied[table] = await bulk.each(source.driver, table, partial(_copy, source, target), progress)
-    copied["events"] = await _copy_newest_events(source, target, progress)
+            copied[table] = await bulk.each(source.driver, table, partial(_copy, source, target, run), progress)
+    copied["events"] = await _copy_newest_events(source, target, run, progress)
+    await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")  # that came meanwhile, too
     await source.driver.write(partial(_close, target=target.name))
     canary = await source.driver.read(lambda now: query_one("meta", name="key_canary"))
-    await target.driver.write(partial(_open, identity=target.identity, canary=canary))
+    await target.driver.write(partial(_open, identity=target.identity, canary=canary, run=run))
     return copied
 
 
@@ -131,10 +130,17 @@ def _copied_from(now: Instant, *, source: str) -> Transaction[bool]:
     return False
 
 
-def _own_by_none(now: Instant, *, source: str) -> Transaction[None]:
-    """The target is no installation's."""
-    for name, value in (("copy_of", source), ("instance", COPYING), ("place", COPYING)):
+def _own_by_none(now: Instant, *, source: str, run: str) -> Transaction[None]:
+    """The target is no installation's, and this run's to fill."""
+    for name, value in (("copy_of", source), ("instance", COPYING), ("place", COPYING), (RUN, run)):
         yield from query("set_meta", name=name, value=value)
+
+
+def _still(run: str) -> Transaction[None]:
+    """Raises ConfigurationError when another run fills the target since, or has opened it."""
+    filled_by = yield from query_one("meta", name=RUN)
+    if filled_by is None or filled_by["value"] != run:
+        raise ConfigurationError("another `database copy` moves the hotels there", next_step="let it finish")
 
 
 async def _until_nothing_is_under_way(source: Side, progress: Progress, pause: Pause) -> None:
@@ -153,24 +159,29 @@ def _held(now: Instant) -> Transaction[int]:
     return held
 
 
-async def _delete(target: Side, batch: Batch) -> None:
-    await target.driver.write(partial(bulk.delete, batch))
+async def _delete(target: Side, run: str, batch: Batch) -> None:
+    def deleted(now: Instant) -> Transaction[None]:
+        yield from _still(run)
+        yield from bulk.delete(batch, now)
+
+    await target.driver.write(deleted)
 
 
-async def _copy(source: Side, target: Side, batch: Batch) -> None:
+async def _copy(source: Side, target: Side, run: str, batch: Batch) -> None:
     found = await source.driver.read(partial(bulk.rows, batch))
     if batch.table == "grants":
         found = [{**row, "latched": row["latched"] % 2} for row in found]
-    await target.driver.write(lambda now: _insert(batch.table, found))
+    await target.driver.write(lambda now: _insert(run, batch.table, found))
 
 
-def _insert(table: str, rows: Rows) -> Transaction[None]:
+def _insert(run: str, table: str, rows: Rows) -> Transaction[None]:
+    yield from _still(run)
     yield from bulk.insert(table, rows)
     if table == "grants":  # rows that were read at different moments may have two marks of one connection
         yield from show(*{row["connection_id"] for row in rows})
 
 
-async def _copy_newest_events(source: Side, target: Side, progress: Progress) -> int:
+async def _copy_newest_events(source: Side, target: Side, run: str, progress: Progress) -> int:
     """Of each connection, with progress by connections; how many there were."""
     copied = 0
 
@@ -178,7 +189,7 @@ async def _copy_newest_events(source: Side, target: Side, progress: Progress) ->
         nonlocal copied
         after, to = batch.after[0] if batch.after else "", batch.to[0]
         found = await source.driver.read(lambda now: query("newest_events", after=after, to=to))
-        await target.driver.write(lambda now: bulk.insert("events", found))
+        await target.driver.write(lambda now: _insert(run, "events", found))
         copied += len(found)
 
     await bulk.each(source.driver, "connections", work, progress, what="newest events")
@@ -190,7 +201,9 @@ def _close(now: Instant, *, target: str) -> Transaction[None]:
     yield from query("set_meta", name="instance", value=f"moved to {target}")
 
 
-def _open(now: Instant, *, identity: clone_guard.Identity, canary: Row | None) -> Transaction[None]:
+def _open(now: Instant, *, identity: clone_guard.Identity, canary: Row | None, run: str) -> Transaction[None]:
+    yield from _still(run)
+    yield from query("forget_meta", name=RUN)
     if canary is not None:
         yield from query("set_meta", name="key_canary", value=canary["value"])
     yield from query("set_meta", name=BEHIND, value=json.dumps(HISTORY[:1]))
@@ -255,80 +268,3 @@ def _finish(now: Instant, *, table: str) -> Transaction[None]:
     else:
         for name in (BEHIND, TAKEN_OVER):
             yield from query("forget_meta", name=name)
-
-
-# --- a backup of one file
-
-
-def back_up(database: Path, to: Path, progress: Progress) -> None:
-    """Copy `database` to the new file `to`, 0600 and synced; whole, or not there at all. What an earlier try that was
-    killed left beside it is replaced.
-
-    Raises ConfigurationError when `to` is there already or cannot be made, or while another backup to it runs;
-    StoreUnavailable when the database cannot be read.
-    """
-    part = to.with_name(f"{to.name}.part")
-    with _reserved(part, to):
-        try:
-            _copy_pages(database, part, progress)
-            part.rename(to)
-            sync(to.parent)
-        except apsw.Error as error:
-            raise StoreUnavailable(f"{database} cannot be copied: {error}") from error
-        finally:
-            part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _reserved(part: Path, to: Path) -> Iterator[None]:
-    """The file `part`, empty, and meanwhile no other backup's; `to` is not there. Raises ConfigurationError."""
-    try:
-        # Open until SQLite has closed its own: to close it earlier would end SQLite's locks (fcntl(2)).
-        file = os.open(part, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigurationError(f"{part} cannot be made: {error.strerror}") from None
-    try:
-        if not _locked(file, part):
-            raise ConfigurationError(f"another backup writes {part}", next_step="wait until it is done")
-        if to.exists():
-            part.unlink()
-            raise ConfigurationError(f"{to} is there already", next_step="give the name of a new file")
-        os.ftruncate(file, 0)
-        os.fchmod(file, 0o600)
-        yield
-    finally:
-        os.close(file)
-
-
-def _locked(file: int, part: Path) -> bool:
-    """Whether the open file is ours, and still has this name: another backup may have ended since, and renamed it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(file), part.stat())
-    except (BlockingIOError, FileNotFoundError):
-        return False
-
-
-def _copy_pages(database: Path, part: Path, progress: Progress) -> None:
-    with (
-        closing(apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)) as source,
-        closing(apsw.Connection(str(part))) as copy,
-    ):
-        source.set_busy_timeout(BUSY_MILLISECONDS)
-        copy.pragma("journal_mode", "off")  # of a file that is whole or deleted; what would be beside it is forgotten
-        if source.pragma("journal_mode") == "wal":
-            # One snapshot for all steps, and no writer waits for it. Between two without it each commit would begin the
-            # copy anew: of a database that is written to all the time it would never end.
-            source.execute("BEGIN")
-            source.execute("SELECT COUNT(*) FROM sqlite_schema").fetchall()
-        with copy.backup("main", source, "main") as backup:
-            while not backup.done:
-                backup.step(PAGES)
-                progress("pages", backup.page_count - backup.remaining, backup.page_count)
-        # One file by itself: a write-ahead log would be a second one to keep.
-        copy.pragma("journal_mode", "delete")
-        # Older than any database that has counted, however soon it is written over that.
-        copy.execute("DELETE FROM meta WHERE name = 'count'")
-        if (found := copy.execute("PRAGMA integrity_check").get) != "ok":
-            raise apsw.CorruptError(str(found))
-    sync(part)

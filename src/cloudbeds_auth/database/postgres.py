@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
 from contextlib import suppress
@@ -27,7 +28,7 @@ from cloudbeds_auth.database.notify import NOTIFY, NOTIFYING, Listener
 from cloudbeds_auth.database.postgres_migration import BULK_WITHIN, LOCK_TIMEOUT, alone
 from cloudbeds_auth.database.postgres_server import first_look, said
 from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
-from cloudbeds_auth.transactions.statements import Body, Insert, Instant, Rows, Statement, drive_async, load
+from cloudbeds_auth.transactions.statements import Body, Insert, Instant, Row, Rows, Statement, drive_async, load
 
 PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # Which start of the server this is. Its counters begin anew also when it recovers from the loss of a process.
@@ -285,7 +286,9 @@ def _heed(before: int) -> None:
 
 async def _execute(connection: Connection, statement: Statement) -> Rows:
     if isinstance(statement, Insert):
-        await connection.execute(_all_at_once(statement), {"rows": json.dumps(statement.rows, default=_as_text)})
+        await connection.execute(
+            _all_at_once(statement), {"rows": json.dumps([*map(_sayable, statement.rows)], default=_as_text)}
+        )
         return ()
     sql = SQL.get(statement.name) or placeholders(statement.sql)
     cursor = await connection.execute(sql, statement.parameters or None)
@@ -294,6 +297,11 @@ async def _execute(connection: Connection, statement: Statement) -> Rows:
     if statement.name in NOTIFYING:
         await connection.execute(NOTIFY, statement.parameters)  # heard when this is committed, and not before
     return rows
+
+
+def _sayable(row: Row) -> Row:
+    """JSON has no infinity, and a moment may be one; PostgreSQL reads it as a text."""
+    return {name: "Infinity" if value == math.inf else value for name, value in row.items()}
 
 
 def _all_at_once(insert: Insert) -> str:

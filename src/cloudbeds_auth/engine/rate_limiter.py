@@ -209,7 +209,7 @@ class RateLimiter:
             if self._place is None:
                 self._asked, self._at_most = self._clock.steady(), at_most
                 self._place = asyncio.create_task(self._reserve(at_most))
-                self._place.add_done_callback(seen)
+                self._place.add_done_callback(self._answered)
             patience = GLANCE if self._clock.steady() < self._away_until else SURE
             await asyncio.wait([self._place], timeout=self._asked + patience - self._clock.steady())
             if not self._place.done():
@@ -222,9 +222,15 @@ class RateLimiter:
                 except (StoreUnavailable, StoreReadOnly) as error:
                     self._is_away(error)
                     return None
-                self._away, self._away_until, self._pace = None, -math.inf, self._rate
                 if not self._at_most < wait <= at_most:  # else it was not taken, and would be now
                     return wait
+
+    def _answered(self, place: asyncio.Task[float]) -> None:
+        """A store that answers in time is not away any more, also where nobody waited for its answer as long."""
+        seen(place)
+        in_time = self._clock.steady() <= self._asked + SURE
+        if in_time and not place.cancelled() and place.exception() is None:
+            self._away, self._away_until, self._pace = None, -math.inf, self._rate
 
     def _is_away(self, why: StoreUnavailable | StoreReadOnly) -> None:
         self._why = why
