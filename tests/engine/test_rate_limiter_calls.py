@@ -17,7 +17,7 @@ from tests.support.intercept import Write, intercept
 from tests.support.stage import Process, Stage, another
 from tests.support.virtual import settle
 
-from cloudbeds_auth.engine.rate_limiter import CALL, Waiter
+from cloudbeds_auth.engine.rate_limiter import CALL, GLANCE, MOST_COUNTING, Waiter
 from cloudbeds_auth.errors import (
     RateLimited,
     RefreshInDoubt,
@@ -460,6 +460,19 @@ async def test_after_a_hiccup_of_a_store_that_is_slow(
     assert ours[0] is False
     assert all(ours[10:]), ours
     assert not busy or not [at for _, at in traffic.refused if at > 20.0]
+
+
+@pytest.mark.row("F110")
+async def test_a_rate_that_is_only_observed_waits_for_no_store(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls and requests of ours go while it hangs; as many are counted behind as is worth while."""
+    process = another(stage.one, limit=Limit(RATE, observed=True))
+    hangs(stage, process, monkeypatch, 1000.0)
+    began = stage.clock.steady()
+    for _ in range(MOST_COUNTING + 10):
+        await process.world.limiter(APP).spend(CALL, "con_1")
+    await process.world.limiter(APP).spend(CALL)
+    assert stage.clock.steady() - began == pytest.approx(MOST_COUNTING * GLANCE)
+    await process.world.limiter(APP).stop()
 
 
 async def test_a_store_that_hung_when_the_vault_is_closed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

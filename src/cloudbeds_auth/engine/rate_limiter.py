@@ -41,6 +41,7 @@ CALL = 5.0  # seconds that a caller's request waits for its turn
 OBSERVED = 1.0  # a rate that is only watched stays this close: switched on later, it begins with no longer queue
 SURE = 1.0  # seconds for which the store is away before a process goes alone: what it gave until then is over
 AGAIN = 5.0  # seconds for which a store that has just been away is taken to be so yet
+MOST_COUNTING = 100  # requests of a rate that is only observed, while the store does not answer
 GLANCE = 0.1  # seconds for which its answer is waited for in that time: longer than one takes that is there
 SILENT = StoreUnavailable(f"the database has not answered for {SURE:g} s")
 
@@ -76,6 +77,7 @@ class RateLimiter:
         self._at_most = 0.0  # how many seconds away that may be
         self._place: asyncio.Task[float] | None = None  # its answer, if that is still to come or to be looked at
         self._serving: asyncio.Task[None] | None = None
+        self._counting: set[asyncio.Task[None]] = set()  # of a rate that is only observed
 
     @property
     def waiting(self) -> int:
@@ -93,7 +95,7 @@ class RateLimiter:
         if self._limit is None:
             return
         if self._limit.observed:
-            await self._watch(connection_id)
+            await self._watch()
             return
         try:
             await self._turn(patience, connection_id)
@@ -135,7 +137,7 @@ class RateLimiter:
 
     async def stop(self) -> None:
         """Ask the store no more; callers that still wait have VaultClosed raised."""
-        running = [task for task in (self._serving, self._place) if task is not None]
+        running = [task for task in (self._serving, self._place, *self._counting) if task is not None]
         for task in running:
             task.cancel()
         if running:
@@ -143,9 +145,17 @@ class RateLimiter:
         for waiter in self._queue.waiting():
             waiter.answer.set_result(VaultClosed())
 
-    async def _watch(self, connection_id: str) -> None:
-        """Count the request; a caller's goes also where it cannot be counted."""
-        with suppress(*(() if connection_id == OURS else (StoreUnavailable, StoreReadOnly))):
+    async def _watch(self) -> None:
+        """Count the request; it goes also where it cannot be counted, or not at once."""
+        if len(self._counting) >= MOST_COUNTING:
+            return
+        counting = asyncio.create_task(self._count())
+        self._counting.add(counting)
+        counting.add_done_callback(self._counting.discard)
+        await asyncio.wait([counting], timeout=GLANCE)
+
+    async def _count(self) -> None:
+        with suppress(StoreUnavailable, StoreReadOnly):
             wait = await self._reserve(OBSERVED)
             if wait > 0:
                 self._observer.happened(Happening.RATE_EXCEEDED, app=self._app, wait=wait)
