@@ -135,7 +135,7 @@ class Upkeep:
         try:
             await self._look_after(grant_id)
         except Exception as error:  # noqa: BLE001 - reported, and the others go on
-            self._failed = True
+            self._failed |= isinstance(error, StoreUnavailable)  # else it is this grant's, and waits alone
             kind, home = type(error).__name__, self._home(grant_id)
             self._world.observer.happened(Happening.UPKEEP_FAILED, connection_id=home, grant=grant_id, error=kind)
         else:

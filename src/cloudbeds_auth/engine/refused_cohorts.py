@@ -86,7 +86,7 @@ class Cohorts:
             return self._last_judged
         judged, after, reads = Judged(), "", 0
         while True:
-            cohorts = await self._world.db.read(read_cohorts(after, COHORTS_AT_ONCE))
+            cohorts = await self._world.db.browse(read_cohorts(after, COHORTS_AT_ONCE))
             known, reads = await self.registrations({one.registration for one in cohorts}), reads + 1
             for one in cohorts:
                 judged.add(one, known.refusal(one.registration, one.kind, one.source))
@@ -99,7 +99,7 @@ class Cohorts:
 
     async def registrations(self, names: Set[str]) -> KnownApps:
         """What decides whether our credentials are refused for what came by these registrations."""
-        world, stored = self._world, await self._world.db.read(read_registrations(sorted(names)))
+        world, stored = self._world, await self._world.db.browse(read_registrations(sorted(names)))
         further = {name: app for name, app in stored.apps.items() if name not in world.apps}
         shut = {name for name, app in further.items() if all_refused(app, stored.refused.get(name, ()))}
         for name in names & world.apps.keys():
