@@ -140,6 +140,7 @@ async def test_a_key_for_a_property_of_a_group(service: Running[RealVault], vend
         {"json": {"room": {"propertyID": 7001}}},
         {"data": b"propertyID=7001"},
         {"data": b"\x1f\x8b", "headers": {"Content-Encoding": "gzip"}},
+        {"json": {"propertyID": "7000"}, "headers": {"Connection": "content-type"}},
     ]
     for parts in allowed:
         assert (await answered(service, "POST", path, key, **parts))[0] == 200
@@ -147,8 +148,39 @@ async def test_a_key_for_a_property_of_a_group(service: Running[RealVault], vend
         assert (await answered(service, "POST", path, key, **parts))[0] == 403
     assert (await answered(service, "GET", f"{path}?propertyID=7001", key))[0] == 403
     assert (await answered(service, "GET", "/proxy/7001/api/v1.3/getRoom", key))[0] == 403
-    assert [seen.header("X-PROPERTY-ID") for seen in vendor.seen] == ["7000"] * len(allowed)
+    assert (await answered(service, "GET", "/proxy/con_7/housekeeping/v1/inspections/7001", key))[0] == 403
+    told = [(seen.header("X-PROPERTY-ID"), seen.target.partition("?")[2]) for seen in vendor.seen]
+    assert told == [("7000", "propertyID=7000")] * len(allowed)
     assert (await answered(service, "GET", "/api/v1/connections/con_7/access-token", key))[0] == 403
+
+
+@pytest.mark.row("A27")
+async def test_userinfo_for_a_property_of_a_group(service: Running[RealVault], vendor: Vendor) -> None:
+    """Is limited as any call in the proxy is."""
+    await service.vault.connect("con_7", "7000", "7001")
+    key = (await made(service, scopes=["proxy"], properties=["7000"]))["key"]
+    userinfo = "/api/v1/connections/con_7/userinfo"
+    for path in (f"{userinfo}?property_id=7001", f"{userinfo}?organization_id=1", userinfo.replace("con_7", "7001")):
+        assert (await answered(service, "GET", path, key))[0] == 403
+    assert (await answered(service, "GET", userinfo, key, headers={"X-Property-ID": "7001"}))[0] == 403
+    other = (await made(service, scopes=["proxy"], methods=["getHotels"]))["key"]
+    assert (await answered(service, "GET", userinfo, other))[0] == 403
+    assert not vendor.seen
+    assert (await answered(service, "GET", f"{userinfo}?role_details=true", key))[0] == 200
+    (seen,) = vendor.seen
+    assert seen.header("X-PROPERTY-ID") == "7000"
+    assert seen.target.partition("?")[2] == "role_details=true&propertyID=7000"
+
+
+async def test_a_bound_key_learns_nothing_of_other_hotels(service: Running[RealVault]) -> None:
+    """One that is there and one that is not are answered alike."""
+    key = (await made(service, scopes=["proxy", "read"], properties=["7000"]))["key"]
+    for path in ("/proxy/{}/api/v1.3/getRoom", "/api/v1/connections/{}", "/api/v1/connections/{}/events"):
+        answers = [await answered(service, "GET", path.format(named), key) for named in ("con_1", "con_9", "1000", "9")]
+        assert {(status, document["code"], document["detail"]) for status, document in answers} == {
+            (403, "forbidden", "this credential is not for this connection")
+        }
+        assert all(document.get("connection_id") is None for _, document in answers)
 
 
 async def test_who_may_connect_a_hotel(service: Running[RealVault]) -> None:
@@ -160,8 +192,24 @@ async def test_who_may_connect_a_hotel(service: Running[RealVault]) -> None:
         ({}, 403),
         ({"reference": "tenant-8"}, 403),
         ({"expected_properties": ["1000", "1001"]}, 403),
+        ({"expected_properties": ["1000"], "reference": "tenant-8"}, 403),
     ):
         assert (await answered(service, "POST", "/api/v1/authorizations", key, json=body))[0] == status
+
+
+async def test_who_may_change_a_connection(service: Running[RealVault]) -> None:
+    """A key that is for all of it, and for the reference that it gets."""
+    of_property = (await made(service, scopes=["connect"], properties=["1000"]))["key"]
+    of_connection = (await made(service, scopes=["connect"], connections=["con_1"]))["key"]
+    claim, paste = "/api/v1/connections/con_1/claim", "/api/v1/connections"
+    for key, reference in ((of_property, "tenant-7"), (of_connection, "tenant-8")):
+        pasted = {"api_key": "cbat_x", "connection_id": "con_1", "reference": reference}
+        for path, body in ((claim, {"reference": reference}), (paste, pasted)):
+            status, problem = await answered(service, "POST", path, key, json=body)
+            assert (status, problem["detail"][:40]) == (403, "this credential is not for the whole con")
+    both = (await made(service, scopes=["connect"], connections=["con_1"], references=["tenant-7"]))["key"]
+    status, problem = await answered(service, "POST", claim, both, json={"reference": "tenant-7"})
+    assert status != 403, problem
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
-from cloudbeds_auth.rules.permissions import OfConnection, line, may
+from cloudbeds_auth.rules.permissions import line, may, of_connection
+from cloudbeds_auth.rules.property_pin import judge_call
 from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ async def add_api_key(body: NewConnectionShape, permit: Connecting) -> Connectio
     """Take in an API key that a hotel made at Cloudbeds by itself; its connection. Cloudbeds is asked about it first:
     a key that it does not accept is `key_refused`, and one of another hotel than expected `property_mismatch`.
     """
-    home = None if body.connection_id is None else await permit.resolve(body.connection_id)
+    home = None if body.connection_id is None else await permit.resolve_whole(body.connection_id, body.reference)
     if home is None:
         permit.require_hotel(body.reference, body.expected_properties)
     found = await permit.vault.add_api_key(
@@ -226,7 +227,7 @@ async def claim_connection(identifier: str, body: ClaimShape, permit: Connecting
     """Take what a hotel began in the Marketplace, or what waits for its `code_verifier`; the connection that it is from
     now on, which this hotel may have had before.
     """
-    connection_id = await permit.resolve(identifier)
+    connection_id = await permit.resolve_whole(identifier, body.reference)
     claimed = await permit.vault.claim(connection_id, body.reference, code_verifier=body.code_verifier)
     return ConnectionShape.of(claimed)
 
@@ -270,20 +271,17 @@ async def list_events(identifier: str, permit: Reading, cursor: str | None = Non
 @router.get("/connections/{identifier}/userinfo", response_class=Response)
 async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> Response:
     """The vendor's `userinfo` for this connection: the article's protected call, its status and body passed on."""
-    connection_id = await permit.resolve(identifier)
-    call = ProxiedCall(
-        "GET",
-        f"/api/{permit.vault.settings.api_version}/userinfo",
-        policy.query_of(request.scope["query_string"]),
-        policy.request_headers(
-            ((name, value) for name, value in request.headers.raw if name == b"accept"),
-            policy.property_of(identifier),
-            REQUEST_ID.get(),
-        ),
-    )
+    hotel, path = await permit.hotel(identifier), f"/api/{permit.vault.settings.api_version}/userinfo"
+    judged = judge_call(
+        permit.caller, hotel, "GET", path, policy.query_of(request.scope["query_string"]),
+        named=policy.property_of(identifier), header=policy.header_in(request.headers.raw, b"x-property-id"),
+    )  # fmt: skip
+    accepted = [(name, value) for name, value in request.headers.raw if name == b"accept"]
+    headers_sent = policy.request_headers(accepted, judged.property_id, REQUEST_ID.get())
+    call = ProxiedCall("GET", path, judged.query, headers_sent)
     relay: Relay = request.app.state.relay
     async with relay.shares.place(sharing(request.scope)):
-        relayed = await relay.call(connection_id, call)
+        relayed = await relay.call(hotel.id, call)
         headers = policy.response_headers(relayed.answer.headers)
         body = await read_all(relayed.answer, LARGEST_USERINFO)
     relayed.passing.see(body)
@@ -313,9 +311,7 @@ async def _mine(permit: Permit) -> Sequence[Connection]:
             if (cursor := page.next) is None:
                 break
     return [
-        known
-        for _, known in sorted(found.items(), reverse=True)
-        if may(caller, permit.scope, OfConnection(known.id, known.reference, frozenset(known.property_ids)))
+        known for _, known in sorted(found.items(), reverse=True) if may(caller, permit.scope, of_connection(known))
     ]
 
 

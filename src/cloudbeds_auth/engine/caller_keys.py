@@ -29,7 +29,7 @@ from cloudbeds_auth.rules.caller_keys import (
 )
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, is_text
-from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope
+from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope, of_connection
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.caller_keys import (
     GoodKey,
@@ -174,7 +174,7 @@ class CallerKeys:
         connection = await self._world.db.read(read_connection(connection_id))
         if connection is None:
             return OfConnection(connection_id)
-        hotel = OfConnection(connection_id, connection.reference, frozenset(connection.property_ids))
+        hotel = of_connection(connection)
         _remember(self._hotels, connection_id, (hotel, now))
         return hotel
 
