@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import yarl
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.vaults import RealVault
 
+from cloudbeds_auth.app import api
 from cloudbeds_auth.app.gateway import known_to
-from cloudbeds_auth.rules.permissions import ADMIN
+from cloudbeds_auth.rules.permissions import ADMIN, METRICS
 
 KEYS = "/api/v1/keys"
 
@@ -60,6 +62,21 @@ async def test_a_revoked_key_is_refused(service: Running[RealVault]) -> None:
     status, ended = await answered(service, "DELETE", f"{KEYS}/{key['id']}", admin)
     assert (status, ended["revoked_at"] is None) == (200, False)
     assert (await answered(service, "GET", "/api/v1/connections", key["key"]))[0] == 401
+
+
+@pytest.mark.row("A25")
+async def test_a_key_that_is_revoked_while_its_body_comes(service: Running[RealVault], vendor: Vendor) -> None:
+    """Is refused, and nothing is sent: a slow body outlives no revocation."""
+    key = await made(service, scopes=["proxy"])
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a"
+        await service.vault.keys.revoke(key["id"])
+        yield b"b"
+
+    status, problem = await answered(service, "POST", "/proxy/con_1/api/v1.3/x", key["key"], data=body())
+    assert (status, problem["code"]) == (401, "unauthenticated")
+    assert not vendor.seen
 
 
 async def test_a_child_key(service: Running[RealVault]) -> None:
@@ -229,6 +246,29 @@ async def test_what_is_no_key(service: Running[RealVault], body: dict[str, Any])
     status, problem = await answered(service, "POST", KEYS, admin, json={"name": "a job"} | body)
     assert (status, problem["code"]) == (400, "invalid_request")
     assert not await service.vault.keys.list()
+
+
+async def test_the_token_for_metrics(vault: RealVault) -> None:
+    """Opens no route of keys, and makes none."""
+    async with a_service(vault, {"reader-of-numbers": METRICS}) as service:
+        for method in ("GET", "POST"):
+            body = {"name": "a", "scopes": ["metrics"]}
+            status, problem = await answered(service, method, KEYS, "reader-of-numbers", json=body)
+            assert (status, problem["code"]) == (403, "forbidden")
+
+
+async def test_pages_of_a_bound_key(service: Running[RealVault], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hotel once, newest first, no more than a page at a time."""
+    monkeypatch.setattr(api, "PAGE", 2)
+    for number in range(2, 6):
+        await service.vault.connect(f"con_{number}", f"{number}000")
+    key = (await made(service, scopes=["read"], connections=["con_1", "con_2", "con_4", "con_5", "con_9"]))["key"]
+    _, first = await answered(service, "GET", "/api/v1/connections", key)
+    assert ([one["id"] for one in first["connections"]], first["next"]) == (["con_5", "con_4"], "con_4")
+    _, second = await answered(service, "GET", f"/api/v1/connections?cursor={first['next']}", key)
+    assert ([one["id"] for one in second["connections"]], second["next"]) == (["con_2", "con_1"], None)
+    status, _ = await answered(service, "GET", "/api/v1/connections?cursor=x", key)
+    assert status == 400
 
 
 async def test_the_admin_token_is_known(vault: RealVault) -> None:

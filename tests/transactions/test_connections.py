@@ -34,7 +34,7 @@ from cloudbeds_auth.transactions.connections import (
 from cloudbeds_auth.transactions.grants import AttemptEnd, commit_pair, renew_lease, settle, write_intent
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
-from cloudbeds_auth.transactions.statements import Call, Tx, drive, query
+from cloudbeds_auth.transactions.statements import Call, Transaction, Tx, drive, query, transaction
 
 INTERVAL = 60.0
 
@@ -230,11 +230,16 @@ async def test_every_combination(bench: Bench, clock: HandClock) -> None:
         ], filters  # fmt: skip
 
 
+@transaction
+def brought_by_a_browser(tx: Tx, connection_id: str, reference: str) -> Transaction[None]:
+    """A reference as an approval without a credential of ours gives it."""
+    yield from query("set_reference", id=connection_id, reference=reference, trusted=0)
+
+
 async def test_a_reference_that_a_browser_brought(bench: Bench) -> None:
     """Is read as that."""
     grant = await bench.connected(pair(1), reference="tenant-7")
-    given = {"id": grant.connection_id, "reference": "tenant-7", "trusted": 0}
-    await bench.store.write(lambda now: query("set_reference", **given))
+    await bench.store.write(brought_by_a_browser(grant.connection_id, "tenant-7"))
     found = await bench.look(grant.connection_id)
     assert (found.reference, found.reference_trusted) == ("tenant-7", False)
 

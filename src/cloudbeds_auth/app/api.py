@@ -41,6 +41,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.documents import stamp
+from cloudbeds_auth.rules.inputs import checked_cursor
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.permissions import line, may, of_connection
@@ -191,13 +192,14 @@ async def list_connections(
     `lacking_scopes`: only those whose approval lacks a scope that the app asks for now, each with its connect link.
     """
     if not permit.caller.for_all:
+        mine, following = await _mine(permit, cursor)
         found = [
             one
-            for one in await _mine(permit)
+            for one in mine
             if _matches(one, state, reference, property, app)
             and (not lacking_scopes or await permit.vault.missing_scopes(one.id))
         ]
-        return ConnectionsShape(connections=[ConnectionShape.of(one) for one in found], next=None)
+        return ConnectionsShape(connections=[ConnectionShape.of(one) for one in found], next=following)
     page = await permit.vault.connections(
         state=None if state is None else state.value,
         reference=reference,
@@ -281,6 +283,7 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
     call = ProxiedCall("GET", path, judged.query, headers_sent)
     relay: Relay = request.app.state.relay
     async with relay.shares.place(sharing(request.scope)):
+        await permit.vault.keys.require_good(permit.caller)
         relayed = await relay.call(hotel.id, call)
         headers = policy.response_headers(relayed.answer.headers)
         body = await read_all(relayed.answer, LARGEST_USERINFO)
@@ -295,24 +298,28 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
     return answer
 
 
-async def _mine(permit: Permit) -> Sequence[Connection]:
-    """The connections that a caller is for which names its hotels, newest first."""
+async def _mine(permit: Permit, cursor: str | None) -> tuple[Sequence[Connection], str | None]:
+    """A page of the connections that a caller is for which names its hotels, newest first, and the next one's cursor.
+
+    Of those that have one reference no more than a page is held.
+    """
     vault, caller, found = permit.vault, permit.caller, dict[str, Connection]()
+    before = checked_cursor(cursor)
     reach = next(one.reach for one in line(caller) if one.reach is not None)
     for one in (*reach.connections, *reach.properties):
         with suppress(UnknownConnection, AmbiguousProperty):
             known = await vault.connection(await vault.resolve(one))
-            found[known.id] = known
+            if before is None or known.id < before:
+                found[known.id] = known
+    more = False
     for reference in reach.references:
-        cursor: str | None = None
-        while True:
-            page = await vault.connections(reference=reference, cursor=cursor, limit=PAGE)
-            found.update((known.id, known) for known in page)
-            if (cursor := page.next) is None:
-                break
-    return [
-        known for _, known in sorted(found.items(), reverse=True) if may(caller, permit.scope, of_connection(known))
-    ]
+        page = await vault.connections(reference=reference, cursor=before, limit=PAGE)
+        found.update((known.id, known) for known in page)
+        more = more or page.next is not None
+    newest = sorted(found, reverse=True)
+    following = newest[PAGE - 1] if len(newest) > PAGE or (more and len(newest) == PAGE) else None
+    mine = [found[one] for one in newest[:PAGE]]
+    return [known for known in mine if may(caller, permit.scope, of_connection(known))], following
 
 
 def _matches(

@@ -105,6 +105,7 @@ class Proxy:
                 sent = dict(headers)
                 media, encoding = (sent.get(name, "") for name in DESCRIBING)
                 require_pinned(judged.properties, media, encoding, body.kept)
+            await self._vault.keys.require_good(caller)  # a body may have taken its time
             if length and not body.replayable:
                 headers.append(("content-length", str(length)))  # a stream keeps its framing
             call = ProxiedCall(scope["method"], target.path, judged.query, headers, body)

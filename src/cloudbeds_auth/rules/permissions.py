@@ -48,6 +48,11 @@ class Bounds:
     properties: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
 
+    @property
+    def size(self) -> int:
+        """How many it names."""
+        return len(self.connections) + len(self.properties) + len(self.references)
+
     def holds(self, hotel: OfConnection) -> bool:
         """Whether it is for this hotel, or for some of its properties."""
         return self.holds_all(hotel) or not self.properties.isdisjoint(hotel.property_ids)
