@@ -200,6 +200,15 @@ async def test_a_bound_key_learns_nothing_of_other_hotels(service: Running[RealV
         assert all(document.get("connection_id") is None for _, document in answers)
 
 
+async def test_a_bound_key_learns_of_its_own_hotel(service: Running[RealVault]) -> None:
+    """That it is not connected, and not that it is foreign."""
+    key = (await made(service, scopes=["proxy", "read"], properties=["7000"], connections=["con_9"]))["key"]
+    for named in ("7000", "con_9"):
+        for path in (f"/proxy/{named}/api/v1.3/getRoom", f"/api/v1/connections/{named}"):
+            status, problem = await answered(service, "GET", path, key)
+            assert (status, problem["code"]) == (404, "unknown_connection")
+
+
 async def test_who_may_connect_a_hotel(service: Running[RealVault]) -> None:
     """A key that is bound: with a reference or properties of its own."""
     key = (await made(service, scopes=["connect"], references=["tenant-7"], properties=["1000"]))["key"]

@@ -33,7 +33,7 @@ class Permit:
     async def hotel(self, identifier: str) -> OfConnection:
         """The connection that `identifier` names, as its caller is judged by it; raises as `resolve`."""
         looking = self.vault.resolve(identifier)
-        return await reached(self.caller, self.scope, self.vault.keys, looking, self.state)
+        return await reached(self.caller, self.scope, self.vault.keys, identifier, looking, self.state)
 
     def require_hotel(self, reference: str | None, expected_properties: Collection[str]) -> None:
         """Raises Forbidden unless the caller is for a hotel that is to be connected: by the reference that it gets, or
@@ -61,17 +61,18 @@ class Permit:
 
 
 async def reached(
-    caller: Caller, scope: Scope, keys: CallerKeys, looking: Awaitable[str], state: dict[str, Any]
+    caller: Caller, scope: Scope, keys: CallerKeys, named: str, looking: Awaitable[str], state: dict[str, Any]
 ) -> OfConnection:
-    """The connection that `looking` finds, put into the request's state, as its caller is judged by it.
+    """The connection that `looking` finds for what is `named`, put into the request's state, as its caller is judged
+    by it.
 
-    Raises Forbidden, and for a bound caller the same where there is none: it learns nothing of other hotels.
+    Raises Forbidden, the same where there is none: a bound caller learns nothing of hotels but those that it names.
     """
     foreign = Forbidden("this credential is not for this connection")
     try:
         connection_id = state[HOTEL] = await looking
     except (UnknownConnection, AmbiguousProperty):
-        if caller.for_all:
+        if may(caller, scope, OfConnection(named, None, frozenset({named}))):
             raise
         raise foreign from None
     hotel = await keys.hotel(connection_id, caller)

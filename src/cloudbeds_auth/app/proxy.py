@@ -90,7 +90,7 @@ class Proxy:
         if not may(caller, needed):
             raise Forbidden(f"the scope `{needed.value}` is needed for this method of Cloudbeds")
         looking = self._vault.engine.find_to_relay(target.id)
-        hotel = await reached(caller, needed, self._vault.keys, looking, scope["state"])
+        hotel = await reached(caller, needed, self._vault.keys, target.id, looking, scope["state"])
         judged = judge_call(
             caller, hotel, scope["method"], target.path, scope["query_string"].decode("ascii"),  # the gateway judged it
             named=policy.property_of(target.id), header=policy.header_in(scope["headers"], b"x-property-id"),
