@@ -263,4 +263,5 @@ class CallerKeys:
     revoke: Final = blocking(aio_keys.CallerKeys.revoke)
     authenticate: Final = blocking(aio_keys.CallerKeys.authenticate)
     hotel: Final = blocking(aio_keys.CallerKeys.hotel)
+    require_good: Final = blocking(aio_keys.CallerKeys.require_good)
     tick: Final = blocking(aio_keys.CallerKeys.tick)

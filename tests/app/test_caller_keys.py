@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import yarl
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.vaults import RealVault
 
+from cloudbeds_auth.app import api
 from cloudbeds_auth.app.gateway import known_to
-from cloudbeds_auth.rules.permissions import ADMIN
+from cloudbeds_auth.rules.permissions import ADMIN, METRICS
 
 KEYS = "/api/v1/keys"
 
@@ -60,6 +62,21 @@ async def test_a_revoked_key_is_refused(service: Running[RealVault]) -> None:
     status, ended = await answered(service, "DELETE", f"{KEYS}/{key['id']}", admin)
     assert (status, ended["revoked_at"] is None) == (200, False)
     assert (await answered(service, "GET", "/api/v1/connections", key["key"]))[0] == 401
+
+
+@pytest.mark.row("A25")
+async def test_a_key_that_is_revoked_while_its_body_comes(service: Running[RealVault], vendor: Vendor) -> None:
+    """Is refused, and nothing is sent: a slow body outlives no revocation."""
+    key = await made(service, scopes=["proxy"])
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a"
+        await service.vault.keys.revoke(key["id"])
+        yield b"b"
+
+    status, problem = await answered(service, "POST", "/proxy/con_1/api/v1.3/x", key["key"], data=body())
+    assert (status, problem["code"]) == (401, "unauthenticated")
+    assert not vendor.seen
 
 
 async def test_a_child_key(service: Running[RealVault]) -> None:
@@ -140,6 +157,7 @@ async def test_a_key_for_a_property_of_a_group(service: Running[RealVault], vend
         {"json": {"room": {"propertyID": 7001}}},
         {"data": b"propertyID=7001"},
         {"data": b"\x1f\x8b", "headers": {"Content-Encoding": "gzip"}},
+        {"json": {"propertyID": "7000"}, "headers": {"Connection": "content-type"}},
     ]
     for parts in allowed:
         assert (await answered(service, "POST", path, key, **parts))[0] == 200
@@ -147,8 +165,48 @@ async def test_a_key_for_a_property_of_a_group(service: Running[RealVault], vend
         assert (await answered(service, "POST", path, key, **parts))[0] == 403
     assert (await answered(service, "GET", f"{path}?propertyID=7001", key))[0] == 403
     assert (await answered(service, "GET", "/proxy/7001/api/v1.3/getRoom", key))[0] == 403
-    assert [seen.header("X-PROPERTY-ID") for seen in vendor.seen] == ["7000"] * len(allowed)
+    assert (await answered(service, "GET", "/proxy/con_7/housekeeping/v1/inspections/7001", key))[0] == 403
+    told = [(seen.header("X-PROPERTY-ID"), seen.target.partition("?")[2]) for seen in vendor.seen]
+    assert told == [("7000", "propertyID=7000")] * len(allowed)
     assert (await answered(service, "GET", "/api/v1/connections/con_7/access-token", key))[0] == 403
+
+
+@pytest.mark.row("A27")
+async def test_userinfo_for_a_property_of_a_group(service: Running[RealVault], vendor: Vendor) -> None:
+    """Is limited as any call in the proxy is."""
+    await service.vault.connect("con_7", "7000", "7001")
+    key = (await made(service, scopes=["proxy"], properties=["7000"]))["key"]
+    userinfo = "/api/v1/connections/con_7/userinfo"
+    for path in (f"{userinfo}?property_id=7001", f"{userinfo}?organization_id=1", userinfo.replace("con_7", "7001")):
+        assert (await answered(service, "GET", path, key))[0] == 403
+    assert (await answered(service, "GET", userinfo, key, headers={"X-Property-ID": "7001"}))[0] == 403
+    other = (await made(service, scopes=["proxy"], methods=["getHotels"]))["key"]
+    assert (await answered(service, "GET", userinfo, other))[0] == 403
+    assert not vendor.seen
+    assert (await answered(service, "GET", f"{userinfo}?role_details=true", key))[0] == 200
+    (seen,) = vendor.seen
+    assert seen.header("X-PROPERTY-ID") == "7000"
+    assert seen.target.partition("?")[2] == "role_details=true&propertyID=7000"
+
+
+async def test_a_bound_key_learns_nothing_of_other_hotels(service: Running[RealVault]) -> None:
+    """One that is there and one that is not are answered alike."""
+    key = (await made(service, scopes=["proxy", "read"], properties=["7000"]))["key"]
+    for path in ("/proxy/{}/api/v1.3/getRoom", "/api/v1/connections/{}", "/api/v1/connections/{}/events"):
+        answers = [await answered(service, "GET", path.format(named), key) for named in ("con_1", "con_9", "1000", "9")]
+        assert {(status, document["code"], document["detail"]) for status, document in answers} == {
+            (403, "forbidden", "this credential is not for this connection")
+        }
+        assert all(document.get("connection_id") is None for _, document in answers)
+
+
+async def test_a_bound_key_learns_of_its_own_hotel(service: Running[RealVault]) -> None:
+    """That it is not connected, and not that it is foreign."""
+    key = (await made(service, scopes=["proxy", "read"], properties=["7000"], connections=["con_9"]))["key"]
+    for named in ("7000", "con_9"):
+        for path in (f"/proxy/{named}/api/v1.3/getRoom", f"/api/v1/connections/{named}"):
+            status, problem = await answered(service, "GET", path, key)
+            assert (status, problem["code"]) == (404, "unknown_connection")
 
 
 async def test_who_may_connect_a_hotel(service: Running[RealVault]) -> None:
@@ -160,8 +218,24 @@ async def test_who_may_connect_a_hotel(service: Running[RealVault]) -> None:
         ({}, 403),
         ({"reference": "tenant-8"}, 403),
         ({"expected_properties": ["1000", "1001"]}, 403),
+        ({"expected_properties": ["1000"], "reference": "tenant-8"}, 403),
     ):
         assert (await answered(service, "POST", "/api/v1/authorizations", key, json=body))[0] == status
+
+
+async def test_who_may_change_a_connection(service: Running[RealVault]) -> None:
+    """A key that is for all of it, and for the reference that it gets."""
+    of_property = (await made(service, scopes=["connect"], properties=["1000"]))["key"]
+    of_connection = (await made(service, scopes=["connect"], connections=["con_1"]))["key"]
+    claim, paste = "/api/v1/connections/con_1/claim", "/api/v1/connections"
+    for key, reference in ((of_property, "tenant-7"), (of_connection, "tenant-8")):
+        pasted = {"api_key": "cbat_x", "connection_id": "con_1", "reference": reference}
+        for path, body in ((claim, {"reference": reference}), (paste, pasted)):
+            status, problem = await answered(service, "POST", path, key, json=body)
+            assert (status, problem["detail"][:40]) == (403, "this credential is not for the whole con")
+    both = (await made(service, scopes=["connect"], connections=["con_1"], references=["tenant-7"]))["key"]
+    status, problem = await answered(service, "POST", claim, both, json={"reference": "tenant-7"})
+    assert status != 403, problem
 
 
 @pytest.mark.parametrize(
@@ -181,6 +255,29 @@ async def test_what_is_no_key(service: Running[RealVault], body: dict[str, Any])
     status, problem = await answered(service, "POST", KEYS, admin, json={"name": "a job"} | body)
     assert (status, problem["code"]) == (400, "invalid_request")
     assert not await service.vault.keys.list()
+
+
+async def test_the_token_for_metrics(vault: RealVault) -> None:
+    """Opens no route of keys, and makes none."""
+    async with a_service(vault, {"reader-of-numbers": METRICS}) as service:
+        for method in ("GET", "POST"):
+            body = {"name": "a", "scopes": ["metrics"]}
+            status, problem = await answered(service, method, KEYS, "reader-of-numbers", json=body)
+            assert (status, problem["code"]) == (403, "forbidden")
+
+
+async def test_pages_of_a_bound_key(service: Running[RealVault], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hotel once, newest first, no more than a page at a time."""
+    monkeypatch.setattr(api, "PAGE", 2)
+    for number in range(2, 6):
+        await service.vault.connect(f"con_{number}", f"{number}000")
+    key = (await made(service, scopes=["read"], connections=["con_1", "con_2", "con_4", "con_5", "con_9"]))["key"]
+    _, first = await answered(service, "GET", "/api/v1/connections", key)
+    assert ([one["id"] for one in first["connections"]], first["next"]) == (["con_5", "con_4"], "con_4")
+    _, second = await answered(service, "GET", f"/api/v1/connections?cursor={first['next']}", key)
+    assert ([one["id"] for one in second["connections"]], second["next"]) == (["con_2", "con_1"], None)
+    status, _ = await answered(service, "GET", "/api/v1/connections?cursor=x", key)
+    assert status == 400
 
 
 async def test_the_admin_token_is_known(vault: RealVault) -> None:

@@ -13,6 +13,8 @@ from tests.app.vaults import ADMIN_TOKEN, HandClock, RealVault, given
 
 from cloudbeds_auth.app import limits as app_limits
 from cloudbeds_auth.app.limits import Guesses, Limits
+from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.rules.caller_keys import write
 from cloudbeds_auth.system import SystemClock
 
 PATH = "/api/v1/connections"
@@ -264,6 +266,42 @@ def test_a_credential_that_was_right_once() -> None:
     assert tries.wait("203.0.113.9", b"key") == 0.0
     tries.wrong("203.0.113.9", b"key")
     assert tries.wait("203.0.113.9", b"key") > 0.0
+
+
+@pytest.mark.row("A79")
+async def test_made_up_keys_while_the_store_is_away(
+    vault: RealVault, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Are guesses, though nobody can say that they are wrong."""
+
+    async def away(body: object) -> None:
+        raise StoreUnavailable
+
+    async with a_service(vault, limits=FEW) as service:
+        monkeypatch.setattr(vault.store, "read", away)
+        for number in range(3):
+            assert await ask(service, write("key_01J9Z3NDEKTSV4RRFFQ69G5FAV", f"{number}")) == 503
+        slow = asyncio.create_task(ask(service, write("key_01J9Z3NDEKTSV4RRFFQ69G5FAV", "x")))
+        await clock.has(1)
+        await clock.move(Limits().guess_wait)
+        assert await slow == 503
+
+
+@pytest.mark.row("A79")
+def test_a_credential_that_is_checked() -> None:
+    """Is a guess until it is found to be right: whoever hangs up on the check has guessed. Once, however many ask."""
+    tries, address = Guesses(Limits(guesses=1), HandClock()), "203.0.113.9"
+    with tries.checking(address, b"key") as counted:
+        assert counted
+        assert tries.wait(address, b"other") == 1.0
+        with tries.checking(address, b"key") as again:
+            assert not again
+        assert tries.wait(address, b"other") == 1.0
+    assert tries.wait(address, b"other") == 1.0
+    tries.right(address, b"key", counted=True)
+    assert tries.wait(address, b"other") == 0.0
+    with tries.checking(address, b"key") as counted:
+        assert not counted
 
 
 @pytest.mark.row("A23")

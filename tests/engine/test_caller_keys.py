@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine import caller_keys
 from cloudbeds_auth.engine.caller_keys import AWAY, FOR, HOTEL_FOR, CreatedKey
-from cloudbeds_auth.errors import Forbidden, InvalidRequest, StoreUnavailable
+from cloudbeds_auth.engine.outage import PATIENCE
+from cloudbeds_auth.errors import Forbidden, InvalidRequest, StoreUnavailable, Unauthenticated
 from cloudbeds_auth.rules.caller_keys import write
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, OfConnection, Scope
@@ -59,14 +61,91 @@ async def test_while_the_store_is_away(stage: Stage) -> None:
     """A key that was good is so for a minute, one that was not seen is not known to be good."""
     created, unseen = await made(stage), await made(stage)
     assert await who(stage, created) is not None
+    caller = await who(stage, created)
+    assert caller is not None
     stage.one.driver.dark = True
     await stage.clock.sleep(AWAY - 1)
     assert await who(stage, created) is not None
+    await stage.one.keys.require_good(caller)
     with pytest.raises(StoreUnavailable):
         await who(stage, unseen)
     await stage.clock.sleep(1)
     with pytest.raises(StoreUnavailable):
         await who(stage, created)
+
+
+@pytest.mark.row("F110")
+async def test_while_the_store_hangs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for a second, then for some seconds not at all; a key ends meanwhile as it would."""
+    lasting, ending = await made(stage), await made(stage, expires_in=FOR + PATIENCE)
+    for one in (lasting, ending):
+        assert await who(stage, one) is not None
+    read, began = stage.one.driver.read, stage.clock.steady()
+
+    async def hangs(body: Any) -> Any:
+        await stage.clock.sleep(30.0)
+        return await read(body)
+
+    monkeypatch.setattr(stage.one.driver, "read", hangs)
+    await stage.clock.sleep(FOR)
+    assert await who(stage, ending) is None
+    assert await who(stage, lasting) is not None
+    assert stage.clock.steady() - began == pytest.approx(FOR + PATIENCE)
+
+
+@pytest.mark.row("A79")
+async def test_made_up_ids(stage: Stage) -> None:
+    """Are looked up one at a time; a key that was seen does not wait for them."""
+    seen, others = await made(stage), [await made(stage) for _ in range(3)]
+    assert await who(stage, seen) is not None
+    asked: list[asyncio.Task[Caller | None]] = []
+    begun = stage.one.driver.seen["caller_key"]
+
+    async def meanwhile() -> None:
+        asked.extend(asyncio.create_task(who(stage, one)) for one in others[1:])
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert stage.one.driver.seen["caller_key"] == begun + 1
+        assert await who(stage, seen) is not None
+
+    stage.one.driver.after("caller_key", meanwhile)
+    assert await who(stage, others[0]) is not None
+    assert all(await asyncio.gather(*asked))
+    assert stage.one.driver.seen["caller_key"] == begun + 3
+
+
+async def test_a_key_that_was_revoked_meanwhile(stage: Stage) -> None:
+    """Is not good any more when its call is sent; the administrator has none."""
+    created = await made(stage)
+    caller = await who(stage, created)
+    assert caller is not None
+    await stage.one.keys.require_good(caller)
+    await stage.one.keys.revoke(created.key.id)
+    with pytest.raises(Unauthenticated):
+        await stage.one.keys.require_good(caller)
+    await stage.one.keys.require_good(ADMIN)
+
+
+async def test_what_is_over_is_forgotten(stage: Stage) -> None:
+    """When a further key is remembered: no memory goes to what nobody goes by any more."""
+    ending, lasting, last = await made(stage, expires_in=30.0), await made(stage), await made(stage)
+    assert await who(stage, ending) is not None
+    await stage.clock.sleep(20.0)
+    assert await who(stage, lasting) is not None
+    await stage.clock.sleep(20.0)
+    assert await who(stage, last) is not None
+    assert [*stage.one.keys._seen] == [lasting.key.id, last.key.id]
+    await stage.clock.sleep(AWAY)
+    assert await who(stage, last) is not None
+    assert [*stage.one.keys._seen] == [last.key.id]
+
+
+async def test_a_key_in_the_place_of_an_id(stage: Stage) -> None:
+    """Is not repeated in the error."""
+    created = await made(stage)
+    with pytest.raises(InvalidRequest) as caught:
+        await stage.one.keys.get(created.secret.reveal())
+    assert created.secret.reveal()[:30] not in str(caught.value)
 
 
 async def test_a_key_ends_in_memory_too(stage: Stage) -> None:
@@ -128,17 +207,23 @@ async def test_an_unknown_key(stage: Stage, named: str) -> None:
 
 
 async def test_what_a_hotel_is(stage: Stage) -> None:
-    """Its properties, as they were within a minute."""
+    """Its properties, as they were within a minute, or before the store went away."""
     row = await stage.connected(pair(1, property_ids=("1000", "1001")))
     hotel = OfConnection(row.connection_id, None, frozenset({"1000", "1001"}))
     assert await stage.one.keys.hotel(row.connection_id, BOUND) == hotel
     assert await stage.one.keys.hotel("con_0", BOUND) == OfConnection("con_0")
     assert await stage.one.keys.hotel(row.connection_id, ADMIN) == OfConnection(row.connection_id)
+    other = await stage.connected(pair(2, property_ids=("2000",)))
     stage.one.driver.dark = True
-    assert await stage.one.keys.hotel(row.connection_id, BOUND) == hotel
-    await stage.clock.sleep(HOTEL_FOR)
+    for _ in range(2):
+        assert await stage.one.keys.hotel(row.connection_id, BOUND) == hotel
+        await stage.clock.sleep(HOTEL_FOR)
     with pytest.raises(StoreUnavailable):
-        await stage.one.keys.hotel(row.connection_id, BOUND)
+        await stage.one.keys.hotel(other.connection_id, BOUND)
+    stage.one.driver.dark = False
+    assert await stage.one.keys.hotel(other.connection_id, BOUND) == OfConnection(
+        other.connection_id, None, frozenset({"2000"})
+    )
 
 
 async def test_what_is_remembered_is_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

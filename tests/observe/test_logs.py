@@ -164,6 +164,7 @@ LEAKS = [
     "x-api-key: canary",
     "(b'X-API-Key', b'canary')",
     "cbat_canary",
+    "x=cbauth_canary_canary",
     "postgresql://user:canary@db/x",
     "POST /hooks/canary",
     "GET /connect/canary?x=1",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
-from cloudbeds_auth.rules.caller_keys import DIGITS, NewKey, checked_key, hash_of_key, id_of, write
+from cloudbeds_auth.rules.caller_keys import DIGITS, MOST_OF_CHILD, NewKey, checked_key, hash_of_key, id_of, write
 from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, Scope
 
 ID = "key_01J9Z3NDEKTSV4RRFFQ69G5FAV"
 TEXT = write(ID, "random")
+MANY = frozenset(str(number) for number in range(MOST_OF_CHILD))
 READS = frozenset({Scope.READ, Scope.PROXY})
 
 
@@ -51,6 +52,7 @@ def test_what_is_stored() -> None:
         (NewKey("a", frozenset({Scope.ADMIN}), Bounds()), None, InvalidRequest),
         (NewKey("a", frozenset({Scope.TOKEN})), Caller("key_1", READS), Forbidden),
         (NewKey("a", frozenset({Scope.ADMIN})), ADMIN, Forbidden),
+        (NewKey("a", READS, Bounds(properties=MANY | {"1000"})), Caller("key_1", READS), InvalidRequest),
         (NewKey("a", READS), Caller("key_2", READS, within=Caller("key_1", READS)), Forbidden),
     ],
 )
@@ -66,6 +68,8 @@ def test_a_key_that_cannot_be(new: NewKey, parent: Caller | None, error: type[Er
         (NewKey("a", frozenset({Scope.ADMIN})), None),
         (NewKey("a", READS, Bounds(), read_only=True, methods=frozenset()), None),
         (NewKey("a", READS), Caller("key_1", READS)),
+        (NewKey("a", READS, Bounds(properties=MANY)), Caller("key_1", READS)),
+        (NewKey("a", READS, Bounds(properties=MANY | {"1000"})), None),
     ],
 )
 def test_a_key_that_can_be(new: NewKey, parent: Caller | None) -> None:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
-from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, OfConnection, Scope, may, may_call, pinned
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.rules.permissions import (
+    ADMIN,
+    Bounds,
+    Caller,
+    OfConnection,
+    Scope,
+    may,
+    may_call,
+    may_name,
+    of_connection,
+    pinned,
+)
 
 GROUP = OfConnection("con_1", "tenant-7", frozenset({"1000", "1001"}))
 
@@ -63,7 +77,7 @@ def test_a_hotel_without_a_reference() -> None:
         (ADMIN, None),
         (bound(connections={"con_1"}), None),
         (bound(references={"tenant-7"}, properties={"1000"}), None),
-        (bound(properties={"1000", "1001"}), None),
+        (bound(properties={"1000", "1001"}), {"1000", "1001"}),
         (bound(properties={"1000", "5"}), {"1000"}),
     ],
 )
@@ -83,7 +97,7 @@ def test_a_child_is_narrowed_by_its_parent() -> None:
     assert not may(child, Scope.TOKEN)
     assert not may(child, Scope.PROXY, OfConnection("con_2", None, frozenset({"7"})))
     assert pinned(child, GROUP) == frozenset({"1000"})
-    assert not may_call(child, "POST", {"putreservation"})
+    assert not may_call(child, "POST", "putreservation")
     assert child.root is parent
     assert not child.for_all
     apart = Caller("key_3", frozenset({Scope.PROXY}), Bounds(properties=frozenset({"1001"})), within=parent)
@@ -92,16 +106,48 @@ def test_a_child_is_narrowed_by_its_parent() -> None:
 
 @pytest.mark.row("A28")
 @pytest.mark.parametrize(
-    ("caller", "method", "words", "allowed"),
+    ("caller", "method", "name", "allowed"),
     [
-        (Caller("c", frozenset()), "DELETE", {"api", "x"}, True),
-        (Caller("c", frozenset(), read_only=True), "GET", {"api", "gethotels"}, True),
-        (Caller("c", frozenset(), read_only=True), "PUT", {"api", "putguest"}, False),
-        (Caller("c", frozenset(), methods=frozenset({"gethotels"})), "GET", {"api", "gethotels"}, True),
-        (Caller("c", frozenset(), methods=frozenset({"gethotels"})), "GET", {"api", "getguest"}, False),
-        (Caller("c", frozenset(), methods=frozenset()), "GET", {"api", "gethotels"}, False),
+        (Caller("c", frozenset()), "DELETE", "x", True),
+        (Caller("c", frozenset()), "DELETE", None, True),
+        (Caller("c", frozenset(), read_only=True), "GET", "gethotels", True),
+        (Caller("c", frozenset(), read_only=True), "PUT", "putguest", False),
+        (Caller("c", frozenset(), methods=frozenset({"gethotels"})), "GET", "gethotels", True),
+        (Caller("c", frozenset(), methods=frozenset({"gethotels"})), "GET", "getguest", False),
+        (Caller("c", frozenset(), methods=frozenset({"gethotels"})), "GET", None, False),
+        (Caller("c", frozenset(), methods=frozenset()), "GET", "gethotels", False),
     ],
 )
-def test_what_may_be_asked_of_cloudbeds(caller: Caller, method: str, words: set[str], allowed: bool) -> None:
+def test_what_may_be_asked_of_cloudbeds(caller: Caller, method: str, name: str | None, allowed: bool) -> None:
     """With `read_only` what asks for no change; with methods those alone."""
-    assert may_call(caller, method, words) is allowed
+    assert may_call(caller, method, name) is allowed
+
+
+@pytest.mark.parametrize(
+    ("caller", "reference", "hotel", "allowed"),
+    [
+        (ADMIN, "tenant-8", None, True),
+        (bound(references={"tenant-7"}), "tenant-7", None, True),
+        (bound(references={"tenant-7"}), "tenant-8", None, False),
+        (bound(properties={"1000"}), None, None, True),
+        (bound(properties={"1000"}), "tenant-7", None, False),
+        (bound(connections={"con_1"}), "tenant-7", GROUP, True),
+        (bound(connections={"con_1"}), "tenant-8", GROUP, False),
+        (Caller("key_2", frozenset(Scope), within=bound(references={"tenant-7"})), "tenant-8", None, False),
+    ],
+)
+def test_which_reference_a_caller_may_give(
+    caller: Caller, reference: str | None, hotel: OfConnection | None, allowed: bool
+) -> None:
+    """One that it is for, or the one that the hotel has."""
+    assert may_name(caller, reference, hotel) is allowed
+
+
+def test_a_reference_that_a_stranger_could_choose() -> None:
+    """Opens nothing: a hotel is not of a caller because somebody said so in a browser."""
+    known = Connection(
+        "con_1", "default", "tenant-7", State.FRESH, "oauth", ("1000",), None, (), None, None, None, None, None
+    )
+    assert of_connection(known) == OfConnection("con_1", None, frozenset({"1000"}))
+    trusted = replace(known, reference_trusted=True)
+    assert of_connection(trusted) == OfConnection("con_1", "tenant-7", frozenset({"1000"}))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cloudbeds_auth.errors import Forbidden
-from cloudbeds_auth.rules.property_pin import pin, require_pinned
+from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, OfConnection
+from cloudbeds_auth.rules.property_pin import DEEPEST, MOST_FIELDS, PinnedCall, judge_call, require_pinned
 
 pytestmark = pytest.mark.row("A27")
 ONE, TWO = frozenset({"1000"}), frozenset({"1000", "1001"})
@@ -13,23 +14,55 @@ PATH = "/api/v1.3/getHotels"
 FORM, JSON = "application/x-www-form-urlencoded; charset=utf-8", "application/json"
 
 
+def judged(properties: frozenset[str], named: str | None, header: str | None, path: str, query: str) -> PinnedCall:
+    """A call for a group of four by the caller of these."""
+    caller = Caller("key_1", frozenset(), Bounds(properties=properties))
+    group = OfConnection("con_1", None, frozenset({"1000", "1001", "02000", "annex"}))
+    return judge_call(caller, group, "GET", path, query, named=named, header=header)
+
+
 @pytest.mark.parametrize(
-    ("properties", "named", "header", "path", "query", "asked"),
+    ("properties", "named", "header", "path", "query", "asked", "sent"),
     [
-        (ONE, None, None, PATH, "", "1000"),
-        (ONE, "1000", None, PATH, "propertyID=1000", "1000"),
-        (TWO, None, "1001", PATH, "", "1001"),
-        (TWO, None, "1000, 1001", PATH, "propertyIDs=1000,1001&x=1", "1000, 1001"),
-        (TWO, "1000", "1001", PATH, "", "1000"),
-        (ONE, None, None, "/pms/v1/properties/1000/rooms", "propertyName=7&propertyID=1000", "1000"),
-        (ONE, None, None, "/pms/v1/properties/list", "", "1000"),
+        (ONE, None, None, PATH, "", "1000", "propertyID=1000"),
+        (ONE, None, None, PATH, "x=1", "1000", "x=1&propertyID=1000"),
+        (ONE, "1000", None, PATH, "propertyID=1000", "1000", "propertyID=1000"),
+        (TWO, None, "1001", PATH, "", "1001", "propertyID=1001"),
+        (TWO, None, "1000, 1001", PATH, "", "1000, 1001", "propertyID=1000,1001"),
+        (TWO, None, "1000, 1001", PATH, "propertyIDs=1000,1001&x=1", "1000, 1001", "propertyIDs=1000,1001&x=1"),
+        (TWO, "1000", "1001", PATH, "", "1000", "propertyID=1000"),
+        (ONE, None, None, "/pms/v1/properties/1000/rooms", "propertyName=7", "1000", "propertyName=7"),
+        (TWO, "1000", None, "/pms/v1/properties/1000,1001/rooms", "", "1000", ""),
+        (ONE, None, None, "/pms/v1/properties/list", "", "1000", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/70010/x1002", "", "1000", ""),
     ],
 )
 def test_what_passes(
-    properties: frozenset[str], named: str | None, header: str | None, path: str, query: str, asked: str
+    properties: frozenset[str], named: str | None, header: str | None, path: str, query: str, asked: str, sent: str
 ) -> None:
-    """A call that names nothing else, and the property that Cloudbeds is told."""
-    assert pin(properties, named, header, path, query) == asked
+    """A call that names nothing else: Cloudbeds is told the property in the header, and for the classic API, which goes
+    by it, in the query.
+    """
+    assert judged(properties, named, header, path, query) == PinnedCall(asked, sent, properties)
+
+
+def test_a_caller_that_is_not_pinned() -> None:
+    """Sends what it likes."""
+    hotel = OfConnection("con_1", None, frozenset({"1000"}))
+    for caller in (ADMIN, Caller("key_1", frozenset(), Bounds(frozenset({"con_1"})))):
+        for named in (None, "1000"):
+            call = judge_call(caller, hotel, "GET", PATH, "propertyID=7", named=named, header="7")
+            assert call == PinnedCall(named, "propertyID=7")
+
+
+@pytest.mark.row("A28")
+def test_a_caller_for_some_methods() -> None:
+    """Calls those alone, by a path that names one."""
+    caller, hotel = Caller("key_1", frozenset(), methods=frozenset({"gethotels"})), OfConnection("con_1")
+    assert judge_call(caller, hotel, "GET", PATH, "", named=None, header=None) == PinnedCall(None, "")
+    for path in ("/api/v1.3/getGuest", "/api/v1.3/putRate/getHotels"):
+        with pytest.raises(Forbidden):
+            judge_call(caller, hotel, "GET", path, "", named=None, header=None)
 
 
 @pytest.mark.parametrize(
@@ -51,9 +84,27 @@ def test_what_passes(
         (ONE, None, None, PATH, "filter[property.ID]=1001"),
         (ONE, None, None, PATH, "properties=1001"),
         (ONE, None, None, PATH, "propertyID_str=1001"),
+        (ONE, None, None, PATH, "organization_id=1000"),
+        (ONE, None, None, PATH, "&".join(["x"] * (MOST_FIELDS + 1))),
         (ONE, None, None, "/pms/v1/properties/1001/rooms", ""),
         (ONE, None, None, "/pms/v1/%70roperties/1001", ""),
         (ONE, None, None, "/pms/v1/Property/1001", ""),
+        (ONE, None, None, "/pms/v2/properties/1000,1001/x", ""),
+        (ONE, None, None, "/pms/v2/properties/7777/x", ""),
+        (ONE, None, None, "/pms/v2/properties/a7777", ""),
+        (ONE, None, None, "/pms/v2/properties;a=1/7777", ""),
+        (ONE, None, None, "/pms/v2/properties%253Ba=1/7777", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/1001", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/2000;a", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/2000%20", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/%2B2000", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/2000.json", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/%32000", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/%2532000", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/x=002000", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/%EF%BC%92%EF%BC%90%EF%BC%90%EF%BC%90", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/%D9%A2%D9%A0%D9%A0%D9%A0", ""),
+        (ONE, None, None, "/housekeeping/v1/inspections/annex;a", ""),
     ],
 )
 def test_what_is_refused(
@@ -61,7 +112,7 @@ def test_what_is_refused(
 ) -> None:
     """Another property by any way, or none where there are several."""
     with pytest.raises(Forbidden):
-        pin(properties, named, header, path, query)
+        judged(properties, named, header, path, query)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +122,8 @@ def test_what_is_refused(
         (FORM, b"propertyID=1000&guestName=Ada"),
         (JSON, b'{"propertyID": 1000, "rooms": [{"propertyID": "1000", "id": 7}], "propertyIDs": null}'),
         ("application/problem+json", b"{}"),
+        ('Application/JSON;charset="UTF-8"', b"{}"),
+        (JSON, b'{"a":' * (DEEPEST - 1) + b"{}" + b"}" * (DEEPEST - 1)),
     ],
 )
 def test_a_body_that_passes(media: str, body: bytes) -> None:
@@ -93,6 +146,16 @@ def test_a_body_that_passes(media: str, body: bytes) -> None:
         (JSON, "", b'{"propertyID": true}'),
         (JSON, "", b'{"propertyID": 1000, "propertyID": 1001}'),
         (JSON, "", b"[1]"),
+        (JSON, "", b'{"organization": {"id": 7}}'),
+        (JSON, "", b'{"a":' * (DEEPEST + 1) + b"{}" + b"}" * (DEEPEST + 1)),
+        (JSON, "", b'{"a":' * 80_000 + b"{}" + b"}" * 80_000),
+        (FORM, "", b' {"propertyID": 1001}'),
+        (FORM, "", b'["propertyID=1001"]'),
+        (FORM, "", b"&".join([b"x"] * (MOST_FIELDS + 1))),
+        (f"{JSON}, {FORM}", "", b"{}"),
+        (f"{JSON}; charset=utf-7", "", b"{}"),
+        (f"{JSON}; charset=utf-8; x={FORM}", "", b"{}"),
+        (f"{FORM} {JSON}", "", b"{}"),
         ("multipart/form-data; boundary=x", "", b"--x--"),
         ("", "", b"propertyID=1000"),
     ],

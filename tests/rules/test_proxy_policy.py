@@ -4,7 +4,7 @@ import pytest
 
 from cloudbeds_auth.errors import Forbidden
 from cloudbeds_auth.rules.permissions import Scope
-from cloudbeds_auth.rules.proxy_policy import scope_for
+from cloudbeds_auth.rules.proxy_policy import method_of, scope_for
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,33 @@ from cloudbeds_auth.rules.proxy_policy import scope_for
 def test_a_plain_method(path: str) -> None:
     """A caller with the scope `proxy` may ask for it."""
     assert scope_for(path) is Scope.PROXY
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/api/v1.3/getHotels", "gethotels"),
+        ("/api/v2/GETHOTELS", "gethotels"),
+        ("/api/v1.3/get%48otels", "gethotels"),
+        ("/payments/v1/charges", "charges"),
+        ("/pms/v1.1/properties/1000/rooms", "rooms"),
+        ("/api/v1.3/putRate/getHotels", None),
+        ("/api/v1.3/getHotels/putRate", None),
+        ("/api/v1.3/putRate%2FgetHotels", None),
+        ("/api/getHotels", None),
+        ("/api/v1.3/getHotels/", None),
+        ("/api/v1.3/getHotels;a", None),
+        ("/api/v1.3/getHotels.json", None),
+        ("/api/v1.3/putRate%3FgetHotels", None),
+        ("/api/v1.3/get%2548otels", None),
+        ("/payments/v1/putRate%23/getHotels", None),
+        ("/payments/v1/a,b/getHotels", None),
+        ("/api/v1.3/get%E2%84%AAeys", None),
+    ],
+)
+def test_the_one_method(path: str, name: str | None) -> None:
+    """That a list of allowed methods is compared with: of the plain form of a path alone."""
+    assert method_of(path) == name
 
 
 @pytest.mark.row("A73")

@@ -13,6 +13,8 @@ from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.transactions import caller_keys as transactions
 from cloudbeds_auth.transactions.caller_keys import (
+    AFTER,
+    BEYOND,
     add_caller_key,
     end_caller_key,
     find_caller,
@@ -97,8 +99,10 @@ async def test_a_child_needs_a_parent_that_is_good(bench: Bench) -> None:
         assert await bench.store.write(new) is None
 
 
-async def test_as_many_children_as_there_may_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more; one that ended makes room."""
+async def test_as_many_children_as_there_may_be(
+    bench: Bench, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more; one that ended makes room an hour later."""
     monkeypatch.setattr(transactions, "MOST_CHILDREN", 2)
     await added(bench, "key_1")
     await added(bench, "key_2", "key_1")
@@ -106,6 +110,9 @@ async def test_as_many_children_as_there_may_be(bench: Bench, monkeypatch: pytes
     new = add_caller_key("key_4", "hash", NewKey("a", READS), parent="key_1", created_by="key_1")
     assert await bench.store.write(new) is None
     await bench.store.write(end_caller_key("key_2"))
+    clock.pass_(AFTER)
+    assert await bench.store.write(new) is None
+    clock.pass_(1)
     assert await bench.store.write(new) is not None
     children = await bench.store.read(read_caller_keys(parent="key_1", limit=10))
     assert [one.id for one in children] == ["key_4", "key_3"]
@@ -119,6 +126,7 @@ async def test_pages(bench: Bench) -> None:
     first = await bench.store.read(read_caller_keys(limit=3))
     rest = await bench.store.read(read_caller_keys(before=first[-1].id, limit=3))
     assert [one.id for one in (*first, *rest)] == ["key_5", "key_4", "key_3", "key_2", "key_1"]
+    assert BEYOND.isalnum(), "a mark is before every letter in the order of some languages"
 
 
 async def test_the_last_use(bench: Bench, clock: HandClock) -> None:

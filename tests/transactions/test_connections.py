@@ -34,7 +34,7 @@ from cloudbeds_auth.transactions.connections import (
 from cloudbeds_auth.transactions.grants import AttemptEnd, commit_pair, renew_lease, settle, write_intent
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
-from cloudbeds_auth.transactions.statements import Call, Tx, drive
+from cloudbeds_auth.transactions.statements import Call, Transaction, Tx, drive, query, transaction
 
 INTERVAL = 60.0
 
@@ -81,6 +81,7 @@ async def test_a_connection(bench: Bench, clock: HandClock) -> None:
         refreshed_at=None,
         used_at=None,
         registration="default",
+        reference_trusted=True,
     )
     assert await bench.store.read(read_connection("con_nobody")) is None
     assert await current_grant(bench.store, "con_nobody") is None
@@ -229,10 +230,24 @@ async def test_every_combination(bench: Bench, clock: HandClock) -> None:
         ], filters  # fmt: skip
 
 
+@transaction
+def brought_by_a_browser(tx: Tx, connection_id: str, reference: str) -> Transaction[None]:
+    """A reference as an approval without a credential of ours gives it."""
+    yield from query("set_reference", id=connection_id, reference=reference, trusted=0)
+
+
+async def test_a_reference_that_a_browser_brought(bench: Bench) -> None:
+    """Is read as that."""
+    grant = await bench.connected(pair(1), reference="tenant-7")
+    await bench.store.write(brought_by_a_browser(grant.connection_id, "tenant-7"))
+    found = await bench.look(grant.connection_id)
+    assert (found.reference, found.reference_trusted) == ("tenant-7", False)
+
+
 def test_the_order_of_ids_is_the_database_s() -> None:
     """Danish has AA behind Z: where Python put ids in order, each page would begin again with what it sorts first."""
     danish = ["con_AA", "con_Z", "con_A"]
-    unproven = {"c_app": "default", "reference": None} | dict.fromkeys(("id", "app", "issuer"))
+    unproven = {"c_app": "default", "reference": None} | dict.fromkeys(("id", "app", "issuer", "reference_trusted"))
     answers: dict[str, Callable[[Any], list[Any]]] = {
         "page_of_state": lambda asked: [{"id": "con_Z"}, {"id": "con_A"}] if asked["state"] == "fresh" else [],
         "page_of_unproven": lambda asked: [{"id": "con_AA"}],

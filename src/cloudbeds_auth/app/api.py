@@ -41,9 +41,11 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.documents import stamp
+from cloudbeds_auth.rules.inputs import checked_cursor
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
-from cloudbeds_auth.rules.permissions import OfConnection, line, may
+from cloudbeds_auth.rules.permissions import line, may, of_connection
+from cloudbeds_auth.rules.property_pin import judge_call
 from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
@@ -165,7 +167,7 @@ async def add_api_key(body: NewConnectionShape, permit: Connecting) -> Connectio
     """Take in an API key that a hotel made at Cloudbeds by itself; its connection. Cloudbeds is asked about it first:
     a key that it does not accept is `key_refused`, and one of another hotel than expected `property_mismatch`.
     """
-    home = None if body.connection_id is None else await permit.resolve(body.connection_id)
+    home = None if body.connection_id is None else await permit.resolve_whole(body.connection_id, body.reference)
     if home is None:
         permit.require_hotel(body.reference, body.expected_properties)
     found = await permit.vault.add_api_key(
@@ -190,13 +192,14 @@ async def list_connections(
     `lacking_scopes`: only those whose approval lacks a scope that the app asks for now, each with its connect link.
     """
     if not permit.caller.for_all:
+        mine, following = await _mine(permit, cursor)
         found = [
             one
-            for one in await _mine(permit)
+            for one in mine
             if _matches(one, state, reference, property, app)
             and (not lacking_scopes or await permit.vault.missing_scopes(one.id))
         ]
-        return ConnectionsShape(connections=[ConnectionShape.of(one) for one in found], next=None)
+        return ConnectionsShape(connections=[ConnectionShape.of(one) for one in found], next=following)
     page = await permit.vault.connections(
         state=None if state is None else state.value,
         reference=reference,
@@ -226,7 +229,7 @@ async def claim_connection(identifier: str, body: ClaimShape, permit: Connecting
     """Take what a hotel began in the Marketplace, or what waits for its `code_verifier`; the connection that it is from
     now on, which this hotel may have had before.
     """
-    connection_id = await permit.resolve(identifier)
+    connection_id = await permit.resolve_whole(identifier, body.reference)
     claimed = await permit.vault.claim(connection_id, body.reference, code_verifier=body.code_verifier)
     return ConnectionShape.of(claimed)
 
@@ -270,20 +273,18 @@ async def list_events(identifier: str, permit: Reading, cursor: str | None = Non
 @router.get("/connections/{identifier}/userinfo", response_class=Response)
 async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> Response:
     """The vendor's `userinfo` for this connection: the article's protected call, its status and body passed on."""
-    connection_id = await permit.resolve(identifier)
-    call = ProxiedCall(
-        "GET",
-        f"/api/{permit.vault.settings.api_version}/userinfo",
-        policy.query_of(request.scope["query_string"]),
-        policy.request_headers(
-            ((name, value) for name, value in request.headers.raw if name == b"accept"),
-            policy.property_of(identifier),
-            REQUEST_ID.get(),
-        ),
-    )
+    hotel, path = await permit.hotel(identifier), f"/api/{permit.vault.settings.api_version}/userinfo"
+    judged = judge_call(
+        permit.caller, hotel, "GET", path, policy.query_of(request.scope["query_string"]),
+        named=policy.property_of(identifier), header=policy.header_in(request.headers.raw, b"x-property-id"),
+    )  # fmt: skip
+    accepted = [(name, value) for name, value in request.headers.raw if name == b"accept"]
+    headers_sent = policy.request_headers(accepted, judged.property_id, REQUEST_ID.get())
+    call = ProxiedCall("GET", path, judged.query, headers_sent)
     relay: Relay = request.app.state.relay
     async with relay.shares.place(sharing(request.scope)):
-        relayed = await relay.call(connection_id, call)
+        await permit.vault.keys.require_good(permit.caller)
+        relayed = await relay.call(hotel.id, call)
         headers = policy.response_headers(relayed.answer.headers)
         body = await read_all(relayed.answer, LARGEST_USERINFO)
     relayed.passing.see(body)
@@ -297,26 +298,28 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
     return answer
 
 
-async def _mine(permit: Permit) -> Sequence[Connection]:
-    """The connections that a caller is for which names its hotels, newest first."""
+async def _mine(permit: Permit, cursor: str | None) -> tuple[Sequence[Connection], str | None]:
+    """A page of the connections that a caller is for which names its hotels, newest first, and the next one's cursor.
+
+    Of those that have one reference no more than a page is held.
+    """
     vault, caller, found = permit.vault, permit.caller, dict[str, Connection]()
+    before = checked_cursor(cursor)
     reach = next(one.reach for one in line(caller) if one.reach is not None)
     for one in (*reach.connections, *reach.properties):
         with suppress(UnknownConnection, AmbiguousProperty):
             known = await vault.connection(await vault.resolve(one))
-            found[known.id] = known
+            if before is None or known.id < before:
+                found[known.id] = known
+    more = False
     for reference in reach.references:
-        cursor: str | None = None
-        while True:
-            page = await vault.connections(reference=reference, cursor=cursor, limit=PAGE)
-            found.update((known.id, known) for known in page)
-            if (cursor := page.next) is None:
-                break
-    return [
-        known
-        for _, known in sorted(found.items(), reverse=True)
-        if may(caller, permit.scope, OfConnection(known.id, known.reference, frozenset(known.property_ids)))
-    ]
+        page = await vault.connections(reference=reference, cursor=before, limit=PAGE)
+        found.update((known.id, known) for known in page)
+        more = more or page.next is not None
+    newest = sorted(found, reverse=True)
+    following = newest[PAGE - 1] if len(newest) > PAGE or (more and len(newest) == PAGE) else None
+    mine = [found[one] for one in newest[:PAGE]]
+    return [known for known in mine if may(caller, permit.scope, of_connection(known))], following
 
 
 def _matches(

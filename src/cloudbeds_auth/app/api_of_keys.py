@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Request
 
 from cloudbeds_auth.app.schemas import CreatedKeyShape, KeyShape, KeysShape, NewKeyShape
 from cloudbeds_auth.engine.caller_keys import CallerKeys, unknown_key
-from cloudbeds_auth.rules.caller_keys import CallerKey
+from cloudbeds_auth.errors import Forbidden
+from cloudbeds_auth.rules.caller_keys import ID_PREFIX, CallerKey
 from cloudbeds_auth.rules.documents import key_document
 from cloudbeds_auth.rules.permissions import Caller, Scope
 
@@ -38,8 +39,11 @@ class Holder:
 
 
 def holder(request: Request) -> Holder:
-    """The dependency of each route here."""
-    return Holder(request.scope["state"]["caller"], request.app.state.vault.keys)
+    """The dependency of each route here; raises Forbidden for a caller that is neither an administrator nor a key."""
+    caller: Caller = request.scope["state"]["caller"]
+    if Scope.ADMIN not in caller.scopes and not caller.name.startswith(ID_PREFIX):
+        raise Forbidden(f"the scope `{Scope.ADMIN.value}` is needed")
+    return Holder(caller, request.app.state.vault.keys)
 
 
 Holding = Annotated[Holder, Depends(holder)]

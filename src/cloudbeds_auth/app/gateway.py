@@ -178,12 +178,14 @@ class Gateway:
         if wait := self._guesses.wait(address, given):
             with self._guesses.waiting(address):
                 await stay(scope, self._clock.sleep(wait))
-        caller = await self._authenticate(text, given, address)
+        with self._guesses.checking(address, given) as counted:
+            caller = await self._authenticate(text, given, address)
         if caller is None:
-            self._guesses.wrong(address, given)
+            if not counted:
+                self._guesses.wrong(address, given)
             self._tally.add(Happening.CREDENTIAL_REFUSED, address=address)
             raise Unauthenticated("this credential is not known here")
-        self._guesses.right(address, given)
+        self._guesses.right(address, given, counted=counted)
         return caller
 
     async def _host(self, scope: Scope) -> None:

@@ -281,6 +281,7 @@ class Guesses:
         self._spent: dict[str, float] = {}  # by address: the moment at which its wrong credentials are forgiven
         self._right: dict[tuple[str, bytes], None] = {}
         self._waiting: Counter[str] = Counter()
+        self._checked: set[tuple[str, bytes]] = set()  # now, which count as wrong
 
     @contextmanager
     def waiting(self, address: str) -> Iterator[None]:
@@ -303,6 +304,24 @@ class Guesses:
         ahead = self._spent.get(address, 0.0) - self._clock.steady() - (self._limits.guesses - 1) * every
         return min(max(ahead, 0.0), self._limits.guess_wait)
 
+    @contextmanager
+    def checking(self, address: str, credential: bytes) -> Iterator[bool]:
+        """While a credential is checked: whether it counts as wrong, unless it is found to be `right`.
+
+        So hanging up on the check, and a store that is away, save nobody a guess (A79). One that was right before does
+        not count, nor do further requests with one that is being checked.
+        """
+        key = address, credential
+        if key in self._right or key in self._checked:
+            yield False
+            return
+        self._checked.add(key)
+        self.wrong(address, credential)
+        try:
+            yield True
+        finally:
+            self._checked.remove(key)
+
     def wrong(self, address: str, credential: bytes) -> None:
         """The credential was checked and is unknown."""
         self._right.pop((address, credential), None)
@@ -311,8 +330,10 @@ class Guesses:
         _make_room(self._spent)
         self._spent[address] = min(spent, now + limits.guesses * limits.guess_every + limits.guess_wait)
 
-    def right(self, address: str, credential: bytes) -> None:
-        """The credential was checked and is known."""
+    def right(self, address: str, credential: bytes, *, counted: bool = False) -> None:
+        """The credential was checked and is known; `counted`: as wrong, until then."""
+        if counted and address in self._spent:
+            self._spent[address] -= self._limits.guess_every
         _make_room(self._right)
         self._right[address, credential] = None
 

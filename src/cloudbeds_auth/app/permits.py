@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
 from cloudbeds_auth.app.gateway import HOTEL
-from cloudbeds_auth.errors import Forbidden
-from cloudbeds_auth.rules.permissions import Caller, OfConnection, Scope, may, pinned
+from cloudbeds_auth.errors import AmbiguousProperty, Forbidden, UnknownConnection
+from cloudbeds_auth.rules.permissions import Caller, OfConnection, Scope, may, may_name, pinned
 
 if TYPE_CHECKING:
+    from cloudbeds_auth.engine.caller_keys import CallerKeys
     from cloudbeds_auth.vault import TokenVault
 
 
@@ -27,21 +28,57 @@ class Permit:
 
     async def resolve(self, identifier: str) -> str:
         """The id of the connection that `identifier` names; raises UnknownConnection, AmbiguousProperty, Forbidden."""
-        connection_id = self.state[HOTEL] = await self.vault.resolve(identifier)
-        if not may(self.caller, self.scope, await self.vault.keys.hotel(connection_id, self.caller)):
-            raise Forbidden("this credential is not for this connection", connection_id=connection_id)
-        return connection_id
+        return (await self.hotel(identifier)).id
+
+    async def hotel(self, identifier: str) -> OfConnection:
+        """The connection that `identifier` names, as its caller is judged by it; raises as `resolve`."""
+        looking = self.vault.resolve(identifier)
+        return await reached(self.caller, self.scope, self.vault.keys, identifier, looking, self.state)
 
     def require_hotel(self, reference: str | None, expected_properties: Collection[str]) -> None:
         """Raises Forbidden unless the caller is for a hotel that is to be connected: by the reference that it gets, or
         because nothing but properties is expected that the caller is for.
         """
-        hotel = OfConnection("", reference, frozenset(expected_properties))
-        if not (may(self.caller, self.scope, hotel) and pinned(self.caller, hotel) is None):
+        hotel = OfConnection("", None, frozenset(expected_properties))
+        if may_name(self.caller, reference):
+            hotel = replace(hotel, reference=reference)
+            if may(self.caller, self.scope, hotel) and pinned(self.caller, hotel) in (None, hotel.property_ids):
+                return
+        raise Forbidden(
+            "this credential is not for any hotel",
+            next_step="name a reference that it is for, or expect no properties but those that it is for",
+        )
+
+    async def resolve_whole(self, identifier: str, reference: str | None) -> str:
+        """As `resolve`, for what changes the connection as a whole, and gives it this reference."""
+        hotel = await self.hotel(identifier)
+        if pinned(self.caller, hotel) is not None or not may_name(self.caller, reference, hotel):
             raise Forbidden(
-                "this credential is not for any hotel",
-                next_step="name a reference that it is for, or expect no properties but those that it is for",
+                "this credential is not for the whole connection, or not for this reference",
+                next_step="use a key that is for the connection, or for the reference",
             )
+        return hotel.id
+
+
+async def reached(
+    caller: Caller, scope: Scope, keys: CallerKeys, named: str, looking: Awaitable[str], state: dict[str, Any]
+) -> OfConnection:
+    """The connection that `looking` finds for what is `named`, put into the request's state, as its caller is judged
+    by it.
+
+    Raises Forbidden, the same where there is none: a bound caller learns nothing of hotels but those that it names.
+    """
+    foreign = Forbidden("this credential is not for this connection")
+    try:
+        connection_id = state[HOTEL] = await looking
+    except (UnknownConnection, AmbiguousProperty):
+        if may(caller, scope, OfConnection(named, None, frozenset({named}))):
+            raise
+        raise foreign from None
+    hotel = await keys.hotel(connection_id, caller)
+    if not may(caller, scope, hotel):
+        raise foreign
+    return hotel
 
 
 def need(scope: Scope) -> Callable[[Request], Permit]:

@@ -14,21 +14,22 @@ from starlette.types import Message, Receive, Scope, Send
 from cloudbeds_auth.app.gateway import HOTEL
 from cloudbeds_auth.app.http_connections import ClientGone, until_hung_up
 from cloudbeds_auth.app.limits import address_of, sharing
+from cloudbeds_auth.app.permits import reached
 from cloudbeds_auth.app.problems import VENDOR, Unexpected, request_id, send_problem
 from cloudbeds_auth.app.relaying import Body, ProxiedCall, Relay, Relayed
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports import REQUEST_ID, Lost, UpstreamAnswer
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.permissions import Caller, may, may_call, pinned
-from cloudbeds_auth.rules.property_pin import pin, require_pinned
+from cloudbeds_auth.rules.permissions import Caller, may
+from cloudbeds_auth.rules.property_pin import judge_call, require_pinned
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 log: Final = logging.getLogger(__name__)
 
-DESCRIBING = (b"content-type", b"content-encoding")
+DESCRIBING = ("content-type", "content-encoding")
 VENDOR_REQUEST_ID = re.compile(rb"[!-~]{1,200}")
 BODILESS = frozenset({204, 304})  # a Content-Length there belongs to another answer's body (RFC 9110 section 8.6)
 
@@ -88,30 +89,27 @@ class Proxy:
         needed = policy.scope_for(target.path)
         if not may(caller, needed):
             raise Forbidden(f"the scope `{needed.value}` is needed for this method of Cloudbeds")
-        connection_id = scope["state"][HOTEL] = await self._vault.engine.find_to_relay(target.id)
-        hotel = await self._vault.keys.hotel(connection_id, caller)
-        if not may(caller, needed, hotel):
-            raise Forbidden("this credential is not for this connection")
-        if not may_call(caller, scope["method"], policy.words_of(target.path)):
-            raise Forbidden("this credential is not for this method of Cloudbeds")
-        query = scope["query_string"].decode("ascii")  # which the gateway has judged
-        property_id, properties = policy.property_of(target.id), pinned(caller, hotel)
-        if properties is not None:
-            given = header_of(scope, b"x-property-id")
-            property_id = pin(properties, property_id, given, target.path, query)
-        headers = policy.request_headers(scope["headers"], property_id, REQUEST_ID.get())
+        looking = self._vault.engine.find_to_relay(target.id)
+        hotel = await reached(caller, needed, self._vault.keys, target.id, looking, scope["state"])
+        judged = judge_call(
+            caller, hotel, scope["method"], target.path, scope["query_string"].decode("ascii"),  # the gateway judged it
+            named=policy.property_of(target.id), header=policy.header_in(scope["headers"], b"x-property-id"),
+        )  # fmt: skip
+        headers = policy.request_headers(scope["headers"], judged.property_id, REQUEST_ID.get())
         length = announced_length(scope)
         body = Body(receive, length=length, keep=self._settings.replay_limit, limit=self._settings.body_limit)
         address = address_of(scope)
         async with self._relay.shares.place(sharing(scope)):
             await body.fill()
-            if properties is not None:
-                media, encoding = (header_of(scope, name) or "" for name in DESCRIBING)
-                require_pinned(properties, media, encoding, body.kept)
+            if judged.properties is not None:
+                sent = dict(headers)
+                media, encoding = (sent.get(name, "") for name in DESCRIBING)
+                require_pinned(judged.properties, media, encoding, body.kept)
+            await self._vault.keys.require_good(caller)  # a body may have taken its time
             if length and not body.replayable:
                 headers.append(("content-length", str(length)))  # a stream keeps its framing
-            call = ProxiedCall(scope["method"], target.path, query, headers, body)
-            await until_hung_up(scope, self._exchange(connection_id, call, send, address))
+            call = ProxiedCall(scope["method"], target.path, judged.query, headers, body)
+            await until_hung_up(scope, self._exchange(hotel.id, call, send, address))
 
     async def _exchange(self, connection_id: str, call: ProxiedCall, send: Send, address: str) -> None:
         """Call the vendor and pass its answer on."""
@@ -169,11 +167,6 @@ def vendor_request_id(answer: UpstreamAnswer) -> str | None:
     """The vendor's `X-Request-ID`; None where it sent none, or something that is no short line of text."""
     found = next((value for name, value in answer.headers if name == b"x-request-id"), b"")
     return found.decode("ascii") if VENDOR_REQUEST_ID.fullmatch(found) else None
-
-
-def header_of(scope: Scope, name: bytes) -> str | None:
-    """A header of the caller's; doubled ones are refused where they are passed on."""
-    return next((value.decode("latin-1") for one, value in scope["headers"] if one == name), None)
 
 
 def announced_length(scope: Scope) -> int | None:

@@ -1,11 +1,13 @@
 """Keys for callers of the service: made, shown, revoked, and recognized, a thousand times a second if need be.
 
 A key that was found good is so for a second more without another look, so a revoked one is refused everywhere within a
-second; while the store cannot be read, for a minute (A25).
+second; while the store cannot be read, for a minute (A25). What a connection covers is remembered while the store is
+away: what the caller does there needs a token in memory, which ends.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -14,12 +16,14 @@ from functools import partial
 from typing import TypeVar
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.errors import InvalidRequest, StoreUnavailable
+from cloudbeds_auth.engine.outage import Outage
+from cloudbeds_auth.errors import InvalidRequest, StoreUnavailable, Unauthenticated
 from cloudbeds_auth.rules.caller_keys import (
     ID_PREFIX,
     LONGEST_NAME,
     MOST_CHILDREN,
     MOST_NAMED,
+    PREFIX,
     CallerKey,
     NewKey,
     checked_key,
@@ -29,7 +33,7 @@ from cloudbeds_auth.rules.caller_keys import (
 )
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, is_text
-from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope
+from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope, of_connection
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.caller_keys import (
     GoodKey,
@@ -63,14 +67,21 @@ class CreatedKey:
 @dataclass(frozen=True, slots=True)
 class _Seen:
     known: GoodKey | None
-    at: float  # by the steady clock
+    at: float  # by the steady clock, before the look: what comes after it is found by the next one
+
+    def holds(self, now: float) -> bool:
+        """Whether it may be gone by while the store is away."""
+        left = None if self.known is None else self.known.left
+        return now < self.at + (AWAY if left is None else min(AWAY, left))
 
 
 class CallerKeys:
     """Makes, lists and revokes them, and says who has one."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, outage: Outage) -> None:
         self._world = world
+        self._outage = outage
+        self._unseen = asyncio.Lock()  # anybody can make up ids: one at a time is looked up, and briefly
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._hotels: OrderedDict[str, tuple[OfConnection, float]] = OrderedDict()
         self._uses: dict[str, tuple[float, str]] = {}
@@ -144,38 +155,67 @@ class CallerKeys:
         self._uses[key_id] = self._world.clock.wall(), address
         return known.caller
 
+    async def require_good(self, caller: Caller) -> None:
+        """Raises Unauthenticated where this caller's key ended since it was recognized; others have none."""
+        if caller.name.startswith(ID_PREFIX) and await self._known(caller.name) is None:
+            raise Unauthenticated("this credential is not known any more")
+
     async def _known(self, key_id: str) -> GoodKey | None:
-        seen, now = self._seen.get(key_id), self._world.clock.steady()
-        if seen is None or now >= seen.at + FOR:
+        clock = self._world.clock
+        seen = self._seen.get(key_id)
+        if seen is None:
+            async with self._unseen:
+                seen = await self._look(key_id)
+        elif clock.steady() >= seen.at + FOR:
             try:
-                seen = await self._world.tasks.share(f"find {key_id}", partial(self._find, key_id))
+                seen = await self._look(key_id)
             except StoreUnavailable:
-                if seen is None or now >= seen.at + AWAY:
+                if clock.steady() >= seen.at + AWAY:
                     raise
-        over = seen.known is not None and seen.known.left is not None and now >= seen.at + seen.known.left
-        return None if over else seen.known
+        known = seen.known
+        over = known is not None and known.left is not None and clock.steady() >= seen.at + known.left
+        return None if over else known
+
+    async def _look(self, key_id: str) -> _Seen:
+        return await self._outage.read_briefly(f"find {key_id}", partial(self._find, key_id))
 
     async def _find(self, key_id: str) -> _Seen:
-        at = self._world.clock.steady()  # before the look: what comes after it is found by the next one
+        at = self._world.clock.steady()
         found = _Seen(await self._world.db.read(find_caller(key_id)), at)
         if found.known is None:
-            self._seen.pop(key_id, None)  # anybody can make up ids
+            self._seen.pop(key_id, None)
         else:
+            now = self._world.clock.steady()
+            while self._seen and not (oldest := next(iter(self._seen.items())))[1].holds(now):
+                del self._seen[oldest[0]]
             _remember(self._seen, key_id, found)
         return found
 
     async def hotel(self, connection_id: str, caller: Caller) -> OfConnection:
-        """What this caller is judged by where it asks for this connection, as that was within a minute."""
+        """What this caller is judged by where it asks for this connection, as that was within a minute, or before the
+        store went away.
+        """
         if caller.for_all:
             return OfConnection(connection_id)
-        known, now = self._hotels.get(connection_id), self._world.clock.steady()
-        if known is not None and now < known[1] + HOTEL_FOR:
+        known = self._hotels.get(connection_id)
+        if known is not None and self._world.clock.steady() < known[1] + HOTEL_FOR:
             return known[0]
+        look = self._world.tasks.share if known is None else self._outage.read_briefly
+        try:
+            return await look(f"judge by {connection_id}", partial(self._read_hotel, connection_id))
+        except StoreUnavailable:
+            if known is None:
+                raise
+            return known[0]
+
+    async def _read_hotel(self, connection_id: str) -> OfConnection:
+        at = self._world.clock.steady()
         connection = await self._world.db.read(read_connection(connection_id))
         if connection is None:
+            self._hotels.pop(connection_id, None)
             return OfConnection(connection_id)
-        hotel = OfConnection(connection_id, connection.reference, frozenset(connection.property_ids))
-        _remember(self._hotels, connection_id, (hotel, now))
+        hotel = of_connection(connection)
+        _remember(self._hotels, connection_id, (hotel, at))
         return hotel
 
     async def tick(self) -> float:
@@ -216,5 +256,6 @@ def _reach(*kinds: Collection[str] | None) -> Bounds | None:
 
 
 def unknown_key(key_id: str) -> InvalidRequest:
-    """The error about an id that no key has."""
-    return InvalidRequest(f"there is no key {key_id[:64]!r}", next_step=LIST)
+    """The error about an id that no key has; where a key was given for an id, it is not repeated."""
+    named = f"with the id {PREFIX}…: an id begins with {ID_PREFIX}" if PREFIX in key_id else repr(key_id[:64])
+    return InvalidRequest(f"there is no key {named}", next_step=LIST)

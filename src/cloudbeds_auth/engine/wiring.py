@@ -70,7 +70,7 @@ class Engine:
         )
         self.disconnecter: Final = Disconnecter(world, self.access, self.subscriber)
         self.apps: Apps = Apps(world, checked)
-        self.keys: CallerKeys = CallerKeys(world)
+        self.keys: CallerKeys = CallerKeys(world, outage)
         self.calls: Final = CallRecorder(world)
         self.retention: Final = Retention(world, retention_days)
         self.app_states: Final = AppStates(world, self.access, self.refused_calls)

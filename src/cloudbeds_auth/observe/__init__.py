@@ -40,6 +40,7 @@ SHAPES = (
     (re.compile(r"([?&]state=)[^\s\"'&,;})]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"(x-api-key[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"',;}]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"\bcbat_[\w.~-]+"), HIDDEN),
+    (re.compile(r"cbauth_\w+"), HIDDEN),
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), rf"\1{HIDDEN}@"),
     (re.compile(r"(/hooks/|/connect/|/paste-key/|/add-app/)[^\s/?\"']+"), rf"\1{HIDDEN}"),
 )

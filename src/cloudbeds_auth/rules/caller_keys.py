@@ -25,6 +25,7 @@ ID_PREFIX = "key_"
 MOST_CHILDREN = 1000
 LONGEST_NAME = 100  # characters
 MOST_NAMED = 1000  # ids of one kind that a key may be for
+MOST_OF_CHILD = 100  # ids in all that a child key may be for: a key makes many
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECK = 6  # letters
 _WRITTEN = re.compile(r"cbauth_([0-9A-Z]{1,32})_([0-9A-Za-z]{22})([0-9A-Za-z]{6})")
@@ -100,6 +101,8 @@ def checked_key(new: NewKey, parent: Caller | None) -> NewKey:
         if parent.within is not None:
             raise Forbidden("a child key makes no further keys")
         lacking = new.scopes - (parent.scopes - UNSHARED)
+        if new.reach is not None and new.reach.size > MOST_OF_CHILD:
+            raise InvalidRequest(f"a child key names at most {MOST_OF_CHILD} connections, properties and references")
         if lacking:
             raise Forbidden(f"a child key cannot hold what its parent does not: {', '.join(sorted(lacking))}")
     return new

@@ -223,7 +223,8 @@ class App:
 class Connection:
     """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
     credential came from; `registration`: by which app, another one than its own after a move to a key under that;
-    `foreign`: one of both is why it is `client_refused`; `pasted`: as of its grant.
+    `foreign`: one of both is why it is `client_refused`; `pasted`: as of its grant; `reference_trusted`: it
+    came with a credential.
     """
 
     id: str
@@ -248,6 +249,7 @@ class Connection:
     subscriptions: tuple[Subscription, ...] = ()
     risks: Mapping[str, str] = field(default_factory=dict)  # and why (`rules.risks`)
     pasted: bool = field(default=False, repr=False)
+    reference_trusted: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

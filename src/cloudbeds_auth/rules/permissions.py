@@ -6,11 +6,12 @@ parent, whatever either of them says.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from cloudbeds_auth.rules.auth_flow import is_safe
+from cloudbeds_auth.rules.model import Connection
 
 
 class Scope(StrEnum):
@@ -33,6 +34,12 @@ class OfConnection:
     property_ids: frozenset[str] = frozenset()
 
 
+def of_connection(connection: Connection) -> OfConnection:
+    """That of a connection. A reference that a stranger could choose, in a hotel's browser, opens nothing."""
+    reference = connection.reference if connection.reference_trusted else None
+    return OfConnection(connection.id, reference, frozenset(connection.property_ids))
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Which hotels a credential is for: those of any of these ids and references, and no other."""
@@ -40,6 +47,11 @@ class Bounds:
     connections: frozenset[str] = frozenset()
     properties: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
+
+    @property
+    def size(self) -> int:
+        """How many it names."""
+        return len(self.connections) + len(self.properties) + len(self.references)
 
     def holds(self, hotel: OfConnection) -> bool:
         """Whether it is for this hotel, or for some of its properties."""
@@ -83,7 +95,7 @@ METRICS = Caller("metrics", frozenset({Scope.METRICS}))
 def may(caller: Caller, scope: Scope, hotel: OfConnection | None = None) -> bool:
     """Whether the caller holds the scope, and is for this hotel where one is concerned.
 
-    `token` is never held for a hotel of whose properties the caller reaches a part: a token opens all of them.
+    `token` is never held for a hotel that the caller is for by its properties: a token opens all that there are.
     """
     for one in line(caller):
         if scope not in one.scopes or not (hotel is None or one.reach is None or one.reach.holds(hotel)):
@@ -91,24 +103,34 @@ def may(caller: Caller, scope: Scope, hotel: OfConnection | None = None) -> bool
     return scope is not Scope.TOKEN or hotel is None or pinned(caller, hotel) is None
 
 
-def may_call(caller: Caller, http_method: str, words: Collection[str]) -> bool:
-    """Whether the caller may ask Cloudbeds for this; `words` are those of the path in lower case, and one of them is
-    the name of the method.
+def may_call(caller: Caller, http_method: str, name: str | None) -> bool:
+    """Whether the caller may ask Cloudbeds for the method of this name, in lower case; None: the path names no one
+    method, which a caller with a list of methods may not ask for.
     """
     return all(
-        (is_safe(http_method) or not one.read_only) and (one.methods is None or not one.methods.isdisjoint(words))
+        (is_safe(http_method) or not one.read_only) and (one.methods is None or name in one.methods)
         for one in line(caller)
     )
 
 
 def pinned(caller: Caller, hotel: OfConnection) -> frozenset[str] | None:
-    """The properties of this hotel's connection that the caller may name; None: it reaches all of the connection."""
+    """The properties of this hotel's connection that the caller may name, also where these are all that are known, of
+    which there may be more tomorrow; None: it is for the connection.
+    """
     left: frozenset[str] | None = None
     for one in line(caller):
         if one.reach is not None and not one.reach.holds_all(hotel):
             mine = one.reach.properties & hotel.property_ids
             left = mine if left is None else left & mine
-    return None if left == hotel.property_ids else left
+    return left
+
+
+def may_name(caller: Caller, reference: str | None, hotel: OfConnection | None = None) -> bool:
+    """Whether the caller may give a hotel this reference: one that it is for, or that this hotel has."""
+    return reference in (None, "") or all(
+        one.reach is None or reference in one.reach.references or (hotel is not None and reference == hotel.reference)
+        for one in line(caller)
+    )
 
 
 def line(caller: Caller) -> Iterator[Caller]:

@@ -1,35 +1,64 @@
 """Calls of a caller that reaches some of a connection's properties: every place that may name one is looked at (A27).
 
 A token is good for all properties of its grant, and Cloudbeds goes by what the call says: the header `X-PROPERTY-ID`
-(which is always set here), `propertyID` and its relatives in the query, in a form, in JSON, and a path below
-`/properties/`. What cannot be looked into is refused. Source: cloudbeds-facts.md sections 4 and 6.
+(which is always set here), `propertyID` and its relatives in the query (which is set here for the classic API), in a
+form, in JSON, and a path. What cannot be looked into is refused. Source: cloudbeds-facts.md sections 4, 6 and 7.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote
 
 from cloudbeds_auth.errors import Forbidden
 from cloudbeds_auth.rules.inputs import Unreadable, is_json, read_object
+from cloudbeds_auth.rules.permissions import Caller, OfConnection, may_call, pinned
+from cloudbeds_auth.rules.proxy_policy import forms_of, is_classic, method_of
 
 FORM = "application/x-www-form-urlencoded"
+DEEPEST = 64  # lists and objects of JSON, one in the other
+MOST_FIELDS = 1000  # of a query or a form
+# A media type without parameters but the one that changes nothing: others are read differently from one software to
+# the next.
+_MEDIA = re.compile(r"([a-z0-9.+-]+/[a-z0-9.+-]+)(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _NAMES = re.compile(r"propert(?:y|ies)(?:.*id.*)?\Z")  # in the letters of a name, wherever it begins
+_ORGANIZATION = re.compile(r"organi[sz]ations?(?:.*id.*)?\Z")
+_ALL = ""  # no caller's property: what names an organization names all of its properties
 _NO_LETTER = re.compile(r"[^a-z]")
-_BELOW = re.compile(r"propert(?:y|ies)", re.IGNORECASE)
-_ID = re.compile(r"[0-9]+\Z")
+_DIGITS = re.compile(r"\d+")
+_SEPARATOR = re.compile(r"[,;]")
 
 
-def pin(properties: frozenset[str], named: str | None, header: str | None, path: str, query: str) -> str:
-    """The property, or several with commas between, that `X-PROPERTY-ID` names to Cloudbeds.
-
-    `named` is the property that the caller asked for in our own path, None for a connection; `header` is what it sent.
-    Raises Forbidden where anything names a property that is not of `properties`, and where none is named and there are
-    several.
+@dataclass(frozen=True, slots=True)
+class PinnedCall:
+    """How a call is sent. `property_id` is what `X-PROPERTY-ID` names, if anything; `properties` are those that its
+    body may name, None: any.
     """
+
+    property_id: str | None
+    query: str
+    properties: frozenset[str] | None = None
+
+
+def judge_call(
+    caller: Caller, hotel: OfConnection, method: str, path: str, query: str, *, named: str | None, header: str | None
+) -> PinnedCall:
+    """Judge what the caller asks of Cloudbeds for a hotel that it is for, but for the body.
+
+    `named` is the property that it asked for in our own path, None for a connection; `header` its `X-PROPERTY-ID`.
+    Raises Forbidden for a method that it may not call, where anything names a property that is not its own, and where
+    none is named and there are several.
+    """
+    if not may_call(caller, method, method_of(path)):
+        raise Forbidden("this credential is not for this method of Cloudbeds")
+    properties = pinned(caller, hotel)
+    if properties is None:
+        return PinnedCall(named, query)
     asked = named or header
     if asked is None and len(properties) == 1:
         (asked,) = properties
@@ -39,29 +68,38 @@ def pin(properties: frozenset[str], named: str | None, header: str | None, path:
             next_step="name it in `X-PROPERTY-ID`, or in the place of the connection id",
         )
     _require(properties, [asked])
-    _require(properties, _in_path(path))
-    _require(properties, _in_pairs(parse_qsl(query, keep_blank_values=True)))
-    return asked
+    for form in forms_of(path):
+        _require_path(properties, hotel.property_ids, unicodedata.normalize("NFKC", form))
+    found = list(_in_pairs(_pairs(query)))
+    _require(properties, found)
+    if is_classic(path) and not found:
+        query = "&".join(filter(None, (query, f"propertyID={quote(asked.replace(' ', ''), safe=',')}")))
+    return PinnedCall(asked, query, properties)
 
 
 def require_pinned(properties: frozenset[str], content_type: str, encoding: str, body: bytes | None) -> None:
-    """Raises Forbidden where a body names another property, or cannot be looked into; None: it is not in memory."""
+    """Raises Forbidden where a body names another property, or cannot be looked into; None: it is not in memory.
+
+    The headers are those that are sent.
+    """
     if body == b"":
         return
-    media = content_type.partition(";")[0].strip().lower()
-    if body is None or encoding.strip().lower() not in {"", "identity"}:
+    media = _MEDIA.fullmatch(content_type.strip(" \t"))
+    if media is None or body is None or encoding.strip().lower() not in {"", "identity"}:
         raise _opaque()
-    if media == FORM:
+    if media[1].lower() == FORM:
+        if body.lstrip()[:1] in {b"{", b"["}:
+            raise _opaque()  # JSON, to software that goes by what a body looks like
         try:
-            pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True)
+            text = body.decode("ascii")
         except ValueError:
             raise _opaque() from None
-        _require(properties, _in_pairs(pairs))
+        _require(properties, _in_pairs(_pairs(text)))
         return
-    if not is_json(content_type):
+    if not is_json(media[1]):
         raise _opaque()
     try:
-        found = read_object(content_type, body)
+        found = read_object(media[1], body)
     except Unreadable:
         raise _opaque() from None
     _require(properties, _in_json(found))
@@ -69,7 +107,7 @@ def require_pinned(properties: frozenset[str], content_type: str, encoding: str,
 
 def _opaque() -> Forbidden:
     return Forbidden(
-        "this credential is for some properties of this connection, and this body cannot be looked into",
+        "this credential is for some properties of this connection, and this call cannot be looked into",
         next_step="send a form or a JSON object, of a size that can be sent again, and not packed",
     )
 
@@ -80,30 +118,68 @@ def _require(properties: frozenset[str], named: Iterable[str]) -> None:
             raise Forbidden("this credential is not for this property of the connection")
 
 
-def _in_path(path: str) -> Iterator[str]:
-    for before, segment in pairwise(unquote(unquote(unquote(path))).split("/")):  # in every form that it is relayed in
-        if _BELOW.fullmatch(before) and _ID.match(segment):
-            yield segment
+def _require_path(properties: frozenset[str], known: frozenset[str], path: str) -> None:
+    """One form of a path: no segment holds the id of another property of the connection, as software might find it
+    there, and what follows `properties/` is one of the caller's, or a word.
+    """
+    foreign = {_plain_number(one) for one in known - properties}
+    for before, segment in pairwise(path.split("/")):
+        pieces = (*_DIGITS.findall(segment), *_SEPARATOR.split(segment))
+        if not foreign.isdisjoint(_plain_number(one) for one in pieces):
+            _require(properties, [_ALL])
+        if _DIGITS.search(segment) and _names_property(_SEPARATOR.split(before)[0]):
+            _require(properties, [segment])
+
+
+def _plain_number(text: str) -> str:
+    """As a number is written plainly, whatever its zeros and digits; any other text as it is."""
+    plain = text.strip()
+    return "".join(str(unicodedata.decimal(one)) for one in plain).lstrip("0") if plain.isdecimal() else plain
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise _opaque() from None
 
 
 def _in_pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
-    return (value for name, value in pairs if _names_property(name))
+    for name, value in pairs:
+        if _names_property(name):
+            yield value
+        elif _names_organization(name):
+            yield _ALL
 
 
-def _in_json(value: Any, named: bool = False) -> Iterator[str]:
+def _in_json(value: Any) -> Iterator[str]:
     """What stands below a name that names properties, however deep."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _in_json(inner, named or _names_property(name))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _in_json(inner, named)
-    elif named and value is not None:
-        yield str(value)
+    left = [(value, False, 0)]
+    while left:
+        inner, named, depth = left.pop()
+        if depth > DEEPEST:
+            raise _opaque()
+        if isinstance(inner, dict):
+            for name, one in inner.items():
+                if _names_organization(name) and one is not None:
+                    yield _ALL
+                left.append((one, named or _names_property(name), depth + 1))
+        elif isinstance(inner, list):
+            left.extend((one, named, depth + 1) for one in inner)
+        elif named and inner is not None:
+            yield str(inner)
 
 
 def _names_property(name: str) -> bool:
     """Whether a parameter of this name says which property is meant, however it is spelled: software that reads a form
     takes `property.ID` and `property_id[]` for the same.
     """
-    return _NAMES.search(_NO_LETTER.sub("", name.lower())) is not None
+    return _NAMES.search(_letters(name)) is not None
+
+
+def _names_organization(name: str) -> bool:
+    return _ORGANIZATION.search(_letters(name)) is not None
+
+
+def _letters(name: str) -> str:
+    return _NO_LETTER.sub("", unicodedata.normalize("NFKC", name).lower())

@@ -48,6 +48,9 @@ METHOD_CLASSES: Mapping[str, Scope | None] = {
 Source: cloudbeds-facts.md sections 2, 7 and 8. Every other method needs `proxy`.
 """
 _WORD = re.compile(r"[a-z0-9_]+")
+_METHOD = re.compile(
+    r"/(?:api/v[0-9]+(?:\.[0-9]+)?|(?!api/)[a-z][a-z0-9-]*/v[0-9]+(?:\.[0-9]+)?(?:/[^/;,?#%]+)*)/([A-Za-z0-9_-]+)"
+)
 
 REQUEST_HEADERS: Mapping[bytes, str] = {
     name: name.decode()
@@ -119,8 +122,22 @@ def scope_for(path: str) -> Scope:
 @lru_cache(maxsize=1024)
 def words_of(path: str) -> frozenset[str]:
     """The words of a path of `upstream_path`, in lower case, however it is written: one is the name of the method."""
-    *_, decoded = _forms(path)
+    *_, decoded = forms_of(path)
     return frozenset(_WORD.findall(unicodedata.normalize("NFKC", decoded).casefold()))
+
+
+@lru_cache(maxsize=1024)
+def method_of(path: str) -> str | None:
+    """The one method, in lower case, that a path of `upstream_path` asks for, as for a list of what is allowed: in
+    `/api/v1.3/getHotels` the name after the version, below a module the last segment. None: it has another form.
+    """
+    found = _METHOD.fullmatch(_decode(path))
+    return None if found is None else found[1].lower()
+
+
+def is_classic(path: str) -> bool:
+    """Whether a path of `scope_for` is of the classic API, which goes by `propertyID`; the modules go by the header."""
+    return path.startswith("/api/")
 
 
 def refuse_token(raw_query: bytes) -> None:
@@ -178,6 +195,11 @@ def request_headers(
     return headers
 
 
+def header_in(raw: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """A header of the caller's, by its name in lower case; doubled ones are refused where they are passed on."""
+    return next((value.decode("latin-1") for one, value in raw if one.lower() == name), None)
+
+
 def response_headers(received: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The vendor's headers that go to the caller, of those that came, names in lower case.
 
@@ -212,11 +234,11 @@ def _judge(path: str) -> None:
         raise InvalidRequest("the path holds an empty segment, a fragment or a second query")
     if _BROKEN_ESCAPE.search(path):
         raise InvalidRequest("the path holds a broken percent escape")
-    for form in _forms(path):
+    for form in forms_of(path):
         _judge_form(form)
 
 
-def _forms(path: str) -> Iterator[str]:
+def forms_of(path: str) -> Iterator[str]:
     """The path as it came, then decoded once more each time, to the end; raises InvalidRequest where there is none."""
     form = path
     for _ in range(_MOST_DECODINGS + 1):

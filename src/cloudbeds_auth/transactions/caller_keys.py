@@ -16,7 +16,8 @@ from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.transactions.rows import listed
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 
-LAST = "~"  # after every id
+BEYOND = "z"  # the id of no key, and behind them all in every order of letters
+AFTER = 3600.0  # seconds for which a child that is over stays in the lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def add_caller_key(
     expires_at = None if new.life is None else tx.wall + new.life
     if parent is not None:
         yield from query("one_at_a_time", work=f"children of {parent}")
-        yield from query("forget_ended_children", parent=parent, now=tx.wall)
+        yield from query("forget_ended_children", parent=parent, before=tx.wall - AFTER)
         made_by = yield from query_one("caller_key", id=parent)
         counted = yield from query_one("caller_key_children", parent=parent)
         if made_by is None or not _good(made_by, tx.wall) or counted is None or counted["children"] >= MOST_CHILDREN:
@@ -63,7 +64,7 @@ def read_caller_keys(
 ) -> Transaction[Sequence[CallerKey]]:
     """Keys, newest first, those that are over included; `parent`: only its children. `before`: the last id seen."""
     name, bound = ("caller_keys", {}) if parent is None else ("caller_keys_of", {"parent": parent})
-    rows = yield from query(name, before=before or LAST, limit=limit, **bound)
+    rows = yield from query(name, before=before or BEYOND, limit=limit, **bound)
     return [_key_of(row) for row in rows]
 
 

@@ -122,6 +122,7 @@ def connection_of(row: Row, now: Instant) -> Connection:
         return Connection(
             row["c_id"], row["c_app"], row["reference"], State.DISCONNECTED, "oauth", (), None, (), None, None, None,
             None, None, problem="never_connected", registration=row["c_app"],
+            reference_trusted=bool(row["reference_trusted"]),
         )  # fmt: skip
     state = seen(State(row["state"]), stale=row["stale_at"] <= now.wall, circuit_open=False, read_only=False)
     gone = row["role"] == Role.DISCONNECTED
@@ -153,6 +154,7 @@ def connection_of(row: Row, now: Instant) -> Connection:
         subscriptions=subscriptions,
         risks=risks,
         pasted=is_pasted(row),
+        reference_trusted=bool(row["reference_trusted"]),
     )
 
 

@@ -24,5 +24,5 @@ UPDATE caller_keys SET used_at = :at, used_from = :address
 WHERE id = :id AND (used_at IS NULL OR used_at < :at)
 
 -- name: forget_ended_children
--- Those that ended in time or were revoked make room for others.
-DELETE FROM caller_keys WHERE parent = :parent AND (ended_at IS NOT NULL OR expires_at < :now)
+-- Those that ended in time or were revoked a while ago make room for others.
+DELETE FROM caller_keys WHERE parent = :parent AND (ended_at < :before OR expires_at < :before)

@@ -9,7 +9,8 @@ SELECT id FROM connections WHERE id IN (SELECT key FROM json_each(:connection_id
 
 -- name: current
 -- Connections with the current grant of each; none where its only candidate was dropped.
-SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM current_grants c
+SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks,
+    (SELECT reference_trusted FROM connections WHERE id = c.id) AS reference_trusted, g.* FROM current_grants c
     LEFT JOIN grants g ON g.id = c.grant_id
 WHERE c.id IN (SELECT key FROM json_each(:connection_ids))
 
