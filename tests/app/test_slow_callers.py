@@ -400,8 +400,8 @@ async def test_a_share_of_the_calls(vault: RealVault, vendor: Vendor, path: str)
 @pytest.mark.row("A72")
 async def test_a_share_of_the_calls_of_a_key(vault: RealVault, vendor: Vendor) -> None:
     """A key shares it with its children, wherever they call from, and with nobody else."""
-    parent, other = (Caller(name, frozenset({Scope.PROXY})) for name in ("key_1", "key_2"))
-    keys = {"parent": parent, "child": Caller("key_3", frozenset({Scope.PROXY}), within=parent), "other": other}
+    parent, other = (Caller(name, frozenset({Scope.PROXY})) for name in ("one", "other"))
+    keys = {"parent": parent, "child": Caller("child", frozenset({Scope.PROXY}), within=parent), "other": other}
     slow, path = Slow(vendor), "/proxy/con_1/api/x"
     async with a_service(vault, keys, limits=Limits(calls_per_caller=1, call_wait=0.1)) as service:
         asked = [asyncio.create_task(service.http.get(service.url + path, headers={"X-API-Key": "parent"}))]

@@ -54,6 +54,7 @@ def broken_promise(point: str, life: Life, before: dict[str, Any], after: dict[s
         return f"{committed} commits were seen and the generation moved by {gained}"
     outcomes = [entry["outcome"] for entry in life.refreshes]
     settled = "refused" in outcomes or "client_refused" in outcomes  # a refusal takes the intent back
+    settled |= point == "K1" and after["state"] == "backing_off"  # it stood still before it sent, and took it back
     if point in WITH_INTENT and gained == committed and after["intent_position"] is None and not settled:
         return "no intent rests"
     issued = {entry["ordinal"] for entry in life.refreshes if entry["outcome"] == "issued"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.crash.evidence import Life, broken_promise, point_of
-from tests.crash.marks import COMMITTED, COMMITTING, IN_TRANSACTION, OPEN, PUBLISHED, RELEASED, SERVED, WAITING
+from tests.crash.marks import COMMITTED, COMMITTING, IN_TRANSACTION, OPEN, POINTS, PUBLISHED, RELEASED, SERVED, WAITING
 
 INTENT_RESTS = 1
 
@@ -36,3 +36,14 @@ def test_a_commit_that_was_seen_counts_once(gained: int, after: str) -> None:
 def test_a_pair_that_nobody_committed_is_told(left: str) -> None:
     """Negative control: the generation moves and no transaction was begun."""
     assert broken(left, 1) == "0 commits were seen and the generation moved by 1"
+
+
+@pytest.mark.parametrize(("state", "said"), [("backing_off", ""), ("stale", "no intent rests")])
+def test_an_intent_that_was_taken_back(state: str, said: str) -> None:
+    """By a process that stood still for longer than it may before it sends: it says so in the row. Negative control: of
+    a killed one that did not, the intent rests.
+    """
+    (intent,) = (mark for mark, point in POINTS.items() if point == "K1")
+    before = {"generation": 3, "intent_position": None}
+    after = {"generation": 3, "intent_position": None, "state": state}
+    assert broken_promise(point_of(intent, []), Life(intent, []), before, after) == said
