@@ -9,16 +9,19 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from cloudbeds_auth.app.schemas import AccessTokenShape, ConnectionShape, EventShape
+from cloudbeds_auth.rules.caller_keys import CallerKey
 from cloudbeds_auth.rules.documents import (
     access_token_document,
     app_document,
     connection_document,
     event_document,
+    key_document,
     precise,
     stamp,
 )
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event, Page, User
+from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event, Page, User, moment
+from cloudbeds_auth.rules.permissions import Bounds, Scope
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import Subscription
 
@@ -108,6 +111,26 @@ def test_an_event() -> None:
         "generation": 3,
         "data": {"n": 1},
     }
+
+
+def test_a_key_for_callers_literally() -> None:
+    """As the public contract shows it; what is no list there has no bound."""
+    reach = Bounds(properties=frozenset({"1001", "1000"}))
+    scopes = frozenset({Scope.READ, Scope.PROXY})
+    made = moment(1_764_000_000)
+    bound = CallerKey(
+        "key_1", "a job", scopes, reach, True, frozenset({"gethotels"}), "key_0", "key_0", made, made, None, None, None
+    )
+    free = CallerKey("key_2", "all", scopes, None, False, None, None, "admin", made, None, made, made, "192.0.2.7")
+    assert key_document(bound) == {
+        "id": "key_1", "name": "a job", "scopes": ["proxy", "read"], "connections": [], "properties": ["1000", "1001"],
+        "references": [], "read_only": True, "methods": ["gethotels"], "parent": "key_0", "created_by": "key_0",
+        "created_at": "2025-11-24T16:00:00Z", "expires_at": "2025-11-24T16:00:00Z", "revoked_at": None,
+        "used_at": None, "used_from": None,
+    }  # fmt: skip
+    shown = key_document(free)
+    assert [shown[name] for name in ("connections", "properties", "references", "methods")] == [None] * 4
+    assert (shown["revoked_at"], shown["used_from"]) == ("2025-11-24T16:00:00Z", "192.0.2.7")
 
 
 def test_the_models_are_the_documents() -> None:

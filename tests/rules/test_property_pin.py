@@ -158,6 +158,7 @@ def test_a_body_that_passes(media: str, body: bytes) -> None:
         (f"{FORM} {JSON}", "", b"{}"),
         ("multipart/form-data; boundary=x", "", b"--x--"),
         ("", "", b"propertyID=1000"),
+        ("text/plain", "", b"propertyID=1000"),
     ],
 )
 def test_a_body_that_is_refused(media: str, encoding: str, body: bytes | None) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from cloudbeds_auth.errors import Forbidden
 from cloudbeds_auth.rules.permissions import Scope
-from cloudbeds_auth.rules.proxy_policy import method_of, scope_for
+from cloudbeds_auth.rules.proxy_policy import header_in, method_of, scope_for
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,10 @@ def test_a_path_that_is_never_relayed(path: str) -> None:
     """The token endpoint, the approval page and what is no API are for no caller, the operator included."""
     with pytest.raises(Forbidden):
         scope_for(path)
+
+
+def test_a_header_by_its_name() -> None:
+    """However it is spelled; the first one, where it came twice."""
+    raw = [(b"accept", b"*/*"), (b"X-Property-ID", b"1000"), (b"x-property-id", b"1001")]
+    assert header_in(raw, b"x-property-id") == "1000"
+    assert header_in(raw[:1], b"x-property-id") is None
