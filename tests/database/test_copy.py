@@ -18,12 +18,15 @@ from cloudbeds_auth.database import backup, bulk, copy, opening
 from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
+from cloudbeds_auth.rules.caller_keys import NewKey
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Event
+from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.apps import read_app
+from cloudbeds_auth.transactions.caller_keys import add_caller_key, read_caller_keys
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
 from cloudbeds_auth.transactions.history import forget, read_history, take_over
@@ -85,6 +88,19 @@ async def test_a_hotel_with_an_api_key(ways: tuple[Settings, Settings]) -> None:
     await opening.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert (await row(there, "gra_key")).valid_for == before.valid_for == FOREVER
+
+
+async def test_a_key_that_was_made_where_the_clock_was_behind(ways: tuple[Settings, Settings]) -> None:
+    """A child's id sorts before its parent's: both move."""
+    source, target = ways
+    await filled(source)
+    new = NewKey("a job", frozenset({Scope.READ}))
+    async with opened(source) as running:
+        for key_id, parent in (("key_9", None), ("key_1", "key_9")):
+            await running.write(add_caller_key(key_id, key_id, new, parent=parent, created_by="admin"))
+    await opening.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert [one.id for one in await there.read(read_caller_keys(limit=9))] == ["key_9", "key_1"]
 
 
 async def test_given_up_and_made_again(ways: tuple[Settings, Settings]) -> None:

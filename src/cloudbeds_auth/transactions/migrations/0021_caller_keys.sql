@@ -9,7 +9,7 @@ CREATE TABLE caller_keys (
     reach      TEXT,
     read_only  INTEGER NOT NULL,
     methods    TEXT,
-    parent     TEXT REFERENCES caller_keys (id) ON DELETE CASCADE,
+    parent     TEXT,
     created_by TEXT NOT NULL,
     created_at DOUBLE PRECISION NOT NULL,
     expires_at DOUBLE PRECISION,
