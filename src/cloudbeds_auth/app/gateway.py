@@ -132,12 +132,14 @@ class Gateway:
             except Exception:  # the framework answered 500, unless an answer had begun
                 log.exception("an unexpected error in %s", scope["method"])
         path, refusal = scope["raw_path"].decode("latin-1"), scope["state"].get(REFUSAL)
+        caller: Caller | None = scope["state"].get("caller")
         self._observer.happened(
             Happening.REQUEST,
             connection_id=scope["state"].get(HOTEL) or (refusal and refusal.connection_id),
             method=scope["method"],
             route=route_of(scope["path"]),
             path=SECRETIVE.sub(r"/\1/…", path),
+            caller=None if caller is None else caller.name,
             status=ours.status,
             code=ours.code or (refusal and refusal.code),
             reason=refusal and refusal.detail,
