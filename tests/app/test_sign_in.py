@@ -10,6 +10,7 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 from tests.app.vaults import ADMIN_TOKEN, RealVault, given
 
 from cloudbeds_auth.app import gateway, session_routes
+from cloudbeds_auth.app.gateway import Gateway
 from cloudbeds_auth.engine.sessions import Sessions
 
 
@@ -188,13 +189,21 @@ async def test_were_the_first_to_come_let_in(service: Running[RealVault], monkey
 
 @pytest.mark.row("A20", "A19")
 @pytest.mark.parametrize("host", ["0.0.0.0:7000", "192.168.1.7:7000", "rebind.evil:7000", "localhost.evil:7000"])
-async def test_from_a_page_that_reaches_us_by_another_name(service: Running[RealVault], host: str) -> None:
+async def test_from_a_page_that_reaches_us_by_another_name(
+    service: Running[RealVault], host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A name that is not ours is refused before anything else, with whatever cookie."""
     operator = await signed_in(service)
     operator.host = host
     for path in ("/", "/sign-in", "/connections"):
         assert (await operator.open(path))[0] == 421
     assert (await operator.sign_in())[0] == 421
+
+    async def any_name(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(Gateway, "_host", any_name)
+    assert (await operator.open("/connections"))[0] == 200, "so the name is what is refused"
 
 
 ELSEWHERE: list[dict[str, str | None]] = [
