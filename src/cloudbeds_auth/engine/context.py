@@ -287,6 +287,10 @@ class World:
         """The address of the page that a hotel enters client id and secret of an app of its own into."""
         return f"{self.public_url.rstrip('/')}/add-app/{token}"
 
+    def sign_in_url(self, code: str) -> str:
+        """The address of a sign-in link: browsers send no fragment, so the code is in no log on the way."""
+        return f"{self.public_url.rstrip('/')}/sign-in#{code}"
+
     def claim_url(self, connection_id: str) -> str:
         """The address where an approval from the Marketplace is claimed."""
         return f"{self.public_url.rstrip('/')}/claim/{connection_id}"

@@ -188,6 +188,11 @@ class Happening(StrEnum):
     APP_SECRET_ROTATED = "app_secret_rotated", INFO, "app", "a further app has a new client secret"
     KEY_CREATED = "key_created", INFO, "key actor", "a key for callers was made"
     KEY_REVOKED = "key_revoked", INFO, "key actor", "a key for callers was revoked"
+    SIGNED_IN = "signed_in", INFO, "session how address", "an operator signed in: by a link, or by the admin token"
+    SIGNED_OUT = "signed_out", INFO, "session address", "an operator signed out"
+    SIGN_IN_FAILED = ("sign_in_failed", WARNING, "address times",
+        "what was entered to sign in was no code and not the admin token, this often")
+    SESSIONS_ENDED = "sessions_ended", INFO, "sessions actor", "all operators were signed out"
     APP_REMOVED = "app_removed", INFO, "app", "a further app was removed"
 
     # Calls to Cloudbeds
