@@ -350,8 +350,8 @@ class TokenEndpointUnavailable(TryAgain):
 class StoreUnavailable(TryAgain):
     """The database cannot be written at the moment
 
-    The disk is full, the database is locked too long, its file is gone or replaced, or a stored token of this
-    connection does not open. No refresh token is sent while the database cannot take the answer.
+    The disk is full, the database is locked too long, its file is gone or replaced, a stored token of this connection
+    does not open, or the encryption key is used up. No refresh token is sent while the database cannot take the answer.
     """
 
     code = "store_unavailable"

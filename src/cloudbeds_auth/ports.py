@@ -65,7 +65,7 @@ class Place:
 
 
 class SealBroken(Exception):
-    """A sealed value does not open: wrong key, altered bytes, or another row's value."""
+    """A sealed value does not open: wrong key, altered bytes, or another row's value; the text says which, of "it"."""
 
 
 class Sealer(Protocol):
@@ -74,6 +74,20 @@ class Sealer(Protocol):
     @property
     def key_id(self) -> str:
         """Names the key that seals; not a secret."""
+        ...
+
+    @property
+    def key_ids(self) -> Sequence[str]:
+        """Names every key that opens."""
+        ...
+
+    @property
+    def sealed(self) -> int:
+        """How many values this process has sealed."""
+        ...
+
+    def key_of(self, sealed: bytes) -> str:
+        """Names the key that a sealed value is under, which may be at hand or not."""
         ...
 
     def seal(self, secret: Secret, place: Place) -> bytes:

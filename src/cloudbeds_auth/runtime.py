@@ -22,6 +22,7 @@ from cloudbeds_auth.database.opening import migrate as migrate
 from cloudbeds_auth.database.opening import missing_files as missing_files
 from cloudbeds_auth.database.opening import open_database
 from cloudbeds_auth.database.opening import shown as shown
+from cloudbeds_auth.database.rekey import rekey as rekey
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.wiring import Engine
 from cloudbeds_auth.errors import ConfigurationError

@@ -1,4 +1,4 @@
-"""`database migrate`, `check`, `backup`, `copy`: over real databases, as an operator types them."""
+"""`database migrate`, `check`, `rekey`, `backup`, `copy`: over real databases, as an operator types them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from tests.cli.fakes import Result, invoke
 from tests.support.installation import HOTELS, filled, opened, settings
-from tests.support.keys import KEY_TEXT
+from tests.support.keys import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT
 
 from cloudbeds_auth.database import opening
+from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
 
 
@@ -23,11 +24,11 @@ def url(tmp_path: Path) -> str:
     return found
 
 
-def typed(url: str, *args: str) -> Result:
-    """One `database` command on this database."""
+def typed(url: str, *args: str, keys: str = KEY_TEXT) -> Result:
+    """One `database` command on this database, with these keys."""
     environment = {
         "CLOUDBEDS_AUTH_DATABASE_URL": url,
-        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": keys,
         "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
     }
     return invoke("database", *args, env=environment)
@@ -59,7 +60,40 @@ def test_check(url: str) -> None:
     assert json.loads(typed(url, "check", "--json").out)["problems"]
 
 
-@pytest.mark.parametrize("args", [["check"], ["backup", "copy.db"], ["copy", "--to", "sqlite:///other.db"]])
+@pytest.mark.row("F69")
+def test_rekey(url: str) -> None:
+    """What was done, and which key can be taken out, for people and for programs; the warning is no result. What does
+    not open is named, and the exit status says so.
+    """
+    old, new = (AesGcmSealer([key]).key_id for key in (KEY, OTHER_KEY))
+    both = f"{OTHER_KEY_TEXT},{KEY_TEXT}"
+    done = typed(url, "rekey", keys=both)
+    assert done.status == 0, done.err
+    assert f"{2 * HOTELS + 3} values were encrypted anew, with the key {new}" in done.out
+    assert f"the key {old} is not needed any more" in done.out
+    assert "restart every process" in done.err
+    document = json.loads(typed(url, "rekey", "--json", keys=both).out)
+    assert document == {
+        "database": url.removeprefix("sqlite:///"), "key_id": new, "sealed_anew": 0, "retired": [], "problems": [],
+    }  # fmt: skip
+    assert typed(url, "check", keys=OTHER_KEY_TEXT).status == 0
+    altered(url, "UPDATE tokens SET position = 9 WHERE grant_id = 'gra_1'")
+    back = typed(url, "rekey", keys=f"{KEY_TEXT},{OTHER_KEY_TEXT}")
+    assert back.status == 1
+    assert "a value of tokens gra_1 does not open" in back.out
+
+
+@pytest.mark.row("F70")
+def test_a_key_that_is_missing(url: str) -> None:
+    """The error says which, and how much is sealed with it."""
+    for command in ("check", "rekey"):
+        found = typed(url, command, keys=OTHER_KEY_TEXT)
+        assert found.status == 1
+        old = AesGcmSealer([KEY]).key_id
+        assert f"the key {old} is missing, with which {2 * HOTELS + 3} stored values are sealed" in found.err
+
+
+@pytest.mark.parametrize("args", [["check"], ["rekey"], ["backup", "copy.db"], ["copy", "--to", "sqlite:///other.db"]])
 def test_looking_at_a_database_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str]) -> None:
     """Where there is no database yet, it says so and makes no file."""
     monkeypatch.chdir(tmp_path)

@@ -105,6 +105,24 @@ async def test_a_vault_that_does_not_open(tmp_path: Path) -> None:
     assert await database.opens(here) == [Finding(Level.PROBLEM, "wrong key", "bring the right one")]
 
 
+@pytest.mark.row("A50")
+async def test_how_much_each_key_has_sealed(tmp_path: Path) -> None:
+    """A key that seals is warned of from half of what it may; one that only opens seals no more."""
+    vault = FakeVault()
+    here = subject(tmp_path, vault)
+    vault.report |= {"seals:ab12": str(2**31 - 1), "seals:cd34": str(2**31)}
+    assert await database.opens(here) == [
+        *ok("opens, can be written, and the key ab12 fits"),
+        *ok("the key ab12 has sealed 2147483647 of at most 4294967296 values"),
+        *ok("the key cd34 has sealed 2147483648 of at most 4294967296 values"),
+    ]
+    vault.report |= {"seals:ab12": str(2**31)}
+    found = (await database.opens(here))[1]
+    assert found.level is Level.WARNING
+    assert "no refresh is begun" in found.what
+    assert "put a new key first" in found.mend
+
+
 async def test_a_database_that_is_well(tmp_path: Path) -> None:
     """It was written to, the key that fits is named, and how durable it is was read back."""
     vault = FakeVault()
@@ -190,7 +208,7 @@ async def test_a_database_without_an_admin_token_file(tmp_path: Path) -> None:
     token.unlink()
     before = everything(tmp_path)
     found = await found_in(tmp_path)
-    assert [one.what for one in found["database"]][1:] == [f"{token} will be made at the next start"]
+    assert [one.what for one in found["database"]][2:] == [f"{token} will be made at the next start"]
     assert levels(found["durability"]) == levels(found["hotels"]) == [Level.OK]
     assert everything(tmp_path) == before
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.support.installation import HOTELS, filled, opened, settings, silent
-from tests.support.keys import OTHER_KEY_TEXT
+from tests.support.keys import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT
 from tests.support.shown import show_no_more, show_twice
 
-from cloudbeds_auth.database import check, opening
-from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.database import check, opening, sealed_values
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.ports import Place
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.transactions.apps import rotate_secret
+from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.transactions.statements import Row, Rows, Statement, Transaction
 
 # --- the scan
 
@@ -32,6 +39,76 @@ async def test_a_sound_database(one: Settings) -> None:
     assert found.sealed_values == 2 * HOTELS + 3
 
 
+async def test_the_keys(one: Settings) -> None:
+    """Of each key: how many values are stored that it sealed, and how many it has sealed at most."""
+    await filled(one)
+    both = one.model_copy(update={"encryption_keys": (Secret(OTHER_KEY_TEXT), Secret(KEY_TEXT))})
+    async with opened(both) as store:
+        assert await store.write(rotate_secret("aurora", Secret("third")))
+    found = await check.scan(both, silent)
+    first, other = AesGcmSealer([OTHER_KEY]).key_id, AesGcmSealer([KEY]).key_id
+    assert found.key_id == first
+    assert (found.values, found.seals) == ({first: 1, other: 2 * HOTELS + 2}, {first: 256, other: 256})
+    lines = {text for name, text in found.fields() if name == "key"}
+    assert lines == {
+        f"{first} sealed 256 of at most 4294967296 values, 1 are stored, and seals",
+        f"{other} sealed 256 of at most 4294967296 values, {2 * HOTELS + 2} are stored",
+    }
+
+
+async def test_a_further_sealed_value(one: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of `meta` is opened, too."""
+    await filled(one)
+    monkeypatch.setitem(sealed_values.IN_META, "mac_key", Place("meta", "mac_key", 0, 0))
+    assert (await check.scan(one, silent)).problems == []
+    driver, _ = await opening.open_driver(one)
+    await driver.write(lambda now: _statement("INSERT INTO meta (name, value) VALUES ('mac_key', '01ab12')"))
+    await driver.close()
+    found = await check.scan(one, silent)
+    assert (found.sealed_values, found.problems) == (
+        2 * HOTELS + 4, ["the value mac_key does not open (meta, position 0)"]
+    )  # fmt: skip
+
+
+SEALED = (  # of gra_1's refresh token, of its access token, of another hotel's refresh token, of a client secret
+    "SELECT t.sealed AS own, g.access_sealed AS access, o.sealed AS other, a.secret_sealed AS secret "
+    "FROM tokens t, grants g, tokens o, apps a WHERE t.grant_id = 'gra_1' AND g.id = 'gra_1' AND o.grant_id = 'gra_2'"
+)
+EDITS: dict[str, Callable[[Row], bytes]] = {
+    "another row's": lambda row: row["other"],
+    "another column's": lambda row: row["access"],
+    "another table's": lambda row: row["secret"],
+    "truncated": lambda row: row["own"][:-1],
+    "a head alone": lambda row: row["own"][:5],
+    "empty": lambda row: b"",
+    "another key's id": lambda row: row["own"][:1] + bytes.fromhex(AesGcmSealer([OTHER_KEY]).key_id) + row["own"][9:],
+    "an earlier format": lambda row: b"\0" + row["own"][1:],
+    "another nonce": lambda row: row["own"][:9] + bytes(12) + row["own"][21:],
+}
+
+
+@pytest.mark.row("A50")
+@pytest.mark.parametrize("edit", EDITS)
+async def test_an_edited_database(one: Settings, edit: str) -> None:
+    """A sealed value with which a row was edited does not open: an error for that hotel, which is named, and for no
+    other; nothing is marked, and nothing sent.
+    """
+    await filled(one)
+    both = one.model_copy(update={"encryption_keys": (Secret(KEY_TEXT), Secret(OTHER_KEY_TEXT))})
+    driver, _ = await opening.open_driver(one)
+    (row,) = await driver.read(lambda now: _statement(SEALED))
+    update = "UPDATE tokens SET sealed = :sealed WHERE grant_id = 'gra_1'"
+    await driver.write(lambda now: _statement(update, sealed=EDITS[edit](row)))
+    await driver.close()
+    async with opened(both) as store:
+        with pytest.raises(StoreUnavailable, match="does not open"):
+            await store.read(read_grant("gra_1"))
+        for sound in ("gra_0", "gra_2"):
+            assert await store.read(read_grant(sound)) is not None
+    (problem,) = (await check.scan(both, silent)).problems
+    assert problem.startswith("a sealed value of con_1 does not open")
+
+
 @pytest.mark.row("F71", "F72")
 async def test_values_that_do_not_open(one: Settings) -> None:
     """A flipped bit and a token moved to another hotel are each named by connection; the others are sound."""
@@ -50,10 +127,8 @@ async def test_values_that_do_not_open(one: Settings) -> None:
     ]  # fmt: skip
 
 
-def _statement(sql: str):  # type: ignore[no-untyped-def]
-    from cloudbeds_auth.transactions.statements import Statement
-
-    yield Statement("altered", sql, {})
+def _statement(sql: str, **values: object) -> Transaction[Rows]:
+    return (yield Statement("altered", sql, values))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +178,7 @@ async def test_hotels_that_an_interrupted_copy_holds(one: Settings) -> None:
 async def test_the_wrong_key(one: Settings) -> None:
     """One error that says so, not one a row."""
     await filled(one)
-    with pytest.raises(ConfigurationError, match="does not open this database"):
+    with pytest.raises(ConfigurationError, match="do not open this database"):
         await check.scan(settings(one.database_url, key=OTHER_KEY_TEXT), silent)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.bench import SqliteBench, link
 from tests.support.fakes import pair
 
 from cloudbeds_auth.database import sealing
-from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.database.sealing import AesGcmSealer, _associated, _derived
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.authorizations import add_link
@@ -90,7 +94,7 @@ def test_wrong_key() -> None:
     with pytest.raises(SealBroken) as raised:
         AesGcmSealer([TWO]).open(sealed, PLACE)
     assert "canary" not in str(raised.value)
-    assert "key that is not configured" in str(raised.value)
+    assert "which is not configured" in str(raised.value)
 
 
 def test_first_seals_all_open() -> None:
@@ -115,16 +119,88 @@ def test_nonces_are_fresh() -> None:
     assert len({sealer.seal(secret, PLACE)[9:21] for _ in range(1_000_000)}) == 1_000_000
 
 
-@pytest.mark.row("A50")
-def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After 2**32 random nonces one could repeat: nothing more is sealed under this key."""
-    assert sealing.MOST_SEALS == 2**32
-    monkeypatch.setattr(sealing, "MOST_SEALS", 2)
-    sealer = AesGcmSealer([ONE])
-    sealed = [sealer.seal(Secret("x"), PLACE) for _ in range(2)]
-    with pytest.raises(SealBroken, match="put a new one first"):
-        sealer.seal(Secret("x"), PLACE)
-    assert sealer.open(sealed[0], PLACE) == Secret("x")
+# --- one key for one value (A51)
+
+
+def multiply(one: int, other: int) -> int:
+    """In the field of GCM (NIST SP 800-38D section 6.3)."""
+    found = 0
+    for bit in range(127, -1, -1):
+        found ^= one if other >> bit & 1 else 0
+        one = one >> 1 ^ (0xE1 << 120 if one & 1 else 0)
+    return found
+
+
+def inverse(one: int) -> int:
+    """The power 2**128 - 2."""
+    found = 1 << 127
+    for _ in range(127):
+        one = multiply(one, one)
+        found = multiply(found, one)
+    return found
+
+
+def blocks(content: bytes) -> list[int]:
+    """Padded with zeros."""
+    padded = content + bytes(-len(content) % 16)
+    return [int.from_bytes(padded[at : at + 16], "big") for at in range(0, len(padded), 16)]
+
+
+def tag_without(key: bytes, nonce: bytes, associated: bytes) -> tuple[int, int]:
+    """Of one block of ciphertext: the tag if it were zero, and what the block is multiplied with."""
+    encrypt = Cipher(AES(key), ECB()).encryptor().update
+    power = int.from_bytes(encrypt(bytes(16)), "big")
+    lengths = (len(associated) * 8).to_bytes(8, "big") + (128).to_bytes(8, "big")
+    sum_ = 0
+    for block in [*blocks(associated), 0, *blocks(lengths)]:
+        sum_ = multiply(sum_ ^ block, power)
+    return sum_ ^ int.from_bytes(encrypt(nonce + b"\0\0\0\1"), "big"), multiply(power, power)
+
+
+def opens_under_both(nonce: bytes) -> bytes:
+    """A ciphertext with its tag that AES-GCM takes for authentic under both keys, each with its own associated data."""
+    tags, factors = [], []
+    for key in (ONE, TWO):
+        tag, factor = tag_without(
+            _derived(key, b"cloudbeds-auth sealing 1", 32), nonce, _associated(PLACE, key_id(key))
+        )
+        tags.append(tag)
+        factors.append(factor)
+    block = multiply(tags[0] ^ tags[1], inverse(factors[0] ^ factors[1]))
+    return block.to_bytes(16, "big") + (tags[0] ^ multiply(block, factors[0])).to_bytes(16, "big")
+
+
+def key_id(key: bytes) -> bytes:
+    return bytes.fromhex(AesGcmSealer([key]).key_id)
+
+
+@pytest.mark.row("A51")
+def test_a_ciphertext_for_two_keys() -> None:
+    """AES-GCM commits to no key: a ciphertext can be made that is authentic under two. A sealed value has the id of one
+    of them in front, which is derived from the key, and opens under no other.
+    """
+    nonce = bytes(12)
+    both = opens_under_both(nonce)
+    for key in (ONE, TWO):
+        cipher = AESGCM(_derived(key, b"cloudbeds-auth sealing 1", 32))
+        assert len(cipher.decrypt(nonce, both, _associated(PLACE, key_id(key)))) == 16
+    sealed = bytes([sealing.FORMAT]) + key_id(ONE) + nonce + both
+    with pytest.raises(UnicodeDecodeError):  # authentic, and no text
+        AesGcmSealer([ONE]).open(sealed, PLACE)
+    with pytest.raises(SealBroken, match="which is not configured"):
+        AesGcmSealer([TWO]).open(sealed, PLACE)
+    with pytest.raises(UnicodeDecodeError):
+        AesGcmSealer([TWO, ONE]).open(sealed, PLACE)
+
+
+@pytest.mark.row("A51")
+def test_the_id_is_part_of_what_is_authentic() -> None:
+    """A ciphertext for two keys whose associated data name one of them is authentic under that one alone."""
+    nonce = bytes(12)
+    cipher = AESGCM(_derived(TWO, b"cloudbeds-auth sealing 1", 32))
+    stray = bytes([sealing.FORMAT]) + key_id(TWO) + nonce + cipher.encrypt(nonce, b"x", _associated(PLACE, key_id(ONE)))
+    with pytest.raises(SealBroken):
+        AesGcmSealer([ONE, TWO]).open(stray, PLACE)
 
 
 @pytest.mark.row("F67")

@@ -7,9 +7,11 @@ import errno
 
 import pytest
 from tests.support.fakes import APP, HOUR, issued
+from tests.support.keys import KEY
 from tests.support.stage import Stage, another
 from tests.support.virtual import settle
 
+from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     RefreshInDoubt,
@@ -23,6 +25,7 @@ from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, take_lease
+from cloudbeds_auth.transactions.seals import MOST_SEALS
 
 UNSURE = Inconclusive("HTTP 503")
 
@@ -627,6 +630,30 @@ async def test_a_lease_that_cannot_be_written_serves_what_lasts(stage: Stage) ->
     stage.one.driver.writes_fail = True
     assert (await stage.one.refresh(grant.id, 1)).grant.access.reveal() == "A-1"
     assert stage.endpoint.sent == []
+
+
+@pytest.mark.row("A50")
+async def test_a_key_that_is_used_up(stage: Stage) -> None:
+    """A pair whose request is out by then is stored. After that nothing is sent: what lasts is served, and then callers
+    are told what an operator has to do.
+    """
+    grant = await stage.expired()
+
+    async def meanwhile() -> Answer:
+        name = f"seals:{AesGcmSealer([KEY]).key_id}"
+        stage.sql("UPDATE meta SET value = ? WHERE name = ?", str(MOST_SEALS), name)
+        return issued(2)
+
+    stage.endpoint.will(meanwhile)
+    assert (await stage.one.refresh(grant.id, 1)).grant.access.reveal() == "A-2"
+    assert await stage.tokens(grant.id) == ["R-2"]
+    assert (await stage.one.refresh(grant.id, 2)).grant.access.reveal() == "A-2"
+    await stage.clock.sleep(HOUR)
+    with pytest.raises(StoreUnavailable, match="has sealed") as raised:
+        await stage.one.refresh(grant.id, 2)
+    assert "put a new key first" in raised.value.diagnosis().next_step
+    assert len(stage.endpoint.sent) == 1
+    assert (await stage.row(grant.id)).intent is None
 
 
 async def test_a_moved_fence_before_sending_looks_again(stage: Stage) -> None:

@@ -41,7 +41,7 @@ GIVEN: dict[str, Any] = {
      "created_by", "credential", "data", "elsewhere", "expected", "expected_properties", "fingerprint", "found",
      "given", "how", "issuer", "kind", "level", "made_by", "methods", "owner", "parent", "problem", "reach", "reason",
      "redirect_path", "redirect_uri", "registration", "return_to", "risks", "role", "said_of", "scopes", "sealed",
-     "secret_sealed", "started", "subscriptions", "unrecognized", "user_email", "user_id", "user_name", "value",
+     "seals", "secret_sealed", "started", "subscriptions", "unrecognized", "user_email", "user_id", "user_name", "value",
      "work"), "text",
 )  # fmt: skip
 FRESH = {"state": "fresh", "after": NOW, "until": NOW * 2}
@@ -60,6 +60,7 @@ OF_ONE: dict[str, dict[str, Any]] = {
 EVERY_APP = "what is asked for is every app; read again only where one came or went"
 CHECK = "`database check` and `doctor` read everything once"
 COPY = "`database copy` moves everything"
+META = "`meta` has a few rows"
 PARKED = "the index has those alone that wait to be claimed, and no more are let in than may wait"
 LIMITED = "as far as its limit, over an index that has nothing else"
 WHOLE = {
@@ -68,6 +69,7 @@ WHOLE = {
     "integrity": CHECK,
     "circuits_of": "there is a row only of a secret that Cloudbeds refused",
     "held_leases": COPY,
+    "key_rows": META, "retire_keys": META,
     "any_connection": "one row, whichever it is",
     "parked_too_long": PARKED, "count_parked": PARKED,
     "cohorts": LIMITED, "outbox_depth": LIMITED, "last_given_up": LIMITED,
@@ -163,7 +165,8 @@ def scans_of_postgres(connection: psycopg.Connection[Any], name: str, sql: str) 
 
 OF_A_REFRESH: dict[str, dict[str, Any]] = {
     "take_lease": {"epoch": 0, "until": 30}, "renew_lease": {"epoch": 1, "until": 40},
-    "write_intent": {"position": 1, "epoch": 1, "not_before": 20, "until": 50, "state": "refreshing", "latched": 0},
+    "write_intent": {"position": 1, "epoch": 1, "not_before": 20, "until": 50, "state": "refreshing", "latched": 0,
+                     "seals": "seals:ab12", "most_seals": 1 << 32},
     "commit_pair": {"epoch": 1, "next_generation": 3, "expires_at": NOW * 2, "lifetime": 3600, "stale_at": NOW * 2,
                     "state": "fresh", "wall": NOW, "kind": "oauth", "client_id": "client-1", "access_sealed": b"s"},
     "confirm": {"generation": 3, "state": "fresh", "issuer": "https://api.cloudbeds.com"},

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     "cloudbeds-auth database check",
     "cloudbeds-auth database backup hotels-backup.sqlite3",
     "cloudbeds-auth database copy --to postgresql://auth@db.example/hotels",
-    short_help="Check, back up, upgrade or move the database.",
+    short_help="Check, back up, upgrade, rekey or move the database.",
 )
 def database() -> None:
-    """Check, back up, upgrade or move the database."""
+    """Check, back up, upgrade, rekey or move the database."""
 
 
 @command("migrate", "cloudbeds-auth database migrate", group=database)
@@ -61,6 +61,30 @@ def check(out: Output) -> int:
     where = runtime.shown(settings.database_url)
     out.document({"database": where, **asdict(found)})
     out.fields([("database", where), *found.fields()])
+    for line in found.problems:
+        out.step(False, line)
+    return 1 if found.problems else 0
+
+
+@command("rekey", "cloudbeds-auth database rekey", "cloudbeds-auth database rekey --json", group=database)
+def rekey(out: Output) -> int:
+    """Encrypt everything with the first key, so that the others can go.
+
+    First put the new key in front of the old one in CLOUDBEDS_AUTH_ENCRYPTION_KEYS, and restart every process that uses
+    this database; then run this, while the service runs. It names the keys that are not needed any more: take them out,
+    and restart once more. Interrupted, it is simply run again. Exits with 1 when something is still encrypted with
+    another key.
+    """
+    from cloudbeds_auth import runtime
+
+    settings = _existing()
+    with out.progress("encrypting anew") as progress:
+        found = asyncio.run(runtime.rekey(settings, progress, out.note))
+    where = runtime.shown(settings.database_url)
+    out.document({"database": where, **asdict(found)})
+    out.line(f"{where}: {found.sealed_anew} values were encrypted anew, with the key {found.key_id}")
+    for key_id in found.retired:
+        out.line(f"the key {key_id} is not needed any more: take it out of CLOUDBEDS_AUTH_ENCRYPTION_KEYS and restart")
     for line in found.problems:
         out.step(False, line)
     return 1 if found.problems else 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cloudbeds_auth.transactions.runner import Driver
-from cloudbeds_auth.transactions.statements import Insert, Instant, Rows, Statement, Transaction, query
+from cloudbeds_auth.transactions.statements import Insert, Instant, Row, Rows, Statement, Transaction, query
 
 BATCH = 1_000  # rows
 
@@ -65,15 +65,16 @@ async def each(
     *,
     what: str | None = None,
     after: Key = (),
+    size: int | None = None,
 ) -> int:
     """Do `work` with each batch of a table's rows after this key, in the order of their keys; how many rows there were.
 
-    Progress is shown as that of `what`, or of the table.
+    Progress is shown as that of `what`, or of the table. A batch has at most `size` rows, or `BATCH`.
     """
     shown, done = what or table, 0
     total = await driver.read(partial(_count, table, after))
     progress(shown, 0, total)
-    while keys := await driver.read(partial(_keys, table, after)):
+    while keys := await driver.read(partial(_keys, table, after, size or BATCH)):
         batch = Batch(table, after, tuple(keys[-1].values()))
         await work(batch)
         after, done = batch.to, done + len(keys)
@@ -97,6 +98,14 @@ def rows(batch: Batch, now: Instant) -> Transaction[Rows]:
     return (yield Statement(f"bulk_rows_{batch.table}", sql, batch.parameters))
 
 
+def update(table: str, row: Row, column: str, value: object) -> Transaction[None]:
+    """Write one column of a row."""
+    keys = TABLES[table]
+    where = " AND ".join(f"{key} = :{key}" for key in keys)
+    sql = f"UPDATE {table} SET {column} = :value WHERE {where}"  # noqa: S608
+    yield Statement(f"bulk_update_{table}_{column}", sql, {"value": value, **{key: row[key] for key in keys}})
+
+
 def delete(batch: Batch, now: Instant) -> Transaction[None]:
     """Delete the rows of a batch."""
     yield Statement(f"bulk_delete_{batch.table}", f"DELETE FROM {batch.table} WHERE {batch.where}", batch.parameters)  # noqa: S608
@@ -118,9 +127,9 @@ def _count(table: str, after: Key, now: Instant) -> Transaction[int]:
     return number
 
 
-def _keys(table: str, after: Key, now: Instant) -> Transaction[Rows]:
+def _keys(table: str, after: Key, size: int, now: Instant) -> Transaction[Rows]:
     listed = _listed(table)
-    sql = f"SELECT {listed} FROM {table} WHERE {_after(table, after)} ORDER BY {listed} LIMIT {BATCH}"  # noqa: S608
+    sql = f"SELECT {listed} FROM {table} WHERE {_after(table, after)} ORDER BY {listed} LIMIT {size}"  # noqa: S608
     return (yield Statement(f"bulk_keys_{table}", sql, _bound(table, "after", after)))
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from cloudbeds_auth.database import key_files, opening, schema
 from cloudbeds_auth.database.bulk import Progress
+from cloudbeds_auth.database.sealed_values import IN_META
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import CredentialKind, Role
@@ -21,6 +22,7 @@ from cloudbeds_auth.transactions.apps import read_held, read_issuers, sealed_sec
 from cloudbeds_auth.transactions.grants import LATCHED
 from cloudbeds_auth.transactions.rows import access_place, token_place
 from cloudbeds_auth.transactions.runner import Database, Driver
+from cloudbeds_auth.transactions.seals import MOST_SEALS, read_seals
 from cloudbeds_auth.transactions.statements import (
     Instant,
     Row,
@@ -45,6 +47,9 @@ class Found:
     connections: int = 0
     grants: int = 0
     sealed_values: int = 0
+    key_id: str = ""
+    values: dict[str, int] = field(default_factory=dict)  # that are stored and open, by the id of the key
+    seals: dict[str, int] = field(default_factory=dict)  # that a key has made at most, by its id
     problems: list[str] = field(default_factory=list)
 
     def fields(self) -> list[tuple[str, str]]:
@@ -53,19 +58,26 @@ class Found:
             ("schema", str(self.schema)), ("apps", str(self.apps)), ("connections", str(self.connections)),
             ("grants", str(self.grants)),
             ("sealed values", f"{self.sealed_values}, {len(self.problems)} problems"),
+            *(("key", self._key(key_id)) for key_id in sorted({*self.values, *self.seals})),
         ]  # fmt: skip
+
+    def _key(self, key_id: str) -> str:
+        first = ", and seals" if key_id == self.key_id else ""
+        seals = f"sealed {self.seals.get(key_id, 0)} of at most {MOST_SEALS} values"
+        return f"{key_id} {seals}, {self.values.get(key_id, 0)} are stored{first}"
 
 
 async def scan(settings: Settings, progress: Progress) -> Found:
     """Read everything. Raises ConfigurationError when it cannot be opened at all."""
-    store = await opening.open_database(settings)  # the canary: a wrong key is one error, not one a row
+    store = await opening.open_database(settings)  # the keys: a wrong one is one error, not one a row
     await store.close()
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     driver, _ = await opening.open_driver(settings, bulk=True)
-    found = Found()
+    found = Found(key_id=sealer.key_id)
     try:
         await _read(driver, sealer, found, progress)
         database = Database(driver, sealer, opening.nobody_is_known_dead)
+        found.seals = dict(await database.read(read_seals()))
         found.problems += await database.read(_foreign(settings))
     finally:
         await driver.close()
@@ -83,6 +95,10 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress
         found.apps += 1
         for sealed, place in sealed_secrets(app):
             _try(sealed, place, f"a client secret of the app {app['name']}", sealer, found)
+    for name, place in IN_META.items():
+        row = await driver.read(lambda now, name=name: query_one("meta", name=name))  # type: ignore[misc]
+        if row is not None:
+            _try(bytes.fromhex(row["value"]), place, f"the value {name}", sealer, found)
     after = ""
     while ids := await driver.read(lambda now, after=after: _ids(now, after)):  # type: ignore[misc]
         found.problems += await driver.read(partial(_wrongly_shown, ids=ids))
@@ -178,5 +194,7 @@ def _try(sealed: bytes, place: Place, what: str, sealer: Sealer, found: Found) -
     found.sealed_values += 1
     try:
         sealer.open(sealed, place)
+        key_id = sealer.key_of(sealed)
+        found.values[key_id] = found.values.get(key_id, 0) + 1
     except SealBroken:
         found.problems.append(f"{what} does not open ({place.table}, position {place.position})")

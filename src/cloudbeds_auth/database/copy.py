@@ -16,12 +16,13 @@ start; its history is resumed at the row that was reached.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from cloudbeds_auth.database import bulk, clone_guard
 from cloudbeds_auth.database.bulk import Batch, Progress
+from cloudbeds_auth.database.sealed_values import IN_META
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.system import random_bytes
@@ -66,6 +67,7 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
                 next_step="use one of the two, or both refresh the same hotels; to move again give an empty database",
             )
         return {}
+    keys = await source.driver.read(_keys)
     run = random_bytes(8).hex()
     await target.driver.write(partial(_own_by_none, source=source.name, run=run))
     await bulk.each_grant(source.driver, "latch_grants", progress, "hotels latched")
@@ -82,8 +84,8 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
     copied["events"] = await _copy_newest_events(source, target, run, progress)
     await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")  # that came meanwhile, too
     await source.driver.write(partial(_close, target=target.name))
-    canary = await source.driver.read(lambda now: query_one("meta", name="key_canary"))
-    await target.driver.write(partial(_open, identity=target.identity, canary=canary, run=run))
+    keys |= await source.driver.read(_keys)  # and those that seal since
+    await target.driver.write(partial(_open, identity=target.identity, keys=keys, run=run))
     return copied
 
 
@@ -201,11 +203,21 @@ def _close(now: Instant, *, target: str) -> Transaction[None]:
     yield from query("set_meta", name="instance", value=f"moved to {target}")
 
 
-def _open(now: Instant, *, identity: clone_guard.Identity, canary: Row | None, run: str) -> Transaction[None]:
+def _keys(now: Instant) -> Transaction[dict[str, str]]:
+    """Of `meta`, what is about keys, and what is sealed."""
+    rows = yield from query("key_rows")
+    found = {row["name"]: row["value"] for row in rows}
+    for name in IN_META:
+        row = yield from query_one("meta", name=name)
+        found |= {} if row is None else {name: row["value"]}
+    return found
+
+
+def _open(now: Instant, *, identity: clone_guard.Identity, keys: Mapping[str, str], run: str) -> Transaction[None]:
     yield from _still(run)
     yield from query("forget_meta", name=RUN)
-    if canary is not None:
-        yield from query("set_meta", name="key_canary", value=canary["value"])
+    for name, value in keys.items():
+        yield from query("set_meta", name=name, value=value)
     yield from query("set_meta", name=BEHIND, value=json.dumps(HISTORY[:1]))
     yield from clone_guard.adopt(now, identity)
 

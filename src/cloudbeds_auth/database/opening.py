@@ -14,6 +14,7 @@ from cloudbeds_auth.database import clone_guard, key_files, schema
 from cloudbeds_auth.database import copy as copying
 from cloudbeds_auth.database.bulk import Progress, each_grant
 from cloudbeds_auth.database.measured import MeasuredDriver
+from cloudbeds_auth.database.sealed_values import count_values
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.errors import ConfigurationError
@@ -42,7 +43,9 @@ async def open_database(settings: Settings, observer: Observer | None = None) ->
         measured = MeasuredDriver(driver, system.SystemClock(), observer, browse)
         store = Database(measured, sealer, is_dead, measured.browse)
     try:
-        await store.open(partial(clone_guard.recognise, identity=identity))
+        await store.open(
+            partial(clone_guard.recognise, identity=identity), partial(count_values, driver, sealer, lambda *_: None)
+        )
     except BaseException:
         await store.close()
         raise

@@ -28,7 +28,17 @@ from cloudbeds_auth.database.notify import NOTIFY, NOTIFYING, Listener
 from cloudbeds_auth.database.postgres_migration import BULK_WITHIN, LOCK_TIMEOUT, alone
 from cloudbeds_auth.database.postgres_server import first_look, said
 from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
-from cloudbeds_auth.transactions.statements import Body, Insert, Instant, Row, Rows, Statement, drive_async, load
+from cloudbeds_auth.transactions.statements import (
+    Body,
+    Insert,
+    Instant,
+    Row,
+    Rows,
+    SelectForUpdate,
+    Statement,
+    drive_async,
+    load,
+)
 
 PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_]+)")
 # Which start of the server this is. Its counters begin anew also when it recovers from the loss of a process.
@@ -291,6 +301,8 @@ async def _execute(connection: Connection, statement: Statement) -> Rows:
         )
         return ()
     sql = SQL.get(statement.name) or placeholders(statement.sql)
+    if isinstance(statement, SelectForUpdate):
+        sql += " FOR NO KEY UPDATE SKIP LOCKED"  # a row that refers to it may still be added
     cursor = await connection.execute(sql, statement.parameters or None)
     # Not `description`, which makes an object of each column.
     rows = await cursor.fetchall() if cursor.rownumber is not None else ()

@@ -24,7 +24,7 @@ KEY_BYTES = 32
 KEY_ID_BYTES = 8
 NONCE_BYTES = 12
 HEADER_BYTES = 1 + KEY_ID_BYTES + NONCE_BYTES
-MOST_SEALS = 1 << 32  # random nonces under one key (NIST SP 800-38D section 8.3)
+KEY_ID = slice(1, 1 + KEY_ID_BYTES)  # of a sealed value
 
 
 def _derived(key: bytes, label: bytes, length: int) -> bytes:
@@ -75,13 +75,22 @@ class AesGcmSealer:
         """The id of the key that seals, in hex; not a secret."""
         return self._identity.hex()
 
-    def seal(self, secret: Secret, place: Place) -> bytes:
-        """The sealed bytes; a nonce of its own for every call.
+    @property
+    def key_ids(self) -> Sequence[str]:
+        """The ids of all keys, the one that seals first."""
+        return [key_id.hex() for key_id in self._ciphers]
 
-        Raises SealBroken after 2**32 seals of this process: more random nonces under one key could repeat.
-        """
-        if self._sealed >= MOST_SEALS:
-            raise SealBroken("this key has sealed 2**32 values: put a new one first in the list of keys")
+    @property
+    def sealed(self) -> int:
+        """How many values this process has sealed; of all processes `transactions.seals` keeps count."""
+        return self._sealed
+
+    def key_of(self, sealed: bytes) -> str:
+        """The id of the key that a sealed value is under, in hex; the key may be at hand or not."""
+        return sealed[KEY_ID].hex()
+
+    def seal(self, secret: Secret, place: Place) -> bytes:
+        """The sealed bytes; a nonce of its own for every call. Never refuses: the secret may be the only living one."""
         self._sealed += 1
         nonce = self._random(NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, secret.reveal().encode(), _associated(place, self._identity))
@@ -89,15 +98,15 @@ class AesGcmSealer:
 
     def open(self, sealed: bytes, place: Place) -> Secret:
         """The value; raises SealBroken for a wrong key, altered bytes or another place, without saying more."""
-        key_id = sealed[1 : 1 + KEY_ID_BYTES]
+        key_id = sealed[KEY_ID]
         cipher = self._ciphers.get(key_id)
         if sealed[:1] != bytes([FORMAT]) or len(sealed) < HEADER_BYTES:
-            raise SealBroken("a sealed value has an unknown format")
+            raise SealBroken("its format is unknown")
         if cipher is None:
-            raise SealBroken("a sealed value needs a key that is not configured")
-        nonce = sealed[1 + KEY_ID_BYTES : HEADER_BYTES]
+            raise SealBroken(f"it needs the key {key_id.hex()}, which is not configured")
+        nonce = sealed[KEY_ID.stop : HEADER_BYTES]
         try:
             plain = cipher.decrypt(nonce, sealed[HEADER_BYTES:], _associated(place, key_id))
         except InvalidTag:
-            raise SealBroken("a sealed value does not open at its place") from None
+            raise SealBroken("it was altered, or belongs elsewhere") from None
         return Secret(plain.decode())

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from cloudbeds_auth.doctor.examination import Finding, Subject, ok, problem, warning
 from cloudbeds_auth.os_files import network_file_system
+from cloudbeds_auth.transactions.seals import MANY_SEALS, MOST_SEALS, NEW_KEY, SEALS
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
@@ -31,10 +32,22 @@ async def opens(subject: Subject) -> Sequence[Finding]:
     if subject.unlocked is None:
         return _first_start(subject.settings)
     await subject.vault.check()
-    key = (await subject.vault.store_report())["key_id"]
-    found = ok(f"opens, can be written, and the key {key} fits")
+    report = await subject.vault.store_report()
+    key = report["key_id"]
+    found = ok(f"opens, can be written, and the key {key} fits") + seals(report)
     for path in subject.missing:
         found += ok(f"{path} will be made at the next start")
+    return found
+
+
+def seals(report: Mapping[str, str]) -> list[Finding]:
+    """How many values each key has sealed; a warning where the one that seals has sealed half of what it may."""
+    counts = {name.removeprefix(SEALS): int(count) for name, count in report.items() if name.startswith(SEALS)}
+    found: list[Finding] = []
+    for key_id, count in counts.items():
+        said = f"the key {key_id} has sealed {count} of at most {MOST_SEALS} values"
+        is_much = key_id == report["key_id"] and count >= MANY_SEALS
+        found += warning(f"{said}; then no refresh is begun", NEW_KEY) if is_much else ok(said)
     return found
 
 

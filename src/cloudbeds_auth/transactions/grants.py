@@ -33,6 +33,7 @@ from cloudbeds_auth.transactions.rows import (
     locked,
     token_place,
 )
+from cloudbeds_auth.transactions.seals import MOST_SEALS, SEALS, spent
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due, set_due_in, set_retry_in
 
@@ -153,13 +154,15 @@ def write_intent(
 ) -> Transaction[bool]:
     """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved.
 
+    Raises StoreUnavailable where the key that seals has sealed as much as it may; a pair in hand is still committed.
+
     The latch is part of the fence (rule-15): a latched grant's token is sent for an `exchange` and for nothing
     else. An attempt of a migration that is pending still puts it in doubt.
     """
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence) or row["latched"] != int(exchange):
         return False
-    yield from query(
+    written = yield from query_one(
         "write_intent",
         grant_id=fence.grant_id,
         generation=fence.generation,
@@ -170,7 +173,11 @@ def write_intent(
         until=tx.steady + lease,
         latched=int(exchange),
         state=move(State(row["state"]), LifecycleEvent.INTENT_WRITTEN),
+        seals=SEALS + tx.sealer.key_id,
+        most_seals=MOST_SEALS,
     )
+    if written is None:
+        raise spent(tx.sealer.key_id)
     yield from set_due_in(row, tx, hold)  # a process that is killed now leaves it to the background
     yield from add_event(tx, row, LifecycleEvent.INTENT_WRITTEN, position=position, exchange=exchange)
     return True

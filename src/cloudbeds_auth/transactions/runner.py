@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports import Place, SealBroken, Sealer, Wakeups
-from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.ports import SealBroken, Sealer, Wakeups
+from cloudbeds_auth.transactions.seals import SEALS, SealBlocks, check_keys, read_seals
 from cloudbeds_auth.transactions.statements import (
     Body,
     Call,
@@ -77,9 +77,6 @@ class Together(Generic[T]):
                 answer.set_result(found.get(one))
 
 
-CANARY = Place("meta", "canary", 0, 0)
-
-
 class Driver(Protocol):
     """What a database must be able to do: run a transaction to its end, durably, or not at all.
 
@@ -127,6 +124,7 @@ class Database:
         self._driver = driver
         self._browse = browse or driver.read
         self._sealer = sealer
+        self._blocks = SealBlocks(sealer)
         self._is_dead = is_dead
         self._read_only = False
         self._together: dict[object, Together[Any]] = {}
@@ -141,12 +139,17 @@ class Database:
         """What wakes a caller that waits for another process; None where the database sends no notifications."""
         return self._driver.wakeups
 
-    async def open(self, own: Body[bool] | None = None) -> None:
-        """Check that the keys open what is stored; raises ConfigurationError before anything is sent (F68).
+    async def open(
+        self, own: Body[bool] | None = None, count: Callable[[], Awaitable[Mapping[str, int]]] | None = None
+    ) -> None:
+        """Check that the keys open what is stored; raises ConfigurationError before anything is sent (F68, F70).
 
-        `own` says, in a transaction, whether the database is this installation's own.
+        `own` says, in a transaction, whether the database is this installation's own; `count` how many stored values
+        are sealed with each key, for the error.
         """
-        await self._driver.write(self._body(_canary()))
+        missing = await self._write(check_keys())
+        if missing:
+            raise keys_missing(missing, None if count is None else await count())
         if own is not None:
             self._read_only = not await self._driver.write(own)
 
@@ -169,7 +172,7 @@ class Database:
         if self._read_only:
             raise StoreReadOnly
         with seals_checked():
-            return await self._driver.write(self._body(call), synced=synced)
+            return await self._write(call, synced=synced)
 
     async def read_one(self, call: Callable[[Sequence[str]], Call[Mapping[str, T]]], wanted: str) -> T | None:
         """What a transaction that reads by ids finds under this one; a crowd of callers shares a few transactions."""
@@ -180,19 +183,20 @@ class Database:
         return found
 
     async def check(self) -> None:
-        """One real write, and the canary; raises StoreUnavailable."""
+        """One real write, and the keys; raises StoreUnavailable."""
         await self.write(_checked())
-        try:
-            await self._driver.write(self._body(_canary()))
-        except ConfigurationError as error:
-            raise StoreUnavailable(error.detail, next_step=error.next_step) from error
+        missing = await self._write(check_keys())
+        if missing:
+            error = keys_missing(missing, None)
+            raise StoreUnavailable(error.detail, next_step=error.next_step)
 
     async def report(self) -> Mapping[str, str]:
         """What the database says about itself, and under which key it seals; no secrets.
 
-        `key_id`, the longest token list and whose it is; of SQLite `sqlite` (its version), `file`, `journal_mode`,
-        `synchronous` as in effect on this connection; of PostgreSQL `postgresql` (its version), `database`, `fsync`,
-        `full_page_writes`, `synchronous_commit`, `role` (primary or standby), `asynchronous_standbys` (how many).
+        `key_id`, how many values each key has sealed (`seals:ID`), the longest token list and whose it is; of SQLite
+        `sqlite` (its version), `file`, `journal_mode`, `synchronous` as in effect on this connection; of PostgreSQL
+        `postgresql` (its version), `database`, `fsync`, `full_page_writes`, `synchronous_commit`, `role` (primary or
+        standby), `asynchronous_standbys` (how many).
         """
         return {**await self.browse(_report()), "key_id": self._sealer.key_id}
 
@@ -200,28 +204,17 @@ class Database:
         """Finish what runs and close."""
         await self._driver.close()
 
+    async def _write(self, call: Call[T], *, synced: bool = True) -> T:
+        result, block = await self._driver.write(self._body(self._blocks.counting(call)), synced=synced)
+        self._blocks.note(block)
+        return result
+
     def _body(self, call: Call[T]) -> Body[T]:
         return partial(_begun, call, self._sealer, self._is_dead)
 
 
 def _begun(call: Call[T], sealer: Sealer, is_dead: IsDead, now: Instant) -> Transaction[T]:
     return call(Tx(now.wall, now.steady, now.clock_id, now.started, sealer, is_dead))
-
-
-@transaction
-def _canary(tx: Tx) -> Transaction[None]:
-    row = yield from query_one("meta", name="key_canary")
-    if row is None:
-        sealed = tx.sealer.seal(Secret("canary"), CANARY)
-        yield from query("set_meta", name="key_canary", value=sealed.hex())
-        return
-    try:
-        tx.sealer.open(bytes.fromhex(row["value"]), CANARY)
-    except SealBroken:
-        raise ConfigurationError(
-            "the encryption key does not open this database: it was sealed with another one",
-            next_step="give the key that sealed it (CLOUDBEDS_AUTH_ENCRYPTION_KEYS, or the key file beside it)",
-        ) from None
 
 
 @transaction
@@ -234,7 +227,25 @@ def _report(tx: Tx) -> Transaction[Mapping[str, str]]:
     (row,) = yield from query("report")
     longest = yield from query_one("longest_list")
     length, whose = (0, "") if longest is None else (longest["length"], longest["connection_id"])
-    return {**row, "longest_token_list": str(length), "longest_token_list_of": whose}
+    seals = {f"{SEALS}{key_id}": str(count) for key_id, count in (yield from read_seals()(tx)).items()}
+    return {**row, **seals, "longest_token_list": str(length), "longest_token_list_of": whose}
+
+
+def keys_missing(key_ids: Sequence[str], counts: Mapping[str, int] | None) -> ConfigurationError:
+    """Keys that are needed are not at hand. `counts`: how many stored values are sealed with each key, where known."""
+    said = [f"the key {one} is missing, with which {_values(one, counts)} sealed" for one in key_ids]
+    forgotten = counts is not None and not any(counts.get(one) for one in key_ids)
+    return ConfigurationError(
+        f"the encryption keys do not open this database: {'; '.join(said)}",
+        next_step="`cloudbeds-auth database rekey` forgets a key that nothing is sealed with"
+        if forgotten
+        else "give the missing key, too, behind the first (CLOUDBEDS_AUTH_ENCRYPTION_KEYS, or the key file beside the "
+        "database); after `cloudbeds-auth database rekey` the first one is enough",
+    )
+
+
+def _values(key_id: str, counts: Mapping[str, int] | None) -> str:
+    return "stored values are" if counts is None else f"{counts.get(key_id, 0)} stored values are"
 
 
 @contextmanager
@@ -244,6 +255,6 @@ def seals_checked() -> Iterator[None]:
         yield
     except SealBroken as error:
         raise StoreUnavailable(
-            "a stored token of this connection does not open: its row was altered or belongs elsewhere",
-            next_step="an operator looks at the database; connecting the hotel again replaces the row",
+            f"a stored token of this connection does not open: {error}",
+            next_step="an operator looks at the keys and the database; connecting the hotel again replaces the row",
         ) from error

@@ -45,6 +45,13 @@ class Insert(Statement):
 
 
 @dataclass(frozen=True, slots=True)
+class SelectForUpdate(Statement):
+    """Rows that this transaction is about to change. Where others may change them meanwhile, they are locked until its
+    end, and those that another transaction holds are left out.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Instant:
     """The store's own time at the start of a transaction.
 

@@ -150,6 +150,17 @@ SELECT value FROM meta WHERE name = :name
 -- name: set_meta
 INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value
 
+-- name: key_rows
+-- Of each key: its canary, and how many values it has sealed (transactions.seals).
+SELECT name, value FROM meta WHERE name LIKE 'key_canary%' OR name LIKE 'seals:%'
+
+-- name: count_seals
+INSERT INTO meta (name, value) VALUES (:name, CAST(:block AS TEXT))
+ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(meta.value AS BIGINT) + :block AS TEXT)
+
+-- name: retire_keys
+DELETE FROM meta WHERE name LIKE 'key_canary%' AND name <> :name RETURNING name, value
+
 -- name: pull_listings
 -- Further ahead than anything is ever written: the wall clock was set back since.
 UPDATE grants SET list_at = :now

@@ -43,11 +43,14 @@ UPDATE grants SET lease_owner = NULL, lease_until = NULL
 WHERE id = :grant_id AND lease_epoch = :epoch
 
 -- name: write_intent
+-- No row: the key has sealed as much as it may.
 UPDATE grants SET intent_position = :position, intent_epoch = :epoch, intent_at = :now, not_before = :not_before,
     lease_until = :until, measured_at = :now, state = :state,
     migration = CASE WHEN intent_position IS NULL OR migration IS NULL THEN migration ELSE 'in_doubt' END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched = :latched
     AND role IN ('active', 'candidate', 'set_aside')
+    AND COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE name = :seals), 0) < :most_seals
+RETURNING id
 
 -- name: settle
 -- What a mark says stays until a proof ends it.

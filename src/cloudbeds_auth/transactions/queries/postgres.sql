@@ -18,6 +18,10 @@ SELECT * FROM connections WHERE id = :connection_id FOR UPDATE
 -- name: connections_locked
 SELECT id FROM connections WHERE id IN (SELECT json_object_keys(CAST(:connection_ids AS json))) ORDER BY id FOR UPDATE
 
+-- name: canary_locked
+-- Against its deletion alone: any number of transactions hold it together.
+SELECT name FROM meta WHERE name = :name FOR KEY SHARE
+
 -- name: one_at_a_time
 -- Until the end of the transaction, and whichever server connection of a pooler it runs on.
 SELECT pg_advisory_xact_lock(hashtextextended(:work, 0))

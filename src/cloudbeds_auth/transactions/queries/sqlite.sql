@@ -16,6 +16,9 @@ SELECT * FROM connections WHERE id = :connection_id
 -- name: connections_locked
 SELECT id FROM connections WHERE id IN (SELECT key FROM json_each(:connection_ids))
 
+-- name: canary_locked
+SELECT name FROM meta WHERE name = :name
+
 -- name: one_at_a_time
 SELECT :work AS work
 

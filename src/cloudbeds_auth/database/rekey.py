@@ -1,0 +1,149 @@
+"""Sealing everything with the first key, so that the others are not needed any more (docs/adr/0026).
+
+    pass      what another key sealed is sealed anew, a batch of rows at a time
+    again     until a pass finds nothing
+    retire    the canaries of the other keys are deleted
+    again     what was sealed with one of them meanwhile is found; its canary is put back
+
+A kill undoes one batch at most, and the next run begins with a pass over all of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from cloudbeds_auth.database import clone_guard, key_files, opening
+from cloudbeds_auth.database.bulk import Batch, Progress
+from cloudbeds_auth.database.sealed_values import (
+    SealedAnew,
+    SealedColumn,
+    count_batch,
+    count_meta,
+    count_values,
+    each_column,
+    seal_batch,
+    seal_meta,
+)
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
+from cloudbeds_auth.ports import Sealer
+from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.system import SystemClock
+from cloudbeds_auth.transactions.runner import Database, Driver, keys_missing
+from cloudbeds_auth.transactions.seals import need_keys, read_needed, retire_keys
+from cloudbeds_auth.transactions.statements import query_one
+
+MOST_PASSES = 6  # two at least find nothing; a row that was held in one is found by the next
+HELD = 0.2  # seconds for transactions that hold rows to end
+
+
+@dataclass
+class Rekeyed:
+    """What was done: `key_id` sealed so many values anew, and these keys are not needed any more.
+
+    `problems` are sentences for people, of what keeps the others needed.
+    """
+
+    key_id: str
+    sealed_anew: int = 0
+    retired: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Pass:
+    """One pass: by key id, how many values of others it found; and what became of them."""
+
+    others: Counter[str] = field(default_factory=Counter)
+    done: SealedAnew = field(default_factory=SealedAnew)
+
+    @property
+    def found_broken_alone(self) -> bool:
+        """Whether there is nothing that another pass could do."""
+        return 0 < self.others.total() == len(self.done.broken)
+
+
+async def rekey(settings: Settings, progress: Progress, warn: Callable[[str], None]) -> Rekeyed:
+    """Seal everything with the first key, while the service runs. Run again after it was ended, it finishes.
+
+    `warn` is called with a sentence for people before anything is changed. Raises ConfigurationError, StoreReadOnly.
+    """
+    sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
+    driver, identity = await opening.open_driver(settings, bulk=True)
+    try:
+        database = Database(driver, sealer, opening.nobody_is_known_dead)
+        if not await driver.read(partial(clone_guard.is_own, identity=identity)):
+            raise StoreReadOnly
+        await _check(driver, database, sealer, progress, warn)
+        return await _seal_everything(driver, database, sealer, progress)
+    finally:
+        await driver.close()
+
+
+async def _check(
+    driver: Driver, database: Database, sealer: Sealer, progress: Progress, warn: Callable[[str], None]
+) -> None:
+    """Whether it may begin. A value whose key is neither at hand nor needed is an altered one, and is found later."""
+    held = await driver.read(lambda now: query_one("held_by_a_copy"))
+    if held is not None and held["hotels"]:
+        raise ConfigurationError(
+            "`cloudbeds-auth database copy` is moving these hotels, sealed as they are",
+            next_step="let it finish, and seal them anew where they are then; or `cloudbeds-auth database adopt` first",
+        )
+    counts, needed = await count_values(driver, sealer, progress), await database.read(read_needed())
+    missing = sorted(key_id for key_id in needed if counts[key_id] and key_id not in sealer.key_ids)
+    if missing:
+        raise keys_missing(missing, counts)
+    if sealer.key_id not in needed:
+        warn(
+            f"no process was started with the key {sealer.key_id} first yet: restart every process that uses this "
+            "database with it; one that lacks it does not open what is sealed anew"
+        )
+
+
+async def _seal_everything(driver: Driver, database: Database, sealer: Sealer, progress: Progress) -> Rekeyed:
+    result, clean, retired = Rekeyed(sealer.key_id), False, set[str]()
+    for number in range(MOST_PASSES):
+        found = await _one_pass(driver, database, sealer, progress, ", again" if number else "")
+        result.sealed_anew += found.done.values
+        if clean and not found.others:
+            result.retired = sorted(retired)
+            return result
+        if found.found_broken_alone:
+            result.problems = [f"a value of {place.table} {place.row} does not open" for place in found.done.broken]
+            return result
+        if clean:  # put back, and looked for once more
+            await database.write(need_keys(sorted(found.others)))
+            retired.difference_update(found.others)
+        clean = not found.others
+        if clean:
+            retired.update(await database.write(retire_keys()))
+        elif found.others.total() > found.done.values:
+            await SystemClock().sleep(HELD)
+    result.problems = [
+        f"values are left that the key {key_id} sealed: a process seals with it, or holds their rows; restart every "
+        f"process with {sealer.key_id} first, then run this again"
+        for key_id in sorted(found.others)
+    ]
+    return result
+
+
+async def _one_pass(driver: Driver, database: Database, sealer: Sealer, progress: Progress, suffix: str) -> _Pass:
+    found = _Pass()
+
+    def others(counts: Counter[str]) -> bool:
+        del counts[sealer.key_id]
+        found.others.update(counts)
+        return bool(counts)
+
+    async def work(column: SealedColumn, batch: Batch) -> None:
+        if others(await driver.read(partial(count_batch, column, batch))):
+            found.done.add(await database.write(seal_batch(column, batch)))
+
+    if others(await driver.read(partial(count_meta, sealer))):
+        found.done.add(await database.write(seal_meta()))
+    await each_column(driver, work, progress, suffix)
+    return found

@@ -1,0 +1,149 @@
+"""Where sealed values are stored, all of them: how many each key has sealed, and sealing them with another key.
+
+A sealed value that is added to the database is one more row of `COLUMNS`, or of `IN_META`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from cloudbeds_auth.database import bulk
+from cloudbeds_auth.database.bulk import Batch, Progress
+from cloudbeds_auth.database.sealing import KEY_ID, KEY_ID_BYTES
+from cloudbeds_auth.ports import Place, SealBroken, Sealer
+from cloudbeds_auth.transactions.apps import secret_place
+from cloudbeds_auth.transactions.rows import access_place, token_place
+from cloudbeds_auth.transactions.runner import Driver
+from cloudbeds_auth.transactions.statements import (
+    Instant,
+    Row,
+    SelectForUpdate,
+    Statement,
+    Transaction,
+    Tx,
+    query,
+    query_one,
+    transaction,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """A column of sealed values, and the place that the value of a row is sealed for."""
+
+    table: str
+    name: str
+    place: Callable[[Row], Place]
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key that sealed the value, in SQL."""
+        return f"substr({self.name}, {KEY_ID.start + 1}, {KEY_ID_BYTES})"
+
+
+BATCH = 100  # rows, a statement each: a refresh waits for no more
+
+COLUMNS = (
+    SealedColumn("apps", "secret_sealed", lambda row: secret_place(row["name"], row["generation"])),
+    SealedColumn("apps", "previous_sealed", lambda row: secret_place(row["name"], row["generation"] - 1)),
+    SealedColumn("grants", "access_sealed", lambda row: access_place(row["id"], row["generation"])),
+    SealedColumn("tokens", "sealed", lambda row: token_place(row["grant_id"], row["position"], row["generation"])),
+)
+IN_META: dict[str, Place] = {}
+"""The names in `meta` whose values are sealed, as hex, and their places."""
+
+
+@dataclass
+class SealedAnew:
+    """How many values were sealed with the key that seals, and the places of those that do not open."""
+
+    values: int = 0
+    broken: list[Place] = field(default_factory=list)
+
+    def add(self, other: SealedAnew) -> None:
+        """These, too."""
+        self.values += other.values
+        self.broken += other.broken
+
+
+async def each_column(
+    driver: Driver, work: Callable[[SealedColumn, Batch], Awaitable[None]], progress: Progress, suffix: str = ""
+) -> None:
+    """Do `work` with each batch of rows of each column; the progress is shown as that of a table, with this suffix."""
+    for column in COLUMNS:
+        await bulk.each(driver, column.table, partial(work, column), progress, what=column.table + suffix, size=BATCH)
+
+
+async def count_values(driver: Driver, sealer: Sealer, progress: Progress) -> Counter[str]:
+    """How many stored values each key has sealed, by its id."""
+    found: Counter[str] = Counter()
+
+    async def work(column: SealedColumn, batch: Batch) -> None:
+        found.update(await driver.read(partial(count_batch, column, batch)))
+
+    found.update(await driver.read(partial(count_meta, sealer)))
+    await each_column(driver, work, progress, ", counted")
+    return found
+
+
+def count_batch(column: SealedColumn, batch: Batch, now: Instant) -> Transaction[Counter[str]]:
+    """How many values of these rows each key has sealed."""
+    sql = (
+        f"SELECT {column.key_id} AS key_id, COUNT(*) AS number FROM {column.table} "  # noqa: S608 - our own names
+        f"WHERE {batch.where} AND {column.name} IS NOT NULL GROUP BY 1"
+    )
+    rows = yield Statement(f"bulk_count_sealed_{column.table}_{column.name}", sql, batch.parameters)
+    return Counter({row["key_id"].hex(): row["number"] for row in rows})
+
+
+def count_meta(sealer: Sealer, now: Instant) -> Transaction[Counter[str]]:
+    """How many values of `meta` each key has sealed."""
+    found: Counter[str] = Counter()
+    for name in IN_META:
+        row = yield from query_one("meta", name=name)
+        if row is not None:
+            found[sealer.key_of(bytes.fromhex(row["value"]))] += 1
+    return found
+
+
+@transaction
+def seal_batch(tx: Tx, column: SealedColumn, batch: Batch) -> Transaction[SealedAnew]:
+    """Seal the values of these rows that another key sealed; nothing else of them changes.
+
+    Where others write at the same time, a row that one of them holds is left out, and none is waited for.
+    """
+    done = SealedAnew()
+    sql = f"SELECT * FROM {column.table} WHERE {batch.where} AND {column.key_id} <> :key_id"  # noqa: S608
+    parameters = {**batch.parameters, "key_id": bytes.fromhex(tx.sealer.key_id)}
+    for row in (yield SelectForUpdate(f"bulk_sealed_{column.table}_{column.name}", sql, parameters)):
+        sealed = _anew(tx.sealer, row[column.name], column.place(row), done)
+        if sealed is not None:
+            yield from bulk.update(column.table, row, column.name, sealed)
+    return done
+
+
+@transaction
+def seal_meta(tx: Tx) -> Transaction[SealedAnew]:
+    """The same with values of `meta`."""
+    done = SealedAnew()
+    for name, place in IN_META.items():
+        row = yield from query_one("meta", name=name)
+        if row is not None and tx.sealer.key_of(bytes.fromhex(row["value"])) != tx.sealer.key_id:
+            sealed = _anew(tx.sealer, bytes.fromhex(row["value"]), place, done)
+            if sealed is not None:
+                yield from query("set_meta", name=name, value=sealed.hex())
+    return done
+
+
+def _anew(sealer: Sealer, sealed: bytes, place: Place, done: SealedAnew) -> bytes | None:
+    """The value sealed with the key that seals; None where it does not open."""
+    try:
+        secret = sealer.open(sealed, place)
+    except SealBroken:
+        done.broken.append(place)
+        return None
+    done.values += 1
+    return sealer.seal(secret, place)
