@@ -20,10 +20,10 @@ from cloudbeds_auth.cli import CONTEXT, examples, output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.documents import connection_document, stamp, subscriptions_document
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
-from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.rules.model import Connection, CredentialKind
 from cloudbeds_auth.rules.subscriptions import SUBSCRIBED
 
+from cloudbeds_auth.rules.presentation import Responsible, presentation
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Need, Settings
     from cloudbeds_auth.vault import TokenVault
@@ -200,10 +200,11 @@ def show_connection(out: Output, connection: Connection, done: str) -> None:
 
 def connection_fields(connection: Connection) -> list[tuple[str, str | None]]:
     """Name and value of all that is known."""
-    user = connection.authorizing_user
+    user, shown = connection.authorizing_user, presentation(connection)
+    state = connection.state.value
     return [
         ("connection", connection.id),
-        ("state", _state(connection.state)),
+        ("state", shown.words if shown.words == state else f"{shown.words} ({state})"),
         ("credential", "API key" if connection.credential == CredentialKind.API_KEY else None),
         ("app", connection.app),
         ("reference", connection.reference),
@@ -217,7 +218,8 @@ def connection_fields(connection: Connection) -> list[tuple[str, str | None]]:
         ("last used", stamp(connection.used_at)),
         ("subscriptions", ", ".join(_subscriptions(connection))),
         ("problem", connection.problem),
-        ("next step", connection.next_step),
+        ("next step", shown.next_step),
+        ("waits for", None if shown.by is Responsible.NOBODY else shown.by.value),
         ("connect link", connection.connect_url),
     ]
 
@@ -227,9 +229,3 @@ def _subscriptions(connection: Connection) -> Iterator[str]:
     for one in subscriptions_document(connection):
         everywhere = one["state"] == SUBSCRIBED and len(one["property_ids"]) >= len(connection.property_ids)
         yield one["event"] if everywhere else f"{one['event']} ({one['state']}: {' '.join(one['property_ids'])})"
-
-
-def _state(state: State) -> str:
-    """What people read, and the word for programs where it is another one."""
-    label = LABELS[state]
-    return label if label == state.value else f"{label} ({state.value})"

@@ -20,8 +20,9 @@ from cloudbeds_auth.cli.commands import (
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
 from cloudbeds_auth.rules.documents import connection_document, event_document, stamp
-from cloudbeds_auth.rules.lifecycle import LABELS, State
+from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Event
+from cloudbeds_auth.rules.presentation import presentation
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
@@ -82,7 +83,7 @@ def _row(one: Connection) -> tuple[str, ...]:
     user = one.authorizing_user
     return (
         one.id,
-        LABELS[one.state],
+        presentation(one).words,
         one.reference or "-",
         ", ".join(one.property_ids) or "-",
         user.name if user else "-",
