@@ -663,7 +663,7 @@ async def test_hotels_that_cannot_be_moved(stage: Stage, monkeypatch: pytest.Mon
     with pytest.raises(UnknownConnection):
         await stage.one.migrator.migrate("con_nobody")
     gone = await stage.connected(pair(1, property_ids=("1",)))
-    await stage.one.store.write(disconnect(gone.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(gone.connection_id))
     with pytest.raises(ConnectionDisconnected):
         await migrate(stage.one, gone)
     parked = await stage.connected(pair(4, property_ids=("4",)), proven=False)
@@ -798,7 +798,7 @@ async def test_a_hotel_that_leaves_while_its_key_is_on_the_way(stage: Stage) -> 
     grant = await stage.connected()
 
     async def meanwhile() -> KeyAnswer:
-        await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
+        await stage.one.store.write(disconnect(grant.connection_id))
         return key(1)
 
     stage.endpoint.will(meanwhile)

@@ -386,7 +386,7 @@ async def test_a_refused_client_is_nothing_to_it(stage: Stage) -> None:
 async def test_the_hotel_leaves(stage: Stage) -> None:
     """The key is deleted here, and Cloudbeds is told nothing: the hotel deletes it there."""
     found = await paste(stage)
-    await stage.one.disconnecter.disconnect(found.id, forget=False, actor="operator")
+    await stage.one.disconnecter.disconnect(found.id, forget=False)
     shown = await stage.one.views.shown(found.id)
     assert (shown.state, stage.vendor.disabled) == (State.DISCONNECTED, [])
     assert shown.next_step is not None

@@ -231,6 +231,6 @@ async def test_a_risk_of_a_hotel_that_is_marked_or_gone(stage: Stage) -> None:
     assert (list(changes.found), list(changes.over)) == ([], ["not_renewable", "scope_not_approved"])
     assert await messages(stage) == ["connected", "at_risk", "at_risk"]
     await stage.one.store.write(note_risks(grant.id, {"scope_not_approved": "read:guest"}))
-    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(grant.connection_id))
     assert stage.sql("SELECT risks FROM connections") == [("{}",)]
     assert not (await stage.one.store.write(note_risks(grant.id, {"scope_not_approved": "read:guest"}))).found

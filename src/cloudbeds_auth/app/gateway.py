@@ -27,7 +27,8 @@ from cloudbeds_auth.app.problems import (
     Unexpected,
 )
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
-from cloudbeds_auth.ports import REQUEST_ID, Clock
+from cloudbeds_auth.ports import ACTING, REQUEST_ID, Clock
+from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.happenings import ROUTES, Happening
 from cloudbeds_auth.rules.permissions import ADMIN, METRICS, Caller
 from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token
@@ -109,6 +110,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
         begun = self._clock.steady()
+        ACTING.set(Acting("hotel", address_of(scope)))  # so far: what anyone may ask for is a hotel's page
         REQUEST_ID.set(request_id_of(scope["headers"]) or self._entropy.identifier(""))
         ours = Ours(send, scope["state"])
         if not FRAMING.isdisjoint([name for name, _ in scope["headers"]]):
@@ -158,7 +160,8 @@ class Gateway:
             if await self._open(scope):
                 return
         query_of(scope["query_string"])  # refuses a token, too
-        scope["state"]["caller"] = await self._caller(scope)
+        scope["state"]["caller"] = caller = await self._caller(scope)
+        ACTING.set(Acting(caller.name, address_of(scope)))
 
     async def _open(self, scope: Scope) -> bool:
         """Whether anyone may ask for this path; that of a callback is rewritten to the one handler's."""

@@ -18,6 +18,8 @@ import click
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import CONTEXT, examples, output
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.ports import ACTING
+from cloudbeds_auth.rules.audit import COMMAND
 from cloudbeds_auth.rules.documents import connection_document, stamp, subscriptions_document
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.model import Connection, CredentialKind
@@ -161,7 +163,7 @@ def database_exists(settings: Settings | None = None) -> bool:
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[TokenVault]:
-    """The vault of the environment's settings."""
+    """The vault of the environment's settings; what it does from now on, a command does."""
     from cloudbeds_auth.settings import load_from_environment
     from cloudbeds_auth.vault import TokenVault
 
@@ -171,6 +173,7 @@ async def opened() -> AsyncIterator[TokenVault]:
 
 def with_vault(work: Callable[[TokenVault], Awaitable[T]]) -> T:
     """Run `work` on an open vault, to its end."""
+    ACTING.set(COMMAND)
 
     async def whole() -> T:
         async with opened() as vault:

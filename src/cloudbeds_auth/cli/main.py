@@ -25,6 +25,7 @@ MODULES = {
     "connections": "connections",
     "apps": "apps",
     "keys": "keys",
+    "audit": "audit",
     "call": "call",
     "access-token": "call",
     "database": "database",

@@ -26,6 +26,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "issuers": ("app",),
     "outbox": ("id",),
     "caller_keys": ("id",),
+    "audit": ("id",),
     "events": ("connection_id", "sequence"),
     "calls": ("connection_id", "span", "first_us", "generation", "line"),
 }

@@ -149,12 +149,12 @@ def holds(row: Row | None, fence: Fence) -> bool:
 
 @transaction
 def write_intent(
-    tx: Tx, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
+    tx: Tx, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False, asked: bool = False
 ) -> Transaction[bool]:
     """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved.
 
     The latch is part of the fence (rule-15): a latched grant's token is sent for an `exchange` and for nothing
-    else. An attempt of a migration that is pending still puts it in doubt.
+    else. An attempt of a migration that is pending still puts it in doubt. `asked`: whoever acts now asked for it.
     """
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence) or row["latched"] != int(exchange):
@@ -172,7 +172,8 @@ def write_intent(
         state=move(State(row["state"]), LifecycleEvent.INTENT_WRITTEN),
     )
     yield from set_due_in(row, tx, hold)  # a process that is killed now leaves it to the background
-    yield from add_event(tx, row, LifecycleEvent.INTENT_WRITTEN, position=position, exchange=exchange)
+    actor = tx.acting.name if asked else "vault"
+    yield from add_event(tx, row, LifecycleEvent.INTENT_WRITTEN, actor=actor, position=position, exchange=exchange)
     return True
 
 

@@ -16,7 +16,8 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports import Place, SealBroken, Sealer, Wakeups
+from cloudbeds_auth.ports import ACTING, Place, SealBroken, Sealer, Wakeups
+from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.statements import (
     Body,
@@ -201,11 +202,11 @@ class Database:
         await self._driver.close()
 
     def _body(self, call: Call[T]) -> Body[T]:
-        return partial(_begun, call, self._sealer, self._is_dead)
+        return partial(_begun, call, self._sealer, self._is_dead, ACTING.get())
 
 
-def _begun(call: Call[T], sealer: Sealer, is_dead: IsDead, now: Instant) -> Transaction[T]:
-    return call(Tx(now.wall, now.steady, now.clock_id, now.started, sealer, is_dead))
+def _begun(call: Call[T], sealer: Sealer, is_dead: IsDead, acting: Acting, now: Instant) -> Transaction[T]:
+    return call(Tx(now.wall, now.steady, now.clock_id, now.started, sealer, is_dead, acting=acting))
 
 
 @transaction
