@@ -78,6 +78,7 @@ from cloudbeds_auth.transactions.connections import (
     relist,
 )
 from cloudbeds_auth.transactions.expectations import Spare, set_aside, settle_approval
+from cloudbeds_auth.transactions.exposure import read_exposure
 from cloudbeds_auth.transactions.grants import (
     AttemptEnd,
     Busy,
@@ -171,6 +172,8 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_caller_key": lambda one: read_caller_key("key_1"),
     "read_caller_keys": lambda one: read_caller_keys(limit=10),
     "find_caller": lambda one: find_caller("key_1"),
+    "read_exposure": lambda one: read_exposure(),
+    "read_audit": lambda one: read_audit(before=None, limit=10),
     "settled_state": lambda one: settled_state("state-1", None, "code"),
 }
 
@@ -221,11 +224,11 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         add_app(APP),
         add_caller_key("key_9", "hash", NewKey("a job", frozenset(Scope)), parent=None),
         end_caller_key("key_9"),
+        add_audit("signed_in", None, {}),
+        add_failures({("sign_in_failed", "192.0.2.7"): 1}),
         note_uses({"key_9": (1.0, "192.0.2.7")}),
         rotate_secret("aurora", Secret("second")),
         drop_previous_secret("aurora"),
-        add_audit("signed_in", None, {}),
-        add_failures({("sign_in_failed", "192.0.2.7"): 1}),
         remove_app("aurora"),
         move_grants("default", HERE.issuer or "", "https://elsewhere.example", after="", limit=9),
         move_app("default", HERE.issuer or "", "https://elsewhere.example"),

@@ -66,7 +66,7 @@ LIMITED = "as far as its limit, over an index that has nothing else"
 WHOLE = {
     "apps": EVERY_APP, "redirect_uris": EVERY_APP, "issuers": EVERY_APP,
     "count_all": CHECK, "pointless": CHECK, "held_by_a_copy": CHECK, "held": CHECK, "longest_list": CHECK,
-    "integrity": CHECK,
+    "integrity": CHECK, "exposed_grants": CHECK, "exposed_rest": CHECK,
     "circuits_of": "there is a row only of a secret that Cloudbeds refused",
     "held_leases": COPY,
     "any_connection": "one row, whichever it is",

@@ -23,9 +23,9 @@ from cloudbeds_auth.rules.audit import COMMAND
 from cloudbeds_auth.rules.documents import connection_document, stamp, subscriptions_document
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.model import Connection, CredentialKind
+from cloudbeds_auth.rules.presentation import Responsible, presentation
 from cloudbeds_auth.rules.subscriptions import SUBSCRIBED
 
-from cloudbeds_auth.rules.presentation import Responsible, presentation
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Need, Settings
     from cloudbeds_auth.vault import TokenVault
@@ -40,8 +40,10 @@ takes_yes: Final = click.option("--yes", is_flag=True, help="Do not ask.")
 # --- how a command is declared
 
 
-def group(name: str, *lines: str, short_help: str, lists: bool = False) -> Callable[[Callable[[], None]], click.Group]:
-    """Declare a group with its examples; `lists`: without a subcommand it does what its `list` does."""
+def group(
+    name: str, *lines: str, short_help: str, default: str | None = None
+) -> Callable[[Callable[[], None]], click.Group]:
+    """Declare a group with its examples; `default`: the subcommand that runs where none is named."""
 
     def declare(documented: Callable[[], None]) -> click.Group:
         return click.Group(
@@ -50,21 +52,25 @@ def group(name: str, *lines: str, short_help: str, lists: bool = False) -> Calla
             short_help=short_help,
             epilog=examples(*lines),
             context_settings=CONTEXT,
-            params=[JSON] if lists else None,
-            invoke_without_command=lists,
-            callback=_list_unless_named if lists else None,
+            params=[JSON] if default else None,
+            invoke_without_command=default is not None,
+            callback=_unless_named(default) if default else None,
         )
 
     return declare
 
 
-@click.pass_context
-def _list_unless_named(context: click.Context, as_json: bool) -> None:
-    if context.invoked_subcommand is None:
-        assert isinstance(context.command, click.Group)  # noqa: S101 - it is a group's
-        context.invoke(context.command.commands["list"], as_json=as_json)
-    elif as_json:
-        raise click.UsageError("--json belongs after the subcommand")
+def _unless_named(default: str) -> Callable[[bool], object]:
+    @click.pass_context
+    def run(context: click.Context, as_json: bool) -> object:
+        if context.invoked_subcommand is None:
+            assert isinstance(context.command, click.Group)  # noqa: S101 - it is a group's
+            return context.invoke(context.command.commands[default], as_json=as_json)
+        if as_json:
+            raise click.UsageError("--json belongs after the subcommand")
+        return None
+
+    return run
 
 
 def command(
@@ -167,13 +173,13 @@ async def opened() -> AsyncIterator[TokenVault]:
     from cloudbeds_auth.settings import load_from_environment
     from cloudbeds_auth.vault import TokenVault
 
+    ACTING.set(COMMAND)
     async with TokenVault.open(read_settings(), reread=load_from_environment) as vault:
         yield vault
 
 
 def with_vault(work: Callable[[TokenVault], Awaitable[T]]) -> T:
     """Run `work` on an open vault, to its end."""
-    ACTING.set(COMMAND)
 
     async def whole() -> T:
         async with opened() as vault:

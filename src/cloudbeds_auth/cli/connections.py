@@ -38,7 +38,7 @@ HEADINGS = ("connection", "state", "reference", "properties", "approved by", "to
     "cloudbeds-auth connections disconnect con_01J... --yes",
     "cloudbeds-auth connections migrate-to-api-key con_01J... --dry-run",
     short_help="List, show, refresh, claim, disconnect and import hotels.",
-    lists=True,
+    default="list",
 )
 def connections() -> None:
     """The connected hotels; without a subcommand, list them."""
