@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloudbeds_auth.rules.lifecycle import LABELS, TABLE, State
+from cloudbeds_auth.rules.lifecycle import TABLE, State
+from cloudbeds_auth.rules.presentation import STATES
 
 PAGE = Path(__file__).with_name("rotation.md")
 BEGIN, END = "<!-- lifecycle -->", "<!-- /lifecycle -->"
@@ -21,7 +22,7 @@ def picture() -> str:
     for state in State:
         moves = {event: after for (before, event), after in TABLE.items() if before is state}
         stored = bool(moves) or state in TABLE.values()
-        lines.append(f"{state.value}  ({LABELS[state]}{'' if stored else '; never stored'})")
+        lines.append(f"{state.value}  ({STATES[state].words}{'' if stored else '; never stored'})")
         for after in State:
             events = [event.value for event, leads_to in moves.items() if leads_to is after]
             if events:

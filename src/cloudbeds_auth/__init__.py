@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         UpstreamFailed,
         VaultClosed,
     )
+    from cloudbeds_auth.rules.audit import AuditEntry
     from cloudbeds_auth.rules.imports import Handover, Imported, Outcome
     from cloudbeds_auth.rules.lifecycle import State
     from cloudbeds_auth.rules.links import AppRequest, LinkRequest
@@ -75,6 +76,7 @@ _WHERE = {
     "cloudbeds_auth.rules.secret": ("Secret",),
     "cloudbeds_auth.rules.lifecycle": ("State",),
     "cloudbeds_auth.wire.httpx_auth": ("CloudbedsAuth",),
+    "cloudbeds_auth.rules.audit": ("AuditEntry",),
     "cloudbeds_auth.rules.links": ("AppRequest", "LinkRequest"),
     "cloudbeds_auth.rules.imports": ("Handover", "Imported", "Outcome"),
     "cloudbeds_auth.rules.model": (
@@ -94,6 +96,7 @@ __all__ = [
     "AmbiguousProperty",
     "App",
     "AppRequest",
+    "AuditEntry",
     "AuthorizationDenied",
     "AuthorizationExpired",
     "AuthorizationRequest",

@@ -281,7 +281,7 @@ class ReauthorizationRequired(ConnectionUnusable):
 
     code = "reauthorization_required"
     lost = "the approval; its tokens stay sealed until a new approval replaces them"
-    next_step_default = "send the hotel its connect link"
+    next_step_default = "send the hotel its connect link; what is stored is tried again by itself, too"
 
 
 class ConnectionDisconnected(ConnectionUnusable):
@@ -303,7 +303,10 @@ class Unclaimed(ConnectionUnusable):
     """
 
     code = "unclaimed"
-    next_step_default = "claim it: `cloudbeds-auth connections claim`, or POST /api/v1/connections/{id}/claim"
+    next_step_default = (
+        "claim it, from the Marketplace within a day: `cloudbeds-auth connections claim`, or POST "
+        "/api/v1/connections/{id}/claim"
+    )
 
 
 class NotRefreshable(ConnectionUnusable):

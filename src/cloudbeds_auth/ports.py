@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cloudbeds_auth.rules.api_errors import Act, Refusal, Verdict
+from cloudbeds_auth.rules.audit import PROGRAM, Acting
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.secret import Secret
@@ -322,6 +323,8 @@ class Deliverer(Protocol):
 Fact = str | int | float | bool | None
 REQUEST_ID: ContextVar[str | None] = ContextVar("cloudbeds_auth_request_id", default=None)
 """The id of the request that is served: each line of the log that is written for it has it, and so has its answer."""
+ACTING: ContextVar[Acting] = ContextVar("cloudbeds_auth_acting", default=PROGRAM)
+"""Who asks for what is done now, as the audit names them; each transaction is handed it."""
 
 
 class Observer(Protocol):

@@ -198,6 +198,7 @@ class TokenVault:
     connections: Final = blocking(aio.TokenVault.connections)
     missing_scopes: Final = blocking(aio.TokenVault.missing_scopes)
     events: Final = blocking(aio.TokenVault.events)
+    audit: Final = blocking(aio.TokenVault.audit)
     outbox: Final = blocking(aio.TokenVault.outbox)
 
     refresh: Final = blocking(aio.TokenVault.refresh)

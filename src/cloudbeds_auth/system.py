@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloudbeds_auth.ports import Entropy
+from cloudbeds_auth.rules.audit import TAIL, ulid
 
-CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without I, L, O, U: https://github.com/ulid/spec
 PROC = Path("/proc")
 UNKNOWN = "unknown"
 PR_SET_DUMPABLE = 4  # prctl(2)
@@ -52,8 +52,7 @@ class SystemEntropy:
 
     def identifier(self, prefix: str) -> str:
         """`prefix` and a ULID: 48 bits of milliseconds and 80 random ones, so ids sort by time."""
-        number = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | secrets.randbits(80)
-        return prefix + "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+        return prefix + ulid(time.time_ns() // 1_000_000, secrets.randbits(TAIL))
 
     def unit(self) -> float:
         """A number in [0, 1) with 53 bits."""

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.errors import VaultClosed
+from cloudbeds_auth.rules.audit import AuditEntry
 from cloudbeds_auth.rules.imports import Handover, Imported
 from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.links import LinkRequest
@@ -441,6 +442,10 @@ class TokenVault:
         engine = self.engine
         return await engine.views.events(await engine.ids.find(connection_id), cursor=cursor, limit=limit)
 
+    async def audit(self, cursor: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
+        """Who did what, newest first; the `.id` of the last one continues where these end. Raises InvalidRequest."""
+        return await self.engine.audit.entries(cursor=cursor, limit=limit)
+
     async def outbox(self) -> Outbox:
         """How many webhook messages wait to be delivered, since when, and how many were given up."""
         from cloudbeds_auth.transactions.outbox import read_outbox
@@ -475,7 +480,7 @@ class TokenVault:
         """Notify the vendor, then forget the tokens; with `forget`, also where the vendor cannot be notified."""
         engine = self.engine
         found = await engine.ids.find(connection_id)
-        await engine.disconnecter.disconnect(found, forget=forget, actor="operator")
+        await engine.disconnecter.disconnect(found, forget=forget)
         return await engine.views.shown(found)
 
     async def forget(self, connection_id: str) -> Connection:
@@ -484,7 +489,7 @@ class TokenVault:
         """
         engine = self.engine
         found = await engine.ids.find(connection_id)
-        await engine.retention.forget(found, actor="operator")
+        await engine.retention.forget(found)
         return await engine.views.shown(found)
 
     async def check(self) -> None:

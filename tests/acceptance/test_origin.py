@@ -134,7 +134,7 @@ def test_a_service_that_points_at_another_host(make_world: MakeWorld, settings: 
             "name": "default", "from": made.vendor.base, "origin": stranger.base, "grants": 3
         }  # fmt: skip
         told = events(made, hotels[0])[0]
-        assert (told["kind"], told["actor"]) == ("origin_moved", "operator")
+        assert (told["kind"], told["actor"]) == ("origin_moved", "command")
         assert told["data"] == {"from": made.vendor.base, "to": stranger.base}
         begun_again(made, CLOUDBEDS_BASE_URL=made.vendor.base)
         must_refuse_all(made, hotels, made.vendor.base, stranger.base)

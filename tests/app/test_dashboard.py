@@ -32,7 +32,7 @@ def ids(page: str) -> list[str]:
 async def test_how_many_are_in_which_state(operator: Operator) -> None:
     """In the words that people read."""
     await operator.service.vault.connect("con_2", "2000")
-    await operator.service.vault.engine.disconnecter.disconnect("con_2", forget=False, actor="operator")
+    await operator.service.vault.engine.disconnecter.disconnect("con_2", forget=False)
     status, _, page = await operator.open("/")
     assert status == 200
     for label in ("healthy", "disconnected"):

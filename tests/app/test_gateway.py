@@ -86,6 +86,7 @@ async def test_route_table() -> None:
         ("GET", "/api/v1/connections/{identifier}/access-token"),
         ("GET", "/api/v1/connections/{identifier}/userinfo"),
         ("GET", "/api/v1/connections/{identifier}/events"),
+        ("GET", "/api/v1/audit"),
         ("GET", "/api/v1/keys"),
         ("POST", "/api/v1/keys"),
         ("GET", "/api/v1/keys/{key_id}"),

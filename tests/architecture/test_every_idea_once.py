@@ -21,14 +21,14 @@ FILES = {
 }
 """The library's files by their place in it, the simulator's below its name."""
 
-LONGEST = {"errors.py": 490, "vault.py": 496}
+LONGEST = {"errors.py": 493, "vault.py": 500}
 """How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class
 that a user calls.
 """
 
 LAYERS = {
-    "api_keys", "apps", "caller_keys", "candidates", "connections", "history", "imports", "pasted_keys", "properties",
-    "rate_limit", "refresh", "risks", "sessions", "sign_in", "subscriptions", "webhooks",
+    "api_keys", "apps", "audit", "caller_keys", "candidates", "connections", "history", "imports", "incident",
+    "pasted_keys", "properties", "rate_limit", "refresh", "risks", "sessions", "sign_in", "subscriptions", "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
 SAME_SUBJECT = {"database": "the command and the check"}

@@ -289,7 +289,24 @@ def test_refresh_marked_when_all_recover(vault: FakeVault) -> None:
     assert (result.status, "no hotel is marked" in result.out) == (0, True)
 
 
-@pytest.mark.parametrize("arguments", [(), ("con_ADA", "--marked")])
+def test_refresh_all(vault: FakeVault) -> None:
+    """Every hotel with OAuth tokens, marked or not; one that is refused now has to approve again."""
+    marked = replace(ADA, id="con_2", state=State.REAUTHORIZATION_REQUIRED)
+    others = [replace(ADA, id="con_3", credential="api_key"), replace(ADA, id="con_4", state=State.PARKED)]
+    vault.pages = [Page((ADA, marked, *others), "more"), Page((replace(ADA, id="con_5"),), None)]
+    vault.failures = {"con_5": errors.ReauthorizationRequired("refused")}
+    result = invoke("connections", "refresh", "--all", "--json")
+    assert [what[1] for what in vault.asked if what[0] == "refresh"] == ["con_ADA", "con_2", "con_5"]
+    assert [one["outcome"] for one in json.loads(result.out)["hotels"]] == [
+        "refreshed", "recovered", "refused: the hotel has to approve again",
+    ]  # fmt: skip
+    assert result.status == 1
+    vault.pages = [Page((), None)]
+    result = invoke("connections", "refresh", "--all")
+    assert (result.status, "no hotel has OAuth tokens" in result.out) == (0, True)
+
+
+@pytest.mark.parametrize("arguments", [(), ("con_ADA", "--marked"), ("con_ADA", "--all"), ("--marked", "--all")])
 def test_refresh_one_or_all(vault: FakeVault, arguments: tuple[str, ...]) -> None:
     """Neither or both is a usage error, and nothing is asked."""
     assert invoke("connections", "refresh", *arguments).status == 2

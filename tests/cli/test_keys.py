@@ -48,7 +48,7 @@ def test_what_a_key_is_for(typed: Typed) -> None:
     assert key | {"key": None} == shown | {"key": None}
     assert shown["connections"] == ["con_1"]
     assert (shown["properties"], shown["references"]) == (["1000"], ["tenant-7"])
-    assert (shown["read_only"], shown["methods"], shown["created_by"]) == (True, ["gethotels"], "operator")
+    assert (shown["read_only"], shown["methods"], shown["created_by"]) == (True, ["gethotels"], "command")
     assert shown["expires_at"] is not None
     people = typed("show", key["id"]).out
     assert "1000, con_1, tenant-7" in people

@@ -97,7 +97,7 @@ async def test_a_key_that_was_made_where_the_clock_was_behind(ways: tuple[Settin
     new = NewKey("a job", frozenset({Scope.READ}))
     async with opened(source) as running:
         for key_id, parent in (("key_9", None), ("key_1", "key_9")):
-            await running.write(add_caller_key(key_id, key_id, new, parent=parent, created_by="admin"))
+            await running.write(add_caller_key(key_id, key_id, new, parent=parent))
     await opening.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert [one.id for one in await there.read(read_caller_keys(limit=9))] == ["key_9", "key_1"]
@@ -319,7 +319,7 @@ async def test_the_target_is_used_before_its_history_is_there(ways: tuple[Settin
         before = await here.read(read_history("con_0"))
         assert len(await there.read(read_history("con_0"))) == 1
         await leased(there, await row(there, "gra_0"))
-        assert await there.write(disconnect("con_0", actor="operator"))
+        assert await there.write(disconnect("con_0"))
         newer = await there.read(read_history("con_0"))
         await opening.copy_history(source, target.database_url, silent)
         newest = max(event.sequence for event in before if event.kind != "calls")
@@ -342,8 +342,8 @@ async def test_what_was_forgotten_meanwhile_does_not_come_back(ways: tuple[Setti
             await here.write(add_later(f"gra_{number}"))
     await opening.copy(source, target.database_url, silent)
     async with opened(target) as there:
-        assert await there.write(disconnect("con_0", actor="operator"))
-        assert await there.write(forget("con_0", actor="operator"))
+        assert await there.write(disconnect("con_0"))
+        assert await there.write(forget("con_0"))
         await there.write(deleted("con_1", "gra_1"))
         await opening.copy_history(source, target.database_url, silent)
         assert named(await there.read(read_history("con_0"))) == []

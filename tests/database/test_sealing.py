@@ -256,6 +256,6 @@ async def test_forgotten_tokens_are_not_in_the_file(db: SqliteBench) -> None:
     """Sealed bytes of a hotel that left are overwritten (secure_delete), in the log too once it is folded in."""
     grant = await db.connected()
     (sealed,) = db.sql("SELECT sealed FROM tokens WHERE grant_id = ?", grant.id)[0]
-    await db.store.write(disconnect(grant.connection_id, actor="operator"))
+    await db.store.write(disconnect(grant.connection_id))
     await db.close()
     assert sealed not in db.path.read_bytes()

@@ -12,7 +12,8 @@ from tests.docs.pages import DOCS, PAGES, ROOT, drawer, first_cells, text_of, un
 
 from cloudbeds_auth import TokenVault, errors
 from cloudbeds_auth.app import api, api_of_keys, problems
-from cloudbeds_auth.rules.lifecycle import LABELS, State
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.presentation import STATES
 from cloudbeds_auth.settings import Settings, known, rows
 
 TABLE = rows(Settings)
@@ -129,7 +130,7 @@ def test_the_states_page_shows_every_state_with_the_words_people_read() -> None:
     """The table of states says what the program says."""
     page = text_of("docs/http-api.md")
     shown = {row[0].strip("`"): row[1] for row in first_cells(page) if row[0].strip("`") in set(State)}
-    assert shown == {state.value: LABELS[state] for state in State if state.value in shown}
+    assert shown == {state.value: STATES[state].words for state in State if state.value in shown}
     assert {f"`{state.value}`" for state in State if state.value not in shown} <= set(re.findall(r"`\w+`", page))
 
 

@@ -352,7 +352,7 @@ async def test_nothing_under_this_id(stage: Stage) -> None:
 async def test_a_disconnected_hotel(stage: Stage) -> None:
     """409, and nothing is sent."""
     grant = await stage.connected()
-    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(grant.connection_id))
     with pytest.raises(ConnectionDisconnected):
         await lent(stage, grant)
     with pytest.raises(ConnectionDisconnected):

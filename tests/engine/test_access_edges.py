@@ -148,7 +148,7 @@ async def test_what_differs_from_the_rejected_one_is_taken_with_its_last_seconds
 async def test_a_hotel_that_comes_back_is_lent_its_new_token(stage: Stage) -> None:
     """Disconnected, approved again, and its browser was closed before the proof: the first call goes on with it."""
     grant = await stage.connected()
-    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(grant.connection_id))
     await stage.candidate(grant.connection_id, pair(9, property_ids=("1000",)))
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-9"
 
@@ -271,7 +271,7 @@ async def refused(process: Process, grant: Grant) -> type[Error] | None:
 async def test_a_hotel_that_was_disconnected(stage: Stage, forget: bool) -> None:
     """At once in the process that did it, within a minute in others, for whom nothing ends the token at Cloudbeds."""
     grant, other = await lending_twice(stage)
-    await stage.one.disconnecter.disconnect(grant.connection_id, forget=forget, actor="operator")
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=forget)
     assert await refused(stage.one, grant) is ConnectionDisconnected
     await stage.clock.sleep(LOOK_AGAIN)
     assert await refused(other, grant) is ConnectionDisconnected

@@ -235,9 +235,9 @@ async def test_a_hotel_without_its_app_can_leave(stage: Stage) -> None:
     grant = await stage.connected(app="aurora")
     leave = stage.one.disconnecter.disconnect
     with pytest.raises(ClientRefused):
-        await leave(grant.connection_id, forget=False, actor="operator")
+        await leave(grant.connection_id, forget=False)
     assert await stage.tokens(grant.id) == ["R-1"]
-    await leave(grant.connection_id, forget=True, actor="operator")
+    await leave(grant.connection_id, forget=True)
     assert (await stage.one.views.connection(grant.connection_id)).state is State.DISCONNECTED
 
 
@@ -279,7 +279,7 @@ async def test_a_property_level_app_has_no_app_state(stage: Stage) -> None:
     """Its hotel leaves without a word to Cloudbeds, and the next step says what the hotel does."""
     await added(stage)
     grant = await stage.connected(app="aurora")
-    await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=False)
     assert stage.vendor.disabled == []
     assert "in Cloudbeds" in str((await stage.one.views.connection(grant.connection_id)).next_step)
 
@@ -342,7 +342,7 @@ async def test_an_app_with_hotels_stays(stage: Stage, hotels: int, words: str) -
     with pytest.raises(InvalidRequest, match=words):
         await stage.one.apps.remove("aurora")
     for grant in grants:
-        await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
+        await stage.one.store.write(disconnect(grant.connection_id))
     await stage.one.apps.remove("aurora")
     assert [one.id for one in await stage.one.apps.list()] == ["default"]
 

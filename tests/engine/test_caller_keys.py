@@ -13,6 +13,8 @@ from cloudbeds_auth.engine import caller_keys
 from cloudbeds_auth.engine.caller_keys import AWAY, FOR, HOTEL_FOR, CallerKeys, CreatedKey
 from cloudbeds_auth.engine.outage import PATIENCE
 from cloudbeds_auth.errors import Forbidden, InvalidRequest, RateLimited, StoreUnavailable, Unauthenticated
+from cloudbeds_auth.ports import ACTING
+from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.caller_keys import write
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, OfConnection, Scope
@@ -162,16 +164,17 @@ async def test_a_child(stage: Stage) -> None:
     """Is made by its parent, cannot hold more, and ends with it."""
     parent = await made(stage, properties=["1000"])
     caller = await who(stage, parent)
+    ACTING.set(Acting(parent.key.id))
     with pytest.raises(Forbidden):
-        await made(stage, scopes=["token"], parent=caller, actor=parent.key.id)
-    child = await made(stage, scopes=["read"], parent=caller, actor=parent.key.id, expires_in=60.0)
+        await made(stage, scopes=["token"], parent=caller)
+    child = await made(stage, scopes=["read"], parent=caller, expires_in=60.0)
     assert (child.key.parent, child.key.created_by) == (parent.key.id, parent.key.id)
     assert await who(stage, child) == Caller(child.key.id, frozenset({Scope.READ}), within=caller)
     assert [one.id for one in await stage.one.keys.list(parent=parent.key.id)] == [child.key.id]
     await stage.one.keys.revoke(parent.key.id)
     assert await who(stage, child) is None
     with pytest.raises(InvalidRequest, match="children"):
-        await made(stage, scopes=["read"], parent=caller, actor=parent.key.id)
+        await made(stage, scopes=["read"], parent=caller)
 
 
 @pytest.mark.row("A61")

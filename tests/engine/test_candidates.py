@@ -209,7 +209,7 @@ async def test_a_hotel_that_comes_back_keeps_its_connection(stage: Stage) -> Non
     first = (await stage.approve(issued(1, property_ids=("1000",)))).connection
     again = (await stage.approve(issued(2, property_ids=("1000",)))).connection
     assert again.id == first.id
-    await stage.one.store.write(disconnect(first.id, actor="operator"))
+    await stage.one.store.write(disconnect(first.id))
     back = (await stage.approve(issued(3, property_ids=("1000",)))).connection
     assert (back.id, back.state) == (first.id, State.FRESH)
     assert (await stage.one.access.access_token(first.id)).reveal() == "A-3"
@@ -219,7 +219,7 @@ async def test_a_hotel_that_comes_back_keeps_its_connection(stage: Stage) -> Non
 async def test_a_hotel_that_left_and_approved_again_is_in_doubt_until_that_is_proven(stage: Stage) -> None:
     """Cloudbeds cannot be asked at the moment: nobody is told that the hotel is disconnected, it has just approved."""
     first = (await stage.approve(issued(1, property_ids=("1000",)))).connection
-    await stage.one.store.write(disconnect(first.id, actor="operator"))
+    await stage.one.store.write(disconnect(first.id))
     stage.vendor.thinks("A-2", Inconclusive("HTTP 503"))
     back = (await stage.approve(issued(2, property_ids=("1000",)))).connection
     assert (back.id, back.state, back.generation) == (first.id, State.IN_DOUBT, 2)

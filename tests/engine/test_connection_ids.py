@@ -143,7 +143,7 @@ async def test_a_read_that_began_before_a_connection_came_into_use(stage: Stage)
 async def test_a_hotel_that_is_disconnected_here(stage: Stage) -> None:
     """With its token its property is forgotten, at once."""
     grant = await lent(stage, "1000")
-    await stage.one.disconnecter.disconnect(grant.connection_id, forget=True, actor="operator")
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=True)
     with pytest.raises(UnknownConnection):
         await stage.one.find_to_relay("1000")
 

@@ -32,7 +32,7 @@ from cloudbeds_auth.transactions.history import read_history
 
 async def leave(stage: Stage, grant: Grant, *, forget: bool = False) -> None:
     """As an operator asks for it."""
-    await stage.one.disconnecter.disconnect(grant.connection_id, forget=forget, actor="operator")
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=forget)
 
 
 async def gone(stage: Stage, grant: Grant) -> bool:
@@ -68,7 +68,7 @@ async def test_leaving_twice(stage: Stage) -> None:
 async def test_nobody(stage: Stage) -> None:
     """404."""
     with pytest.raises(UnknownConnection):
-        await stage.one.disconnecter.disconnect("con_nobody", forget=True, actor="operator")
+        await stage.one.disconnecter.disconnect("con_nobody", forget=True)
 
 
 async def test_an_expired_token_is_refreshed_to_say_goodbye(stage: Stage) -> None:

@@ -153,10 +153,10 @@ async def test_an_operator_disconnects_what_left(stage: Stage, app_states: AppSt
     stage.vendor.thinks("A-1", DeadGrant("revoked"))
     stage.endpoint.will(Refused("dead"))
     await looked_at_twice(stage, app_states, payload())
-    await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=False)
     assert await stage.tokens(grant.id) == []
     assert await state_of(stage, grant) is State.DISCONNECTED
-    await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=False)
 
 
 async def test_a_hotel_with_a_key_of_the_second_credentials(stage: Stage, app_states: AppStates) -> None:

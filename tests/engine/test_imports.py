@@ -295,7 +295,7 @@ async def test_a_hotel_that_was_disconnected_since(stage: Stage) -> None:
     """The same list does not bring it back: only the hotel does."""
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     told = await bring_in(stage)
-    await stage.one.store.write(disconnect(told.connection.id, actor="operator"))
+    await stage.one.store.write(disconnect(told.connection.id))
     assert (await bring_in(stage)).outcome is Outcome.DISCONNECTED
 
 

@@ -23,7 +23,7 @@ from cloudbeds_auth.runtime import OpenEngine
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 STALE = 3240.0
-ALWAYS = {"write calls", "write uses of keys"}
+ALWAYS = {"write calls", "write uses of keys", "write failures"}
 UPKEEP = {"upkeep", "retention", "app states", "groups", "subscriptions"}
 
 

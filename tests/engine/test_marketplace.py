@@ -205,7 +205,7 @@ async def test_it_is_claimed_while_it_is_about_to_be_deleted(stage: Stage) -> No
 async def test_it_is_sent_away(stage: Stage) -> None:
     """An operator who does not know the hotel: Cloudbeds is told with its own token, and none is left to use."""
     found = await arrived(stage)
-    await stage.one.disconnecter.disconnect(found.id, forget=False, actor="operator")
+    await stage.one.disconnecter.disconnect(found.id, forget=False)
     assert stage.vendor.disabled == [("A-1", ("1000",))]
     with pytest.raises(ConnectionDisconnected):
         await stage.one.access.access_token(found.id)
@@ -218,7 +218,7 @@ async def test_it_is_sent_away_after_its_token_ran_out(stage: Stage) -> None:
     found = await arrived(stage)
     await stage.clock.sleep(4 * 3600.0)
     stage.vendor.disables = False
-    await stage.one.disconnecter.disconnect(found.id, forget=False, actor="operator")
+    await stage.one.disconnecter.disconnect(found.id, forget=False)
     assert stage.endpoint.sent == []
     (event,) = [one for one in await stage.one.store.read(read_history(found.id)) if one.kind == "disconnected"]
     assert "not refreshed" in str(event.data["detail"])

@@ -61,7 +61,7 @@ ASKED: dict[str, Asked] = {
     "a refresh, the last token being rejected": lambda one, grant: one.refresh(grant.id, 1, 1),
     "an operator's refresh": lambda one, grant: one.access.refresh_now(grant.connection_id),
     "a move to an API key": lambda one, grant: one.migrator.migrate(grant.connection_id),
-    "a disconnect": lambda one, grant: one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator"),
+    "a disconnect": lambda one, grant: one.disconnecter.disconnect(grant.connection_id, forget=False),
 }
 
 
@@ -140,7 +140,7 @@ async def test_what_waits_to_be_claimed_says_goodbye_where_it_came_from(stage: S
     stage.endpoint.secrets.clear()
     other = await strange(stage, how)
     with pytest.raises(ClientRefused):
-        await other.disconnecter.disconnect(found.id, forget=False, actor="operator")
+        await other.disconnecter.disconnect(found.id, forget=False)
     assert nothing_sent(stage)
     with pytest.raises(Unclaimed):
         await other.access.access_token(found.id)
@@ -522,7 +522,7 @@ async def test_an_operator_says_that_the_vendor_moved(stage: Stage, monkeypatch:
         assert source_of(stage, grant) == Source(ELSEWHERE, "client-1")
         assert (await other.access.access_token(grant.connection_id)).reveal() == f"A-{at}"
         (told, *_) = await stage.one.store.read(read_history(grant.connection_id))
-        assert (told.kind, told.actor, told.data) == ("origin_moved", "operator", {"from": ISSUER, "to": ELSEWHERE})
+        assert (told.kind, told.actor, told.data) == ("origin_moved", "program", {"from": ISSUER, "to": ELSEWHERE})
     with pytest.raises(ClientRefused):
         await other.access.access_token(apart.connection_id)
     with pytest.raises(ClientRefused):
@@ -588,7 +588,7 @@ async def test_people_see_both_names(stage: Stage, how: str) -> None:
     """The state is `client_refused`, and one finding counts the hotels; what has ended or is marked looks as it did."""
     living = [await stage.connected(pair(at, property_ids=(str(at),))) for at in range(3)]
     gone = await stage.connected(pair(8, property_ids=("8",)))
-    await stage.one.store.write(disconnect(gone.connection_id, actor="hotel"))
+    await stage.one.store.write(disconnect(gone.connection_id))
     marked = await stage.connected(pair(9, property_ids=("9",)))
     stage.sql("UPDATE grants SET reauth = 'revoked', state = 'reauthorization_required' WHERE id = ?", marked.id)
     other = await strange(stage, how)

@@ -12,7 +12,7 @@ from tests.support.fakes import ADA, issued, key, pair
 from tests.support.hotels import BusyVendor, limited
 from tests.support.stage import Process, Stage, another
 
-from cloudbeds_auth.engine.context import PASTE, current_grant, resolve
+from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.engine.pasted_keys import SCOPE_MISSING
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
@@ -33,6 +33,7 @@ from cloudbeds_auth.rules.code_challenge import challenge_of
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Connection, Role
 from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.presentation import PASTE
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.risks import CALLS_LACK_SCOPE
 from cloudbeds_auth.rules.secret import Secret
@@ -385,7 +386,7 @@ async def test_a_refused_client_is_nothing_to_it(stage: Stage) -> None:
 async def test_the_hotel_leaves(stage: Stage) -> None:
     """The key is deleted here, and Cloudbeds is told nothing: the hotel deletes it there."""
     found = await paste(stage)
-    await stage.one.disconnecter.disconnect(found.id, forget=False, actor="operator")
+    await stage.one.disconnecter.disconnect(found.id, forget=False)
     shown = await stage.one.views.shown(found.id)
     assert (shown.state, stage.vendor.disabled) == (State.DISCONNECTED, [])
     assert shown.next_step is not None

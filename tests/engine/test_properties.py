@@ -304,7 +304,7 @@ async def test_a_hotel_that_leaves_meanwhile(stage: Stage, monkeypatch: pytest.M
     grant = await group(stage, "1000")
 
     async def left() -> None:
-        await stage.one.store.write(disconnect(grant.connection_id, actor="hotel"))
+        await stage.one.store.write(disconnect(grant.connection_id))
 
     stage.one.driver.after("claim_listings", left)
     answers = Answers(stage, monkeypatch)

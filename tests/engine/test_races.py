@@ -213,9 +213,9 @@ async def test_it_leaves_when_nothing_is_left_to_forget(stage: Stage) -> None:
 
     stage.one.driver.after("current", known)
     with pytest.raises(StoreUnavailable):
-        await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+        await stage.one.disconnecter.disconnect(grant.connection_id, forget=False)
     stage.one.driver.after("current", known)
-    await stage.one.disconnecter.disconnect(grant.connection_id, forget=True, actor="operator")
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=True)
     assert (await stage.one.views.connection(grant.connection_id)).state is State.DISCONNECTED
 
 

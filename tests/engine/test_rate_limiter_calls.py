@@ -717,12 +717,12 @@ async def test_a_429_of_a_disconnect_forgets_nothing(stage: Stage) -> None:
     process = another(stage.one, limit=Limit(RATE))
     stage.vendor.throttled = Throttled(4.0)
     with pytest.raises(RateLimited) as caught:
-        await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+        await process.disconnecter.disconnect(grant.connection_id, forget=False)
     assert caught.value.retry_after == 4.0
     assert await stage.tokens(grant.id) == ["R-1"]
     assert await paused_for(stage, stage.one) == pytest.approx(4.0)
     stage.vendor.throttled = None
-    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await process.disconnecter.disconnect(grant.connection_id, forget=False)
     assert (await stage.row(grant.id)).role is Role.DISCONNECTED
 
 

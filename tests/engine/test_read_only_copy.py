@@ -57,10 +57,8 @@ REFUSED: dict[str, Deed] = {
     "a key that is pasted": lambda copy, one: copy.pasted_keys.add(
         Secret("cbat_1"), app=None, reference=None, connection_id=None, expected_properties=()
     ),
-    "a disconnect": lambda copy, one: copy.disconnecter.disconnect(one.connection_id, forget=False, actor="operator"),
-    "a disconnect that insists": lambda copy, one: copy.disconnecter.disconnect(
-        one.connection_id, forget=True, actor="operator"
-    ),
+    "a disconnect": lambda copy, one: copy.disconnecter.disconnect(one.connection_id, forget=False),
+    "a disconnect that insists": lambda copy, one: copy.disconnecter.disconnect(one.connection_id, forget=True),
 }
 
 

@@ -57,7 +57,7 @@ async def test_it_keeps_its_connection(stage: Stage, left: bool) -> None:
     """Also one that left: the id that the approval leads to, the token, the property, the reference given with it."""
     old = await stage.connected(KNOWN)
     if left:
-        await stage.one.store.write(disconnect(old.connection_id, actor="operator"))
+        await stage.one.store.write(disconnect(old.connection_id))
     finished = await comes_back(stage, reference="tenant-8", return_to="/done")
     found = finished.connection
     assert (found.id, found.state, finished.return_to) == (old.connection_id, State.FRESH, "/done")
@@ -223,9 +223,9 @@ async def test_a_group_of_two_connected_hotels(stage: Stage) -> None:
 async def test_another_hotel_approves_for_one_that_left(stage: Stage, named: bool, forgotten: bool) -> None:
     """Its connection does not become that hotel's: its programs would write to the wrong one."""
     old = await stage.connected(KNOWN)
-    await stage.one.store.write(disconnect(old.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(old.connection_id))
     if forgotten:  # who approved is; which property it was is shown all the same
-        await stage.one.store.write(forget(old.connection_id, actor="operator"))
+        await stage.one.store.write(forget(old.connection_id))
     stage.vendor.listed = () if named else ("2000",)
     answer = issued("new", property_ids=("2000",) if named else ())
     with pytest.raises(PropertyMismatch, match="2000"):
@@ -239,6 +239,6 @@ async def test_another_hotel_approves_for_one_that_left(stage: Stage, named: boo
 async def test_the_same_hotel_approves_for_one_that_left(stage: Stage) -> None:
     """With what has joined its group meanwhile."""
     old = await stage.connected(KNOWN)
-    await stage.one.store.write(disconnect(old.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(old.connection_id))
     found = (await comes_back(stage, connection_id=old.connection_id)).connection
     assert (found.id, found.state, found.property_ids) == (old.connection_id, State.FRESH, ("1000", "1001"))

@@ -74,7 +74,7 @@ async def test_a_trusted_reference_after_a_trusted_one(stage: Stage, named: bool
     first = await connects(stage, "tenant-A")
     again = await connects(stage, "tenant-B", named=named)
     assert (again.id, again.reference) == (first.id, "tenant-B")
-    assert await said(stage, first.id) == [("reference_changed", "operator", {"from": "tenant-A", "to": "tenant-B"})]
+    assert await said(stage, first.id) == [("reference_changed", "program", {"from": "tenant-A", "to": "tenant-B"})]
     assert await sent(stage) == [
         ("connection.connected", "tenant-A"),
         ("connection.reference_changed", "tenant-B"),
@@ -131,7 +131,7 @@ async def test_a_claim_names_a_reference(stage: Stage) -> None:
     stage.endpoint.will(issued("parked", property_ids=("1000",)))
     parked = (await stage.one.authorizer.arrive(code="parked")).connection
     assert await stage.one.authorizer.claim(parked.id, "tenant-B") == first.id
-    assert await said(stage, first.id) == [("reference_changed", "operator", {"from": "tenant-A", "to": "tenant-B"})]
+    assert await said(stage, first.id) == [("reference_changed", "program", {"from": "tenant-A", "to": "tenant-B"})]
     assert (await connects(stage, "tenant-C", **ANONYMOUS)).reference == "tenant-B"
 
 
@@ -139,7 +139,7 @@ async def test_a_claim_names_a_reference(stage: Stage) -> None:
 async def test_an_import_names_a_reference(stage: Stage) -> None:
     """A disconnected hotel is imported under another reference: changed, and no webhook before it is connected."""
     first = await connects(stage, "tenant-A")
-    await stage.one.store.write(disconnect(first.id, actor="operator"))
+    await stage.one.store.write(disconnect(first.id))
     await sent(stage)
     stage.endpoint.will(issued("renewed", property_ids=("1000",)))
     imported = await stage.one.importer.bring_in(Handover("1000", Secret("R-old"), "tenant-B"))

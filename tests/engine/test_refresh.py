@@ -490,7 +490,7 @@ async def test_disconnected_with_a_pair_in_hand(stage: Stage) -> None:
     grant = await stage.connected()
 
     async def left() -> Answer:
-        await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
+        await stage.one.store.write(disconnect(grant.connection_id))
         return issued(2)
 
     stage.endpoint.will(left)

@@ -195,7 +195,7 @@ async def test_nobody_there(stage: Stage) -> None:
         with pytest.raises(UnknownConnection) as raised:
             await ask("con_nobody")
         assert raised.value.connection_id == "con_nobody"
-    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(grant.connection_id))
     for _ in range(2):
         with pytest.raises(ConnectionDisconnected) as left:
             await stage.one.access.access_token(grant.connection_id)

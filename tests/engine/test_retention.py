@@ -80,9 +80,9 @@ async def test_a_hotel_is_forgotten(stage: Stage) -> None:
     await stage.one.store.write(promote(grant.connection_id, grant.id, ADA, ()))
     forgotten = forgets(stage.one)
     with pytest.raises(InvalidRequest, match="still connected"):
-        await forgotten.forget(grant.connection_id, actor="operator")
-    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
-    await forgotten.forget(grant.connection_id, actor="operator")
+        await forgotten.forget(grant.connection_id)
+    await stage.one.store.write(disconnect(grant.connection_id))
+    await forgotten.forget(grant.connection_id)
     assert (await stage.one.views.connection(grant.connection_id)).authorizing_user is None
     with pytest.raises(UnknownConnection):
-        await forgotten.forget("con_unknown", actor="operator")
+        await forgotten.forget("con_unknown")

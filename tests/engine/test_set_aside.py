@@ -215,7 +215,7 @@ async def test_an_operator_forgets_it(stage: Stage) -> None:
     """Its tokens are deleted and Cloudbeds is told nothing; the hotel may be connected at any time."""
     waits = await wrong(stage, 1, "2000")
     grant = await row_of(stage, waits)
-    await stage.one.retention.forget(waits.id, actor="operator")
+    await stage.one.retention.forget(waits.id)
     assert (await stage.row(grant.id)).tokens == ()
     assert (await stage.row(grant.id)).role is Role.DISCONNECTED
     assert (await stage.one.views.connection(waits.id)).state is State.DISCONNECTED

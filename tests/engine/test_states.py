@@ -19,14 +19,16 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.observe.metrics import Metrics
 from cloudbeds_auth.rules.api_errors import DeadGrant, Proof
-from cloudbeds_auth.rules.lifecycle import LABELS, State
+from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
+from cloudbeds_auth.rules.presentation import STATES as PEOPLE
 from cloudbeds_auth.rules.token_response import Ambiguous, NotSent, Refused, RefusedClient
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm
 
 INTERVAL = 60.0
 AGAIN = "call again after `Retry-After`"
+LINK = "send the hotel its connect link; what is stored is tried again by itself, too"
 OPERATOR = "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault"
 
 
@@ -116,12 +118,10 @@ STATES = [
          "nothing to do: it is tried again by itself", TokenEndpointUnavailable, AGAIN),
     Seen(State.REAUTHORIZATION_REQUIRED, refused_twice, "reauthorization_required",
          'refreshes_total{outcome="reauthorization_required"} 1.0', "revoked",
-         "send the hotel its connect link; what is stored is tried again by itself, too", ReauthorizationRequired,
-         "send the hotel its connect link"),
+         LINK, ReauthorizationRequired, LINK),
     Seen(State.REAUTHORIZATION_REQUIRED, user_inactive, "reauthorization_required",
          'refreshes_total{outcome="reauthorization_required"} 1.0', "user_inactive",
-         "send the hotel its connect link; what is stored is tried again by itself, too", ReauthorizationRequired,
-         "send the hotel its connect link"),
+         LINK, ReauthorizationRequired, LINK),
     Seen(State.CLIENT_REFUSED, client_refused, "client_refused", 'refreshes_total{outcome="client_refused"} 1.0',
          "client_refused", OPERATOR, ClientRefused, OPERATOR),
 ]  # fmt: skip
@@ -199,6 +199,6 @@ def test_no_two_problems_share_a_next_step() -> None:
     asked = [step for _, step in steps if step is not None]
     assert len(asked) == len(set(asked))
     assert {state for state, step in steps if step is None} == {State.FRESH, State.STALE}
-    assert {LABELS[seen.state] for seen in STATES} == {
+    assert {PEOPLE[seen.state].words for seen in STATES} == {
         "healthy", "healthy, recovering", "reconnect needed", "our credentials are refused",
     }  # fmt: skip

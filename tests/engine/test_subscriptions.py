@@ -103,7 +103,7 @@ async def test_a_lost_answer_makes_none_twice(stage: Stage, lost: Refusal) -> No
     await process.subscriber.tick()
     assert stage.vendor.subscribed == [(CREATED, "1000")] * (1 if lost is OUTAGE else 2)
     assert await states(process, grant) == {("1000", CREATED): "subscribed"}
-    await another(stage.one, wanted=()).disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await another(stage.one, wanted=()).disconnecter.disconnect(grant.connection_id, forget=False)
     assert stage.vendor.unsubscribed == [f"{CREATED}@1000"]
 
 
@@ -197,7 +197,7 @@ async def test_a_list_that_is_refused_for_good(stage: Stage) -> None:
     await stage.clock.sleep(0.1 * EVERY + 1)
     await process.subscriber.tick()
     assert set((await states(process, grant)).values()) == {"subscribed"}
-    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await process.disconnecter.disconnect(grant.connection_id, forget=False)
     assert sorted(stage.vendor.unsubscribed) == [f"{CREATED}@1000", f"{CHANGED}@1000"]
 
 
@@ -282,7 +282,7 @@ async def test_our_own_hook_without_an_opinion_of_the_others(stage: Stage) -> No
     await hooked.subscriber.tick()
     assert await states(hooked, grant) == {("1000", APP_STATE): "subscribed", ("1000", CREATED): "subscribed"}
     assert stage.vendor.unsubscribed == []
-    await hooked.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await hooked.disconnecter.disconnect(grant.connection_id, forget=False)
     assert stage.vendor.there == {}
 
 
@@ -397,7 +397,7 @@ async def test_what_somebody_else_made_is_left_alone(stage: Stage) -> None:
     process = another(stage.one, wanted=BOTH)
     await process.subscriber.tick()
     assert set((await states(process, grant)).values()) == {"subscribed"}
-    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await process.disconnecter.disconnect(grant.connection_id, forget=False)
     assert stage.vendor.unsubscribed == [f"{CHANGED}@1000"]
 
 
@@ -409,7 +409,7 @@ async def test_what_somebody_else_made_is_not_ended_for_another_header(stage: St
     await process.subscriber.tick()
     assert stage.vendor.unsubscribed == []
     del stage.vendor.there["1000", "theirs"]
-    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await process.disconnecter.disconnect(grant.connection_id, forget=False)
     assert stage.vendor.unsubscribed == [f"{CREATED}@1000"]
 
 
@@ -418,7 +418,7 @@ async def test_a_disconnect_ends_ours_before_the_app_is_disabled(stage: Stage) -
     grant = await hotel(stage, "1000", "1001")
     process = another(stage.one, wanted=BOTH)
     await process.subscriber.tick()
-    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await process.disconnecter.disconnect(grant.connection_id, forget=False)
     assert len(stage.vendor.unsubscribed) == 4
     assert stage.vendor.disabled == [("A-1", ("1000",)), ("A-1", ("1001",))]
     (stored,) = stage.sql("SELECT subscriptions FROM connections WHERE id = ?", grant.connection_id)
@@ -435,7 +435,7 @@ async def test_a_disconnect_that_fails_leaves_a_subscribed_hotel(stage: Stage) -
     await process.subscriber.tick()
     stage.vendor.disables = False
     with pytest.raises(TokenEndpointUnavailable):
-        await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+        await process.disconnecter.disconnect(grant.connection_id, forget=False)
     assert await states(process, grant) == {}
     await stage.clock.sleep(HOLD)
     await process.subscriber.tick()
@@ -448,7 +448,7 @@ async def test_a_disconnect_does_not_wait_for_a_list(stage: Stage) -> None:
     process = another(stage.one, wanted=BOTH[:1])
     await process.subscriber.tick()
     stage.vendor.webhooks_refuse = [OUTAGE]
-    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await process.disconnecter.disconnect(grant.connection_id, forget=False)
     assert await stage.shown(grant) == (State.DISCONNECTED, None)
     assert stage.vendor.unsubscribed == []
 
@@ -465,7 +465,7 @@ async def test_a_disconnect_of_a_group_while_cloudbeds_does_not_answer(stage: St
 
     stage.vendor.subscriptions = unanswered  # type: ignore[method-assign]
     began = stage.clock.steady()
-    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    await process.disconnecter.disconnect(grant.connection_id, forget=False)
     assert stage.clock.steady() - began <= stage.timing.wait + stage.timing.deadline
     assert await stage.shown(grant) == (State.DISCONNECTED, None)
 

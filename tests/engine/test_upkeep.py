@@ -344,7 +344,7 @@ async def test_marked_and_disconnected_grants_are_left_alone(stage: Stage) -> No
     await stage.one.store.write(
         count_refusal(Fence(marked.id, 1, lease.epoch), "revoked", may_mark=True, interval=60.0)
     )
-    await stage.one.store.write(disconnect(gone.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(gone.connection_id))
     await stage.candidate(old.connection_id, pair(9, property_ids=("1002",)))
     await stage.one.candidates.resume(old.connection_id)
     for grant in (marked, gone, old):

@@ -465,8 +465,8 @@ async def test_paths_of_a_forgotten_hotel(stage: Stage) -> None:
         process.calls.note(token(grant.id), "GET", path, 200)
     await stage.one.calls.flush(everything=True)
     assert path in str(await told(stage, grant.connection_id))
-    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
-    await Retention(stage.one.world, 400).forget(grant.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(grant.connection_id))
+    await Retention(stage.one.world, 400).forget(grant.connection_id)
     await other.calls.flush(everything=True)
     for _ in range(2):
         lines = await told(stage, grant.connection_id)

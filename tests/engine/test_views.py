@@ -70,7 +70,7 @@ async def test_an_open_circuit_shows(stage: Stage) -> None:
     stage.apps["other"] = replace(APP, id="other")
     ours = await stage.connected(pair(1))
     left = await stage.connected(pair(2))
-    await stage.one.store.write(disconnect(left.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(left.connection_id))
     stranger = await stage.connected(pair(3), app="other")
     await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
     look = stage.one.views
@@ -250,7 +250,7 @@ async def test_counting_states(stage: Stage) -> None:
     """For a gauge: how many look how."""
     await stage.connected(pair(1))
     left = await stage.connected(pair(2))
-    await stage.one.store.write(disconnect(left.connection_id, actor="operator"))
+    await stage.one.store.write(disconnect(left.connection_id))
     counted = await stage.one.views.count_states()
     assert counted == StateCounts({State.FRESH: 1, State.STALE: 0, State.DISCONNECTED: 1}, age=0.0)
 
@@ -497,7 +497,7 @@ async def test_those_that_lack_nothing(stage: Stage, why: str) -> None:
     kind = CredentialKind.API_KEY if why == "an API key" else CredentialKind.OAUTH
     grant = await stage.connected(pair(1, kind=kind), proven=why != "never proven")
     if why == "disconnected":
-        await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
+        await stage.one.store.write(disconnect(grant.connection_id))
     asked = wanting(stage, "write:reservation")
     if why == "of an unknown app":
         del stage.apps["default"]

@@ -51,7 +51,7 @@ async def test_a_hotel_that_connects_and_leaves(stage: Stage) -> None:
     grant = await stage.connected()
     outbound = WebhookSender(stage.one.world, receiver)
     await run(stage, outbound, 10)
-    await stage.one.store.write(disconnect(grant.connection_id, actor="hotel"))
+    await stage.one.store.write(disconnect(grant.connection_id))
     await run(stage, outbound, 10)
     assert receiver.kinds == ["connected", "disconnected"]
     assert stage.notes.times("webhook_delivered") == 2
@@ -84,7 +84,7 @@ async def test_a_receiver_that_wants_it_no_more(stage: Stage) -> None:
     await run(stage, outbound, 60)
     assert receiver.kinds == ["connected"]
     receiver.answer = lambda message: TAKEN
-    await stage.one.store.write(disconnect(grant.connection_id, actor="hotel"))
+    await stage.one.store.write(disconnect(grant.connection_id))
     await run(stage, outbound, 60)
     assert receiver.kinds == ["connected", "disconnected"]
 

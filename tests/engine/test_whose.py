@@ -7,12 +7,12 @@ from tests.support.fakes import issued, key, pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import resolve
-from cloudbeds_auth.engine.views import WAITING
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.ports import Throttled, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, Inconclusive, Proof, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
+from cloudbeds_auth.rules.presentation import WAITING
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.history import read_history
 
@@ -55,13 +55,13 @@ async def test_no_property_is_named(
     """It waits, nobody is lent its token, and people see why: in the list, and once in the history."""
     grant = await waiting(stage, answer)
     shown = await stage.one.views.connection(grant.connection_id)
-    assert (shown.state, shown.problem, shown.next_step) == (State.IN_DOUBT, problem, WAITING[problem])
+    assert (shown.state, shown.problem, shown.next_step) == (State.IN_DOUBT, problem, WAITING[problem].text)
     assert shown.connected_at is None
     expected = ReauthorizationRequired if problem == "hotel_scope_missing" else RefreshInDoubt
     for _ in range(2):
         with pytest.raises(expected) as told:
             await stage.one.access.access_token(grant.connection_id)
-        assert told.value.next_step == WAITING[problem]
+        assert told.value.next_step == WAITING[problem].text
         assert (told.value.connection_id, told.value.detail) == (grant.connection_id, TOLD[problem])
     (line,) = [
         one for one in await stage.one.store.read(read_history(grant.connection_id)) if one.kind == "property_unknown"

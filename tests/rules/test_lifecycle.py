@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from cloudbeds_auth.rules.lifecycle import LABELS, TABLE, IllegalMove, LifecycleEvent, State, move, seen
+from cloudbeds_auth.rules.lifecycle import TABLE, IllegalMove, LifecycleEvent, State, move, seen
 
 LIVING = (State.FRESH, State.IN_DOUBT, State.BACKING_OFF, State.REFRESHING)
 NEVER_STORED = {State.STALE, State.CLIENT_REFUSED, State.READ_ONLY}
@@ -130,14 +130,6 @@ def test_a_proof_settles_every_doubt() -> None:
 def test_an_attempt_ends_only_where_one_runs() -> None:
     """The four ways a sending ends are moves of `refreshing`, and of what is refreshed although marked or set aside."""
     assert {state for state, event in TABLE if event in ENDS} == {State.REFRESHING, State.PARKED, *MARKED}
-
-
-def test_labels_for_people() -> None:
-    """Every state has one, as the contract words it."""
-    assert set(LABELS) == set(State)
-    assert LABELS[State.FRESH] == LABELS[State.STALE] == LABELS[State.REFRESHING] == "healthy"
-    assert LABELS[State.REAUTHORIZATION_REQUIRED] == "reconnect needed"
-    assert LABELS[State.CLIENT_REFUSED] == "our credentials are refused"
 
 
 @pytest.mark.parametrize("stored", [state for state in State if state not in NEVER_STORED])

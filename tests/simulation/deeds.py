@@ -107,7 +107,7 @@ def disconnected(world: World, machine: Machine) -> None:
 async def _disconnect(world: World, other: Machine) -> None:
     connection_id = world.hotels[0].connection_id
     try:
-        await other.disconnecter.disconnect(connection_id, forget=False, actor="operator")
+        await other.disconnecter.disconnect(connection_id, forget=False)
     except Error as error:
         world.trace.say(other.name, f"disconnecting ended with {error.code}")
 

@@ -41,6 +41,6 @@ def one_disabled_believed(patch: Patch) -> None:
         row = yield from query_one("grant", grant_id=grant_id)
         if not row:
             return False
-        return (yield from connections.disconnect(row["connection_id"], actor="hotel", detail="disabled")(tx))
+        return (yield from connections.disconnect(row["connection_id"], detail="disabled")(tx))
 
     patch.put_transaction(refusals, "note_disabled", note)

@@ -79,7 +79,9 @@ def tables(hotels: int) -> Tables:
 
 
 def around(rows: int) -> Tables:
-    """As `tables`, of everything else that grows: links, approvals under way and done, messages, history, apps."""
+    """As `tables`, of everything else that grows: links, approvals under way and done, messages, history, audit,
+    apps.
+    """
     ids = range(rows)
     return {
         "apps": (
@@ -117,6 +119,10 @@ def around(rows: int) -> Tables:
                  NOW + at if at % 3 else None, NOW)
                 for at in ids
             ),
+        ),
+        "audit": (
+            ("id", "at", "action", "actor", "subject", "data"),
+            lambda: ((f"aud_{at:026}", NOW - at % AGES, "disconnected", "admin", f"con_{at:026}", "{}") for at in ids),
         ),
         "events": (
             ("connection_id", "sequence", "at", "kind", "actor", "data"),

@@ -18,8 +18,7 @@ from cloudbeds_auth.database.postgres import PostgresDriver
 # What refers to another table comes before it.
 TABLES = (
     "tokens", "properties", "events", "grants", "connections", "links", "authorizations", "circuits", "budgets", "apps",
-    "outbox", "issuers", "calls", "caller_keys",
-    "sign_in_codes", "sessions",
+    "outbox", "issuers", "calls", "caller_keys", "sign_in_codes", "sessions", "audit",
 )  # fmt: skip
 KEPT = "kept"  # the name of a session that outlives a test
 END_OTHERS = f"""

@@ -171,7 +171,7 @@ async def test_a_key_for_a_hotel_that_left(bench: Bench) -> None:
         fence = await bench.leased(grant)
         assert await bench.store.write(begin_migration(fence, "client-1"))
         if leave == "disconnect":
-            await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+            await bench.store.write(disconnect(grant.connection_id))
         else:
             await bench.connected(pair("anew", property_ids=(leave,)))
         assert not await bench.store.write(add_key(grant.id, f"gra_{leave}", "default", KEY))

@@ -189,7 +189,7 @@ async def test_an_app_with_living_connections_stays(bench: Bench) -> None:
     for expected, connection in ((2, used), (1, unproven)):
         assert await bench.store.write(remove_app("aurora")) == expected
         assert await bench.store.read(read_app("aurora")) is not None
-        await bench.store.write(disconnect(connection.connection_id, actor="operator"))
+        await bench.store.write(disconnect(connection.connection_id))
     assert await bench.store.write(remove_app("aurora")) == 0
     assert await bench.store.read(read_app("aurora")) is None
 
@@ -221,7 +221,7 @@ async def test_an_app_of_keys_that_were_moved_stays(bench: Bench) -> None:
     for name in ("aurora", "boreal"):
         assert await bench.store.write(remove_app(name)) == 1
         assert await bench.store.read(read_app(name)) is not None
-    await bench.store.write(disconnect(hotel.connection_id, actor="operator"))
+    await bench.store.write(disconnect(hotel.connection_id))
     for name in ("aurora", "boreal"):
         assert await bench.store.write(remove_app(name)) == 0
 
@@ -230,7 +230,7 @@ async def test_an_app_stays_where_the_mark_is_lost(bench: Bench) -> None:
     """A candidate of a hotel that left, and one beside a grant in use: what lives is counted, whatever lists show."""
     await bench.store.write(add_app(AURORA))
     left = await bench.connected(pair(1, property_ids=("1000",)), app="aurora")
-    await bench.store.write(disconnect(left.connection_id, actor="operator"))
+    await bench.store.write(disconnect(left.connection_id))
     back = await bench.approved(pair(2, property_ids=("1000",)), app="aurora", connection_id=left.connection_id)
     await bench.store.write(show_no_more(left.connection_id))
     assert await bench.store.write(remove_app("aurora")) == 1
@@ -289,7 +289,7 @@ async def test_grants_are_moved_twice_at_once(bench: Bench) -> None:
     hotels = [await bench.connected(replace(pair(number), source=HERE)) for number in range(5)]
     moves = await asyncio.gather(
         *(
-            store.write(move_grants("default", here, there, actor="operator", after="", limit=5))
+            store.write(move_grants("default", here, there, after="", limit=5))
             for store in (bench.store, await bench.another())
         )
     )

@@ -339,7 +339,7 @@ class Operations(RuleBasedStateMachine):
     @rule(at=small)
     def hotel_leaves(self, at: int) -> None:
         home = self.homes[at % len(self.homes)]
-        self.both(lambda store: store.write(disconnect(home, actor="operator", detail="asked")))
+        self.both(lambda store: store.write(disconnect(home, detail="asked")))
 
     # --- a refresh
 

@@ -29,7 +29,7 @@ READS = frozenset({Scope.READ, Scope.PROXY})
 async def added(bench: Bench, key_id: str, parent: str | None = None, **more: Any) -> CallerKey:
     """A key that reads."""
     new = NewKey("a job", READS, **more)
-    key = await bench.store.write(add_caller_key(key_id, f"hash of {key_id}", new, parent=parent, created_by="admin"))
+    key = await bench.store.write(add_caller_key(key_id, f"hash of {key_id}", new, parent=parent))
     assert key is not None
     return key
 
@@ -41,7 +41,7 @@ async def test_what_was_made_is_read(bench: Bench, clock: HandClock) -> None:
     other = await bench.another()
     assert await other.read(read_caller_key("key_1")) == made
     assert made == CallerKey(
-        "key_1", "a job", READS, reach, True, frozenset({"gethotels"}), None, "admin", moment(clock.wall),
+        "key_1", "a job", READS, reach, True, frozenset({"gethotels"}), None, "program", moment(clock.wall),
         moment(clock.wall + 3600), None, None, None,
     )  # fmt: skip
     found = await other.read(find_caller("key_1"))
@@ -95,7 +95,7 @@ async def test_a_child_needs_a_parent_that_is_good(bench: Bench) -> None:
     await added(bench, "key_1")
     await bench.store.write(end_caller_key("key_1"))
     for parent in ("key_1", "key_0"):
-        new = add_caller_key("key_2", "hash", NewKey("a", READS), parent=parent, created_by=parent)
+        new = add_caller_key("key_2", "hash", NewKey("a", READS), parent=parent)
         assert await bench.store.write(new) is None
 
 
@@ -107,7 +107,7 @@ async def test_as_many_children_as_there_may_be(
     await added(bench, "key_1")
     await added(bench, "key_2", "key_1")
     await added(bench, "key_3", "key_1")
-    new = add_caller_key("key_4", "hash", NewKey("a", READS), parent="key_1", created_by="key_1")
+    new = add_caller_key("key_4", "hash", NewKey("a", READS), parent="key_1")
     assert await bench.store.write(new) is None
     await bench.store.write(end_caller_key("key_2"))
     clock.pass_(AFTER)

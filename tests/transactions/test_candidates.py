@@ -84,7 +84,7 @@ async def test_its_home_is_the_one_connection_that_covers_it(bench: Bench) -> No
     first = await bench.connected(pair(1, property_ids=("1000",)))
     assert (await bench.approved(pair(2, property_ids=("1000", "1001")))).connection_id == first.connection_id
     assert (await bench.approved(pair(3, property_ids=("1000",)), app="other")).connection_id != first.connection_id
-    await bench.store.write(disconnect(first.connection_id, actor="operator"))
+    await bench.store.write(disconnect(first.connection_id))
     assert (await bench.approved(pair(4, property_ids=("1000",)))).connection_id == first.connection_id
     second = await bench.connected(pair(5, property_ids=("2000",)))
     both = await bench.approved(pair(6, property_ids=("1000", "2000")))

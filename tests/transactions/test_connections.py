@@ -55,7 +55,7 @@ async def many(bench: Bench, clock: HandClock) -> dict[str, Grant]:
     await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
     await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
     made["disconnected"] = await bench.connected(pair("g", lifetime=1e6, property_ids=("1002",)), reference="tenant-2")
-    await bench.store.write(disconnect(made["disconnected"].connection_id, actor="operator"))
+    await bench.store.write(disconnect(made["disconnected"].connection_id))
     return made
 
 
@@ -120,7 +120,7 @@ async def test_a_connection_whose_only_candidate_was_dropped(bench: Bench) -> No
 async def test_a_hotel_that_left_and_approved_again(bench: Bench) -> None:
     """The new approval speaks for it before it is proven; once that is dropped, it is disconnected as before."""
     old = await bench.connected(pair(1, property_ids=("1000",)))
-    await bench.store.write(disconnect(old.connection_id, actor="operator"))
+    await bench.store.write(disconnect(old.connection_id))
     assert await resolve(bench.store, "1000") == []
     newer = await bench.approved(pair("new", property_ids=("1000",)), connection_id=old.connection_id)
     assert (await bench.look(old.connection_id)).state is State.IN_DOUBT
@@ -148,7 +148,7 @@ async def test_resolving(bench: Bench) -> None:
     assert sorted(await found("1001")) == sorted([first.connection_id, other.connection_id])
     assert await found("1002") == [waiting.connection_id]
     assert await found("9999") == []
-    await bench.store.write(disconnect(other.connection_id, actor="operator"))
+    await bench.store.write(disconnect(other.connection_id))
     assert await found("1001") == [first.connection_id]
 
 
@@ -211,7 +211,7 @@ async def test_every_combination(bench: Bench, clock: HandClock) -> None:
     await bench.store.write(drop_candidate((await bench.approved(reference="tenant-1")).id, "refused twice"))
     await bench.store.write(drop_candidate((await bench.approved(app="other")).id, "refused twice"))
     left = await bench.connected(app="other", reference="tenant-1")
-    await bench.store.write(disconnect(left.connection_id, actor="operator"))
+    await bench.store.write(disconnect(left.connection_id))
     await bench.approved(parked=True, browser_hash=None)
     every = (await bench.store.read(list_connections(limit=200))).connections
     assert len(every) == len(made) + 4
@@ -292,7 +292,7 @@ async def test_a_page_of_one_connection_that_is_marked_often(bench: Bench, cohor
     for number in range(2, 6):
         await bench.connected(pair(number, property_ids=("1001",)), connection_id=home)
     for hotel in (home, older.connection_id):
-        await bench.store.write(disconnect(hotel, actor="operator"))
+        await bench.store.write(disconnect(hotel))
         await bench.store.write(show_all(hotel))
     more: Any = {"cohorts": await bench.store.read(read_cohorts())} if cohorts else {}
     for app in (None, "default"):
@@ -459,7 +459,7 @@ async def test_disconnecting(bench: Bench) -> None:
     new = await bench.connected(pair(2, property_ids=("1000",)))
     waiting = await bench.approved(pair(3, property_ids=("1000",)))
     fence = await bench.intent(new)
-    assert await bench.store.write(disconnect(new.connection_id, actor="operator", detail="the vendor was told"))
+    assert await bench.store.write(disconnect(new.connection_id, detail="the vendor was told"))
     for grant in (old, new, waiting):
         row = await bench.row(grant.id)
         assert (row.role, row.state, row.tokens, row.access.reveal()) == (
@@ -469,7 +469,7 @@ async def test_disconnecting(bench: Bench) -> None:
     assert not await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
     assert not await bench.store.write(renew_lease(new.id, fence.epoch, 30.0))
     (event,) = await bench.store.read(read_history(new.connection_id, limit=1))
-    assert (event.kind, event.actor, event.data) == ("disconnected", "operator", {"detail": "the vendor was told"})
+    assert (event.kind, event.actor, event.data) == ("disconnected", "program", {"detail": "the vendor was told"})
     found = await bench.look(new.connection_id)
     assert (found.state, found.expires_at, found.property_ids) == (State.DISCONNECTED, None, ("1000",))
     assert await bench.store.read(read_candidate(new.connection_id)) is None
@@ -478,17 +478,17 @@ async def test_disconnecting(bench: Bench) -> None:
 async def test_disconnecting_again_and_nobody(bench: Bench) -> None:
     """Nothing more is written; an unknown connection is told."""
     grant = await bench.connected()
-    await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    await bench.store.write(disconnect(grant.connection_id))
     before = await bench.store.read(read_history(grant.connection_id))
-    assert await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    assert await bench.store.write(disconnect(grant.connection_id))
     assert await bench.store.read(read_history(grant.connection_id)) == before
-    assert not await bench.store.write(disconnect("con_nobody", actor="operator"))
+    assert not await bench.store.write(disconnect("con_nobody"))
 
 
 async def test_a_marked_hotel_leaves(bench: Bench, clock: HandClock) -> None:
     """The mark and the problem go with it."""
     made = await many(bench, clock)
     grant = made["reauthorization_required"]
-    await bench.store.write(disconnect(grant.connection_id, actor="hotel"))
+    await bench.store.write(disconnect(grant.connection_id))
     found = await bench.look(grant.connection_id)
     assert (found.state, found.problem) == (State.DISCONNECTED, None)

@@ -44,6 +44,7 @@ from cloudbeds_auth.transactions.apps import (
     remove_app,
     rotate_secret,
 )
+from cloudbeds_auth.transactions.audit import add_audit, add_failures, read_audit
 from cloudbeds_auth.transactions.authorizations import (
     add_authorization,
     add_link,
@@ -77,6 +78,7 @@ from cloudbeds_auth.transactions.connections import (
     relist,
 )
 from cloudbeds_auth.transactions.expectations import Spare, set_aside, settle_approval
+from cloudbeds_auth.transactions.exposure import read_exposure
 from cloudbeds_auth.transactions.grants import (
     AttemptEnd,
     Busy,
@@ -184,6 +186,8 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "find_caller": lambda one: find_caller("key_1"),
     "is_sign_in_code": lambda one: is_sign_in_code("code-1"),
     "find_session": lambda one: find_session("S1"),
+    "read_exposure": lambda one: read_exposure(),
+    "read_audit": lambda one: read_audit(before=None, limit=10),
     "settled_state": lambda one: settled_state("state-1", None, "code"),
 }
 
@@ -223,8 +227,8 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         bring_home(one.id, one.generation, ("1000",), "gra_9"),
         note_unnamed(one.id, 1, "property_unknown", {}, again_in=9.0),
         drop_candidate(one.id, "of no use"),
-        disconnect(one.connection_id, actor="operator"),
-        forget(one.connection_id, actor="operator"),
+        disconnect(one.connection_id),
+        forget(one.connection_id),
         sweep(1.0, 9),
         take_over(9),
         roll_up(span=60, coarser=3600, age=86400, limit=9),
@@ -232,8 +236,10 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         pause_turns("client", 1.0),
         claim_due(4, 60.0),
         add_app(APP),
-        add_caller_key("key_9", "hash", NewKey("a job", frozenset(Scope)), parent=None, created_by="admin"),
+        add_caller_key("key_9", "hash", NewKey("a job", frozenset(Scope)), parent=None),
         end_caller_key("key_9"),
+        add_audit("signed_in", None, {}),
+        add_failures({("sign_in_failed", "192.0.2.7"): 1}),
         note_uses({"key_9": (1.0, "192.0.2.7")}),
         add_sign_in_code("code-9", made_by="operator"),
         begin_session("S9", "hash", code_hash=None, address="192.0.2.7"),
@@ -243,7 +249,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         rotate_secret("aurora", Secret("second")),
         drop_previous_secret("aurora"),
         remove_app("aurora"),
-        move_grants("default", HERE.issuer or "", "https://elsewhere.example", actor="operator", after="", limit=9),
+        move_grants("default", HERE.issuer or "", "https://elsewhere.example", after="", limit=9),
         move_app("default", HERE.issuer or "", "https://elsewhere.example"),
         claim_retries(4, 60.0),
         retry_all("default", 9),
@@ -322,7 +328,7 @@ async def test_a_fence_that_moved_refuses_and_changes_nothing(bench: Bench, wron
     if wrong == "superseded":
         await bench.connected(pair("new", property_ids=("1000",)))
     elif wrong == "disconnected":
-        await bench.store.write(disconnect(one.connection_id, actor="operator"))
+        await bench.store.write(disconnect(one.connection_id))
     before = await seen(bench.store, one)
     assert not await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
     assert await bench.store.write(settle(fence, AttemptEnd.REFUSED)) is Settled.MOVED

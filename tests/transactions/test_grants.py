@@ -393,7 +393,7 @@ async def test_a_disconnected_grants_late_pair_is_gone(bench: Bench) -> None:
     """Nothing is stored for a hotel that left, nor for a row that is not there."""
     grant = await bench.hotel()
     fence = await bench.intent(grant)
-    await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    await bench.store.write(disconnect(grant.connection_id))
     assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)) is Written.GONE
     assert await bench.tokens(grant.id) == []
     nobody = Fence("gra_nobody", 1, 1)
@@ -506,7 +506,7 @@ async def test_a_proof_after_a_failure_is_history(bench: Bench) -> None:
 async def test_a_proof_of_a_hotel_that_left(bench: Bench) -> None:
     """It stays disconnected."""
     grant = await bench.hotel()
-    await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    await bench.store.write(disconnect(grant.connection_id))
     assert not await bench.store.write(confirm(grant.id, 1))
     assert (await bench.row(grant.id)).role is Role.DISCONNECTED
 

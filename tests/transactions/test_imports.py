@@ -44,7 +44,7 @@ async def test_a_token_alone_is_a_candidate_without_an_access_token(bench: Bench
     assert shown is not None
     assert (shown.reference, shown.connected_at, shown.scopes) == ("tenant-7", None, ("read:hotel",))
     (event,) = await bench.store.read(read_history("con_1"))
-    assert (event.kind, event.actor, event.data["imported"]) == ("candidate_received", "operator", True)
+    assert (event.kind, event.actor, event.data["imported"]) == ("candidate_received", "program", True)
 
 
 async def test_an_access_token_comes_along(bench: Bench) -> None:
@@ -86,7 +86,7 @@ async def test_a_hotel_that_is_to_be_mended_keeps_its_connection(bench: Bench, w
     if why == "refused":
         await refused(bench, one)
     elif why == "disconnected":
-        await bench.store.write(disconnect(one.connection_id, actor="operator"))
+        await bench.store.write(disconnect(one.connection_id))
     placed = await bench.store.write(add_import(of("1000", "old", reference="tenant-7"), "con_9", "gra_9"))
     assert placed == Placed(one.connection_id, "gra_9")
     candidate = await bench.store.read(read_candidate(one.connection_id))
@@ -111,7 +111,7 @@ async def test_several_that_need_mending(bench: Bench) -> None:
     for number in (1, 2):
         one = await bench.approved(pair(number, property_ids=(str(number),)))
         assert await bench.store.write(promote(one.connection_id, one.id, None, ("1000",)))
-        await bench.store.write(disconnect(one.connection_id, actor="operator"))
+        await bench.store.write(disconnect(one.connection_id))
     assert await bench.store.write(add_import(of("1000", "old"), "con_9", "gra_9")) == Placed("con_9", "gra_9")
 
 

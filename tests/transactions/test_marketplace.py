@@ -94,7 +94,7 @@ async def test_so_many_and_no_more(bench: Bench) -> None:
     assert await bench.store.write(claim(one.connection_id, None, "gra_new")) == one.connection_id
     two = await arrived(bench, code="two")
     assert await bench.store.write(begin_arrival(late, "late", most=1)) is Spending.FULL
-    await bench.store.write(disconnect(two.connection_id, actor="operator"))
+    await bench.store.write(disconnect(two.connection_id))
     assert isinstance(await bench.store.write(begin_arrival(late, "late", most=1)), Authorization)
 
 
@@ -206,7 +206,7 @@ async def test_what_was_claimed_is_not_deleted(bench: Bench) -> None:
 async def test_it_is_sent_away(bench: Bench) -> None:
     """An operator who does not know it disconnects it: its tokens are forgotten, and nobody can claim it."""
     grant = await arrived(bench)
-    assert await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    assert await bench.store.write(disconnect(grant.connection_id))
     assert (await bench.look(grant.connection_id)).state is State.DISCONNECTED
     assert await bench.store.write(claim(grant.connection_id, None, "gra_new")) is None
     assert (await bench.row(grant.id)).tokens == ()

@@ -104,7 +104,7 @@ async def test_a_hotel_that_leaves_and_comes_back(bench: Bench) -> None:
     grant = await bench.hotel()
     await told(bench)
     for _ in range(2):
-        await bench.store.write(disconnect(grant.connection_id, actor="hotel"))
+        await bench.store.write(disconnect(grant.connection_id))
     assert await told(bench) == ["disconnected"]
     back = await bench.connected(pair("new", property_ids=("1000",)))
     assert back.connection_id == grant.connection_id
@@ -116,7 +116,7 @@ async def test_a_marked_hotel_that_leaves(bench: Bench) -> None:
     grant = await bench.hotel()
     await marked(bench, grant)
     await told(bench)
-    await bench.store.write(disconnect(grant.connection_id, actor="hotel"))
+    await bench.store.write(disconnect(grant.connection_id))
     assert await told(bench) == ["disconnected"]
 
 
@@ -124,7 +124,7 @@ async def test_an_approval_that_never_worked(bench: Bench) -> None:
     """Nobody was told that it connected, so nobody is told that it left, or has to approve again."""
     grant = await bench.approved()
     await marked(bench, grant)
-    await bench.store.write(disconnect(grant.connection_id, actor="hotel"))
+    await bench.store.write(disconnect(grant.connection_id))
     assert await told(bench) == []
 
 
@@ -142,7 +142,7 @@ async def test_a_write_whose_fence_moved_tells_nothing(bench: Bench) -> None:
     grant = await bench.hotel()
     await told(bench)
     fence = await bench.intent(grant)
-    await bench.store.write(disconnect(grant.connection_id, actor="hotel"))
+    await bench.store.write(disconnect(grant.connection_id))
     await told(bench)
     assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=3000.0)) is Written.GONE
     assert await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0)) is Counted.MOVED
@@ -165,7 +165,8 @@ async def test_what_a_message_says(bench: Bench) -> None:
     shown = body["data"]["connection"]
     assert (shown["id"], shown["reference"], shown["state"]) == (grant.connection_id, "seaside", "fresh")
     assert shown["property_ids"] == ["1000"]
-    assert not {"authorizing_user", "connect_url", "next_step"} & shown.keys()
+    assert not {"authorizing_user", "connect_url"} & shown.keys()
+    assert shown["next_step"] is None
     for secret in ("Ada", "ada@hotel", grant.access.reveal(), grant.tokens[0].value.reveal()):
         assert secret not in message.body
 

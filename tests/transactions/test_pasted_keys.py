@@ -109,7 +109,7 @@ async def test_a_key_takes_the_place_of_a_key(bench: Bench) -> None:
 async def test_a_hotel_that_was_disconnected_comes_back(bench: Bench) -> None:
     """With the same key: its connection is the one that it had."""
     await paste(bench, "1", "1000")
-    await bench.store.write(disconnect("con_1", actor="operator"))
+    await bench.store.write(disconnect("con_1"))
     assert not (await in_use(bench, "con_1")).access
     again = PastedKey("hash-1", "default", key("1", "1000").pair, ADA)
     assert await bench.store.write(add_pasted_key(again, "con_3", "gra_3")) == PlacedKey("con_1")
@@ -161,7 +161,7 @@ async def test_a_key_of_one_hotel_of_a_group(bench: Bench, credential: str) -> N
             await paste(bench, "2", "1000", connection_id=asked, expected=True)
     assert await in_use(bench, home) == before
     assert await paste(bench, "3", "1001", "1002", "1000") == PlacedKey(home, moved=credential == "tokens")
-    await bench.store.write(disconnect(home, actor="operator"))
+    await bench.store.write(disconnect(home))
     assert (await paste(bench, "2", "1000")).connection_id == home
     assert await paste(bench, "4", "1001") == PlacedKey("con_4")
 

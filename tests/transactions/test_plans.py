@@ -37,12 +37,12 @@ GIVEN: dict[str, Any] = {
     "full": json.dumps(["hotel-1"]),
     "before": NOW - 19_000, "untried": NOW - 19_990, "shown": NOW - 19_998, "since": NOW - 10,
 } | dict.fromkeys(
-    ("access_sealed", "actor", "address", "body", "browser_hash", "challenge", "client_id", "clock_id", "code_hash",
-     "created_by", "credential", "data", "elsewhere", "expected", "expected_properties", "fingerprint", "found",
-     "given", "how", "issuer", "kind", "level", "made_by", "methods", "owner", "parent", "problem", "reach", "reason",
-     "redirect_path", "redirect_uri", "registration", "return_to", "risks", "role", "said_of", "scopes", "sealed",
-     "seals", "secret_sealed", "started", "subscriptions", "unrecognized", "user_email", "user_id", "user_name", "value",
-     "work"), "text",
+    ("access_sealed", "action", "actor", "address", "body", "browser_hash", "challenge", "client_id", "clock_id",
+     "code_hash", "created_by", "credential", "data", "elsewhere", "expected", "expected_properties", "fingerprint",
+     "found", "given", "how", "issuer", "kind", "level", "made_by", "methods", "owner", "parent", "problem", "reach",
+     "reason", "redirect_path", "redirect_uri", "registration", "return_to", "risks", "role", "said_of", "scopes",
+     "sealed", "seals", "secret_sealed", "started", "subject", "subscriptions", "unrecognized", "user_email", "user_id",
+     "user_name", "value", "work"), "text",
 )  # fmt: skip
 FRESH = {"state": "fresh", "after": NOW, "until": NOW * 2}
 SOME = {"after": f"gra_{10:026}", "to": GRANT}
@@ -52,6 +52,7 @@ OF_ONE: dict[str, dict[str, Any]] = {
     "page_of_property": {"app": None, "reference": None}, "page_of_reference": {"app": None},
     "page_of_unproven": {"app": None}, "count_shown": {"after": HOME},
     "caller_keys": {"before": "z"}, "caller_keys_of": {"before": "z"},
+    "audit": {"before": "z"}, "sweep_audit": {"before": f"aud_{1000:026}"},
     "latch_grants": SOME, "close_grants": SOME, "unlatch_grants": SOME,
     "newest_events": {"after": f"con_{10:026}", "to": HOME},
     "grants_after": {"after": GRANT}, "issued_after": {"after": GRANT},
@@ -66,7 +67,7 @@ LIMITED = "as far as its limit, over an index that has nothing else"
 WHOLE = {
     "apps": EVERY_APP, "redirect_uris": EVERY_APP, "issuers": EVERY_APP,
     "count_all": CHECK, "pointless": CHECK, "held_by_a_copy": CHECK, "held": CHECK, "longest_list": CHECK,
-    "integrity": CHECK,
+    "integrity": CHECK, "exposed_grants": CHECK, "exposed_rest": CHECK,
     "circuits_of": "there is a row only of a secret that Cloudbeds refused",
     "held_leases": COPY,
     "key_rows": META, "retire_keys": META,

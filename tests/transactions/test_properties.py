@@ -94,7 +94,7 @@ async def test_nobody_is_asked_about_who_is_not_in_use(bench: Bench, clock: Hand
     old = await bench.hotel()
     current = await bench.connected(pair("new", property_ids=("1000",)))
     gone = await bench.connected()
-    await bench.store.write(disconnect(gone.connection_id, actor="hotel"))
+    await bench.store.write(disconnect(gone.connection_id))
     waiting = await bench.approved()
     clock.pass_(EVERY)
     assert list(await bench.store.write(claim_listings(9, 0.0))) == [old.connection_id]
@@ -187,7 +187,7 @@ async def test_a_property_that_was_set_free(bench: Bench) -> None:
     """When the other connection left, the next answer brings its property here."""
     ours, theirs = await group(bench, "1000"), await group(bench, "2000")
     await bench.store.write(relist(ours.id, ("1000", "2000")))
-    await bench.store.write(disconnect(theirs.connection_id, actor="hotel"))
+    await bench.store.write(disconnect(theirs.connection_id))
     assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == PropertyChanges(
         ("1000", "2000"), added=("2000",)
     )

@@ -87,7 +87,7 @@ async def test_a_hotel_that_left_comes_back_too(bench: Bench, left: bool) -> Non
     """As one whose answer names its property: it keeps its connection, which knows what it covered."""
     known = await bench.connected(ONE)
     if left:
-        await bench.store.write(disconnect(known.connection_id, actor="operator"))
+        await bench.store.write(disconnect(known.connection_id))
     assert await bench.store.read(read_covered(known.connection_id)) == ("1000",)
     assert await home_of(bench, await unnamed(bench)) == known.connection_id
     assert await bench.store.read(read_covered(known.connection_id)) == ("1000",)

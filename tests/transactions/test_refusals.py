@@ -117,7 +117,7 @@ async def test_a_401_of_what_was_in_use_before(bench: Bench) -> None:
     because of it.
     """
     grant, gone = await bench.committed(await bench.hotel(), 2), await bench.connected()
-    await bench.store.write(disconnect(gone.connection_id, actor="operator"))
+    await bench.store.write(disconnect(gone.connection_id))
     before = await bench.kinds(grant.connection_id)
     for grant_id, generation in ((grant.id, 1), (gone.id, 1), ("gra_nobody", 1)):
         assert not await bench.store.write(note_denied(grant_id, generation, 60.0))

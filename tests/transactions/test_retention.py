@@ -36,15 +36,15 @@ async def approved_by(bench: Bench, grant: Grant) -> User | None:
 async def test_who_approved_is_forgotten_and_what_happened_stays(bench: Bench) -> None:
     """Name and e-mail, and the paths of calls, are gone; the history tells what happened, and that it was forgotten."""
     grant = await hotel(bench)
-    await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    await bench.store.write(disconnect(grant.connection_id))
     assert await approved_by(bench, grant) == ADA
     before = await bench.kinds(grant.connection_id)
-    assert await bench.store.write(forget(grant.connection_id, actor="operator"))
+    assert await bench.store.write(forget(grant.connection_id))
     assert await approved_by(bench, grant) is None
     assert await bench.kinds(grant.connection_id) == [*before, "forgotten"]
     told = await bench.store.read(read_history(grant.connection_id))
     assert "Ada" not in str(told)
-    assert told[0].actor == "operator"
+    assert told[0].actor == "program"
     shown = await bench.store.read(read_connection(grant.connection_id))
     assert shown is not None
     assert (shown.state, shown.property_ids) == (State.DISCONNECTED, ("1000",))
@@ -55,10 +55,10 @@ async def test_a_hotel_that_is_connected_is_not_forgotten(bench: Bench) -> None:
     connected, waiting = await hotel(bench), await bench.approved()
     for grant in (connected, waiting):
         before = await bench.kinds(grant.connection_id)
-        assert not await bench.store.write(forget(grant.connection_id, actor="operator"))
+        assert not await bench.store.write(forget(grant.connection_id))
         assert await bench.kinds(grant.connection_id) == before
     assert await approved_by(bench, connected) == ADA
-    assert not await bench.store.write(forget("con_unknown", actor="operator"))
+    assert not await bench.store.write(forget("con_unknown"))
 
 
 async def test_a_former_approval_is_forgotten_too(bench: Bench) -> None:
@@ -66,8 +66,8 @@ async def test_a_former_approval_is_forgotten_too(bench: Bench) -> None:
     former = await hotel(bench)
     newer = await bench.approved(pair(2, property_ids=("1000",)))
     assert await bench.store.write(promote(newer.connection_id, newer.id, ADA, ()))
-    await bench.store.write(disconnect(former.connection_id, actor="operator"))
-    assert await bench.store.write(forget(former.connection_id, actor="operator"))
+    await bench.store.write(disconnect(former.connection_id))
+    assert await bench.store.write(forget(former.connection_id))
     assert await bench.store.write(sweep(-DAY, 9)) > 0
     assert await approved_by(bench, newer) is None
 
@@ -79,7 +79,7 @@ async def test_a_token_that_was_never_of_use_is_forgotten(bench: Bench) -> None:
     )
     await bench.store.write(drop_candidate("gra_1", "refused twice"))
     assert (await bench.row("gra_1")).tokens
-    assert await bench.store.write(forget("con_1", actor="operator"))
+    assert await bench.store.write(forget("con_1"))
     assert (await bench.row("gra_1")).tokens == ()
     assert (await bench.kinds("con_1"))[-2:] == ["disconnected", "forgotten"]
 
@@ -88,14 +88,14 @@ async def test_what_is_too_old_is_deleted(bench: Bench, clock: HandClock) -> Non
     """Lines of history by their own age; who approved, by how long ago the connection ended; never if it lives."""
     lives, left = await hotel(bench, 1), await hotel(bench, 2)
     clock.pass_(DAY)
-    await bench.store.write(disconnect(left.connection_id, actor="operator"))
+    await bench.store.write(disconnect(left.connection_id))
     clock.pass_(9 * DAY)
     assert await bench.store.write(sweep(9.5 * DAY, 100)) == len(["received", "promoted", "calls", "its state"]) * 2
     assert await bench.kinds(lives.connection_id) == []
     assert await bench.kinds(left.connection_id) == ["disconnected"]
     assert await approved_by(bench, left) == ADA
     clock.pass_(DAY)
-    assert await bench.store.write(sweep(9.5 * DAY, 100)) == 2
+    assert await bench.store.write(sweep(9.5 * DAY, 100)) == len(["disconnected", "who approved", "the audit"])
     assert (await approved_by(bench, left), await approved_by(bench, lives)) == (None, ADA)
     assert await bench.store.write(sweep(9.5 * DAY, 100)) == 0
 
@@ -107,7 +107,7 @@ async def test_the_history_goes_on_after_its_beginning_is_gone(bench: Bench, clo
     await bench.store.write(confirm(grant.id, 1))
     (newest, *_) = await bench.store.read(read_history(grant.connection_id))
     assert await bench.store.write(sweep(0.5 * DAY, 100)) == newest.sequence - 1 + len(["calls"])
-    await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    await bench.store.write(disconnect(grant.connection_id))
     told = await bench.store.read(read_history(grant.connection_id))
     assert [event.sequence for event in told] == [newest.sequence + 1, newest.sequence]
     assert await bench.store.read(read_history(grant.connection_id, place=HistoryPlace(newest.sequence + 1, 0))) == [

@@ -121,10 +121,10 @@ async def test_what_is_over_is_never_due(bench: Bench) -> None:
     for _ in range(2):
         await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
     assert await bench.store.read(next_due()) == about(300.0)
-    await bench.store.write(disconnect(current.connection_id, actor="operator"))
+    await bench.store.write(disconnect(current.connection_id))
     assert await bench.store.read(next_due()) is None
     gone = await bench.connected()
-    await bench.store.write(disconnect(gone.connection_id, actor="hotel"))
+    await bench.store.write(disconnect(gone.connection_id))
     assert await bench.store.read(next_due()) is None
 
 
@@ -275,7 +275,7 @@ async def test_nobody_is_asked_about_whom_cloudbeds_refuses(bench: Bench, clock:
     old = await bench.hotel()
     current = await bench.connected(pair("new", property_ids=("1000",)))
     gone = await bench.connected()
-    await bench.store.write(disconnect(gone.connection_id, actor="hotel"))
+    await bench.store.write(disconnect(gone.connection_id))
     await bench.approved()
     clock.pass_(POLL)
     assert list(await bench.store.write(claim_polls(9, 0.0))) == [old.connection_id]

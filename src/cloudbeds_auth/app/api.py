@@ -21,6 +21,8 @@ from cloudbeds_auth.app.problems import CODE, AboutToStop, RequestTimedOut
 from cloudbeds_auth.app.relaying import ProxiedCall, Relay, read_all
 from cloudbeds_auth.app.schemas import (
     AccessTokenShape,
+    AuditEntryShape,
+    AuditShape,
     AuthorizationShape,
     ClaimShape,
     ConnectionShape,
@@ -40,7 +42,7 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
-from cloudbeds_auth.rules.documents import stamp
+from cloudbeds_auth.rules.documents import audit_document, stamp
 from cloudbeds_auth.rules.inputs import checked_cursor
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
@@ -268,6 +270,14 @@ async def list_events(identifier: str, permit: Reading, cursor: str | None = Non
     events = await permit.vault.events(await permit.resolve(identifier), cursor=cursor, limit=PAGE)
     following = events[-1].cursor if len(events) == PAGE else None
     return EventsShape(events=[EventShape.of(event) for event in events], next=following)
+
+
+@router.get("/audit")
+async def list_audit(permit: Administering, cursor: str | None = None) -> AuditShape:
+    """Who did what, newest first."""
+    entries = await permit.vault.audit(cursor=cursor, limit=PAGE)
+    following = entries[-1].id if len(entries) == PAGE else None
+    return AuditShape(entries=[AuditEntryShape(**audit_document(one)) for one in entries], next=following)
 
 
 @router.get("/connections/{identifier}/userinfo", response_class=Response)

@@ -1,6 +1,6 @@
 """What an operator sees and does in a browser: hotels by state, one hotel and its history, callers' keys.
 
-Who did what is in histories, as `session:` and the id of the session.
+Who did what is in histories and in the audit, as `session:` and the id of the session.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Dashboard:
         """Tell Cloudbeds, and forget its tokens."""
         engine = self._vault.engine
         found = await engine.ids.find(request.parameters["identifier"])
-        await engine.disconnecter.disconnect(found, forget=False, actor=session.actor)
+        await engine.disconnecter.disconnect(found, forget=False)
         return self._shown(found)
 
     def _shown(self, connection_id: str) -> PageAnswer:
@@ -70,5 +70,5 @@ class Dashboard:
 
     async def revoke(self, request: PageRequest, session: Session) -> PageAnswer:
         """End a key, and those that it made."""
-        await self._vault.keys.revoke(request.parameters["key_id"], actor=session.actor)
+        await self._vault.keys.revoke(request.parameters["key_id"])
         return redirect(f"{self._prefix}/keys")

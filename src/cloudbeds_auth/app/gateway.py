@@ -30,7 +30,8 @@ from cloudbeds_auth.app.problems import (
     Unexpected,
 )
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
-from cloudbeds_auth.ports import REQUEST_ID, Clock
+from cloudbeds_auth.ports import ACTING, REQUEST_ID, Clock
+from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.happenings import ROUTES, Happening
 from cloudbeds_auth.rules.permissions import ADMIN, METRICS, Caller
 from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token
@@ -119,6 +120,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
         begun = self._clock.steady()
+        ACTING.set(Acting("hotel", address_of(scope)))  # so far: what anyone may ask for is a hotel's page
         REQUEST_ID.set(request_id_of(scope["headers"]) or self._entropy.identifier(""))
         ours = Ours(send, scope["state"])
         if not FRAMING.isdisjoint([name for name, _ in scope["headers"]]):
@@ -170,7 +172,8 @@ class Gateway:
             if await self._page(scope) or await self._open(scope):
                 return
         query_of(scope["query_string"])  # refuses a token, too
-        scope["state"]["caller"] = await self._caller(scope)
+        scope["state"]["caller"] = caller = await self._caller(scope)
+        ACTING.set(Acting(caller.name, address_of(scope)))
 
     async def _open(self, scope: Scope) -> bool:
         """Whether anyone may ask for this path; that of a callback is rewritten to the one handler's."""
@@ -202,6 +205,8 @@ class Gateway:
         held = self._cookie.read([value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"])
         session = None if held is None else await self._sessions.recognize(held)
         scope["state"][SESSION] = session
+        if session is not None:
+            ACTING.set(Acting(session.actor, address_of(scope)))
         if session is None and path not in SIGN_IN:
             scope["path"] = SIGN_IN_FIRST
         return True

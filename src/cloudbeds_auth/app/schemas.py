@@ -89,6 +89,25 @@ class EventsShape(BaseModel):
     next: str | None
 
 
+class AuditEntryShape(BaseModel):
+    """Who did what; `subject` is a connection, a key or an app."""
+
+    id: str
+    at: str
+    action: str
+    actor: str
+    subject: str | None
+    address: str | None
+    data: dict[str, Any]
+
+
+class AuditShape(BaseModel):
+    """One page of the audit, newest first, and the cursor of the older entries."""
+
+    entries: list[AuditEntryShape]
+    next: str | None
+
+
 class AccessTokenShape(BaseModel):
     """A usable access token; `generation` names it when an endpoint answers 401."""
 

@@ -20,6 +20,7 @@ from cloudbeds_auth.app.limits import Tally, hash_of
 from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
 from cloudbeds_auth.app.problems import TooManyGuesses
 from cloudbeds_auth.errors import Unauthenticated
+from cloudbeds_auth.rules.audit import AuditAction
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.sessions import Session
@@ -39,7 +40,7 @@ class SignIn:
     """The handlers of `/sign-in`, `/session`, `/session/end`, and of each page that is asked for without a session."""
 
     def __init__(self, vault: TokenVault, pages: OperatorPages, checks: CredentialChecks, tally: Tally) -> None:
-        self._sessions = vault.engine.sessions
+        self._sessions, self._audit = vault.engine.sessions, vault.engine.audit
         self._admin = hash_of(vault.admin_token.reveal())
         self._cookie = SessionCookie(vault.settings.public_url)
         self._home = f"{path_prefix(vault.settings.public_url)}/"
@@ -80,6 +81,7 @@ class SignIn:
 
     def _failed(self, request: PageRequest) -> PageAnswer:
         self._tally.add(Happening.SIGN_IN_FAILED, address=request.address)
+        self._audit.fail(AuditAction.SIGN_IN_FAILED)
         return self._asked(REFUSED)
 
     def _asked(self, why: str) -> PageAnswer:

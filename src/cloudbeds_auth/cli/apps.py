@@ -28,7 +28,7 @@ CLIENT_SECRET: Final = SecretInput(
     "cloudbeds-auth connect --app aurora",
     "cloudbeds-auth apps rotate-secret aurora",
     short_help="List, add, reset, move and remove registrations at Cloudbeds.",
-    lists=True,
+    default="list",
 )
 def apps() -> None:
     """Registrations at Cloudbeds: a property-level hotel brings a client id and secret of its own.

@@ -18,10 +18,12 @@ import click
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import CONTEXT, examples, output
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.ports import ACTING
+from cloudbeds_auth.rules.audit import COMMAND
 from cloudbeds_auth.rules.documents import connection_document, stamp, subscriptions_document
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
-from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.rules.model import Connection, CredentialKind
+from cloudbeds_auth.rules.presentation import Responsible, presentation
 from cloudbeds_auth.rules.subscriptions import SUBSCRIBED
 
 if TYPE_CHECKING:
@@ -38,8 +40,10 @@ takes_yes: Final = click.option("--yes", is_flag=True, help="Do not ask.")
 # --- how a command is declared
 
 
-def group(name: str, *lines: str, short_help: str, lists: bool = False) -> Callable[[Callable[[], None]], click.Group]:
-    """Declare a group with its examples; `lists`: without a subcommand it does what its `list` does."""
+def group(
+    name: str, *lines: str, short_help: str, default: str | None = None
+) -> Callable[[Callable[[], None]], click.Group]:
+    """Declare a group with its examples; `default`: the subcommand that runs where none is named."""
 
     def declare(documented: Callable[[], None]) -> click.Group:
         return click.Group(
@@ -48,21 +52,25 @@ def group(name: str, *lines: str, short_help: str, lists: bool = False) -> Calla
             short_help=short_help,
             epilog=examples(*lines),
             context_settings=CONTEXT,
-            params=[JSON] if lists else None,
-            invoke_without_command=lists,
-            callback=_list_unless_named if lists else None,
+            params=[JSON] if default else None,
+            invoke_without_command=default is not None,
+            callback=_unless_named(default) if default else None,
         )
 
     return declare
 
 
-@click.pass_context
-def _list_unless_named(context: click.Context, as_json: bool) -> None:
-    if context.invoked_subcommand is None:
-        assert isinstance(context.command, click.Group)  # noqa: S101 - it is a group's
-        context.invoke(context.command.commands["list"], as_json=as_json)
-    elif as_json:
-        raise click.UsageError("--json belongs after the subcommand")
+def _unless_named(default: str) -> Callable[[bool], object]:
+    @click.pass_context
+    def run(context: click.Context, as_json: bool) -> object:
+        if context.invoked_subcommand is None:
+            assert isinstance(context.command, click.Group)  # noqa: S101 - it is a group's
+            return context.invoke(context.command.commands[default], as_json=as_json)
+        if as_json:
+            raise click.UsageError("--json belongs after the subcommand")
+        return None
+
+    return run
 
 
 def command(
@@ -161,10 +169,11 @@ def database_exists(settings: Settings | None = None) -> bool:
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[TokenVault]:
-    """The vault of the environment's settings."""
+    """The vault of the environment's settings; what it does from now on, a command does."""
     from cloudbeds_auth.settings import load_from_environment
     from cloudbeds_auth.vault import TokenVault
 
+    ACTING.set(COMMAND)
     async with TokenVault.open(read_settings(), reread=load_from_environment) as vault:
         yield vault
 
@@ -200,10 +209,11 @@ def show_connection(out: Output, connection: Connection, done: str) -> None:
 
 def connection_fields(connection: Connection) -> list[tuple[str, str | None]]:
     """Name and value of all that is known."""
-    user = connection.authorizing_user
+    user, shown = connection.authorizing_user, presentation(connection)
+    state = connection.state.value
     return [
         ("connection", connection.id),
-        ("state", _state(connection.state)),
+        ("state", shown.words if shown.words == state else f"{shown.words} ({state})"),
         ("credential", "API key" if connection.credential == CredentialKind.API_KEY else None),
         ("app", connection.app),
         ("reference", connection.reference),
@@ -217,7 +227,8 @@ def connection_fields(connection: Connection) -> list[tuple[str, str | None]]:
         ("last used", stamp(connection.used_at)),
         ("subscriptions", ", ".join(_subscriptions(connection))),
         ("problem", connection.problem),
-        ("next step", connection.next_step),
+        ("next step", shown.next_step),
+        ("waits for", None if shown.by is Responsible.NOBODY else shown.by.value),
         ("connect link", connection.connect_url),
     ]
 
@@ -227,9 +238,3 @@ def _subscriptions(connection: Connection) -> Iterator[str]:
     for one in subscriptions_document(connection):
         everywhere = one["state"] == SUBSCRIBED and len(one["property_ids"]) >= len(connection.property_ids)
         yield one["event"] if everywhere else f"{one['event']} ({one['state']}: {' '.join(one['property_ids'])})"
-
-
-def _state(state: State) -> str:
-    """What people read, and the word for programs where it is another one."""
-    label = LABELS[state]
-    return label if label == state.value else f"{label} ({state.value})"

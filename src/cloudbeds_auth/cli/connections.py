@@ -20,8 +20,9 @@ from cloudbeds_auth.cli.commands import (
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
 from cloudbeds_auth.rules.documents import connection_document, event_document, stamp
-from cloudbeds_auth.rules.lifecycle import LABELS, State
+from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Event
+from cloudbeds_auth.rules.presentation import presentation
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
@@ -37,7 +38,7 @@ HEADINGS = ("connection", "state", "reference", "properties", "approved by", "to
     "cloudbeds-auth connections disconnect con_01J... --yes",
     "cloudbeds-auth connections migrate-to-api-key con_01J... --dry-run",
     short_help="List, show, refresh, claim, disconnect and import hotels.",
-    lists=True,
+    default="list",
 )
 def connections() -> None:
     """The connected hotels; without a subcommand, list them."""
@@ -82,7 +83,7 @@ def _row(one: Connection) -> tuple[str, ...]:
     user = one.authorizing_user
     return (
         one.id,
-        LABELS[one.state],
+        presentation(one).words,
         one.reference or "-",
         ", ".join(one.property_ids) or "-",
         user.name if user else "-",

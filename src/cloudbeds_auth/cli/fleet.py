@@ -4,8 +4,9 @@ and `connections migrate-to-api-key`, from OAuth to API keys.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,16 @@ from cloudbeds_auth.rules.model import Connection, CredentialKind
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
-RECOVERED, REFUSED, LATER, UNPROVEN = (
-    "recovered", "refused as before", "could not be tried: run this again",
-    "new tokens that did not work yet: they are tried again by themselves",
+RECOVERED, REFRESHED, REFUSED, LOST, LATER, UNPROVEN = (
+    "recovered", "refreshed", "refused as before", "refused: the hotel has to approve again",
+    "could not be tried: run this again", "new tokens that did not work yet: they are tried again by themselves",
 )  # fmt: skip
 MOVED, KEYED, WOULD_MOVE, NOT_YET, NOT_MOVED, UNTRIED = (
     "moved", "has a key already", "would be moved", "not moved yet: run this again", "not moved", "not tried"
 )  # fmt: skip
-DONE = {RECOVERED, MOVED, KEYED, WOULD_MOVE}  # nothing more to do
+DONE = {RECOVERED, REFRESHED, MOVED, KEYED, WOULD_MOVE}  # nothing more to do
 MARKED = (State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED)
+AT_ONCE = 8  # hotels that are refreshed at one time
 GONE = {State.DISCONNECTED, State.SUPERSEDED, State.PARKED}
 NOT_EXCHANGED = "migration_refused"  # the problem of a hotel of which no token was exchanged
 
@@ -91,40 +93,63 @@ def _summed_up(out: Output, tried: Sequence[Tried], nothing: str, leave_out: Seq
 # --- refresh
 
 
-@command("refresh", "cloudbeds-auth connections refresh con_01J...", "cloudbeds-auth connections refresh --marked")
+@command(
+    "refresh",
+    "cloudbeds-auth connections refresh con_01J...",
+    "cloudbeds-auth connections refresh --marked",
+    "cloudbeds-auth connections refresh --all",
+)
 @click.argument("connection", metavar="[ID]", required=False)
 @click.option("--marked", is_flag=True, help="Every hotel that has to approve again: try what is stored once more.")
-def refresh(out: Output, connection: str | None, marked: bool) -> int:
+@click.option("--all", "everything", is_flag=True, help="Every hotel with OAuth tokens: the former ones are dead then.")
+def refresh(out: Output, connection: str | None, marked: bool, everything: bool) -> int:
     """Refresh a connection's tokens now. ID: con_... or a property id.
 
-    Exit status 1 when no new tokens came, with --marked when any hotel did not recover; it is said why, and nothing is
-    lost. Hotels that have to approve again are tried again by themselves, too: after 5 minutes, then less and less
-    often, at least every six hours.
+    Exit status 1 when no new tokens came, with --marked or --all for any hotel; it is said why, and nothing is lost.
+    Hotels that have to approve again are tried again by themselves, too: after 5 minutes, then less and less often, at
+    least every six hours.
     """
-    if marked == (connection is not None):
-        raise click.UsageError("name a connection, or say --marked")
+    if [marked, everything, connection is not None].count(True) != 1:
+        raise click.UsageError("name a connection, or say --marked or --all")
     if connection is not None:
         show_connection(out, with_vault(lambda vault: vault.refresh(connection)), "refreshed")
         return 0
-    tried = with_vault(lambda vault: _try_marked(out, vault))
-    return _summed_up(out, tried, "no hotel is marked", leave_out=("property_ids", "next_step"))
+    tried = with_vault(lambda vault: _try_many(out, vault, _movable if everything else _marked))
+    nothing = "no hotel has OAuth tokens" if everything else "no hotel is marked"
+    return _summed_up(out, tried, nothing, leave_out=("property_ids", "next_step"))
 
 
-async def _try_marked(out: Output, vault: TokenVault) -> list[Tried]:
+async def _marked(vault: TokenVault) -> list[Connection]:
     """What an operator disconnected is not among them."""
     found = [one for state in MARKED for one in await _every(vault, state=state)]
-    hotels = [one for one in found if one.state is not State.DISCONNECTED or one.problem == DISABLED]
-    return await _shown(out, "trying", len(hotels), (await _try(vault, hotel) for hotel in hotels))
+    return [one for one in found if one.state is not State.DISCONNECTED or one.problem == DISABLED]
+
+
+async def _try_many(
+    out: Output, vault: TokenVault, chosen: Callable[[TokenVault], Awaitable[list[Connection]]]
+) -> list[Tried]:
+    hotels = await chosen(vault)
+    return await _shown(out, "refreshing", len(hotels), _tried(vault, hotels))
+
+
+async def _tried(vault: TokenVault, hotels: Sequence[Connection]) -> AsyncIterator[Tried]:
+    """A few at a time: while the answer for one is out, the turns are others'."""
+    for begin in range(0, len(hotels), AT_ONCE):
+        for one in await asyncio.gather(*(_try(vault, hotel) for hotel in hotels[begin : begin + AT_ONCE])):
+            yield one
 
 
 async def _try(vault: TokenVault, hotel: Connection) -> Tried:
+    was_marked = hotel.state in MARKED
     try:
         found = await vault.refresh(hotel.id)
     except errors.ConnectionUnusable as error:
-        return Tried(hotel, REFUSED, error)
+        return Tried(hotel, REFUSED if was_marked else LOST, error)
     except errors.Error as error:
         return Tried(hotel, LATER, error)
-    return Tried(found, UNPROVEN if found.state in MARKED else RECOVERED)  # a pair alone ends no mark, a proof does
+    if found.state in MARKED:  # a pair alone ends no mark, a proof does
+        return Tried(found, UNPROVEN)
+    return Tried(found, RECOVERED if was_marked else REFRESHED)
 
 
 # --- migrate-to-api-key
@@ -175,6 +200,10 @@ async def _chosen(vault: TokenVault, named: Sequence[str]) -> list[Connection]:
     """The connections named, or all of OAuth."""
     if named:
         return [await vault.connection(one) for one in dict.fromkeys(named)]
+    return await _movable(vault)
+
+
+async def _movable(vault: TokenVault) -> list[Connection]:
     return [one for one in await _every(vault) if _to_move(one)]
 
 

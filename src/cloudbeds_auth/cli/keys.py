@@ -40,7 +40,7 @@ class Duration(click.ParamType[float]):
     "cloudbeds-auth keys create reports --scope read --scope proxy --read-only",
     "cloudbeds-auth keys revoke key_01J9Z3NDEKTSV4RRFFQ69G5FAV",
     short_help="List, make, show and revoke keys for the programs that call the service.",
-    lists=True,
+    default="list",
 )
 def keys() -> None:
     """Keys for the programs that call the service, instead of the admin token: each for what it is for.

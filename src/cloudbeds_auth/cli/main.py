@@ -26,6 +26,7 @@ MODULES = {
     "apps": "apps",
     "keys": "keys",
     "sign-in": "sign_in",
+    "audit": "audit",
     "call": "call",
     "access-token": "call",
     "database": "database",

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli.commands import command, show_source
+from cloudbeds_auth.cli import incident
+from cloudbeds_auth.cli.commands import command, group, show_source
 from cloudbeds_auth.cli.output import Output
 
 if TYPE_CHECKING:
@@ -167,17 +168,27 @@ def _line(name: str, value: str) -> str:
 # --- doctor
 
 
-@command(
+@group(
     "doctor",
     "cloudbeds-auth doctor",
     "cloudbeds-auth doctor --json",
+    "cloudbeds-auth doctor incident",
     short_help="Check everything and say what to mend.",
+    default="check",
 )
-def doctor(out: Output) -> int:
+def doctor() -> None:
     """Check settings, keys, database, port, and the way to Cloudbeds; say what to mend.
 
     Secrets are never shown or sent. Exit status 1 when there is a problem.
     """
+
+
+doctor.add_command(incident.incident)
+
+
+@command("check", "cloudbeds-auth doctor", group=doctor)
+def check(out: Output) -> int:
+    """Check everything, as `doctor` alone does."""
     from cloudbeds_auth.settings import env_file
 
     return examine(out, *env_file())

@@ -28,6 +28,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "caller_keys": ("id",),
     "sign_in_codes": ("hash",),
     "sessions": ("id",),
+    "audit": ("id",),
     "events": ("connection_id", "sequence"),
     "calls": ("connection_id", "span", "first_us", "generation", "line"),
 }

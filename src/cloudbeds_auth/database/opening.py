@@ -19,10 +19,12 @@ from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.ports import Observer
+from cloudbeds_auth.rules.audit import COMMAND, AuditAction
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.settings.values import database_url
+from cloudbeds_auth.transactions.audit import audit
 from cloudbeds_auth.transactions.runner import Database, Driver
-from cloudbeds_auth.transactions.statements import Instant
+from cloudbeds_auth.transactions.statements import Instant, Transaction
 
 if TYPE_CHECKING:
     from cloudbeds_auth.database.postgres import PostgresDriver
@@ -63,9 +65,14 @@ async def adopt(settings: Settings, progress: Progress) -> None:
     driver, identity = await open_driver(settings, bulk=True)
     try:
         await each_grant(driver, "unlatch_grants", progress, "hotels")
-        await driver.write(partial(clone_guard.adopt, identity=identity))
+        await driver.write(partial(_adopted, identity))
     finally:
         await driver.close()
+
+
+def _adopted(identity: clone_guard.Identity, now: Instant) -> Transaction[None]:
+    yield from clone_guard.adopt(now, identity)
+    yield from audit(now, AuditAction.DATABASE_ADOPTED, None, {"instance": identity.name}, COMMAND)
 
 
 async def migrate(settings: Settings) -> tuple[int, int]:

@@ -30,8 +30,10 @@ from cloudbeds_auth.database.sealed_values import (
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
 from cloudbeds_auth.ports import Sealer
+from cloudbeds_auth.rules.audit import COMMAND, AuditAction
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.system import SystemClock
+from cloudbeds_auth.transactions.audit import add_audit
 from cloudbeds_auth.transactions.runner import Database, Driver, keys_missing
 from cloudbeds_auth.transactions.seals import need_keys, read_needed, retire_keys
 from cloudbeds_auth.transactions.statements import query_one
@@ -111,6 +113,8 @@ async def _seal_everything(driver: Driver, database: Database, sealer: Sealer, p
         result.sealed_anew += found.done.values
         if clean and not found.others:
             result.retired = sorted(retired)
+            facts = {"key": sealer.key_id, "sealed_anew": result.sealed_anew, "retired": len(retired)}
+            await database.write(add_audit(AuditAction.DATABASE_REKEYED, None, facts, COMMAND))
             return result
         if found.found_broken_alone:
             result.problems = [f"a value of {place.table} {place.row} does not open" for place in found.done.broken]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
 from cloudbeds_auth.doctor.installation import other_port
-from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, LABELS, State
+from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, State
 from cloudbeds_auth.rules.model import App, Connection
-from cloudbeds_auth.rules.risks import next_step
+from cloudbeds_auth.rules.presentation import presentation
 from cloudbeds_auth.rules.schedule import LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
 from cloudbeds_auth.transactions.connections import Trouble
@@ -104,9 +105,10 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
 
 
 def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
+    shown = presentation(one)
     named = f"{one.id} ({', '.join(one.property_ids)})" if one.property_ids else one.id
-    why = f"{named}: {LABELS[one.state]}" + (f": {one.problem}" if one.problem else "")
-    return Finding(level, why, one.next_step or one.connect_url or f"cloudbeds-auth connections show {one.id}")
+    why = f"{named}: {shown.words}" + (f": {one.problem}" if one.problem else "") + f"; waits for {shown.by}"
+    return Finding(level, why, shown.next_step or one.connect_url or f"cloudbeds-auth connections show {one.id}")
 
 
 async def calls_refused(subject: Subject) -> Sequence[Finding]:
@@ -125,7 +127,8 @@ async def at_risk(subject: Subject) -> Sequence[Finding]:
     found: list[Finding] = []
     async for one in _troubled(subject, Trouble.RISK, SERVED):
         for risk, why in one.risks.items():
-            found += warning(f"{one.id} ({', '.join(one.property_ids)}): {risk}: {why}", next_step(risk, one))
+            step = presentation(replace(one, problem=risk, next_step=None)).next_step
+            found += warning(f"{one.id} ({', '.join(one.property_ids)}): {risk}: {why}", step or "")
         if len(found) >= MOST:
             break
     return found or ok("nothing is known that would end a connection")

@@ -18,7 +18,6 @@ from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.engine.rate_limiter import CALL
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
-from cloudbeds_auth.engine.views import WAITING
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
@@ -32,6 +31,7 @@ from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, State
 from cloudbeds_auth.rules.model import AccessToken, App, Grant, Role
+from cloudbeds_auth.rules.presentation import WAITING
 from cloudbeds_auth.rules.rate_limit import TurnLine
 from cloudbeds_auth.rules.refresh import Ask, servable
 from cloudbeds_auth.transactions.connections import read_connection
@@ -254,12 +254,12 @@ class Access:
             raise ReauthorizationRequired(
                 "Cloudbeds does not say which property this is: the approval lacks the scope read:hotel",
                 connection_id=row.connection_id,
-                next_step=WAITING[HOTEL_SCOPE_MISSING],
+                next_step=WAITING[HOTEL_SCOPE_MISSING].text,
             )
         raise RefreshInDoubt(
             "the hotel approved, and Cloudbeds did not say yet for which property",
             connection_id=row.connection_id,
-            next_step=WAITING[PROPERTY_UNKNOWN],
+            next_step=WAITING[PROPERTY_UNKNOWN].text,
             retry_after=self._not_before[row.id] - self._world.clock.steady(),
         )
 

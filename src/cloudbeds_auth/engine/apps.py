@@ -73,7 +73,7 @@ class Apps:
         clients = {app.id: app.client_id for app in apps}
         return findings(await db.browse(read_held()), bound, clients, self._world.issuer, self._world.apps)
 
-    async def move_origin(self, name: str, former: str, *, actor: str = "operator") -> int:
+    async def move_origin(self, name: str, former: str) -> int:
         """The vendor moved: what this app has from the origin `former`, its secret and its grants, belongs from
         now on to the origin that the settings name. Returns how many grants were moved. A move that was interrupted
         resumes when it is asked for again. `former` is an origin as `App.issuer` gives it.
@@ -89,7 +89,7 @@ class Apps:
             raise InvalidRequest(f"the client secret of the app {name!r} is for {app.issuer}", next_step=MOVE)
         moved, after = 0, ""
         while True:  # the grants first: a move that is cut off leaves the secret where it was
-            last, more = await db.write(move_grants(name, former, here, actor=actor, after=after, limit=AT_ONCE))
+            last, more = await db.write(move_grants(name, former, here, after=after, limit=AT_ONCE))
             moved += more
             if last is None:
                 break

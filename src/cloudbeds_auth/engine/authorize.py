@@ -29,9 +29,10 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.code_challenge import challenge_of, checked_challenge
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_properties, checked_reference, checked_seconds
-from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.lifecycle import PROPERTY_UNKNOWN, State
 from cloudbeds_auth.rules.links import LinkRequest
 from cloudbeds_auth.rules.model import AuthorizationRequest, Finished, Link, moment
+from cloudbeds_auth.rules.presentation import WAITING
 from cloudbeds_auth.rules.redirects import MOST_PARKED, STATE_PREFIX, allowed_return
 from cloudbeds_auth.transactions.authorizations import (
     Authorization,
@@ -302,7 +303,7 @@ class Authorizer:
             raise RefreshInDoubt(
                 "the approval is stored, and Cloudbeds did not say yet which property it is for",
                 connection_id=connection.id,
-                next_step="nothing to do: Cloudbeds is asked again by itself, and then the hotel is connected",
+                next_step=WAITING[PROPERTY_UNKNOWN].text,
             )
         return Finished(connection, spent.return_to)
 

@@ -19,6 +19,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.engine.rate_limiter import CALL
 from cloudbeds_auth.errors import InvalidRequest, RateLimited, StoreReadOnly, StoreUnavailable, Unauthenticated
+from cloudbeds_auth.ports import ACTING
 from cloudbeds_auth.rules.caller_keys import (
     ID_PREFIX,
     LONGEST_NAME,
@@ -102,7 +103,6 @@ class CallerKeys:
         expires_in: float | None = None,
         rate: float | None = None,
         parent: Caller | None = None,
-        actor: str = "operator",
     ) -> CreatedKey:
         """A new key. `scopes`: what it may do; the lists: for which hotels, of any of these; without any for all.
 
@@ -123,10 +123,10 @@ class CallerKeys:
         world, above = self._world, None if parent is None else parent.name
         key_id = world.entropy.identifier(ID_PREFIX)
         text = write(key_id, world.entropy.token())
-        key = await world.db.write(add_caller_key(key_id, hash_of_key(text), new, parent=above, created_by=actor))
+        key = await world.db.write(add_caller_key(key_id, hash_of_key(text), new, parent=above))
         if key is None:
             raise InvalidRequest(f"this key has {MOST_CHILDREN} children already, or is over", next_step="revoke some")
-        world.observer.happened(Happening.KEY_CREATED, key=key.id, actor=actor)
+        world.observer.happened(Happening.KEY_CREATED, key=key.id, actor=key.created_by)
         return CreatedKey(key, Secret(text))
 
     async def list(
@@ -142,13 +142,13 @@ class CallerKeys:
             raise unknown_key(key_id)
         return found
 
-    async def revoke(self, key_id: str, *, actor: str = "operator") -> CallerKey:
+    async def revoke(self, key_id: str) -> CallerKey:
         """End a key and its children: refused everywhere within a second. Raises InvalidRequest where there is none."""
         ended = await self._world.db.write(end_caller_key(key_id)) if is_text(key_id) else None
         self._seen.clear()  # its children, too
         if ended is None:
             raise unknown_key(key_id)
-        self._world.observer.happened(Happening.KEY_REVOKED, key=key_id, actor=actor)
+        self._world.observer.happened(Happening.KEY_REVOKED, key=key_id, actor=ACTING.get().name)
         return ended
 
     async def authenticate(self, text: str, address: str) -> Caller | None:

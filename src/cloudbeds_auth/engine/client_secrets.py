@@ -11,11 +11,12 @@ from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cloudbeds_auth.engine.context import World, mend
+from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import ClientRefused
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT
 from cloudbeds_auth.rules.model import App, Grant
+from cloudbeds_auth.rules.presentation import remedy_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import close_circuit, open_circuit, open_circuits
 
@@ -101,7 +102,7 @@ class ClientSecrets:
         """What to raise where no secret of this app is left to present."""
         if not app.secrets:
             detail = f"the client secret of the app {app.id!r} does not open: its row was altered or belongs elsewhere"
-        step = None if app.id in self._world.apps else mend(app.id, app)
+        step = None if app.id in self._world.apps else remedy_of(app.id, app)
         return ClientRefused(detail, next_step=step, retry_after=retry_after)
 
     async def refused(self, chosen: ClientSecretChoice) -> bool:

@@ -18,6 +18,7 @@ from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import is_text
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, Grant
 from cloudbeds_auth.rules.origins import Foreign, Source, foreign, foreign_secret
+from cloudbeds_auth.rules.presentation import PASTE, remedy_of
 from cloudbeds_auth.rules.rate_limit import Limit, Rate
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
@@ -92,12 +93,6 @@ class OfApp(Protocol):
     def app(self) -> str: ...  # noqa: D102 - the name of the registration
 
 
-PASTE = (
-    "the hotel makes a new API key at Cloudbeds; paste a new one: `cloudbeds-auth connections add-key`, or POST "
-    "/api/v1/connections"
-)
-
-
 SET_CLIENT = (
     "connect the hotel with an API key (`cloudbeds-auth connections add-key`); where hotels are to approve, the "
     "operator sets CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET, and restarts"
@@ -110,13 +105,6 @@ def refused_for_good(row: Grant, detail: str = "") -> ReauthorizationRequired:
         return ReauthorizationRequired(detail, connection_id=row.connection_id)
     detail = f"Cloudbeds refuses this hotel's API key ({row.reauth or REVOKED})"
     return ReauthorizationRequired(detail, connection_id=row.connection_id, next_step=PASTE)
-
-
-def mend(name: str, registered: App | None = None) -> str:
-    """What an operator does about a further app that cannot be used: another secret, or the registration again."""
-    if registered is None:
-        return f"`cloudbeds-auth apps add {name}` with the client id that it had; no hotel is at fault"
-    return f"`cloudbeds-auth apps rotate-secret {name}` with the secret that Cloudbeds shows; no hotel is at fault"
 
 
 def of_key(app: App, name: str) -> App:
@@ -187,7 +175,7 @@ class World:
     async def _registered(self, row: OfApp) -> App:
         found = await self.find(row.app)
         if found is None:
-            raise ClientRefused(f"the app {row.app!r} is not registered here any more", next_step=mend(row.app))
+            raise ClientRefused(f"the app {row.app!r} is not registered here any more", next_step=remedy_of(row.app))
         return found
 
     def must_match(self, row: Grant, app: App | None) -> None:

@@ -61,7 +61,7 @@ class Disconnecter:
         self._subscriber = subscriber
         self._leases = Leases(world)
 
-    async def disconnect(self, connection_id: str, *, forget: bool, actor: str) -> None:
+    async def disconnect(self, connection_id: str, *, forget: bool) -> None:
         """Notify the vendor, then forget the tokens. Raises when that fails and `forget` is not set: nothing is lost.
 
         Disconnecting what is disconnected already changes nothing. A copy notifies no vendor: StoreReadOnly.
@@ -82,7 +82,7 @@ class Disconnecter:
                 raise
             detail = f"the vendor could not be told ({error.code})"
         if row is not None:
-            await self._under_lease(row, connection_id, actor, detail)
+            await self._under_lease(row, connection_id, detail)
         self._access.forget(connection_id)
         self._world.observer.happened(Happening.DISCONNECTED, connection_id=connection_id)
 
@@ -156,7 +156,7 @@ class Disconnecter:
         row = await current_grant(self._world.db, connection_id)
         return row is not None and row.refused_ago is not None and row.refused_ago <= self._world.clock.steady() - began
 
-    async def _under_lease(self, row: Grant, connection_id: str, actor: str, detail: str) -> None:
+    async def _under_lease(self, row: Grant, connection_id: str, detail: str) -> None:
         """With the lease, so that no refresh is under way (rule-15); it waits no longer than a caller would."""
         world = self._world
         until = world.clock.steady() + world.timing.wait
@@ -164,7 +164,7 @@ class Disconnecter:
         while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask about the new generation
             current = await current_grant(world.db, connection_id) or row
             lease = await self._leases.take(Ask(current.id, seen=current.generation), until)
-        await world.db.write(disconnect(connection_id, actor=actor, detail=detail))
+        await world.db.write(disconnect(connection_id, detail=detail))
 
 
 class AppStates:

@@ -171,12 +171,12 @@ class Retention:
                 self._world.observer.happened(Happening.SWEPT, rows=swept)
         return 0.0 if more else SWEPT_EVERY
 
-    async def forget(self, connection_id: str, *, actor: str) -> None:
+    async def forget(self, connection_id: str) -> None:
         """Forget who approved, every token and what the calls were, of a connection that has ended, or was set aside.
 
         Raises UnknownConnection; InvalidRequest when it is still connected, or waits for a day.
         """
-        if await self._world.db.write(forget(connection_id, actor=actor)):
+        if await self._world.db.write(forget(connection_id)):
             return
         await self._world.known(connection_id)
         raise InvalidRequest(

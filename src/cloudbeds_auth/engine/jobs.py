@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cloudbeds_auth.engine.api_keys import Migrator
+from cloudbeds_auth.engine.audit import Audit
 from cloudbeds_auth.engine.caller_keys import CallerKeys
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
@@ -24,6 +25,8 @@ from cloudbeds_auth.engine.subscriptions import Subscriber
 from cloudbeds_auth.engine.tasks import Tasks, Work
 from cloudbeds_auth.engine.webhooks import WebhookSender
 from cloudbeds_auth.errors import ReauthorizationRequired, StoreUnavailable
+from cloudbeds_auth.ports import ACTING
+from cloudbeds_auth.rules.audit import VAULT
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import KEPT_ALIVE, CredentialKind, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask
@@ -186,6 +189,7 @@ class Upkeep:
 def table(
     calls: CallRecorder,
     keys: CallerKeys,
+    audit: Audit,
     upkeep: Upkeep,
     retention: Retention,
     app_states: AppStates,
@@ -197,6 +201,7 @@ def table(
     jobs = [
         Job("write calls", calls.tick, first=EVERY, after_failure=EVERY, always=True),
         Job("write uses of keys", keys.tick, always=True),
+        Job("write failures", audit.tick, always=True),
         Job("upkeep", upkeep.tick, first=AFTER_FAILURE),
         Job("retention", retention.tick),
         Job("app states", app_states.tick),
@@ -227,6 +232,7 @@ class Jobs:
     async def run(self, job: Job) -> None:
         """Tick for ever. A tick that fails is an event, and does not end the loop."""
         world, seconds = self._world, job.first
+        ACTING.set(VAULT)
         while True:
             await world.clock.sleep(seconds * (0.5 + 0.5 * world.entropy.unit()))
             seconds = PAUSE

@@ -34,8 +34,9 @@ from cloudbeds_auth.errors import (
     TryAgain,
 )
 from cloudbeds_auth.rules.api_errors import REVOKED, DeadGrant, DeadToken, Proof, Verdict
-from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT
+from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, UNAUTHORIZED_CLIENT
 from cloudbeds_auth.rules.model import CredentialKind, Grant
+from cloudbeds_auth.rules.presentation import SERVING
 from cloudbeds_auth.rules.refresh import (
     Ask,
     Next,
@@ -260,6 +261,6 @@ def _not_refreshable(row: Grant) -> Error:
         return NotRefreshable(
             "this hotel is being moved to an API key, and its last access token is not good any more",
             connection_id=row.connection_id,
-            next_step="upkeep resumes it, and `cloudbeds-auth connections migrate-to-api-key` does at once",
+            next_step=SERVING[MIGRATION_UNDER_WAY].text,
         )
     return NotRefreshable(connection_id=row.connection_id)

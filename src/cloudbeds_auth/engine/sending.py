@@ -147,7 +147,10 @@ class Sender:
         """Intent, then the request; nothing was sent where that is not possible."""
         world, timing, exchange = self._world, self._world.timing, not isinstance(at, Refreshing)
         may_send = world.in_time()
-        intent = write_intent(fence, token.position, lease=timing.lease, hold=timing.deadline, exchange=exchange)
+        asked = isinstance(at, Refreshing) and at.ask.operator
+        intent = write_intent(
+            fence, token.position, lease=timing.lease, hold=timing.deadline, exchange=exchange, asked=asked
+        )
         try:
             await self._client_secrets.trying(at.chosen)
             written = await world.db.write(intent)

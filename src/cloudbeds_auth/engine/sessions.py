@@ -17,6 +17,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.memory import Recent
 from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.errors import TryAgain
+from cloudbeds_auth.ports import ACTING
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.secret import Secret
@@ -52,11 +53,11 @@ class Sessions:
         self._unseen = asyncio.Lock()  # any stranger can make up ids: one at a time is looked up
         self._seen: Recent[str, None] = Recent()  # ids of sessions that were good here
 
-    async def create_link(self, *, actor: str = "operator") -> SignInLink:
+    async def create_link(self) -> SignInLink:
         """A link to sign in with, good for ten minutes. Raises StoreUnavailable, StoreReadOnly."""
         world = self._world
         code = world.entropy.token()
-        await world.db.write(add_sign_in_code(hashed(code), made_by=actor))
+        await world.db.write(add_sign_in_code(hashed(code), made_by=ACTING.get().name))
         return SignInLink(Secret(world.sign_in_url(code)), moment(world.clock.wall() + CODE_FOR))
 
     async def begin(self, code: Secret | None, *, address: str) -> Session | None:
@@ -103,8 +104,8 @@ class Sessions:
         await self._world.db.write(end_session(session.id))
         self._world.observer.happened(Happening.SIGNED_OUT, session=session.id, address=address)
 
-    async def end_all(self, *, actor: str = "operator") -> int:
+    async def end_all(self) -> int:
         """End all that there are, and every link that was not used; how many sessions were good."""
         ended = await self._world.db.write(end_sessions())
-        self._world.observer.happened(Happening.SESSIONS_ENDED, sessions=ended, actor=actor)
+        self._world.observer.happened(Happening.SESSIONS_ENDED, sessions=ended, actor=ACTING.get().name)
         return ended

@@ -16,28 +16,17 @@ from typing import TypeVar
 
 from cloudbeds_auth.engine.authorize import Authorizer, hashed
 from cloudbeds_auth.engine.client_secrets import ClientSecrets
-from cloudbeds_auth.engine.context import PASTE, World, current_grant, mend
+from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.refused_cohorts import BY_REFUSAL, LIVING, NEVER_STORED, Cohorts, KnownApps
 from cloudbeds_auth.errors import Error, InvalidRequest, ReauthorizationRequired
-from cloudbeds_auth.rules.api_errors import NEXT_STEP
 from cloudbeds_auth.rules.history import HistoryPlace
 from cloudbeds_auth.rules.inputs import Search, checked_cursor, checked_text, checked_whole
-from cloudbeds_auth.rules.lifecycle import (
-    HOTEL_SCOPE_MISSING,
-    MIGRATION_UNDER_WAY,
-    PROPERTY_MISMATCH,
-    PROPERTY_UNKNOWN,
-    UNAUTHORIZED_CLIENT,
-    UNRECOGNIZED,
-    State,
-    seen,
-)
+from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, UNRECOGNIZED, State, seen
 from cloudbeds_auth.rules.model import App, Connection, Event, Page, StateCounts
 from cloudbeds_auth.rules.origins import Foreign
+from cloudbeds_auth.rules.presentation import lacking, presentation, remedy_of
 from cloudbeds_auth.rules.risks import NEXT_STEP as OF_RISK
-from cloudbeds_auth.rules.risks import OF_PASTED_KEYS as RISKS_OF_PASTED_KEYS
 from cloudbeds_auth.rules.risks import unapproved_scopes
-from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
 from cloudbeds_auth.transactions.authorizations import read_link
 from cloudbeds_auth.transactions.connections import (
     NOTHING,
@@ -49,48 +38,8 @@ from cloudbeds_auth.transactions.connections import (
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.statements import Call
 
-NEXT_STEPS = {
-    State.IN_DOUBT: "nothing to do: the next attempt settles it",
-    State.BACKING_OFF: "nothing to do: it is tried again by itself",
-    State.REAUTHORIZATION_REQUIRED: "send the hotel its connect link; what is stored is tried again by itself, too",
-    State.CLIENT_REFUSED: "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault",
-    State.PARKED: "claim it, from the Marketplace within a day: `cloudbeds-auth connections claim`, or POST "
-    "/api/v1/connections/{id}/claim",
-    State.DISCONNECTED: "connect the hotel again if it wants to be",
-    State.READ_ONLY: "`cloudbeds-auth database adopt` when the other installation is gone for good",
-}
-# The same, of a key that the hotel made by itself: neither an approval nor a call of ours has to do with it.
-OF_PASTED_KEYS: dict[str, str] = {
-    **RISKS_OF_PASTED_KEYS,
-    State.REAUTHORIZATION_REQUIRED: PASTE,
-    State.DISCONNECTED: "the hotel also deletes its API key at Cloudbeds: that cannot be done from here",
-}
 # What is never stored: why a connection looks like this while nothing is wrong with the hotel.
 PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
-# What a healthy hotel's calls run into, or what is done with it, and what mends it.
-SERVING = {
-    **OF_RISK,
-    **NEXT_STEP,
-    "property_disconnected": "a property of this approval disconnected the app at Cloudbeds: stop calling for it",
-    SUBSCRIPTION_REFUSED: "the history has Cloudbeds' words: correct CLOUDBEDS_AUTH_SUBSCRIPTIONS, or ask its support",
-    MIGRATION_UNDER_WAY: "upkeep resumes it under the client id that began it; or "
-    "`cloudbeds-auth connections migrate-to-api-key`, with that client id",
-}
-# What a connection that serves, recovers or is not claimed waits for, where the problem says more than the state.
-WAITING = {
-    **OF_RISK,
-    UNRECOGNIZED: "Cloudbeds refuses the refresh in words that nobody has documented: ask its support, with the "
-    "history; the connect link mends it if the hotel did disconnect",
-    UNAUTHORIZED_CLIENT: "this hotel's tokens may be of another registration: check the client id; it is tried again",
-    PROPERTY_MISMATCH: "no hurry, it is kept alive: `cloudbeds-auth connections claim` where that hotel is yours, else "
-    "`cloudbeds-auth connections forget`",
-    # Why a candidate waits although its token works: it is not known yet which property it belongs to.
-    PROPERTY_UNKNOWN: "nothing to do: Cloudbeds did not say yet which property it is of, and is asked again by itself",
-    HOTEL_SCOPE_MISSING: "ask for the scope read:hotel (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a "
-    "connect link to approve again: without it Cloudbeds does not say which property this is",
-}
-# The same, of a key that the hotel made by itself.
-NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
 MOST_LISTED = 200
 MOST_PAGES = 25  # that one question reads; what comes after is the next page's
 GOOD_FOR = 7 * 86400.0  # seconds that a link is good for
@@ -185,8 +134,7 @@ class Views:
                 if missing and len(found) == limit:
                     return Page(tuple(found), found[-1].id)
                 if missing:
-                    step = f"send the hotel its connect link: its approval lacks {' '.join(missing)}"
-                    found.append(replace(await self.with_link(one), next_step=step))
+                    found.append(replace(await self.with_link(one), next_step=lacking(missing)))
             cursor = page.next
             if cursor is None:
                 break
@@ -243,19 +191,14 @@ class Views:
         app = known.apps.get(found.registration)
         refusal = known.refusal(found.registration, found.credential, found.source)
         state = seen(found.state, stale=False, circuit_open=refusal is not None, read_only=self._world.db.read_only)
-        problem = found.problem or ""
-        step = NEXT_STEPS.get(state) or SERVING.get(problem)
-        if state in (*LIVING, State.PARKED):
-            step = WAITING.get(problem, step)
-        if found.pasted:
-            step = OF_PASTED_KEYS.get(state if state not in LIVING else problem, step)
-        if state is State.CLIENT_REFUSED and isinstance(refusal, Foreign):
-            return replace(found, state=state, problem=refusal.what, next_step=refusal.next_step, foreign=True)
-        if state is State.CLIENT_REFUSED and found.registration not in self._world.apps:
-            step = mend(found.registration, app)
-        elif state is State.DISCONNECTED and not found.pasted and app is not None and app.level == "property":
-            step = NO_APP_STATE
-        return replace(found, state=state, problem=PROBLEMS.get(state, found.problem), next_step=step)
+        problem, remedy = PROBLEMS.get(state, found.problem), None
+        foreign = refusal if state is State.CLIENT_REFUSED and isinstance(refusal, Foreign) else None
+        if foreign is not None:
+            problem, remedy = foreign.what, foreign.next_step
+        elif found.registration not in self._world.apps:
+            remedy = remedy_of(found.registration, app)
+        found = replace(found, state=state, problem=problem, foreign=foreign is not None)
+        return replace(found, next_step=presentation(found, app=app, remedy=remedy).next_step)
 
     # --- connect links
 

@@ -9,6 +9,7 @@ from typing import Final
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.api_keys import Migrator
 from cloudbeds_auth.engine.apps import Apps
+from cloudbeds_auth.engine.audit import Audit
 from cloudbeds_auth.engine.authorize import Authorizer
 from cloudbeds_auth.engine.caller_keys import CallerKeys
 from cloudbeds_auth.engine.candidates import Candidates
@@ -73,6 +74,7 @@ class Engine:
         self.apps: Apps = Apps(world, checked)
         self.keys: CallerKeys = CallerKeys(world, outage)
         self.sessions: Final = Sessions(world, outage)
+        self.audit: Final = Audit(world)
         self.calls: Final = CallRecorder(world)
         self.retention: Final = Retention(world, retention_days)
         self.app_states: Final = AppStates(world, self.access, self.refused_calls)
@@ -80,8 +82,8 @@ class Engine:
         self.upkeep: Final = Upkeep(world, self.refresher, self.candidates, self.migrator)
         webhooks = None if deliverer is None else WebhookSender(world, deliverer)
         jobs = table(
-            self.calls, self.keys, self.upkeep, self.retention, self.app_states, self.property_lists, self.subscriber,
-            webhooks,
+            self.calls, self.keys, self.audit, self.upkeep, self.retention, self.app_states, self.property_lists,
+            self.subscriber, webhooks,
         )  # fmt: skip
         self.jobs: Final = Jobs(world, jobs)
 
@@ -104,11 +106,13 @@ class Engine:
         await drained(self.world.tasks, self.migrator.moves, self.refresher.flights)
 
     async def drain(self) -> None:
-        """Begin nothing more, wait until `idle`, and write the counted calls. If these cannot be written, what is open
-        is still to be closed.
+        """Begin nothing more, wait until `idle`, and write what was counted. If that cannot be written, what is open is
+        still to be closed.
         """
         await self.jobs.stop()
         await self.app_states.stop()
         await self.idle()
         with suppress(Exception):
             await self.calls.flush(everything=True)
+        with suppress(Exception):
+            await self.audit.flush()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from cloudbeds_auth.rules.audit import AuditEntry
 from cloudbeds_auth.rules.caller_keys import CallerKey
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event
 
@@ -91,6 +92,19 @@ def key_document(key: CallerKey) -> dict[str, Any]:
         "revoked_at": stamp(key.ended_at),
         "used_at": stamp(key.used_at),
         "used_from": key.used_from,
+    }
+
+
+def audit_document(entry: AuditEntry) -> dict[str, Any]:
+    """One line of the audit; its moment has milliseconds."""
+    return {
+        "id": entry.id,
+        "at": precise(entry.at),
+        "action": entry.action,
+        "actor": entry.actor,
+        "subject": entry.subject,
+        "address": entry.address,
+        "data": dict(entry.data),
     }
 
 

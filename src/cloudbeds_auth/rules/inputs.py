@@ -22,7 +22,7 @@ LONGEST_REFERENCE = 256  # characters
 LONGEST_TOKEN = 4096  # characters of a token or key that a person or a file gives
 LONGEST_PROPERTY = 64  # characters
 MOST_PROPERTIES = 500  # that one approval may be expected to cover one of
-CURSOR = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")  # of a page of connections: the last id on it
+CURSOR = re.compile(r"[a-z]{3}_[A-Za-z0-9]{1,64}\Z")  # of a page of what has ids: the last one on it
 _NO_TEXT = frozenset({"Cc", "Cs"})  # control characters, and halves of characters
 _MOST_DIGITS = 18
 
@@ -66,9 +66,9 @@ def checked_reference(given: str | None) -> str | None:
     return checked_text("the reference", given) or None
 
 
-def checked_cursor(given: str | None) -> str | None:
-    """The cursor of a page of connections; raises InvalidRequest."""
-    if given is not None and not CURSOR.match(given):
+def checked_cursor(given: str | None, prefix: str = "con_") -> str | None:
+    """The cursor of a page of connections, or of what else has ids that begin so; raises InvalidRequest."""
+    if given is not None and not (given.startswith(prefix) and CURSOR.match(given)):
         raise InvalidRequest("this cursor was never given out", next_step="use `next` of the page before")
     return given
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """The states of the public contract; what people read is in `LABELS`."""
+    """The states of the public contract; what people read is in `presentation`."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -26,21 +26,6 @@ class State(StrEnum):
     DISCONNECTED = "disconnected"
     SUPERSEDED = "superseded"
     READ_ONLY = "read_only"
-
-
-LABELS = {
-    State.FRESH: "healthy",
-    State.STALE: "healthy",
-    State.REFRESHING: "healthy",
-    State.IN_DOUBT: "healthy, recovering",
-    State.BACKING_OFF: "healthy, recovering",
-    State.REAUTHORIZATION_REQUIRED: "reconnect needed",
-    State.CLIENT_REFUSED: "our credentials are refused",
-    State.PARKED: "waiting to be claimed",
-    State.DISCONNECTED: "disconnected",
-    State.SUPERSEDED: "replaced",
-    State.READ_ONLY: "copy of another installation",
-}
 
 
 class LifecycleEvent(StrEnum):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from cloudbeds_auth.rules.api_errors import NEXT_STEP as OF_REFUSED_CALL
 from cloudbeds_auth.rules.api_errors import SCOPE_REFUSED
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind
@@ -21,7 +22,7 @@ APPROVER_NO_OWNER = "approver_no_owner"
 NEXT_STEP = {
     NOT_RENEWABLE: "send the hotel a connect link in time: it is served while its access token lasts, and no refresh "
     "token renews that",
-    CALLS_LACK_SCOPE: "ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link",
+    CALLS_LACK_SCOPE: OF_REFUSED_CALL[CALLS_LACK_SCOPE],
     SCOPE_NOT_APPROVED: "send the hotel a connect link: the app asks for scopes by now that its approval lacks "
     "(`cloudbeds-auth connections list --lacking-scopes`)",
     SUBSCRIPTION_LACKS_SCOPE: "ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect "
@@ -30,11 +31,6 @@ NEXT_STEP = {
     "user who approved is deactivated",
 }
 """In the order in which they are shown: a connection has one problem."""
-OF_PASTED_KEYS = dict.fromkeys(
-    (CALLS_LACK_SCOPE, SUBSCRIPTION_LACKS_SCOPE),
-    "the hotel makes a new API key with this scope at Cloudbeds, and pastes it: the scopes of a key cannot be changed",
-)
-"""The same, of a key that the hotel made by itself."""
 OWNERS = ("owner", "propriet", "propriét", "propiet", "dueñ", "inhaber", "eigentümer", "eigenaar")
 """One of these is in the name of an owner's role. Hotels name roles, in their own language: English, Portuguese and
 Italian, French, Spanish, German, Dutch (inferred; cloudbeds-facts.md section 5).
@@ -55,11 +51,6 @@ def after(risks: Mapping[str, str], found: Found) -> dict[str, str]:
     """What there is once this was found. A reason in other words is the same risk."""
     merged = {**risks, **{risk: why for risk, why in found.items() if risk not in risks}}
     return {risk: why for risk, why in merged.items() if why is not None and found.get(risk, why) is not None}
-
-
-def next_step(risk: str, connection: Connection) -> str:
-    """What mends it."""
-    return (OF_PASTED_KEYS if connection.pasted else NEXT_STEP).get(risk, NEXT_STEP[risk])
 
 
 def unapproved_scopes(app: App | None, connection: Connection) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class Session:
     @property
     def actor(self) -> str:
         """Who did what is done with it, in histories."""
-        return f"session:{self.id}"
+        return actor_of(self.id)
 
     @property
     def form_token(self) -> str:
@@ -57,6 +57,11 @@ class Session:
     def is_form_token(self, given: str) -> bool:
         """Whether a form of its pages carried this; compared in constant time."""
         return hmac.compare_digest(self.form_token.encode(), given.encode("utf-8", "surrogatepass"))
+
+
+def actor_of(session_id: str) -> str:
+    """The name of a session in histories."""
+    return f"session:{session_id}"
 
 
 def read_session(text: str) -> Session | None:

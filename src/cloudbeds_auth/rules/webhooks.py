@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -21,6 +21,7 @@ from cloudbeds_auth.rules.api_errors import DISABLED
 from cloudbeds_auth.rules.documents import connection_document, precise
 from cloudbeds_auth.rules.inputs import Unreadable, one_line, read_object
 from cloudbeds_auth.rules.model import Connection, Role, moment
+from cloudbeds_auth.rules.presentation import presentation
 
 APP_DISABLED = "disabled"  # the only state of an app at a property that ends a connection
 FIRST = 60.0  # seconds until a hotel that connected is asked about for the first time
@@ -86,7 +87,7 @@ SHOWN = 30 * DAY  # how long a message that was given up is kept, for people to 
 PERSONAL = ("authorizing_user",)  # a name and an e-mail address; a receiver that needs them asks the API
 
 
-ASKED_FOR = ("next_step", "connect_url")  # made when a caller reads the connection; a connect link is also a secret
+ASKED_FOR = ("connect_url",)  # made when a caller reads the connection; a connect link is also a secret
 
 
 class Notice(StrEnum):
@@ -139,7 +140,7 @@ def message_id(notice: Notice, connection_id: str, sequence: int, at: float) -> 
 
 def message_body(notice: Notice, at: float, sequence: int, connection: Connection) -> str:
     """The body as it is signed and sent. `sequence`: the line of the connection's history that reports the same."""
-    document = connection_document(connection)
+    document = connection_document(replace(connection, next_step=presentation(connection).next_step))
     shown = {name: value for name, value in document.items() if name not in PERSONAL + ASKED_FOR}
     body: dict[str, Any] = {
         "type": notice.value,

@@ -27,7 +27,7 @@ def begin_migration(tx: Tx, fence: Fence, client_id: str) -> Transaction[bool]:
         "begin_migration", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch, client_id=client_id
     )
     yield from set_due(row, tx, migration="begun")  # a process that is killed now leaves it to the background
-    yield from add_event(tx, row, MIGRATION_BEGUN, client_id=client_id)
+    yield from add_event(tx, row, MIGRATION_BEGUN, actor=tx.acting.name, client_id=client_id)
     return True
 
 

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
+from cloudbeds_auth.rules.audit import AuditAction
 from cloudbeds_auth.rules.lifecycle import ORIGIN_MOVED
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
 from cloudbeds_auth.rules.origins import Held, Source, same_service
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.audit import audit
 from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.rows import add_event, behind, listed, locked
 from cloudbeds_auth.transactions.statements import (
@@ -148,6 +150,7 @@ def add_app(tx: Tx, app: App, link_hash: str | None = None) -> Transaction[AppCo
     )  # fmt: skip
     yield from bind(tx, app.id, app.issuer)
     yield from _changed()
+    yield from audit(tx, AuditAction.APP_ADDED, app.id, {"client_id": app.client_id, "level": app.level})
     return None
 
 
@@ -179,6 +182,7 @@ def rotate_secret(tx: Tx, name: str, secret: Secret) -> Transaction[bool]:
     generation = row["generation"] + 1
     sealed = tx.sealer.seal(secret, secret_place(name, generation))
     yield from query("rotate_secret", name=name, secret_sealed=sealed, generation=generation, now=tx.wall)
+    yield from audit(tx, AuditAction.APP_SECRET_ROTATED, name, {})
     return True
 
 
@@ -187,8 +191,11 @@ def drop_previous_secret(tx: Tx, name: str) -> Transaction[bool]:
     """Only the current secret is left. False: no such app."""
     yield from query("one_at_a_time", work=CHANGES)
     row = yield from query_one("app", name=name)
+    if row is None:
+        return False
     yield from query("drop_previous_secret", name=name)
-    return row is not None
+    yield from audit(tx, AuditAction.APP_SECRET_DROPPED, name, {})
+    return True
 
 
 @transaction
@@ -205,6 +212,7 @@ def remove_app(tx: Tx, name: str) -> Transaction[int | None]:
         yield from query("forget_issuer", app=name)
         yield from query("remove_app", name=name)
         yield from _changed()
+        yield from audit(tx, AuditAction.APP_REMOVED, name, {})
     return int(living["connections"])
 
 
@@ -307,7 +315,7 @@ def read_held(tx: Tx) -> Transaction[Sequence[Held]]:
 
 @transaction
 def move_grants(
-    tx: Tx, app: str, former: str, issuer: str, *, actor: str, after: str, limit: int
+    tx: Tx, app: str, former: str, issuer: str, *, after: str, limit: int
 ) -> Transaction[tuple[str | None, int]]:
     """Of the next `limit` grants of this app behind the id `after`, those that came from `former`, or from another
     origin of the same service, belong to `issuer` from now on; each has a line of history.
@@ -320,7 +328,8 @@ def move_grants(
         row = yield from locked(tx, found["id"])
         if row is not None and same_service(row["issuer"], former):
             yield from query("move_grant", grant_id=row["id"], issuer=issuer)
-            yield from add_event(tx, row, ORIGIN_MOVED, actor=actor, **{"from": row["issuer"], "to": issuer})
+            moving = {"from": row["issuer"], "to": issuer}
+            yield from add_event(tx, row, ORIGIN_MOVED, actor=tx.acting.name, **moving)
             moved += 1
     return (rows[-1]["id"] if len(rows) == limit else None), moved
 

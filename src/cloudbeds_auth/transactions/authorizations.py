@@ -115,6 +115,7 @@ def add_link(tx: Tx, link: NewLink) -> Transaction[None]:
         connection_id=link.connection_id, expires_at=tx.wall + link.lifetime,
         expected_properties=written(link.expected), challenge=link.challenge,
         registration=None if link.registration is None else json.dumps(asdict(link.registration)),
+        made_by=tx.acting.name,
     )  # fmt: skip
 
 
@@ -196,7 +197,7 @@ def insert_authorization(now: Instant, new: NewAuthorization) -> Transaction[Non
         "add_authorization", id=new.id, app=new.app, state_hash=new.state_hash, browser_hash=new.browser_hash,
         link_hash=new.link_hash, reference=new.reference, return_to=new.return_to, connection_id=new.connection_id,
         expires_at=now.wall + new.lifetime, parked=int(new.parked), trusted=int(new.trusted),
-        expected_properties=written(new.expected), challenge=new.challenge,
+        expected_properties=written(new.expected), challenge=new.challenge, made_by=now.acting.name,
     )  # fmt: skip
 
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cloudbeds_auth.rules.audit import AuditAction
 from cloudbeds_auth.rules.caller_keys import MOST_CHILDREN, CallerKey, NewKey
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
+from cloudbeds_auth.transactions.audit import audit
 from cloudbeds_auth.transactions.rows import listed
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 
@@ -31,7 +33,7 @@ class GoodKey:
 
 @transaction
 def add_caller_key(
-    tx: Tx, key_id: str, key_hash: str, new: NewKey, *, parent: str | None, created_by: str
+    tx: Tx, key_id: str, key_hash: str, new: NewKey, *, parent: str | None
 ) -> Transaction[CallerKey | None]:
     """Store a new key. None: its parent has as many children as it may, or is over."""
     expires_at = None if new.life is None else tx.wall + new.life
@@ -45,9 +47,11 @@ def add_caller_key(
     yield from query(
         "add_caller_key", id=key_id, name=new.name, hash=key_hash, scopes=listed(sorted(new.scopes)),
         reach=_reach_text(new.reach), read_only=int(new.read_only),
-        methods=None if new.methods is None else listed(sorted(new.methods)), parent=parent, created_by=created_by,
-        now=tx.wall, expires_at=expires_at, rate=new.rate,
+        methods=None if new.methods is None else listed(sorted(new.methods)), parent=parent,
+        created_by=tx.acting.name, now=tx.wall, expires_at=expires_at, rate=new.rate,
     )  # fmt: skip
+    scopes = sorted(new.scopes)
+    yield from audit(tx, AuditAction.KEY_CREATED, key_id, {"name": new.name, "scopes": scopes, "parent": parent})
     return (yield from read_caller_key(key_id)(tx))
 
 
@@ -86,7 +90,8 @@ def find_caller(tx: Tx, key_id: str) -> Transaction[GoodKey | None]:
 @transaction
 def end_caller_key(tx: Tx, key_id: str) -> Transaction[CallerKey | None]:
     """Revoke a key, with its children; the moment of the first time stays. None: there is none."""
-    yield from query("end_caller_key", id=key_id, now=tx.wall)
+    if (yield from query("end_caller_key", id=key_id, now=tx.wall)):
+        yield from audit(tx, AuditAction.KEY_REVOKED, key_id, {})
     return (yield from read_caller_key(key_id)(tx))
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports import Sealer
+from cloudbeds_auth.rules.audit import UNKNOWN_MAKER
 from cloudbeds_auth.rules.lifecycle import (
     MOVED_TO_KEY,
     NEWER_APPROVAL,
@@ -135,7 +136,7 @@ def take_effect(now: Instant, begun: Row, home: str, named: Iterable[str]) -> Tr
         yield from query("set_found", id=begun["id"], connection_id=home, found=listed(named))
     if begun["link_hash"] is not None:
         yield from query("use_link", hash=begun["link_hash"], now=now.wall)
-    yield from refer(now, home, begun["reference"], trusted=bool(begun["trusted"]))
+    yield from refer(now, home, begun["reference"], trusted=bool(begun["trusted"]), by=begun["made_by"])
 
 
 def add_grant(
@@ -196,11 +197,13 @@ def add_connection(
     )
 
 
-def refer(now: Instant, connection_id: str, reference: str | None, *, trusted: bool) -> Transaction[None]:
+def refer(
+    now: Instant, connection_id: str, reference: str | None, *, trusted: bool, by: str | None
+) -> Transaction[None]:
     """Give a connection that is locked this reference: by a trusted way always, else only where it has none (A70).
+    `by`: who gave it, not who acts now: a hotel brings what its link was made with.
 
-    A change by a trusted way is written to the history and reported to the receiver of webhooks; a reference that is
-    not taken is written to the history.
+    A change by a trusted way goes to the history and to the receiver of webhooks; what is not taken, to the history.
     """
     connection = yield from query_one("connection_row", connection_id=connection_id)
     if connection is None or reference is None:
@@ -214,7 +217,7 @@ def refer(now: Instant, connection_id: str, reference: str | None, *, trusted: b
     yield from query("set_reference", id=connection_id, reference=reference, trusted=int(trusted))
     if former != reference and trusted:
         changed = {"from": former, "to": reference}
-        yield from add_event(now, about, REFERENCE_CHANGED, actor="operator", **changed)
+        yield from add_event(now, about, REFERENCE_CHANGED, actor=by or UNKNOWN_MAKER, **changed)
         if standing_of(connection, (yield from query("grants_of", connection_id=connection_id))) is not Standing.AWAY:
             yield from send(now, connection_id, Notice.REFERENCE_CHANGED)
 

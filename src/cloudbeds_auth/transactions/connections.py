@@ -204,7 +204,7 @@ def count_states(tx: Tx, after: StateCount = NOTHING, limit: int = COUNTED_AT_ON
 
 
 @transaction
-def disconnect(tx: Tx, connection_id: str, *, actor: str, detail: str = "") -> Transaction[bool]:
+def disconnect(tx: Tx, connection_id: str, *, detail: str = "") -> Transaction[bool]:
     """Forget every token of every grant; the epoch grows, so an attempt that still runs finds its fence moved."""
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
@@ -213,14 +213,14 @@ def disconnect(tx: Tx, connection_id: str, *, actor: str, detail: str = "") -> T
     for row in grants:
         if row["role"] == Role.DISCONNECTED:
             continue
-        yield from end(tx, row, actor, detail)
+        yield from end(tx, row, detail)
     yield from query("set_subscriptions", connection_id=connection_id, subscriptions=subscriptions_text(()))
     yield from query("set_risks", connection_id=connection_id, risks="{}")
     yield from announce(tx, connection_id, standing_of(connection, grants), Standing.AWAY)
     return True
 
 
-def end(now: Instant, row: Row, actor: str, detail: str) -> Transaction[None]:
+def end(now: Instant, row: Row, detail: str) -> Transaction[None]:
     """Forget the tokens of one grant."""
     state = move(State(row["state"]), LifecycleEvent.DISCONNECTED)
     yield from query("forget_access", grant_id=row["id"], state=state)
@@ -228,7 +228,7 @@ def end(now: Instant, row: Row, actor: str, detail: str) -> Transaction[None]:
     yield from query("drop_all_tokens", grant_id=row["id"])
     yield from query("set_ended", grant_id=row["id"], now=now.wall)
     yield from never_due(row["id"])
-    yield from add_event(now, row, LifecycleEvent.DISCONNECTED, actor=actor, detail=detail)
+    yield from add_event(now, row, LifecycleEvent.DISCONNECTED, actor=now.acting.name, detail=detail)
 
 
 @transaction

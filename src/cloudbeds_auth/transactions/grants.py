@@ -150,14 +150,14 @@ def holds(row: Row | None, fence: Fence) -> bool:
 
 @transaction
 def write_intent(
-    tx: Tx, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
+    tx: Tx, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False, asked: bool = False
 ) -> Transaction[bool]:
     """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved.
 
     Raises StoreUnavailable where the key that seals has sealed as much as it may; a pair in hand is still committed.
 
     The latch is part of the fence (rule-15): a latched grant's token is sent for an `exchange` and for nothing
-    else. An attempt of a migration that is pending still puts it in doubt.
+    else. An attempt of a migration that is pending still puts it in doubt. `asked`: whoever acts now asked for it.
     """
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence) or row["latched"] != int(exchange):
@@ -179,7 +179,8 @@ def write_intent(
     if written is None:
         raise spent(tx.sealer.key_id)
     yield from set_due_in(row, tx, hold)  # a process that is killed now leaves it to the background
-    yield from add_event(tx, row, LifecycleEvent.INTENT_WRITTEN, position=position, exchange=exchange)
+    actor = tx.acting.name if asked else "vault"
+    yield from add_event(tx, row, LifecycleEvent.INTENT_WRITTEN, actor=actor, position=position, exchange=exchange)
     return True
 
 

@@ -28,6 +28,7 @@ from cloudbeds_auth.rules.history import (
 from cloudbeds_auth.rules.lifecycle import FORGOTTEN
 from cloudbeds_auth.rules.model import CredentialKind, Event, Role
 from cloudbeds_auth.rules.schedule import used_since
+from cloudbeds_auth.transactions.audit import sweep_audit
 from cloudbeds_auth.transactions.authorizations import sweep_states
 from cloudbeds_auth.transactions.connections import end
 from cloudbeds_auth.transactions.rows import add_event, calls_event_of, event_of
@@ -218,7 +219,7 @@ def _is_event(row: Row) -> bool:
 
 
 @transaction
-def forget(tx: Tx, connection_id: str, *, actor: str) -> Transaction[bool]:
+def forget(tx: Tx, connection_id: str) -> Transaction[bool]:
     """Of a connection that has ended, or was set aside: every token, who approved, and what its calls were. The history
     keeps what happened and when. False, and nothing changes: unknown, or neither.
     """
@@ -231,26 +232,26 @@ def forget(tx: Tx, connection_id: str, *, actor: str) -> Transaction[bool]:
     grants = yield from query("grants_of", connection_id=connection_id)
     for row in grants:
         if row["role"] != Role.DISCONNECTED:
-            yield from end(tx, row, actor, FORGOTTEN)
+            yield from end(tx, row, FORGOTTEN)
     yield from query("forget_people", connection_id=connection_id)
     yield from query("forget_calls", connection_id=connection_id)
     yield from query("forget_methods", connection_id=connection_id)
-    yield from add_event(tx, grants[-1], FORGOTTEN, actor=actor)
+    yield from add_event(tx, grants[-1], FORGOTTEN, actor=tx.acting.name)
     return True
 
 
 @transaction
 def sweep(tx: Tx, age: float, limit: int) -> Transaction[int]:
-    """Delete events and lines of counted calls older than `age` seconds, who approved what ended longer ago, sign-ins
-    that were over by then, and states that are over; the oldest first, at most `limit` of each. How many there were.
+    """Delete events, lines of counted calls, entries of the audit and sign-ins older than `age` seconds, who approved
+    what ended longer ago, and states that are over; the oldest first, at most `limit` of each. How many there were.
     """
     yield from query("one_at_a_time", work="retention")
     before = tx.wall - age
     states = yield from sweep_states(tx, limit)
     people = yield from query("sweep_people", before=before, limit=limit)
     events = yield from query("sweep_events", before=before, limit=limit)
-    sign_ins = yield from sweep_sessions(before, limit)
-    swept = states + len(people) + len(events) + sign_ins
+    behind = (yield from sweep_sessions(before, limit)) + (yield from sweep_audit(before, limit))
+    swept = states + len(people) + len(events) + behind
     for span in SPANS:
         calls = yield from query("sweep_calls", span=span, before=microseconds(before), limit=limit)
         swept += len(calls)

@@ -159,7 +159,7 @@ def _add(now: Instant, new: NewImport, home: str, grant_id: str, hand: Hand, sea
     yield from show(home)
     row = {"id": grant_id, "connection_id": home, "generation": generation}
     yield from add_event(
-        now, row, "candidate_received", actor="operator", expires_at=hand.expires_at, property_ids=[new.property_id],
-        imported=True,
+        now, row, "candidate_received", actor=now.acting.name, expires_at=hand.expires_at,
+        property_ids=[new.property_id], imported=True,
     )  # fmt: skip
-    yield from refer(now, home, new.reference, trusted=True)
+    yield from refer(now, home, new.reference, trusted=True, by=now.acting.name)

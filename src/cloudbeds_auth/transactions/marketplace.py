@@ -76,13 +76,13 @@ def claim(
         state = claimed if row["marked_at"] is None else State.REAUTHORIZATION_REQUIRED
         yield from set_role(row, Role.CANDIDATE, state)
         yield from set_due(row, tx, role=Role.CANDIDATE)
-        yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor="operator")
+        yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor=tx.acting.name)
         if reference is not None and not waits:  # its first one, as that of a new connection
             yield from query("set_reference", id=home, reference=reference, trusted=1)
     else:
-        leaving = Leaving(f"claimed for {home}", "operator")
+        leaving = Leaving(f"claimed for {home}", tx.acting.name)
         yield from move_tokens(tx, row, json.loads(row["property_ids"]), home, grant_id, leaving, tx.sealer)
-        yield from refer(tx, home, reference, trusted=True)
+        yield from refer(tx, home, reference, trusted=True, by=tx.acting.name)
     return home
 
 

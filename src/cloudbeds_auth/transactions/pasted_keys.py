@@ -44,11 +44,6 @@ class PastedKey:
     expected: bool = False
     link_hash: str | None = None
 
-    @property
-    def actor(self) -> str:
-        """Who brought it."""
-        return "operator" if self.link_hash is None else "hotel"
-
 
 @dataclass(frozen=True, slots=True)
 class PlacedKey:
@@ -71,12 +66,11 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
     tokens is under way.
     """
     yield from query("one_at_a_time", work="pasted keys")
-    if key.link_hash is not None:
-        yield from _use_link(tx, key.link_hash)
+    by = tx.acting.name if key.link_hash is None else (yield from _use_link(tx, key.link_hash))
     yield from query("one_at_a_time", work=f"approvals of {key.app}")
     known = yield from query_one("imported", token_hash=key.key_hash)
     if known is not None and known["role"] == Role.ACTIVE:
-        return (yield from _here_already(tx, key, known))
+        return (yield from _here_already(tx, key, known, by))
     if known is not None:
         yield from query("forget_import", grant_id=known["id"])  # of a former time: it begins anew
     home = yield from _home(tx, key)
@@ -86,12 +80,14 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
     yield from _must_cover(key, home)
     moved = yield from _latched(tx, home)
     yield from _add(tx, key, home, grant_id)
-    yield from refer(tx, home, key.reference, trusted=True)
+    yield from refer(tx, home, key.reference, trusted=True, by=by)
     return PlacedKey(home, moved=moved)
 
 
-def _use_link(tx: Tx, link_hash: str) -> Transaction[None]:
-    """Spend the link, unless it was; an approval by it that comes in at the same moment is before this, or after."""
+def _use_link(tx: Tx, link_hash: str) -> Transaction[str | None]:
+    """Spend the link, unless it was, and say who made it; an approval by it that comes in at the same moment is before
+    this, or after.
+    """
     link = yield from query_one("link", hash=link_hash, now=tx.wall)
     if link is not None:
         yield from query("one_at_a_time", work=f"approvals of {link['app']}")
@@ -99,16 +95,18 @@ def _use_link(tx: Tx, link_hash: str) -> Transaction[None]:
     if link is None:
         raise link_over()
     yield from query("use_link", hash=link_hash, now=tx.wall)
+    made_by: str | None = link["made_by"]
+    return made_by
 
 
-def _here_already(tx: Tx, key: PastedKey, known: Row) -> Transaction[PlacedKey]:
+def _here_already(tx: Tx, key: PastedKey, known: Row, by: str | None) -> Transaction[PlacedKey]:
     home: str = known["connection_id"]
     if key.connection_id not in {None, home}:
         raise PropertyMismatch(f"this key is in use by the connection {home}", connection_id=key.connection_id)
     yield from _must_be_referred(key, home)
     yield from confirm(known["id"], known["generation"], issuer=key.pair.source.issuer)(tx)
     yield from query("connection_locked", connection_id=home)
-    yield from refer(tx, home, key.reference, trusted=True)
+    yield from refer(tx, home, key.reference, trusted=True, by=by)
     yield from query("link_led_to", hash=key.link_hash, connection_id=home)
     return PlacedKey(home, new=False)
 
@@ -182,8 +180,8 @@ def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[None]:
     row = yield from add_grant(tx, home, grant_id, key.app, key.pair, never, tx.sealer)
     yield from query("mark_import", grant_id=grant_id, token_hash=key.key_hash, said_of=None, refreshed_at=None)
     yield from add_event(
-        tx, row, "candidate_received", actor=key.actor, expires_at=None, property_ids=list(key.pair.property_ids),
-        pasted=True,
+        tx, row, "candidate_received", actor=tx.acting.name if key.link_hash is None else "hotel", expires_at=None,
+        property_ids=list(key.pair.property_ids), pasted=True,
     )  # fmt: skip
     yield from promote(home, grant_id, key.user, ())(tx)
     yield from confirm(grant_id, row["generation"], issuer=key.pair.source.issuer)(tx)

@@ -45,7 +45,9 @@ def bring_home(
     if is_sending(row, tx):
         return None
     yield from _leave(tx, grants, home, named, new_grant_id, tx.sealer)
-    yield from refer(tx, home, connection["reference"], trusted=bool(connection["reference_trusted"]))
+    begun = yield from query_one("led_to", connection_id=own)
+    by = None if begun is None else begun["made_by"]
+    yield from refer(tx, home, connection["reference"], trusted=bool(connection["reference_trusted"]), by=by)
     yield from query("move_outcomes", former=own, connection_id=home)
     return home
 

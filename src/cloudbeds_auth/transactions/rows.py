@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from cloudbeds_auth.ports import Place, Sealer
+from cloudbeds_auth.rules.audit import UNASKED
 from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, PROPERTY_MISMATCH, State, seen
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent as LifecycleEvent
 from cloudbeds_auth.rules.model import (
@@ -27,6 +28,7 @@ from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.risks import NOT_RENEWABLE, first_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import Subscription, problem_in
+from cloudbeds_auth.transactions.audit import audit
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
 
 
@@ -247,6 +249,8 @@ def add_event(
         generation=row["generation"] if generation is None else generation,
         data=json.dumps(data, separators=(",", ":"), sort_keys=True),
     )
+    if actor not in UNASKED:
+        yield from audit(now, kind, row["connection_id"], data, now.acting.of(actor))
 
 
 def locked(now: Instant, grant_id: str) -> Transaction[Row | None]:

@@ -16,7 +16,8 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports import SealBroken, Sealer, Wakeups
+from cloudbeds_auth.ports import ACTING, SealBroken, Sealer, Wakeups
+from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.transactions.seals import SEALS, SealBlocks, check_keys, read_seals
 from cloudbeds_auth.transactions.statements import (
     Body,
@@ -210,11 +211,11 @@ class Database:
         return result
 
     def _body(self, call: Call[T]) -> Body[T]:
-        return partial(_begun, call, self._sealer, self._is_dead)
+        return partial(_begun, call, self._sealer, self._is_dead, ACTING.get())
 
 
-def _begun(call: Call[T], sealer: Sealer, is_dead: IsDead, now: Instant) -> Transaction[T]:
-    return call(Tx(now.wall, now.steady, now.clock_id, now.started, sealer, is_dead))
+def _begun(call: Call[T], sealer: Sealer, is_dead: IsDead, acting: Acting, now: Instant) -> Transaction[T]:
+    return call(Tx(now.wall, now.steady, now.clock_id, now.started, sealer, is_dead, acting=acting))
 
 
 @transaction

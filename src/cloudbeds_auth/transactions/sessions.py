@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cloudbeds_auth.rules.sessions import CODE_FOR, IDLE_SESSION, LONGEST_SESSION, SignedInBy
+from cloudbeds_auth.rules.audit import Acting, AuditAction
+from cloudbeds_auth.rules.sessions import CODE_FOR, IDLE_SESSION, LONGEST_SESSION, SignedInBy, actor_of
+from cloudbeds_auth.transactions.audit import audit
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
 
 
@@ -42,6 +44,8 @@ def begin_session(
     if code_hash is not None and (yield from query_one("use_sign_in_code", hash=code_hash, now=tx.wall)) is None:
         return None
     how = SignedInBy.TOKEN if code_hash is None else SignedInBy.LINK
+    by = Acting(actor_of(session_id), address)
+    yield from audit(tx, AuditAction.SIGNED_IN, None, {"how": how.value}, by)
     yield from query(
         "add_session", id=session_id, hash=session_hash, how=how.value, address=address, now=tx.wall,
         expires_at=tx.wall + LONGEST_SESSION,
@@ -65,7 +69,8 @@ def use_session(tx: Tx, session_id: str) -> Transaction[None]:
 @transaction
 def end_session(tx: Tx, session_id: str) -> Transaction[None]:
     """End one session; the moment of the first time stays."""
-    yield from query("end_session", id=session_id, now=tx.wall)
+    if (yield from query("end_session", id=session_id, now=tx.wall)):
+        yield from audit(tx, AuditAction.SIGNED_OUT, None, {})
 
 
 @transaction
@@ -73,7 +78,9 @@ def end_sessions(tx: Tx) -> Transaction[int]:
     """End all sessions, and the codes that were not used; how many sessions were good."""
     yield from query("end_sign_in_codes", now=tx.wall)
     ended = yield from query("end_sessions", now=tx.wall)
-    return sum(row["used_at"] > tx.wall - IDLE_SESSION for row in ended)
+    good = sum(1 for row in ended if row["used_at"] > tx.wall - IDLE_SESSION)
+    yield from audit(tx, AuditAction.SESSIONS_ENDED, None, {"sessions": good})
+    return good
 
 
 def sweep_sessions(before: float, limit: int) -> Transaction[int]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from importlib import resources
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from cloudbeds_auth.ports import Sealer
+from cloudbeds_auth.rules.audit import PROGRAM, Acting
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -57,13 +58,14 @@ class Instant:
 
     `wall`: unix seconds, for people. `steady`: seconds for durations, comparable under the same `clock_id` only.
     `started` names this start of the machine, or of the PostgreSQL server: another one may have forgotten what was
-    written and not synced.
+    written and not synced. `acting`: who asked for what is done then.
     """
 
     wall: float
     steady: float
     clock_id: str
     started: str
+    acting: Acting = field(default=PROGRAM, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
@@ -11,11 +12,12 @@ from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.caller_keys import CallerKey
 from cloudbeds_auth.rules.documents import stamp
-from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.rules.model import Connection, CredentialKind, Event, Page, StateCounts
+from cloudbeds_auth.rules.presentation import STATES, Responsible, presentation
 from cloudbeds_auth.rules.sessions import Session
 
 FINE = {CODE: "ok"}
+WORDS = tuple(dict.fromkeys(row.words for row in STATES.values()))  # each once, in the order of the states
 
 
 class OperatorPages(Pages):
@@ -51,10 +53,10 @@ class OperatorPages(Pages):
 
     def overview(self, session: Session, counts: StateCounts | None) -> PageAnswer:
         """How many hotels are in which state, in the words that people read; None: they are being counted."""
-        by_label: dict[str, int] = {}
+        by_words = Counter[str]()
         for state, count in ({} if counts is None else counts.connections).items():
-            by_label[LABELS[state]] = by_label.get(LABELS[state], 0) + count
-        shown = [(label, by_label[label]) for label in dict.fromkeys(LABELS.values()) if label in by_label]
+            by_words[STATES[state].words] += count
+        shown = [(words, by_words[words]) for words in WORDS if words in by_words]
         age = 0.0 if counts is None else counts.age
         return self._of(session, "overview.html", counts=None if counts is None else shown, age=age)
 
@@ -66,8 +68,8 @@ class OperatorPages(Pages):
             "connections.html",
             rows=page.connections,
             search=search,
-            labels=LABELS,
-            states=[(state.value, LABELS[state]) for state in State],
+            labels={state: row.words for state, row in STATES.items()},
+            states=[(state.value, row.words) for state, row in STATES.items()],
             following=page.next and urlencode(given | {"cursor": page.next}),
         )
 
@@ -95,12 +97,13 @@ class OperatorPages(Pages):
 
 def _fields(one: Connection) -> list[tuple[str, str | None]]:
     """Name and value of what is known of a hotel; its id is the first."""
-    user, label = one.authorizing_user, LABELS[one.state]
+    user, seen = one.authorizing_user, presentation(one)
     return [
         ("Connection", one.id),
-        ("State", label if label == one.state.value else f"{label} ({one.state.value})"),
+        ("State", seen.words if seen.words == one.state.value else f"{seen.words} ({one.state.value})"),
         ("Problem", one.problem),
         ("Next step", one.next_step),
+        ("Waits for", None if seen.by is Responsible.NOBODY else seen.by.value),
         ("Connect link", one.connect_url),
         ("Properties", ", ".join(one.property_ids)),
         ("Reference", one.reference),

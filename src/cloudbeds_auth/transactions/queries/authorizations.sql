@@ -2,9 +2,9 @@
 
 -- name: add_link
 INSERT INTO links (hash, app, reference, return_to, connection_id, expires_at, expected_properties, challenge,
-    registration)
+    registration, made_by)
 VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at, :expected_properties, :challenge,
-    :registration)
+    :registration, :made_by)
 
 -- name: link
 SELECT * FROM links WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
@@ -35,10 +35,12 @@ UPDATE links SET registration = NULL WHERE hash = :hash
 UPDATE links SET outcome = :connection_id WHERE hash = :hash
 
 -- name: add_authorization
+-- Of a link, whoever made that began it.
 INSERT INTO authorizations (id, app, state_hash, browser_hash, link_hash, reference, return_to, connection_id, expires_at,
-    parked, trusted, expected_properties, challenge)
+    parked, trusted, expected_properties, challenge, made_by)
 VALUES (:id, :app, :state_hash, :browser_hash, :link_hash, :reference, :return_to, :connection_id, :expires_at, :parked,
-    :trusted, :expected_properties, :challenge)
+    :trusted, :expected_properties, :challenge,
+    COALESCE((SELECT made_by FROM links WHERE hash = :link_hash), :made_by))
 
 -- name: pending
 -- States that were begun alike and may still come back; no more are counted than matter.
@@ -75,6 +77,9 @@ UPDATE authorizations SET found_properties = :found, outcome = :connection_id WH
 -- name: await_names
 -- The grant is compared with what its approval expects, once Cloudbeds named its properties; null: it was.
 UPDATE grants SET authorization_id = :id WHERE id = :grant_id
+
+-- name: led_to
+SELECT * FROM authorizations WHERE outcome = :connection_id ORDER BY spent_at DESC LIMIT 1
 
 -- name: move_outcomes
 UPDATE authorizations SET outcome = :connection_id WHERE outcome = :former

@@ -30,6 +30,7 @@ UPDATE sessions SET used_at = :now WHERE id = :id AND used_at < :now
 
 -- name: end_session
 UPDATE sessions SET ended_at = :now WHERE id = :id AND ended_at IS NULL
+RETURNING id
 
 -- name: end_sessions
 UPDATE sessions SET ended_at = :now WHERE expires_at > :now AND ended_at IS NULL

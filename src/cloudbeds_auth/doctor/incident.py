@@ -1,0 +1,282 @@
+"""After a leak: what to rotate, in which order, and what each step would do here. Nothing is done.
+
+First what lets a thief read more is closed, then what was read is made worthless. Each step names the leaks after
+which it is needed; a new one is a row of `STEPS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from cloudbeds_auth.transactions.exposure import Exposure, read_exposure
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Settings
+    from cloudbeds_auth.vault import TokenVault
+
+OF_ONE = 2  # requests to Cloudbeds that a refresh costs: the new pair, and its proof
+
+
+class Leak(StrEnum):
+    """What may be in somebody else's hands."""
+
+    DATABASE = "database"
+    ENCRYPTION_KEY = "encryption-key"
+    ADMIN_TOKEN = "admin-token"
+    CALLER_KEY = "caller-key"
+    CLIENT_SECRET = "client-secret"
+    WEBHOOK_SECRET = "webhook-secret"
+    METRICS_TOKEN = "metrics-token"
+    EVERYTHING = "everything"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What there is here to be rotated. `rates`: requests a second by app, of those that have a limit."""
+
+    settings: Settings
+    exposure: Exposure
+    rates: dict[str, float]
+
+    @property
+    def hotels(self) -> int:
+        """Those with OAuth tokens."""
+        return sum(self.exposure.hotels.values())
+
+    @property
+    def seconds(self) -> float | None:
+        """How long a refresh of them all takes at the rate limit, each app beside the others; None: there is none."""
+        limited = [OF_ONE * count / self.rates[app] for app, count in self.exposure.hotels.items() if app in self.rates]
+        return max(limited, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentStep:
+    """One step: what to do and why, the commands for it, and what it would do here."""
+
+    name: str
+    why: str
+    here: str
+    commands: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"step": self.name, "why": self.why, "here": self.here, "commands": list(self.commands)}
+
+
+async def situation_of(vault: TokenVault) -> Situation:
+    """Counted now."""
+    settings, exposure = vault.settings, await vault.engine.world.db.browse(read_exposure())
+    rates: dict[str, float] = {}
+    for app in await vault.apps.list():
+        limit = settings.limit if app.id == "default" else settings.limits[app.level]
+        if limit is not None:
+            rates[app.id] = limit.rate.most / limit.rate.window
+    return Situation(settings, exposure, rates)
+
+
+def incident_steps(leak: Leak, here: Situation) -> list[IncidentStep]:
+    """What to do, in this order."""
+    return [step(here) for step, leaks in STEPS.items() if leak in leaks or leak is Leak.EVERYTHING]
+
+
+def counted(number: int, what: str, none: str = "there is none here") -> str:
+    """`3 hotels`; a sentence where there is none."""
+    return none if number == 0 else f"{number} {what}{'s' if number > 1 else ''}"
+
+
+# --- the steps
+
+
+def _evidence(here: Situation) -> IncidentStep:
+    return IncidentStep(
+        "keep what can be seen",
+        "who did what, and a copy of the database as it is now: what follows changes both",
+        f"entries are kept for {here.settings.retention_days} days; look for actors and addresses that you do not know",
+        ("cloudbeds-auth audit --limit 200 --json", *_backup(here)),
+    )
+
+
+def _backup(here: Situation) -> tuple[str, ...]:
+    return () if here.settings.is_postgres else ("cloudbeds-auth database backup incident.sqlite3",)
+
+
+def _admin_token(here: Situation) -> IncidentStep:
+    if here.settings.admin_token is not None:
+        how, commands = "CLOUDBEDS_AUTH_ADMIN_TOKEN is set: set another one", ("openssl rand -hex 32",)
+    else:
+        path = f"{here.settings.database_path}.admin-token"
+        how, commands = f"it is in {path}: the next start makes another one", (f"rm {path}",)
+    return IncidentStep(
+        "a new admin token",
+        "it reads and changes everything, lends every access token and makes keys; it is compared as it was at the "
+        "start, so restart the service",
+        f"{how}; whoever uses it is refused from then on",
+        commands,
+    )
+
+
+def _caller_keys(here: Situation) -> IncidentStep:
+    callers = here.exposure.callers
+    return IncidentStep(
+        "revoke keys for callers",
+        "the one that leaked, and those that you do not know; only hashes are stored, so a database tells none of "
+        "them. A revoked key is refused within a second, and so are the keys that it made",
+        counted(callers, "key", "no key is good here") + (" in use, beside those that they made" if callers else ""),
+        ("cloudbeds-auth keys", "cloudbeds-auth keys revoke ID"),
+    )
+
+
+def _metrics_token(here: Situation) -> IncidentStep:
+    is_set = here.settings.metrics_token is not None
+    return IncidentStep(
+        "a new token for /metrics",
+        "it opens numbers, and nothing else",
+        "set another CLOUDBEDS_AUTH_METRICS_TOKEN, restart, and tell the scraper" if is_set else "none is set here",
+        ("openssl rand -hex 32",) if is_set else (),
+    )
+
+
+def _encryption_key(here: Situation) -> IncidentStep:
+    given = bool(here.settings.encryption_keys)
+    where = "CLOUDBEDS_AUTH_ENCRYPTION_KEYS is set" if given else f"it is in {here.settings.database_path}.key"
+    return IncidentStep(
+        "a new encryption key",
+        "put the new one first, CLOUDBEDS_AUTH_ENCRYPTION_KEYS=NEW,OLD, restart, seal everything again, and take the "
+        "old one away. Copies and backups still open with the old one: delete them",
+        f"{where}; tokens of {counted(here.hotels + here.exposure.keyed + here.exposure.pasted, 'hotel', 'no hotel')} "
+        f"and secrets of {counted(here.exposure.apps, 'app', 'no app')} are sealed again",
+        ("openssl rand -base64 32", "cloudbeds-auth database rekey"),
+    )
+
+
+def _client_secret(here: Situation) -> IncidentStep:
+    hotels = here.exposure.hotels.get("default", 0)
+    return IncidentStep(
+        "a new client secret",
+        "reset it on the app's page at Cloudbeds. While CLOUDBEDS_CLIENT_SECRET_PREVIOUS has the old one, no hotel "
+        "notices in which moment the new one counts; take the old one away afterwards",
+        f"{counted(hotels, 'hotel', 'no hotel')} of {here.settings.client_id or 'no client id'}; "
+        "nobody has to approve again",
+        ("CLOUDBEDS_CLIENT_SECRET=NEW CLOUDBEDS_CLIENT_SECRET_PREVIOUS=OLD, then restart",),
+    )
+
+
+def _app_secrets(here: Situation) -> IncidentStep:
+    further = sum(count for app, count in here.exposure.hotels.items() if app != "default")
+    return IncidentStep(
+        "new client secrets of further apps",
+        "they are sealed in the database: reset each at Cloudbeds, then enter it here; the one before stays valid "
+        "beside it until it is dropped",
+        counted(here.exposure.apps, "app", "there are none here")
+        + (f" with {counted(further, 'hotel', 'no hotel')}" if here.exposure.apps else ""),
+        ("cloudbeds-auth apps rotate-secret NAME", "cloudbeds-auth apps rotate-secret NAME --drop-previous"),
+    )
+
+
+def _refresh(here: Situation) -> IncidentStep:
+    took = "" if here.seconds is None else f", at least {duration(here.seconds)} at the rate limit"
+    return IncidentStep(
+        "refresh every hotel",
+        "the access token before dies at Cloudbeds at once, and the refresh token before when the new access token is "
+        "first used, which follows at once",
+        counted(here.hotels, "hotel", "no hotel has OAuth tokens here") + (took if here.hotels else ""),
+        ("cloudbeds-auth connections refresh --all",),
+    )
+
+
+def _api_keys(here: Situation) -> IncidentStep:
+    return IncidentStep(
+        "new API keys of hotels",
+        "an API key does not rotate: a hotel that made its own makes another one and pastes it, and deletes the old "
+        "one at Cloudbeds; one whose key came from a move is disconnected, and approves again",
+        f"{counted(here.exposure.pasted, 'key', 'none')} that hotels made, "
+        f"{counted(here.exposure.keyed, 'key', 'none')} from a move",
+        ("cloudbeds-auth connections add-key --connection ID --link", "cloudbeds-auth connections disconnect ID"),
+    )
+
+
+def _reconnect(here: Situation) -> IncidentStep:
+    return IncidentStep(
+        "reconnect what was used",
+        "whoever used a refresh token before it died has tokens of their own, which ours do not end. A hotel that the "
+        "refresh before was refused for, or whose history has calls that you do not know, is disconnected, which ends "
+        "every session at Cloudbeds, and approves again",
+        "those that `refresh --all` reports as refused; a connection keeps its id",
+        ("cloudbeds-auth connections disconnect ID", "cloudbeds-auth connect --connection ID"),
+    )
+
+
+def _webhook_secret(here: Situation) -> IncidentStep:
+    is_set = bool(here.settings.webhook_secrets)
+    return IncidentStep(
+        "a new webhook secret",
+        "with the old one anybody can sign messages that your receivers believe. Set NEW,OLD: every message carries a "
+        "signature by each; when every receiver has the new one, take the old one away",
+        "CLOUDBEDS_AUTH_WEBHOOK_SECRET=NEW,OLD, then restart" if is_set else "none is set here",
+        ("echo whsec_$(openssl rand -base64 32)",) if is_set else (),
+    )
+
+
+def _hook_secrets(here: Situation) -> IncidentStep:
+    named = {
+        "CLOUDBEDS_AUTH_HOOK_SECRET, CLOUDBEDS_AUTH_HOOK_HEADER": here.settings.hook_secret,
+        "CLOUDBEDS_AUTH_SUBSCRIPTIONS_SECRET": here.settings.subscriptions_secret,
+    }
+    there = [name for name, value in named.items() if value is not None]
+    return IncidentStep(
+        "new secrets of Cloudbeds' webhooks",
+        "with them anybody can post in Cloudbeds' name; what is posted to this service is a hint, and nothing is "
+        "deleted for it. Subscriptions are made anew within a day of the restart",
+        f"set others: {', '.join(there)}" if there else "none is set here",
+        ("openssl rand -hex 32",) if there else (),
+    )
+
+
+def _people(here: Situation) -> IncidentStep:
+    return IncidentStep(
+        "tell the people whose data it was",
+        "names and e-mail addresses of those who approved are not sealed in the database, and the API shows them; "
+        "where the GDPR applies, the authority is told within 72 hours (article 33)",
+        counted(here.exposure.people, "named approval", "no name is stored here"),
+    )
+
+
+def _examine(here: Situation) -> IncidentStep:
+    return IncidentStep(
+        "see that all is well",
+        "settings, keys, database and hotels",
+        "exits with 0 when nothing is left to mend",
+        ("cloudbeds-auth doctor", "cloudbeds-auth audit"),
+    )
+
+
+L = Leak
+STEPS: dict[Callable[[Situation], IncidentStep], Sequence[Leak]] = {
+    _evidence: tuple(Leak),
+    _admin_token: (L.ADMIN_TOKEN,),
+    _caller_keys: (L.CALLER_KEY, L.ADMIN_TOKEN),
+    _metrics_token: (L.METRICS_TOKEN,),
+    _encryption_key: (L.ENCRYPTION_KEY,),
+    _client_secret: (L.CLIENT_SECRET,),
+    _app_secrets: (L.DATABASE, L.ENCRYPTION_KEY, L.CLIENT_SECRET),
+    _webhook_secret: (L.WEBHOOK_SECRET,),
+    _hook_secrets: (L.WEBHOOK_SECRET,),
+    _refresh: (L.DATABASE, L.ENCRYPTION_KEY, L.ADMIN_TOKEN, L.CALLER_KEY),
+    _api_keys: (L.DATABASE, L.ENCRYPTION_KEY, L.ADMIN_TOKEN, L.CALLER_KEY),
+    _reconnect: (L.DATABASE, L.ENCRYPTION_KEY, L.ADMIN_TOKEN, L.CALLER_KEY),
+    _people: (L.DATABASE, L.ADMIN_TOKEN, L.CALLER_KEY),
+    _examine: tuple(Leak),
+}
+"""In order; each with the leaks after which it is needed. After `everything`, all of them."""
+
+
+def duration(seconds: float) -> str:
+    """For people: `40 s`, `12 min`, `5 h`."""
+    for size, unit in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(1.0, seconds):.0f} s"

@@ -1,0 +1,235 @@
+"""How people see a connection: words for its state, a badge, what to do next, and who has to do it.
+
+One function decides it, from the state and the problem that the connection shows. Pages, the command line, the API,
+webhooks and `doctor` show what it gives. A step that an error of ours names as well is written in `errors`, and one
+that a refused call or a risk leads to beside its row, in `api_errors` and `risks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cloudbeds_auth.errors import (
+    ClientRefused,
+    ConnectionDisconnected,
+    ReauthorizationRequired,
+    StoreReadOnly,
+    Unclaimed,
+)
+from cloudbeds_auth.rules.api_errors import NEXT_STEP as OF_REFUSED_CALL
+from cloudbeds_auth.rules.lifecycle import (
+    HOTEL_SCOPE_MISSING,
+    MIGRATION_UNDER_WAY,
+    PROPERTY_MISMATCH,
+    PROPERTY_UNKNOWN,
+    UNAUTHORIZED_CLIENT,
+    UNRECOGNIZED,
+    State,
+)
+from cloudbeds_auth.rules.model import App, Connection
+from cloudbeds_auth.rules.risks import (
+    APPROVER_NO_OWNER,
+    CALLS_LACK_SCOPE,
+    NOT_RENEWABLE,
+    SCOPE_NOT_APPROVED,
+    SUBSCRIPTION_LACKS_SCOPE,
+)
+from cloudbeds_auth.rules.risks import NEXT_STEP as OF_RISK
+from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
+
+
+class Badge(StrEnum):
+    """How much attention a connection needs, at a glance."""
+
+    HEALTHY = "healthy"
+    RECOVERING = "recovering"  # by itself
+    ATTENTION = "attention"  # a person has to act, at once or in time
+    ENDED = "ended"
+
+
+class Responsible(StrEnum):
+    """Who has to act."""
+
+    HOTEL = "the hotel"
+    OPERATOR = "the operator"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What to do next, and who does it. What a hotel does, an operator asks it for."""
+
+    text: str
+    by: Responsible
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """A connection as people see it; `next_step` is None where there is nothing to say."""
+
+    words: str
+    badge: Badge
+    next_step: str | None
+    by: Responsible
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """What a state alone says."""
+
+    words: str
+    badge: Badge
+    step: NextStep | None = None
+
+
+def _by_hotel(text: str) -> NextStep:
+    return NextStep(text, Responsible.HOTEL)
+
+
+def _by_operator(text: str) -> NextStep:
+    return NextStep(text, Responsible.OPERATOR)
+
+
+def _by_itself(text: str) -> NextStep:
+    return NextStep(text, Responsible.NOBODY)
+
+
+STATES = {
+    State.FRESH: StateRow("healthy", Badge.HEALTHY),
+    State.STALE: StateRow("healthy", Badge.HEALTHY),
+    State.REFRESHING: StateRow("healthy", Badge.HEALTHY),
+    State.IN_DOUBT: StateRow(
+        "healthy, recovering", Badge.RECOVERING, _by_itself("nothing to do: the next attempt settles it")
+    ),
+    State.BACKING_OFF: StateRow(
+        "healthy, recovering", Badge.RECOVERING, _by_itself("nothing to do: it is tried again by itself")
+    ),
+    State.REAUTHORIZATION_REQUIRED: StateRow(
+        "reconnect needed", Badge.ATTENTION, _by_hotel(ReauthorizationRequired.next_step_default)
+    ),
+    State.CLIENT_REFUSED: StateRow(
+        "our credentials are refused", Badge.ATTENTION, _by_operator(ClientRefused.next_step_default)
+    ),
+    State.PARKED: StateRow("waiting to be claimed", Badge.ATTENTION, _by_operator(Unclaimed.next_step_default)),
+    State.DISCONNECTED: StateRow("disconnected", Badge.ENDED, _by_hotel(ConnectionDisconnected.next_step_default)),
+    State.SUPERSEDED: StateRow("replaced", Badge.ENDED),
+    State.READ_ONLY: StateRow(
+        "copy of another installation", Badge.ATTENTION, _by_operator(StoreReadOnly.next_step_default)
+    ),
+}
+"""Every state of the public contract."""
+
+PASTE = (
+    "the hotel makes a new API key at Cloudbeds; paste a new one: `cloudbeds-auth connections add-key`, or POST "
+    "/api/v1/connections"
+)
+_KEY_WITH_SCOPE = (
+    "the hotel makes a new API key with this scope at Cloudbeds, and pastes it: the scopes of a key cannot be changed"
+)
+OF_PASTED_KEYS: dict[str, NextStep] = {
+    CALLS_LACK_SCOPE: _by_hotel(_KEY_WITH_SCOPE),
+    SUBSCRIPTION_LACKS_SCOPE: _by_hotel(_KEY_WITH_SCOPE),
+    State.REAUTHORIZATION_REQUIRED: _by_hotel(PASTE),
+    State.DISCONNECTED: _by_hotel("the hotel also deletes its API key at Cloudbeds: that cannot be done from here"),
+}
+"""By state, and by problem of one that serves: of a key that the hotel made by itself. Neither an approval nor a call
+of ours has to do with it.
+"""
+
+NO_APP_STATE = _by_hotel(
+    "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
+)
+
+RISKS = {
+    NOT_RENEWABLE: _by_hotel(OF_RISK[NOT_RENEWABLE]),
+    CALLS_LACK_SCOPE: _by_operator(OF_RISK[CALLS_LACK_SCOPE]),
+    SCOPE_NOT_APPROVED: _by_hotel(OF_RISK[SCOPE_NOT_APPROVED]),
+    SUBSCRIPTION_LACKS_SCOPE: _by_operator(OF_RISK[SUBSCRIPTION_LACKS_SCOPE]),
+    APPROVER_NO_OWNER: _by_hotel(OF_RISK[APPROVER_NO_OWNER]),
+}
+WAITING: dict[str, NextStep] = {
+    **RISKS,
+    UNRECOGNIZED: _by_operator(
+        "Cloudbeds refuses the refresh in words that nobody has documented: ask its support, with the history; the "
+        "connect link mends it if the hotel did disconnect"
+    ),
+    UNAUTHORIZED_CLIENT: _by_operator(
+        "this hotel's tokens may be of another registration: check the client id; it is tried again"
+    ),
+    PROPERTY_MISMATCH: _by_operator(
+        "no hurry, it is kept alive: `cloudbeds-auth connections claim` where that hotel is yours, else "
+        "`cloudbeds-auth connections forget`"
+    ),
+    # Why a candidate waits although its token works: it is not known yet which property it belongs to.
+    PROPERTY_UNKNOWN: _by_itself(
+        "nothing to do: Cloudbeds did not say yet which property it is of, and is asked again by itself"
+    ),
+    HOTEL_SCOPE_MISSING: _by_operator(
+        "ask for the scope read:hotel (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link to "
+        "approve again: without it Cloudbeds does not say which property this is"
+    ),
+}
+"""By problem, of a connection that serves, recovers or waits to be claimed: it says more than the state."""
+SERVING: dict[str, NextStep] = {
+    **{problem: _by_operator(text) for problem, text in OF_REFUSED_CALL.items()},
+    "property_disconnected": _by_operator(
+        "a property of this approval disconnected the app at Cloudbeds: stop calling for it"
+    ),
+    SUBSCRIPTION_REFUSED: _by_operator(
+        "the history has Cloudbeds' words: correct CLOUDBEDS_AUTH_SUBSCRIPTIONS, or ask its support"
+    ),
+    MIGRATION_UNDER_WAY: _by_itself(
+        "upkeep resumes it under the client id that began it; or `cloudbeds-auth connections migrate-to-api-key`, with "
+        "that client id"
+    ),
+}
+"""By problem, where the state asks for nothing: what the calls of a healthy hotel run into, or what is done with it."""
+BY_ITSELF = (Badge.HEALTHY, Badge.RECOVERING)
+
+
+def presentation(connection: Connection, *, app: App | None = None, remedy: str | None = None) -> Presentation:
+    """How this connection is shown. A `next_step` that it has was decided where more was known of it, and stays.
+
+    `app`: its registration, where it is known. `remedy`: what mends refused credentials, where that is not to correct
+    the settings.
+    """
+    row, step = STATES[connection.state], _step(connection, app, remedy)
+    by = Responsible.NOBODY if step is None else step.by
+    text = connection.next_step or (None if step is None else step.text)
+    return Presentation(row.words, _badge(row.badge, by), text, by)
+
+
+def _badge(of_state: Badge, by: Responsible) -> Badge:
+    """The problem says more than the state of who has to act, if anybody has to."""
+    if of_state is Badge.ENDED:
+        return of_state
+    if by is not Responsible.NOBODY:
+        return Badge.ATTENTION
+    return Badge.RECOVERING if of_state is Badge.ATTENTION else of_state
+
+
+def _step(one: Connection, app: App | None, remedy: str | None) -> NextStep | None:
+    row, problem = STATES[one.state], one.problem or ""
+    runs = row.badge in BY_ITSELF
+    if one.state is State.CLIENT_REFUSED and remedy is not None:
+        return _by_operator(remedy)
+    if one.pasted and (step := OF_PASTED_KEYS.get(problem if runs else one.state)):
+        return step
+    if one.state is State.DISCONNECTED and app is not None and app.level == "property":
+        return NO_APP_STATE
+    says_more = WAITING.get(problem) if runs or one.state is State.PARKED else None
+    return says_more or row.step or SERVING.get(problem)
+
+
+def lacking(scopes: Sequence[str]) -> str:
+    """The next step of a hotel whose approval lacks these scopes, which the app asks for now."""
+    return f"send the hotel its connect link: its approval lacks {' '.join(scopes)}"
+
+
+def remedy_of(name: str, registered: App | None = None) -> str:
+    """What an operator does about a further app that cannot be used: another secret, or the registration again."""
+    if registered is None:
+        return f"`cloudbeds-auth apps add {name}` with the client id that it had; no hotel is at fault"
+    return f"`cloudbeds-auth apps rotate-secret {name}` with the secret that Cloudbeds shows; no hotel is at fault"
