@@ -31,7 +31,7 @@ from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.apps import read_app
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, write_intent
 from cloudbeds_auth.transactions.refusals import confirm
-from cloudbeds_auth.transactions.rows import token_place
+from cloudbeds_auth.transactions.rows import access_place, token_place
 from cloudbeds_auth.transactions.runner import Database, Driver
 from cloudbeds_auth.transactions.seals import CANARY
 from cloudbeds_auth.transactions.statements import Body, Instant, Row, Rows, Statement, Transaction, query
@@ -390,11 +390,12 @@ async def refreshed(store: Database, grant_id: str, name: str, newest: dict[str,
 
 
 async def test_a_row_that_another_transaction_holds(postgres_url: str) -> None:
-    """It is not waited for, nor overwritten: it is left to the next pass, and sealed when it is free."""
+    """It is not waited for, nor overwritten: it is left to the next pass, and what is stored then is sealed."""
     where = keyed(postgres_url, NEW, OLD)
     await filled(keyed(postgres_url, OLD))
     with psycopg.connect(postgres_url) as holding:
-        holding.execute("SELECT 1 FROM grants WHERE id = 'gra_1' FOR UPDATE")
+        newer = AesGcmSealer([KEY]).seal(Secret("A-newer"), access_place("gra_1", 1))
+        holding.execute("UPDATE grants SET access_sealed = %s WHERE id = 'gra_1'", (newer,))
         holding.execute("SELECT 1 FROM tokens WHERE grant_id = 'gra_2' FOR UPDATE")
         done = await run(where)
         assert (done.sealed_anew, done.retired) == (VALUES - 2, [])
@@ -409,6 +410,8 @@ async def test_a_row_that_another_transaction_holds(postgres_url: str) -> None:
 
     found = await rekey.rekey(where, progress, Notes())
     assert (found.sealed_anew, found.retired, found.problems) == (2, [OLD_ID], [])
+    async with opened(keyed(postgres_url, NEW)) as store:
+        assert (await row(store, "gra_1")).access.reveal() == "A-newer"
 
 
 async def test_a_value_that_is_stored_while_its_key_is_retired(postgres_url: str) -> None:

@@ -81,6 +81,9 @@ async def test_a_session_that_was_ended(stage: Stage) -> None:
     for process in (stage.one, other):
         assert await process.sessions.recognize(session.text.reveal()) is None
     assert stage.notes.facts("signed_out") == [{"session": session.id, "address": HERE}]
+    begun, ended = reversed(await stage.one.audit.entries())
+    assert (begun.action, begun.actor, begun.address) == ("signed_in", session.actor, HERE)
+    assert ended.action == "signed_out"
 
 
 async def test_all_are_ended(stage: Stage) -> None:
@@ -89,7 +92,7 @@ async def test_all_are_ended(stage: Stage) -> None:
     assert await other.sessions.end_all() == 1
     assert await stage.one.sessions.recognize(session.text.reveal()) is None
     assert await stage.one.sessions.begin(given, address=HERE) is None
-    assert stage.notes.facts("sessions_ended") == [{"sessions": 1, "actor": "operator"}]
+    assert stage.notes.facts("sessions_ended") == [{"sessions": 1, "actor": "program"}]
 
 
 async def test_a_session_that_is_used(stage: Stage) -> None:

@@ -137,5 +137,5 @@ def _last(done: list[Statement]) -> str:
     return next((one.name for one in reversed(done) if one.name not in BESIDE), "")
 
 
-BESIDE = {"add_event", "add_audit", "tokens", "set_due", "bind_issuer"}
+BESIDE = {"add_event", "add_audit", "tokens", "set_due", "bind_issuer", "canary_locked", "count_seals"}
 """What many transactions do beside their own work."""

@@ -115,8 +115,8 @@ async def test_what_is_long_over_is_forgotten(bench: Bench, clock: HandClock) ->
         await begun(bench, f"S{number}", f"code-{number}")
     clock.pass_(LONGEST_SESSION + 60.0)
     await begun(bench, "S9")
-    assert await bench.store.write(sweep(3600.0, 2)) == 2
-    assert await bench.store.write(sweep(30.0, 2)) == 1 + 2
+    assert await bench.store.write(sweep(3600.0, 2)) == 2 + 2, "codes, and their entries in the audit"
+    assert await bench.store.write(sweep(30.0, 2)) == 1 + 2 + 1
     assert await bench.store.write(sweep(30.0, 2)) == 1
     assert await bench.store.write(sweep(30.0, 2)) == 0
     assert await is_good(bench, "S9")

@@ -25,12 +25,13 @@ from cloudbeds_auth.app.browser import PAGES, Browser, methods
 from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
-from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, known_to, path_prefix
+from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, known_to, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
 from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.problems import ERRORS, REFUSAL, TYPES, Unexpected, send_problem
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.relaying import Relay
+from cloudbeds_auth.app.remembered import Remembered
 from cloudbeds_auth.app.session_routes import SessionRoutes
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports import Upstream

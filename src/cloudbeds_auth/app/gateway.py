@@ -8,12 +8,11 @@ often as they like is asked of the database at most once a second (A79).
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Set
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from collections.abc import Iterable, Mapping, Set
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from cloudbeds_auth.app.checks import CredentialChecks, Known
@@ -29,8 +28,9 @@ from cloudbeds_auth.app.problems import (
     Ours,
     Unexpected,
 )
+from cloudbeds_auth.app.remembered import Remembered
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
-from cloudbeds_auth.ports import ACTING, REQUEST_ID, Clock
+from cloudbeds_auth.ports import ACTING, REQUEST_ID
 from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.happenings import ROUTES, Happening
 from cloudbeds_auth.rules.permissions import ADMIN, METRICS, Caller
@@ -67,7 +67,6 @@ CALLBACK = "/callback"  # where the one handler of all callbacks is served, howe
 APP = "cloudbeds_app"  # the name of the app whose callback is asked for
 HOTEL = "cloudbeds_hotel"  # the id of the connection that it is about
 SESSION = "cloudbeds_session"  # of a page of operators: the session of its browser, None without one
-FOR = 1.0  # seconds for which the answer of the database is remembered
 
 Authenticate = Known[Caller]
 
@@ -279,31 +278,6 @@ def route_of(path: str) -> str:
 def path_prefix(public_url: str) -> str:
     """The path of the public URL without its last slash: empty, or `/auth` behind a reverse proxy that strips it."""
     return urlsplit(public_url).path.rstrip("/")
-
-
-T = TypeVar("T")
-
-
-class Remembered(Generic[T]):
-    """What `ask` returns or raises, for all that ask while it runs and for a second after it ended."""
-
-    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]], clock: Clock) -> None:
-        self._ask = ask
-        self._clock = clock
-        self._asked: asyncio.Task[T] | None = None
-        self._until = 0.0
-
-    async def __call__(self) -> T:
-        """Ask, or remember. Being cancelled does not cancel it for the others."""
-        if self._asked is None or (self._asked.done() and self._clock.steady() >= self._until):
-            self._asked = asyncio.create_task(self._ask())
-            self._asked.add_done_callback(self._answered)
-        return await asyncio.shield(self._asked)
-
-    def _answered(self, asked: asyncio.Task[T]) -> None:
-        self._until = self._clock.steady() + FOR
-        if not asked.cancelled():
-            asked.exception()  # retrieved, also where all that asked are gone
 
 
 def credential(scope: Scope) -> str:
