@@ -71,6 +71,7 @@ def arguments_of(service: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.row("A46")
 def test_a_journey(make_world: MakeWorld) -> None:
     """Logs at DEBUG, tracebacks, pages, problems, metrics, output of commands, arguments: whole, in part or encoded."""

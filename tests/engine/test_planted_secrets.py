@@ -104,6 +104,7 @@ def holding(folder: Path) -> dict[str, list[bytes]]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.row("A49")
 async def test_the_files_of_sqlite(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """After a thousand rotations: the file, the write-ahead log and its index while it is open, a backup, what is left
@@ -121,6 +122,7 @@ async def test_the_files_of_sqlite(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.row("A49")
 async def test_the_files_of_postgresql(postgres_url: str, elsewhere: Elsewhere) -> None:
     """Tables, indexes, write-ahead log and the server's own log, of all its databases."""
