@@ -1,8 +1,8 @@
 """Every line that a test lets our code log, at DEBUG, is searched for every secret that was in use till then (A46).
 
 What is a secret is what was ever put into a `Secret`, and looks like one: tests also name tokens "A-2". The beginning
-and the end of each are looked for, as they are and encoded (`support.planted`), in the line as the service would write
-it, facts and traceback included.
+and the end of each are looked for, the beginning also in base64 and in hex, in the line as the service would write it,
+facts and traceback included.
 """
 
 from __future__ import annotations
