@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -130,8 +131,8 @@ async def test_the_files_of_postgresql(postgres_url: str, elsewhere: Elsewhere) 
         ((place,),) = connection.execute("SHOW data_directory").fetchall()
         async with lived(PostgresDatabase(postgres_url, elsewhere), rotate=commit):
             connection.execute("CHECKPOINT")
-            if not Path(place).is_dir():
-                pytest.skip("the server is on another machine")
+            if not os.access(place, os.R_OK):
+                pytest.skip("the server's files are another machine's, or another user's")
             assert len([*files(Path(place))]) > 100
             assert holding(Path(place).parent) == {}
 
