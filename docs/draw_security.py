@@ -28,7 +28,6 @@ ROW = re.compile(r"^\| ([FA][0-9]{2,3}) \| (.+?) \| (.+) \|$", re.MULTILINE)
 TO_COME = {
     "F69": "change of the encryption key", "F70": "change of the encryption key", "A51": "change of the encryption key",
     "A59": "authenticated history", "A76": "authenticated history",
-    "A17": "sign-in", "A20": "sign-in", "A22": "sign-in", "A26": "sign-in",
     "A52": "runs of other people's tools",
 }  # fmt: skip
 """Rows whose tests come with another piece of work: it takes its rows out of here."""

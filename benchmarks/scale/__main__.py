@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(row.name for row in ROWS)}")
     parser.add_argument("--hotels", type=int, default=SIZES[-1], help="the most hotels (default: %(default)s)")
     parser.add_argument("--only", choices=[name.lower() for name in DATABASES], help="one database")
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}, and the numbers beside")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}; of named rows theirs")
     parser.add_argument("--draw", action="store_true", help="measure nothing: write it from the last numbers")
     given = parser.parse_args(arguments)
     names = set(given.rows) or {row.name for row in ROWS}
@@ -55,13 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "command": f"make scale HOTELS={given.hotels}" + (f" ONLY={given.only}" if given.only else ""),
         "server": ", ".join(f"{name} {value}" for name, value in SERVER.items()),
     }  # fmt: skip
+    kept: list[Mapping[str, Any]] = []
+    if given.rows and given.write:
+        before = json.loads(RESULTS.read_text())
+        kept = [one for one in before["found"] if one["row"] not in given.rows]
+        again = before["facts"].get("again", {}) | dict.fromkeys(given.rows, where["commit"])
+        where = before["facts"] | {"again": again}
     databases = [name for name in DATABASES if given.only in {None, name.lower()}]
     with server(**SERVER) as made:
         for one in numbers(made, chosen, databases, given.hotels):
-            found.append(one)
+            found += [one] if one["row"] in (given.rows or names) else []
             if given.write:  # after each: the next one may fail
-                where["took"] = f"{(time.monotonic() - begun) / 60:.0f} minutes"
-                RESULTS.write_text(json.dumps({"facts": where, "found": found}, indent=1) + "\n")
+                where |= {} if given.rows else {"took": f"{(time.monotonic() - begun) / 60:.0f} minutes"}
+                RESULTS.write_text(json.dumps({"facts": where, "found": kept + found}, indent=1) + "\n")
                 PAGE.write_text(page.page(json.loads(RESULTS.read_text())))
     print(f"{time.monotonic() - begun:.0f} s")
     return 0

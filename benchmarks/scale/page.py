@@ -22,7 +22,7 @@ of {aims} are met.
 - PostgreSQL runs on the same machine, with {server}
 - the code: {commit}, {when}
 - command: `{command}` ({took} in all); `benchmarks/scale/` has the programs
-"""
+{again}"""
 
 Number = Mapping[str, Any]
 
@@ -36,7 +36,10 @@ def page(found: Mapping[str, Any]) -> str:
     sizes = sorted({one["hotels"] for one in found["found"] if one["row"] in depends})
     *fewer, most = [f"{size:,}" for size in sizes] or ["no"]
     words = f"{', '.join(fewer)} and {most}" if fewer else most
-    return "\n".join([HEAD.format(**found["facts"], sizes=words, met=met, aims=met + missed), text])
+    since = ", ".join(f"{name} (the code: {commit})" for name, commit in found["facts"].get("again", {}).items())
+    again = f"- measured once more since, alone: {since}\n" if since else ""
+    facts = {**found["facts"], "again": again}
+    return "\n".join([HEAD.format(**facts, sizes=words, met=met, aims=met + missed), text])
 
 
 def _section(row: Row, numbers: Sequence[Number]) -> str:

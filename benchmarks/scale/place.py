@@ -58,13 +58,14 @@ class Command:
     def until(self, words: str) -> None:
         """Until it says a line with these words, or ends. Raises NotMeasured unless it ends well, and in time."""
         assert self._process.stdout is not None
+        lines = [self.said]
         for line in self._process.stdout:
-            self.said += line
+            lines.append(line)
             if words in line:
                 break
         else:
             self._process.wait()
-        self.seconds = time.perf_counter() - self._begun
+        self.said, self.seconds = "".join(lines), time.perf_counter() - self._begun
         if self._process.returncode and self.seconds >= self._patience:
             raise NotMeasured(f"not done within {self._patience:.0f} s")
         if self._process.returncode:

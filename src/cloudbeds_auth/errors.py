@@ -136,7 +136,7 @@ class Forbidden(Error):
 
     The credential is valid and does not hold what is needed, or a bare `/connect` is asked for where only one-time
     links start a connection. Also what the proxy relays for no caller: the token endpoint, the approval page, and
-    what is no API of Cloudbeds.
+    what is no API of Cloudbeds; and a form that no page of the operator's session sent.
     """
 
     code = "forbidden"

@@ -106,6 +106,21 @@ async def test_a_key_for_reading(service: Running[RealVault], vendor: Vendor) ->
     assert [seen.method for seen in vendor.seen] == ["GET"]
 
 
+@pytest.mark.row("A61")
+async def test_whose_turn_a_call_takes(service: Running[RealVault], vendor: Vendor) -> None:
+    """That of the key, which its children share; of the admin token that of the address. A key's rate is kept."""
+    parent = await made(service, scopes=["proxy"], rate=0.1)
+    child = await made(service, by=parent["key"], scopes=["proxy"])
+    admin = AS_ADMIN["Authorization"].removeprefix("Bearer ")
+    for key in (child["key"], admin):
+        status, _ = await answered(service, "GET", "/proxy/con_1/api/v1.3/getHotels", key)
+        assert status == 200
+    assert service.vault.callers == [parent["id"], "127.0.0.1"]
+    status, problem = await answered(service, "GET", "/proxy/con_1/api/v1.3/getHotels", parent["key"])
+    assert (status, problem["code"]) == (503, "rate_limited")
+    assert len(vendor.seen) == 2
+
+
 async def test_a_key_for_some_methods(service: Running[RealVault], vendor: Vendor) -> None:
     """However they are written."""
     key = await made(service, scopes=["proxy"], methods=["getHotels"])
@@ -130,7 +145,7 @@ async def test_a_key_for_a_hotel(
     service: Running[RealVault], vendor: Vendor, reach: dict[str, list[str]], reached: bool
 ) -> None:
     """Reaches it, and no other, by whatever it is named."""
-    key = await made(service, scopes=["proxy", "read", "token"], **reach)
+    key = await made(service, scopes=["proxy", "read"], **reach)
     for named in ("con_1", "1000"):
         for path in (f"/proxy/{named}/api/v1.3/x", *(f"/api/v1/connections/{named}{more}" for more in ("", "/events"))):
             assert (await answered(service, "GET", path, key["key"]))[0] == (200 if reached else 403)

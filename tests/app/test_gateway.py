@@ -10,17 +10,24 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 from tests.app.vaults import ADMIN_TOKEN, RealVault, given
 
 from cloudbeds_auth.app.application import Service, framework
+from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.draining import Draining
-from cloudbeds_auth.app.gateway import host_name
+from cloudbeds_auth.app.gateway import METHODS, SIGN_IN_FIRST, host_name
 from cloudbeds_auth.app.http_connections import Connections
 from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.relaying import Relay
+from cloudbeds_auth.app.session_routes import SessionRoutes
 from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 FORMS = ("/connect/{one_time}", "/paste-key/{one_time}", "/add-app/{one_time}")
+OPERATORS = {"/connections", "/connections/{identifier}", "/keys"}  # pages
+SENT = {"/connections/{identifier}/refresh", "/connections/{identifier}/disconnect", "/keys/{key_id}/revoke"}  # forms
+SIGN_IN = {"/session", "/session/end"}  # forms that anyone may send
 ANYONE = {
     *FORMS,
+    "/",
+    "/sign-in",
     "/healthz",
     "/readyz",
     "/connect",
@@ -44,6 +51,7 @@ def routes() -> list[tuple[str, str]]:
         Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), limits),
         lambda *_: (b"", "text/plain"),
         Draining(connections, world.clock, world.observer),
+        SessionRoutes(vault, CredentialChecks(limits, world.clock), connections.tally),
     )
     found: list[tuple[str, str]] = []
     pending = list(app.routes)
@@ -60,7 +68,9 @@ def routes() -> list[tuple[str, str]]:
 async def test_route_table() -> None:
     """The table that the other tests walk is the one of the public contract."""
     assert set(routes()) == {
-        *(("GET", path) for path in ANYONE),
+        *(("GET", path) for path in ANYONE | OPERATORS),
+        *(("POST", path) for path in SENT | SIGN_IN),
+        *((method, SIGN_IN_FIRST) for method in METHODS),
         *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors/{code}", *FORMS)),
         *(("POST", path) for path in FORMS),
         ("GET", "/metrics"),
@@ -91,8 +101,9 @@ async def test_every_route_needs_a_credential(service: Running[RealVault]) -> No
         ("GET", "/proxy/con_1/api/x"),
         ("POST", "/proxy/con_1/api/x"),
         ("GET", "/docs"),
-        ("GET", "/"),
         ("GET", "/no"),
+        ("GET", "/connections/con_no/such/page"),
+        ("DELETE", "/connections"),
     ]
     for method, path in table:
         url = service.url + path.format(
@@ -105,12 +116,15 @@ async def test_every_route_needs_a_credential(service: Running[RealVault]) -> No
             key_id="key_1",
         )
         async with service.http.request(method, url, allow_redirects=False) as answer:
-            if path in ANYONE:
+            if path in ANYONE | SIGN_IN:
                 assert answer.status != 401, path
             else:
                 assert answer.status == 401, path
-                assert (await answer.json(content_type="application/problem+json"))["code"] == "unauthenticated"
+                assert answer.headers["X-Cloudbeds-Auth-Code"] == "unauthenticated"
                 assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+                page = path.startswith(("/connections", "/keys"))
+                assert answer.content_type == ("text/html" if page else "application/problem+json")
+                assert not page or method == "HEAD" or "Sign in to see this page." in await answer.text()
             _ours(dict(answer.headers))
 
 
@@ -201,7 +215,9 @@ async def test_token_in_address(
 
 
 @pytest.mark.row("A19")
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/connections", "/proxy/con_1/api/x", "/no"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/api/v1/connections", "/proxy/con_1/api/x", "/no", "/", "/sign-in", "/connections"]
+)
 @pytest.mark.parametrize(
     "host", ["rebind.evil:8080", "localhost.", "localhost@evil", "127.0.0.1.evil", "", "localhost:x", "[::1"]
 )

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from tests.app.callers import GUARD, connected, elsewhere, head, trickling
+from tests.app.operators import FROM_HERE, Operator, code
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.vaults import ADMIN_TOKEN, HandClock, RealVault, given
 
@@ -212,6 +213,45 @@ async def test_every_line_says_where_it_came_from(vendor: Vendor) -> None:
             assert answer.status == 200
     told = [(what, facts.get("address")) for what, facts in vault.observer.seen if what != "credential_refused"]
     assert told == [("request", "203.0.113.9"), ("request", "203.0.113.9"), ("proxied", "203.0.113.9")]
+
+
+@pytest.mark.row("A23")
+async def test_guesses_in_the_form_to_sign_in(vault: RealVault, clock: StoppedClock) -> None:
+    """Count as any other, whatever address they claim to come from; a right code waits, and gets in."""
+    async with a_service(vault, limits=FEW) as service:
+        for number in range(3):
+            sent = await Operator(service).send(
+                "/session", {"X-Forwarded-For": f"203.0.113.{number}"}, credential="guess"
+            )
+            assert sent[0] == 401
+        right = asyncio.create_task(Operator(service).sign_in(await code(service)))
+        guess = asyncio.create_task(Operator(service).sign_in("guess"))
+        [other] = begun(service, ["guess"])
+        await clock.has(3)
+        await clock.move(Limits().guess_wait)
+        assert [(await right)[0], (await guess)[0], await other] == [303, 401, 401]
+    undefended = RealVault(given(base_url=vault.base_url), clock=clock)
+    async with a_service(undefended, limits=Limits(guesses=10_000)) as service:
+        for _ in range(20):
+            assert (await Operator(service).sign_in("guess"))[0] == 401, "at once"
+
+
+@pytest.mark.row("A71", "A23")
+async def test_who_waits_to_sign_in_makes_room(vault: RealVault, clock: StoppedClock) -> None:
+    """As any credential that waits; nothing of it is an error of ours."""
+    async with a_service(vault, limits=Limits(guesses=1, connections=2)) as service:
+        assert (await Operator(service).sign_in("guess"))[0] == 401
+        lines = [f"{name}: {value}".encode() for name, value in FROM_HERE.items()]
+        body = b"credential=guess"
+        form = head("/session", *lines, b"Content-Length: %d" % len(body)) + body
+        async with connected(service, form), connected(service, form):
+            await clock.has(2)
+            async with elsewhere() as http, http.get(service.url + "/healthz") as answer:
+                assert answer.status == 200
+            await clock.has(1)
+        await clock.move(Limits().guess_wait)
+    statuses = [facts["status"] for what, facts in vault.observer.seen if what == "request"]
+    assert 500 not in statuses
 
 
 @pytest.mark.row("A23")

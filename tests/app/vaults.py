@@ -218,6 +218,7 @@ class RealVault(TokenVault):
         self.disconnected: list[tuple[str, bool]] = []
         self.rejections = 0
         self.turns = 0
+        self.callers: list[str] = []
         self.checks = 0
 
     async def start(self) -> None:
@@ -288,8 +289,9 @@ class RealVault(TokenVault):
             self.vendor.dead = set() if self.proven else {f"{self.endpoint.kind}{generation}"}
         return await super().access_token(connection_id, min_valid, rejected)
 
-    async def turn(self, connection_id: str) -> None:
+    async def turn(self, connection_id: str, caller: str = "") -> None:
         self.turns += 1
+        self.callers.append(caller)
         if self.no_turn is not None:
             raise self.no_turn
         if self.renewed_while_waiting:

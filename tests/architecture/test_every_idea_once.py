@@ -28,7 +28,7 @@ that a user calls.
 
 LAYERS = {
     "api_keys", "apps", "caller_keys", "candidates", "connections", "history", "imports", "pasted_keys", "properties",
-    "rate_limit", "refresh", "risks", "subscriptions", "webhooks",
+    "rate_limit", "refresh", "risks", "sessions", "sign_in", "subscriptions", "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
 SAME_SUBJECT = {"database": "the command and the check"}

@@ -284,6 +284,20 @@ async def test_a_further_app(
     assert "hidden" not in str(found)
 
 
+async def test_very_many_further_apps(tmp_path: Path) -> None:
+    """Those that are well are counted; of those that are not the first are named, and how many more there are."""
+    vault = FakeVault(Settings(client_id="client-1"))
+    here = subject(tmp_path, vault, client_id="client-1")
+    vault.apps.found += [replace(AURORA, id=f"aurora-{number}") for number in range(5)]
+    assert len(await hotels.further_apps(here)) == 5
+    vault.apps.found += [replace(AURORA, id=f"wrong-{number}", secrets=()) for number in range(53)]
+    vault.apps.found.append(replace(AURORA, id="aurora-6"))
+    *named, more, well = await hotels.further_apps(here)
+    assert levels(named) == [Level.PROBLEM] * 50
+    assert (more.level, more.what[:2], bool(more.mend)) == (Level.PROBLEM, "3 ", True)
+    assert (well.level, well.what[:7]) == (Level.OK, "6 apps,")
+
+
 async def test_no_further_app(tmp_path: Path) -> None:
     """The settings' own is checked as such."""
     assert await hotels.further_apps(subject(tmp_path, FakeVault())) == ok("only the settings' own")

@@ -40,7 +40,8 @@ def test_what_a_key_is_for(typed: Typed) -> None:
     """Each option has its place in the document."""
     made = typed(
         "create", "partner", "--scope", "proxy", "--connection", "con_1", "--property", "1000",
-        "--reference", "tenant-7", "--read-only", "--method", "getHotels", "--expires-in", "90d", "--json",
+        "--reference", "tenant-7", "--read-only", "--method", "getHotels", "--rate", "2", "--expires-in", "90d",
+        "--json",
     )  # fmt: skip
     key = json.loads(made.out)
     shown = json.loads(typed("show", key["id"], "--json").out)
@@ -51,7 +52,8 @@ def test_what_a_key_is_for(typed: Typed) -> None:
     assert shown["expires_at"] is not None
     people = typed("show", key["id"]).out
     assert "1000, con_1, tenant-7" in people
-    assert "reads, gethotels" in people
+    assert "reads, 2 a second, gethotels" in people
+    assert shown["rate"] == 2.0
 
 
 def test_a_key_is_revoked(typed: Typed) -> None:

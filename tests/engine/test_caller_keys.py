@@ -10,9 +10,9 @@ from tests.support.fakes import pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine import caller_keys
-from cloudbeds_auth.engine.caller_keys import AWAY, FOR, HOTEL_FOR, CreatedKey
+from cloudbeds_auth.engine.caller_keys import AWAY, FOR, HOTEL_FOR, CallerKeys, CreatedKey
 from cloudbeds_auth.engine.outage import PATIENCE
-from cloudbeds_auth.errors import Forbidden, InvalidRequest, StoreUnavailable, Unauthenticated
+from cloudbeds_auth.errors import Forbidden, InvalidRequest, RateLimited, StoreUnavailable, Unauthenticated
 from cloudbeds_auth.rules.caller_keys import write
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, OfConnection, Scope
@@ -174,6 +174,55 @@ async def test_a_child(stage: Stage) -> None:
         await made(stage, scopes=["read"], parent=caller, actor=parent.key.id)
 
 
+@pytest.mark.row("A61")
+async def test_a_key_with_a_rate(stage: Stage) -> None:
+    """It and its children send so many requests a second, over all processes; other keys are as they were."""
+    parent = await made(stage, rate=2.0)
+    caller = await who(stage, parent)
+    assert caller is not None
+    assert caller.rate == parent.key.rate == 2.0
+    child = await who(stage, await made(stage, scopes=["proxy"], parent=caller))
+    free = await who(stage, await made(stage))
+    assert child is not None
+    assert free is not None
+    other, began = await stage.process(), stage.clock.steady()
+    went: list[tuple[str, float]] = []
+
+    async def call(keys: CallerKeys, of: Caller) -> None:
+        await keys.turn(of, "con_1")
+        went.append((of.name, stage.clock.steady() - began))
+
+    await asyncio.gather(
+        *(call(keys, of) for keys in (stage.one.keys, other.keys) for of in (caller, child) for _ in range(2)),
+        *(call(stage.one.keys, free) for _ in range(20)),
+    )
+    assert [at for name, at in went if name == free.name] == [0.0] * 20
+    assert [at for name, at in went if name != free.name] == pytest.approx([0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0])
+    assert {name for name, at in went[-8:] if at < 2.0} >= {caller.name, child.name}, "they take turns"
+
+
+@pytest.mark.row("A61")
+async def test_a_key_above_its_rate(stage: Stage) -> None:
+    """Is told when to come again, as soon as it is known that its turn is too far off; and what its rate is."""
+    caller = await who(stage, await made(stage, rate=0.1))
+    assert caller is not None
+    await stage.one.keys.turn(caller, "con_1")
+    with pytest.raises(RateLimited, match=r"0\.1 requests a second") as caught:
+        await stage.one.keys.turn(caller, "con_1")
+    assert caught.value.connection_id == "con_1"
+    assert caught.value.retry_after == pytest.approx(10.0)
+
+
+@pytest.mark.row("F110")
+async def test_a_key_with_a_rate_while_the_store_is_away(stage: Stage) -> None:
+    """Its calls go on at the slow pace of the client id alone."""
+    caller = await who(stage, await made(stage, rate=2.0))
+    assert caller is not None
+    stage.one.driver.dark = True
+    for _ in range(5):
+        await stage.one.keys.turn(caller, "con_1")
+
+
 @pytest.mark.parametrize(
     "parts",
     [
@@ -188,6 +237,9 @@ async def test_a_child(stage: Stage) -> None:
         {"properties": [str(number) for number in range(1001)]},
         {"expires_in": 0.0},
         {"expires_in": float("nan")},
+        {"rate": 0.0},
+        {"rate": 101.0},
+        {"rate": float("nan")},
     ],
 )
 async def test_what_is_no_key(stage: Stage, parts: dict[str, Any]) -> None:

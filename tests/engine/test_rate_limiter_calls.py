@@ -30,7 +30,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.ports import REQUEST_ID, Throttled
 from cloudbeds_auth.rules.api_errors import Inconclusive
 from cloudbeds_auth.rules.model import Role
-from cloudbeds_auth.rules.rate_limit import WINDOW, Limit, rate_within
+from cloudbeds_auth.rules.rate_limit import WINDOW, Limit, TurnLine, rate_within
 from cloudbeds_auth.rules.token_response import Ambiguous
 from cloudbeds_auth.transactions.apps import add_app
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
@@ -50,10 +50,10 @@ class Traffic:
         self.waits: list[float | None] = []
         self.codes: Counter[str] = Counter()  # of those that were refused
 
-    async def call(self, process: Process, hotel: str) -> None:
-        """One request of this hotel's caller."""
+    async def call(self, process: Process, hotel: str, caller: str = "") -> None:
+        """One request for this hotel."""
         try:
-            await process.world.limiter(APP).spend(CALL, hotel)
+            await process.world.limiter(APP).spend(CALL, TurnLine(caller, hotel))
         except TryAgain as error:
             self.refused.append((hotel, self._now()))
             self.codes[error.code] += 1
@@ -108,6 +108,19 @@ async def test_a_thousand_calls_of_one_hotel_delay_another_by_one_place(stage: S
     assert len(traffic.when("con_flood")) + len(traffic.refused) == 1000
     assert all(at <= CALL + 1e-6 for _, at in (*traffic.went, *traffic.refused)), "nobody waits longer"
     assert all(wait is not None and wait > 0 for wait in traffic.waits)
+
+
+@pytest.mark.row("A61")
+async def test_a_key_that_floods_for_many_hotels_delays_another_key_by_one_place(stage: Stage) -> None:
+    """A thousand calls of one key, for a hundred hotels: the single call of another key goes as the next but one."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    flood = [asyncio.create_task(traffic.call(process, f"con_{number % 100}", "key_1")) for number in range(1000)]
+    await stage.clock.sleep(1.0)
+    before = len(traffic.went)
+    await asyncio.create_task(traffic.call(process, "con_single", "key_2"))
+    assert "con_single" in [hotel for hotel, _ in traffic.went[before : before + 2]]
+    await all_of(flood)
+    assert traffic.most_in_a_second() <= 10
 
 
 async def test_hotels_share_the_rate_evenly(stage: Stage) -> None:
@@ -298,7 +311,7 @@ async def test_a_limit_of_one_has_no_room_for_going_alone(stage: Stage) -> None:
     process = await limited(stage, BusyVendor(), 1)
     process.driver.dark = True
     with pytest.raises(StoreUnavailable):
-        await process.world.limiter(APP).spend(CALL, "con_1")
+        await process.world.limiter(APP).spend(CALL, TurnLine("", "con_1"))
     assert stage.clock.steady() == 1000.0
     process.driver.dark = False
 
@@ -420,10 +433,10 @@ async def test_a_late_answer_of_a_place_that_was_not_taken(stage: Stage, monkeyp
 
     intercept(monkeypatch, process.store, "reserve_turn", slow)
     process.driver.refuse("budget")
-    hurried = asyncio.create_task(limiter.spend(CALL, "con_1"))
+    hurried = asyncio.create_task(limiter.spend(CALL, TurnLine("", "con_1")))
     await stage.clock.sleep(1.05)
     before = process.driver.seen["set_budget"]
-    patient = [asyncio.create_task(limiter.spend(25.0, "con_2")) for _ in range(20)]
+    patient = [asyncio.create_task(limiter.spend(25.0, TurnLine("", "con_2"))) for _ in range(20)]
     await all_of([hurried, *patient])
     assert stage.notes.times("went_alone") + process.driver.seen["set_budget"] - before == 21
 
@@ -469,7 +482,7 @@ async def test_a_rate_that_is_only_observed_waits_for_no_store(stage: Stage, mon
     hangs(stage, process, monkeypatch, 1000.0)
     began = stage.clock.steady()
     for _ in range(MOST_COUNTING + 10):
-        await process.world.limiter(APP).spend(CALL, "con_1")
+        await process.world.limiter(APP).spend(CALL, TurnLine("", "con_1"))
     await process.world.limiter(APP).spend(CALL)
     assert stage.clock.steady() - began == pytest.approx(MOST_COUNTING * GLANCE)
     await process.world.limiter(APP).stop()
@@ -629,7 +642,7 @@ async def test_watching_only_a_429_pauses_nobody(stage: Stage) -> None:
     for limit in (Limit(RATE, observed=True), None):
         process = another(stage.one, limit=limit)
         await process.world.limiter(APP).pause(30.0)
-        await process.world.limiter(APP).spend(CALL, "con_1")
+        await process.world.limiter(APP).spend(CALL, TurnLine("", "con_1"))
     assert stage.notes.times("vendor_rate_limited") == 2
     assert stage.clock.steady() == 1000.0
 

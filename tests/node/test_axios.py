@@ -50,6 +50,18 @@ def at_the_vendor(made: World, connection: str) -> dict[str, str]:
     return {"CLOUDBEDS_URL": made.vendor.base, "CLOUDBEDS_TOKEN": token}
 
 
+BOUND = """
+import axios from "axios";
+const base = process.env.CLOUDBEDS_URL;
+const headers = { Authorization: `Bearer ${process.env.CLOUDBEDS_TOKEN}` };
+const http = axios.create({ headers, validateStatus: () => true });
+const read = await http.get(`${base}/100001/api/v1.3/getHotels`);
+const write = await http.post(`${base}/100001/api/v1.3/postReservation`, { propertyID: "100001" });
+const other = await http.get(`${base}/100002/api/v1.3/getHotels`);
+console.log([read, write, other].map((answer) => answer.status).join(" "));
+"""
+
+
 def node(folder: Path, script: str, env: dict[str, str]) -> Process:
     """A program that runs."""
     return Process(script, env=env, cwd=folder, command=("node",))
@@ -67,6 +79,26 @@ def test_the_program_of_the_page_runs_in_both_places(folder: Path, tmp_path: Pat
                 program.wait_for("^Ada$")
             finally:
                 program.stop()
+
+
+@pytest.mark.row("A27")
+@pytest.mark.row("A28")
+def test_a_program_with_a_key_for_reading_one_property(folder: Path, tmp_path: Path) -> None:
+    """Its read is answered, its write is refused, and so is its read of another hotel."""
+    (folder / "bound.mjs").write_text(BOUND, "utf-8")
+    with world(tmp_path, "--auto-approve", "--hotels", "2") as made:
+        made.start()
+        for hotel in ("100001", "100002"):
+            made.vendor.control("choose", property_ids=[hotel])
+            made.connect()
+        done = made.run("keys", "create", "node", "--scope", "proxy", "--read-only", "--property", "100001")
+        env = {"CLOUDBEDS_URL": f"{made.base}/proxy", "CLOUDBEDS_TOKEN": done.stdout.strip()}
+        program = node(folder, "bound.mjs", env)
+        try:
+            assert program.popen.wait(PATIENCE) == 0, program.output
+            program.wait_for("^200 403 403$")
+        finally:
+            program.stop()
 
 
 def test_thirty_two_callers_see_no_401_across_three_rotations(folder: Path, tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ async def test_a_restart_under_a_pool(
 async def test_turns_after_another_start(own_server: PostgresServer, over_own_server: Processes, how: str) -> None:
     """It may have forgotten some that were not flushed: one window is waited out, and not more."""
     store, rate = await over_own_server.store(), Rate(3)
-    limiter = RateLimiter(store, SystemClock(), Notebook(), APP, Limit(rate))
+    limiter = RateLimiter(store, SystemClock(), Notebook(), Limit(rate), app=APP.id, client_id=APP.client_id)
     for _ in range(2):
         await limiter.spend(0.0)
     if how == "a process of it killed":

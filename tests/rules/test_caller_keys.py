@@ -47,6 +47,8 @@ def test_what_is_stored() -> None:
         (NewKey("a", frozenset()), None, InvalidRequest),
         (NewKey("a", frozenset({Scope.TOKEN}), read_only=True), None, InvalidRequest),
         (NewKey("a", frozenset({Scope.TOKEN}), methods=frozenset({"gethotels"})), None, InvalidRequest),
+        (NewKey("a", frozenset({Scope.TOKEN}), Bounds(properties=frozenset({"1000"}))), None, InvalidRequest),
+        (NewKey("a", READS, rate=2.0), Caller("key_1", READS), InvalidRequest),
         (NewKey("a", frozenset({Scope.ADMIN}), read_only=True), None, InvalidRequest),
         (NewKey("a", frozenset({Scope.ADMIN}), methods=frozenset()), None, InvalidRequest),
         (NewKey("a", frozenset({Scope.ADMIN}), Bounds()), None, InvalidRequest),
@@ -66,6 +68,8 @@ def test_a_key_that_cannot_be(new: NewKey, parent: Caller | None, error: type[Er
     ("new", "parent"),
     [
         (NewKey("a", frozenset({Scope.ADMIN})), None),
+        (NewKey("a", frozenset({Scope.TOKEN}), Bounds(frozenset({"con_1"}), frozenset({"1000"}))), None),
+        (NewKey("a", READS, rate=2.0), None),
         (NewKey("a", READS, Bounds(), read_only=True, methods=frozenset()), None),
         (NewKey("a", READS), Caller("key_1", READS)),
         (NewKey("a", READS, Bounds(properties=MANY)), Caller("key_1", READS)),

@@ -124,7 +124,8 @@ def test_a_key_for_callers_literally() -> None:
     free = CallerKey("key_2", "all", scopes, None, False, None, None, "admin", made, None, made, made, "192.0.2.7")
     assert key_document(bound) == {
         "id": "key_1", "name": "a job", "scopes": ["proxy", "read"], "connections": [], "properties": ["1000", "1001"],
-        "references": [], "read_only": True, "methods": ["gethotels"], "parent": "key_0", "created_by": "key_0",
+        "references": [], "read_only": True, "methods": ["gethotels"], "rate": None,
+        "parent": "key_0", "created_by": "key_0",
         "created_at": "2025-11-24T16:00:00Z", "expires_at": "2025-11-24T16:00:00Z", "revoked_at": None,
         "used_at": None, "used_from": None,
     }  # fmt: skip

@@ -85,6 +85,7 @@ def test_a_caller_for_some_methods() -> None:
         (ONE, None, None, PATH, "properties=1001"),
         (ONE, None, None, PATH, "propertyID_str=1001"),
         (ONE, None, None, PATH, "organization_id=1000"),
+        (ONE, None, None, PATH, "a=1;propertyID=1001"),
         (ONE, None, None, PATH, "&".join(["x"] * (MOST_FIELDS + 1))),
         (ONE, None, None, "/pms/v1/properties/1001/rooms", ""),
         (ONE, None, None, "/pms/v1/%70roperties/1001", ""),

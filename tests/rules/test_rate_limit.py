@@ -18,8 +18,10 @@ from cloudbeds_auth.rules.rate_limit import (
     WINDOW,
     FairQueue,
     Rate,
+    TurnLine,
     Turns,
     pause_of,
+    rate_of,
     rate_within,
 )
 
@@ -210,12 +212,18 @@ def test_for_an_hour_after_a_429_requests_are_spaced_evenly() -> None:
 # --- which one is next
 
 
+def line(name: str) -> TurnLine:
+    """`ours`: that of tokens and proofs; `key_a`: of the hotel `a` of a caller `key`; `a`: of one without a name."""
+    caller, _, hotel = name.rpartition("_")
+    return OURS if name == "ours" else TurnLine(caller, hotel)
+
+
 def queue_of(gone: set[str] | None = None, **waiting: int) -> FairQueue[str]:
-    """So many wait in each line; `ours` is the line of tokens and proofs."""
+    """So many wait in each line."""
     made: FairQueue[str] = FairQueue((gone or set()).__contains__)
     for name, number in waiting.items():
         for at in range(number):
-            made.join(OURS if name == "ours" else name, f"{name}{at}")
+            made.join(line(name), f"{name}{at}")
     return made
 
 
@@ -227,9 +235,9 @@ def served(queue: FairQueue[str], number: int = 1000) -> list[str]:
 def test_one_line_is_served_in_the_order_of_coming() -> None:
     """First in, first out; then none waits."""
     queue = queue_of(a=3)
-    assert (queue.length("a"), queue.waiting()) == (3, ["a0", "a1", "a2"])
+    assert (queue.length(line("a")), queue.waiting()) == (3, ["a0", "a1", "a2"])
     assert served(queue) == ["a0", "a1", "a2"]
-    assert (queue.length("a"), queue.waiting(), queue.next()) == (0, [], None)
+    assert (queue.length(line("a")), queue.waiting(), queue.next()) == (0, [], None)
 
 
 def test_one_hotels_flood_delays_another_by_one_place() -> None:
@@ -241,13 +249,39 @@ def test_a_line_that_joins_a_flood_later_is_next_but_one() -> None:
     """A line that is begun anew goes behind those that wait, each of which has one place before it."""
     queue = queue_of(a=9, b=9)
     assert served(queue, 2) == ["a0", "b0"]
-    queue.join("c", "c0")
+    queue.join(line("c"), "c0")
     assert served(queue, 4) == ["a1", "b1", "c0", "a2"]
 
 
 def test_every_line_has_one_place_before_any_has_two() -> None:
     """However long the lines are."""
     assert served(queue_of(a=3, b=1, c=2)) == ["a0", "b0", "c0", "a1", "c1", "a2"]
+
+
+@pytest.mark.row("A61")
+def test_one_callers_flood_delays_another_by_one_place() -> None:
+    """For however many hotels it waits: callers take turns, and each of them among its hotels."""
+    flood = {f"flood_h{number}": 10 for number in range(100)}
+    assert served(queue_of(None, **flood, small_a=1, small_b=1), 6) == [
+        "flood_h00", "small_a0", "flood_h10", "small_b0", "flood_h20", "flood_h30",
+    ]  # fmt: skip
+
+
+def test_callers_of_one_hotel_have_a_line_each() -> None:
+    """They take turns there, too; a caller whose requests are all gone is the last one when it comes anew."""
+    queue = queue_of(one_a=2, two_a=2)
+    assert served(queue, 2) == ["one_a0", "two_a0"]
+    queue.join(line("three_a"), "three_a0")
+    assert (queue.length(line("one_a")), queue.length(line("one_b")), queue.length(line("four_a"))) == (1, 0, 0)
+    assert served(queue) == ["one_a1", "two_a1", "three_a0"]
+
+
+@pytest.mark.parametrize(
+    ("a_second", "most", "window"), [(2.0, 2, 1.0), (0.5, 1, 2.0), (2.5, 2, 0.8), (1.0, 1, 1.0), (0.01, 1, 100.0)]
+)
+def test_the_rate_of_a_caller(a_second: float, most: int, window: float) -> None:
+    """Whole requests in a window that is as long as the rate says."""
+    assert rate_of(a_second) == Rate(most, pytest.approx(window))  # type: ignore[arg-type]
 
 
 def test_tokens_and_proofs_have_every_second_place() -> None:
@@ -264,6 +298,6 @@ def test_what_is_gone_has_no_place() -> None:
     """Neither in its line nor among the lines: one that is joined anew after all of it has gone is the last."""
     gone = {"a1", "b0"}
     queue = queue_of(gone, b=1, a=3)
-    assert (queue.length("a"), queue.length("b"), queue.waiting()) == (2, 0, ["a0", "a2"])
-    queue.join("b", "b1")
+    assert (queue.length(line("a")), queue.length(line("b")), queue.waiting()) == (2, 0, ["a0", "a2"])
+    queue.join(line("b"), "b1")
     assert served(queue) == ["a0", "b1", "a2"]

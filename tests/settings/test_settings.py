@@ -492,6 +492,7 @@ def test_loopback_hosts(host: str) -> None:
     assert read(AUTH_HOST=host).admin_token is None
 
 
+@pytest.mark.row("A22")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", "localhost.evil.com"])
 def test_other_hosts_require_an_admin_token(host: str) -> None:
     """Listening beyond this machine without an admin token is a problem."""

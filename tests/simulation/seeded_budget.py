@@ -9,7 +9,7 @@ from tests.simulation.patch import Patch
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.rate_limiter import RateLimiter
 from cloudbeds_auth.errors import RateLimited
-from cloudbeds_auth.rules.rate_limit import Turns
+from cloudbeds_auth.rules.rate_limit import OURS, TurnLine, Turns
 
 
 def each_process_for_itself(patch: Patch) -> None:
@@ -21,8 +21,8 @@ def forgotten_at_a_start(patch: Patch) -> None:
     stored: dict[object, Turns] = {}
     sound = patch.of(RateLimiter, "__init__")
 
-    def begin(self: Any, *parts: Any) -> None:
-        sound(self, *parts)
+    def begin(self: Any, *parts: Any, **named: Any) -> None:
+        sound(self, *parts, **named)
         stored.clear()
 
     patch.put(RateLimiter, "__init__", begin)
@@ -32,14 +32,14 @@ def forgotten_at_a_start(patch: Patch) -> None:
 def calls_not_counted(patch: Patch) -> None:
     """What callers send has no turn; tokens and proofs have."""
 
-    async def turn(self: Any, connection_id: str) -> None:
+    async def turn(self: Any, connection_id: str, caller: str = "") -> None:
         """At once."""
 
     patch.put(Access, "turn", turn)
 
 
 def _in_memory(patch: Patch, stored: dict[object, Turns], whose: Any) -> None:
-    async def spend(self: Any, patience: float, connection_id: str = "") -> None:
+    async def spend(self: Any, patience: float, line: TurnLine = OURS) -> None:
         now = self._clock.steady()
         if self._limit is None:
             return

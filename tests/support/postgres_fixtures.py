@@ -19,6 +19,7 @@ from cloudbeds_auth.database.postgres import PostgresDriver
 TABLES = (
     "tokens", "properties", "events", "grants", "connections", "links", "authorizations", "circuits", "budgets", "apps",
     "outbox", "issuers", "calls", "caller_keys",
+    "sign_in_codes", "sessions",
 )  # fmt: skip
 KEPT = "kept"  # the name of a session that outlives a test
 END_OTHERS = f"""

@@ -114,6 +114,15 @@ from cloudbeds_auth.transactions.refusals import (
 )
 from cloudbeds_auth.transactions.risks import note_risks
 from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.sessions import (
+    add_sign_in_code,
+    begin_session,
+    end_session,
+    end_sessions,
+    find_session,
+    is_sign_in_code,
+    use_session,
+)
 from cloudbeds_auth.transactions.statements import Call
 from cloudbeds_auth.transactions.subscriptions import (
     claim_subscriptions,
@@ -170,6 +179,8 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_caller_key": lambda one: read_caller_key("key_1"),
     "read_caller_keys": lambda one: read_caller_keys(limit=10),
     "find_caller": lambda one: find_caller("key_1"),
+    "is_sign_in_code": lambda one: is_sign_in_code("code-1"),
+    "find_session": lambda one: find_session("S1"),
     "settled_state": lambda one: settled_state("state-1", None, "code"),
 }
 
@@ -221,6 +232,11 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         add_caller_key("key_9", "hash", NewKey("a job", frozenset(Scope)), parent=None, created_by="admin"),
         end_caller_key("key_9"),
         note_uses({"key_9": (1.0, "192.0.2.7")}),
+        add_sign_in_code("code-9", made_by="operator"),
+        begin_session("S9", "hash", code_hash=None, address="192.0.2.7"),
+        use_session("S9"),
+        end_session("S9"),
+        end_sessions(),
         rotate_secret("aurora", Secret("second")),
         drop_previous_secret("aurora"),
         remove_app("aurora"),

@@ -39,9 +39,10 @@ GIVEN: dict[str, Any] = {
 } | dict.fromkeys(
     ("access_sealed", "actor", "address", "body", "browser_hash", "challenge", "client_id", "clock_id", "code_hash",
      "created_by", "credential", "data", "elsewhere", "expected", "expected_properties", "fingerprint", "found",
-     "given", "issuer", "kind", "level", "methods", "owner", "parent", "problem", "reach", "reason", "redirect_path",
-     "redirect_uri", "registration", "return_to", "risks", "role", "said_of", "scopes", "sealed", "secret_sealed",
-     "started", "subscriptions", "unrecognized", "user_email", "user_id", "user_name", "value", "work"), "text",
+     "given", "how", "issuer", "kind", "level", "made_by", "methods", "owner", "parent", "problem", "reach", "reason",
+     "redirect_path", "redirect_uri", "registration", "return_to", "risks", "role", "said_of", "scopes", "sealed",
+     "secret_sealed", "started", "subscriptions", "unrecognized", "user_email", "user_id", "user_name", "value",
+     "work"), "text",
 )  # fmt: skip
 FRESH = {"state": "fresh", "after": NOW, "until": NOW * 2}
 SOME = {"after": f"gra_{10:026}", "to": GRANT}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
@@ -280,9 +280,9 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
     )  # fmt: skip
     accepted = [(name, value) for name, value in request.headers.raw if name == b"accept"]
     headers_sent = policy.request_headers(accepted, judged.property_id, REQUEST_ID.get())
-    call = ProxiedCall("GET", path, judged.query, headers_sent)
-    relay: Relay = request.app.state.relay
-    async with relay.shares.place(sharing(request.scope)):
+    shares, relay = sharing(request.scope), cast(Relay, request.app.state.relay)
+    call = ProxiedCall(permit.caller, shares, "GET", path, judged.query, headers_sent)
+    async with relay.shares.place(shares):
         await permit.vault.keys.require_good(permit.caller)
         relayed = await relay.call(hotel.id, call)
         headers = policy.response_headers(relayed.answer.headers)

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cloudbeds_auth.app import api, api_of_keys
 from cloudbeds_auth.app.asgi import on_error, on_http_exception, on_invalid, page_request, response
 from cloudbeds_auth.app.browser import PAGES, Browser, methods
+from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
 from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, known_to, path_prefix
@@ -30,6 +31,7 @@ from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.problems import ERRORS, REFUSAL, TYPES, Unexpected, send_problem
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.relaying import Relay
+from cloudbeds_auth.app.session_routes import SessionRoutes
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports import Upstream
 from cloudbeds_auth.rules.happenings import Happening
@@ -64,13 +66,15 @@ class Parts:
 def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
     """The whole service as one ASGI application, without a lifespan; `tally` reports what is refused."""
     vault, relay = parts.vault, Relay(parts.vault, parts.upstream, parts.limits)
+    checks = CredentialChecks(parts.limits, vault.engine.world.clock)
     gateway = Gateway(
         vault,
-        framework(vault, relay, parts.metrics, draining),
+        framework(vault, relay, parts.metrics, draining, SessionRoutes(vault, checks, tally)),
         Proxy(vault, relay),
         authenticate=parts.authenticate or known_to(vault),
         limits=parts.limits,
         tally=tally,
+        checks=checks,
     )
     prefix = path_prefix(vault.settings.public_url)
     if not prefix:
@@ -83,7 +87,9 @@ def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
     return below
 
 
-def framework(vault: TokenVault, relay: Relay, metrics: Metrics, draining: Draining) -> FastAPI:
+def framework(
+    vault: TokenVault, relay: Relay, metrics: Metrics, draining: Draining, of_sessions: SessionRoutes
+) -> FastAPI:
     """Serves every path but the proxy's. FastAPI's own pages about the API are off: they load from another host."""
     app = FastAPI(
         title="cloudbeds-auth",
@@ -99,7 +105,7 @@ def framework(vault: TokenVault, relay: Relay, metrics: Metrics, draining: Drain
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_error)
-    for router in (api.machines, api.router, api_of_keys.router, _pages(Browser(vault))):
+    for router in (api.machines, api.router, api_of_keys.router, _pages(Browser(vault)), of_sessions.router()):
         app.include_router(router)
     return app
 

@@ -1,13 +1,18 @@
-"""The cookies of the hotel's way: a random browser id, where the browser began, and how its approval failed."""
+"""The cookies of the hotel's way: a random browser id, where the browser began, and how its approval failed.
+
+And the one of an operator's session.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from cloudbeds_auth.app.exchanges import CookieToSet, PageAnswer, PageRequest
+from cloudbeds_auth.rules.sessions import LONGEST_SESSION, Session
 
 LIFETIME = 86400  # seconds
 _BROWSER = re.compile(r"[A-Za-z0-9_-]{32,128}\Z")
@@ -39,12 +44,12 @@ class Cookies:
 
     def browser(self, request: PageRequest) -> str | None:
         """This browser's id; None when there is none, or several that differ, of which one was planted."""
-        found = _values(request, self.browser_name)
+        found = _values(request.cookies, self.browser_name)
         return found.pop() if len(found) == 1 and all(_BROWSER.match(value) for value in found) else None
 
     def start(self, request: PageRequest) -> str | None:
         """The path of ours that the last approval began at."""
-        found = {unquote(value) for value in _values(request, self.start_name)}
+        found = {unquote(value) for value in _values(request.cookies, self.start_name)}
         return found.pop() if len(found) == 1 and all(_START.match(value) for value in found) else None
 
     def remember(self, answer: PageAnswer, browser: str, start: str) -> PageAnswer:
@@ -70,7 +75,7 @@ class Cookies:
 
     def outcome(self, request: PageRequest, code: str) -> OutcomeCookie | None:
         """How the last approval of this browser failed, where it did with this code."""
-        found = _values(request, self.outcome_name)
+        found = _values(request.cookies, self.outcome_name)
         try:
             words = json.loads(unquote(found.pop())) if len(found) == 1 else None
         except ValueError:
@@ -84,11 +89,36 @@ class Cookies:
         return CookieToSet(name, value, lifetime, secure=self._secure)
 
 
+class SessionCookie:
+    """An operator's, with `__Host-` where the public URL is https, as `Cookies` has it.
+
+    SameSite=Lax: a link from mail or a chat opens its page. What changes anything is a POST, which brings no such
+    cookie from another site, and has to bring more than that (decision 0028).
+    """
+
+    def __init__(self, public_url: str) -> None:
+        self._secure = urlsplit(public_url).scheme == "https"
+        self.name = f"{'__Host-' if self._secure else ''}cloudbeds-auth-session"
+
+    def read(self, headers: Iterable[str]) -> str | None:
+        """What it holds; None when there is none, or several that differ, of which one was planted."""
+        found = _values(headers, self.name)
+        return found.pop() if len(found) == 1 else None
+
+    def of(self, session: Session) -> CookieToSet:
+        """The cookie of this session, for as long as the session may be."""
+        return CookieToSet(self.name, session.text.reveal(), int(LONGEST_SESSION), secure=self._secure)
+
+    def deleted(self) -> CookieToSet:
+        """The end of it in the browser."""
+        return CookieToSet(self.name, "", 0, secure=self._secure)
+
+
 def _is_line(words: object) -> bool:
     return isinstance(words, str) and words.isprintable() and len(words) <= _LONGEST_WORDS
 
 
-def _values(request: PageRequest, name: str) -> set[str]:
+def _values(headers: Iterable[str], name: str) -> set[str]:
     """Every different value that the browser sent under this name; parsers would keep only one of them."""
-    pairs = (pair.partition("=") for header in request.cookies for pair in header.split(";"))
+    pairs = (pair.partition("=") for header in headers for pair in header.split(";"))
     return {value.strip().strip('"') for key, _, value in pairs if key.strip() == name}

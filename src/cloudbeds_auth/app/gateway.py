@@ -1,6 +1,7 @@
 """The gateway: the outermost layer, raw ASGI. It checks the host, identifies the caller, and admits or refuses.
 
-Default deny: without a credential every path answers 401, whether it exists or not, except those open to anyone.
+Default deny: without a credential every path answers 401, whether it exists or not, except those open to anyone; pages
+of operators want the session of a browser, and show the form to sign in with their 401.
 Code behind the gateway checks no credential again; it calls `may(caller, scope, connection)`. What strangers may ask as
 often as they like is asked of the database at most once a second (A79).
 """
@@ -11,12 +12,14 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Set
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.app.http_connections import ClientGone, occupy, stay
-from cloudbeds_auth.app.limits import LARGEST_BODY, Arriving, Guesses, Limits, Tally, address_of, hash_of
+from cloudbeds_auth.app.checks import CredentialChecks, Known
+from cloudbeds_auth.app.cookies import SessionCookie
+from cloudbeds_auth.app.http_connections import ClientGone, occupy
+from cloudbeds_auth.app.limits import LARGEST_BODY, Arriving, Limits, Tally, address_of, hash_of
 from cloudbeds_auth.app.problems import (
     REFUSAL,
     BodyTooLarge,
@@ -54,14 +57,18 @@ PATTERN = re.compile(
 CREDENTIALLED = frozenset({"/metrics", "/openapi.json"})
 BELOW = ("/api/v1/", "/proxy/")
 SECRETIVE = re.compile(r"\A/(connect|hooks|paste-key|add-app)/.*", re.DOTALL)  # no log shows what follows
+# Where anyone may come to sign in, and pages that a session alone opens, in the one spelling that they have.
+SIGN_IN = frozenset({"/", "/sign-in", "/session", "/session/end"})
+OF_SESSIONS = re.compile(r"/(?:connections|keys)(?:/|\Z)")
+SIGN_IN_FIRST = "/sign-in-first"  # where they are answered without a session
 CALLBACK = "/callback"  # where the one handler of all callbacks is served, however the redirect URIs are spelled
 # In a request's state:
 APP = "cloudbeds_app"  # the name of the app whose callback is asked for
 HOTEL = "cloudbeds_hotel"  # the id of the connection that it is about
+SESSION = "cloudbeds_session"  # of a page of operators: the session of its browser, None without one
 FOR = 1.0  # seconds for which the answer of the database is remembered
 
-Authenticate = Callable[[str, bytes, str], Awaitable[Caller | None]]
-"""By a credential, its hash (`hash_of`), and the address that it comes from."""
+Authenticate = Known[Caller]
 
 
 def known_to(vault: TokenVault) -> Authenticate:
@@ -93,6 +100,7 @@ class Gateway:
         authenticate: Authenticate,
         limits: Limits,
         tally: Tally,
+        checks: CredentialChecks,
     ) -> None:
         self._inside = inside
         self._proxy = proxy
@@ -104,7 +112,9 @@ class Gateway:
         self._entropy = vault.engine.world.entropy
         self._limits = limits
         self._tally = tally
-        self._guesses = Guesses(limits, self._clock)
+        self._checks = checks
+        self._sessions = vault.engine.sessions
+        self._cookie = SessionCookie(vault.settings.public_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
@@ -132,12 +142,14 @@ class Gateway:
             except Exception:  # the framework answered 500, unless an answer had begun
                 log.exception("an unexpected error in %s", scope["method"])
         path, refusal = scope["raw_path"].decode("latin-1"), scope["state"].get(REFUSAL)
+        caller: Caller | None = scope["state"].get("caller")
         self._observer.happened(
             Happening.REQUEST,
             connection_id=scope["state"].get(HOTEL) or (refusal and refusal.connection_id),
             method=scope["method"],
             route=route_of(scope["path"]),
             path=SECRETIVE.sub(r"/\1/…", path),
+            caller=None if caller is None else caller.name,
             status=ours.status,
             code=ours.code or (refusal and refusal.code),
             reason=refusal and refusal.detail,
@@ -155,7 +167,7 @@ class Gateway:
         if not scope["raw_path"].startswith(b"/proxy/"):
             refuse_token(scope["query_string"])
             small_body(scope["headers"])
-            if await self._open(scope):
+            if await self._page(scope) or await self._open(scope):
                 return
         query_of(scope["query_string"])  # refuses a token, too
         scope["state"]["caller"] = await self._caller(scope)
@@ -172,21 +184,27 @@ class Gateway:
         return True
 
     async def _caller(self, scope: Scope) -> Caller:
-        """The caller whose credential it is; after wrong ones from the same address, not at once (A23)."""
-        text, address = credential(scope), address_of(scope)
-        given = hash_of(text)
-        if wait := self._guesses.wait(address, given):
-            with self._guesses.waiting(address):
-                await stay(scope, self._clock.sleep(wait))
-        with self._guesses.checking(address, given) as counted:
-            caller = await self._authenticate(text, given, address)
+        """The caller whose credential it is; raises Unauthenticated."""
+        caller = await self._checks.check(scope, credential(scope), self._authenticate)
         if caller is None:
-            if not counted:
-                self._guesses.wrong(address, given)
-            self._tally.add(Happening.CREDENTIAL_REFUSED, address=address)
+            self._tally.add(Happening.CREDENTIAL_REFUSED, address=address_of(scope))
             raise Unauthenticated("this credential is not known here")
-        self._guesses.right(address, given, counted=counted)
         return caller
+
+    async def _page(self, scope: Scope) -> bool:
+        """Whether it is a page of operators: the scope's state gets the browser's session, which opens nothing else.
+
+        Without one, a page that needs it is answered with the form to sign in, whether it exists or not.
+        """
+        path = scope["raw_path"].decode("latin-1")
+        if path not in SIGN_IN and not OF_SESSIONS.match(path):
+            return False
+        held = self._cookie.read([value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"])
+        session = None if held is None else await self._sessions.recognize(held)
+        scope["state"][SESSION] = session
+        if session is None and path not in SIGN_IN:
+            scope["path"] = SIGN_IN_FIRST
+        return True
 
     async def _host(self, scope: Scope) -> None:
         """Only the names that we are known by: a rebound or forged name is refused before anything else (A13, A19)."""

@@ -60,6 +60,7 @@ class Proxy:
                 connection_id=scope["state"].get(HOTEL),
                 method=scope["method"],
                 path=_path(scope),
+                caller=scope["state"]["caller"].name,
                 address=address_of(scope),
             )
         except Exception as error:
@@ -77,6 +78,7 @@ class Proxy:
             method=scope["method"],
             route="/proxy",
             path=_path(scope),
+            caller=scope["state"]["caller"].name,
             status=problem.status,
             code=problem.code,
             reason=problem.detail,
@@ -98,8 +100,8 @@ class Proxy:
         headers = policy.request_headers(scope["headers"], judged.property_id, REQUEST_ID.get())
         length = announced_length(scope)
         body = Body(receive, length=length, keep=self._settings.replay_limit, limit=self._settings.body_limit)
-        address = address_of(scope)
-        async with self._relay.shares.place(sharing(scope)):
+        address, shares = address_of(scope), sharing(scope)
+        async with self._relay.shares.place(shares):
             await body.fill()
             if judged.properties is not None:
                 sent = dict(headers)
@@ -108,7 +110,7 @@ class Proxy:
             await self._vault.keys.require_good(caller)  # a body may have taken its time
             if length and not body.replayable:
                 headers.append(("content-length", str(length)))  # a stream keeps its framing
-            call = ProxiedCall(scope["method"], target.path, judged.query, headers, body)
+            call = ProxiedCall(caller, shares, scope["method"], target.path, judged.query, headers, body)
             await until_hung_up(scope, self._exchange(hotel.id, call, send, address))
 
     async def _exchange(self, connection_id: str, call: ProxiedCall, send: Send, address: str) -> None:
@@ -126,6 +128,7 @@ class Proxy:
             connection_id=connection_id,
             method=call.method,
             path=call.path,
+            caller=call.caller.name,
             status=relayed.answer.status,
             sends=relayed.sends,
             complete=complete,

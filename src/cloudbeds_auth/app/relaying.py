@@ -33,6 +33,7 @@ from cloudbeds_auth.rules.auth_flow import (
 )
 from cloudbeds_auth.rules.credential import header_of
 from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.permissions import Caller
 from cloudbeds_auth.rules.rate_limit import TOO_MANY, pause_of
 
 if TYPE_CHECKING:
@@ -121,8 +122,13 @@ class Body:
 
 @dataclass(slots=True)
 class ProxiedCall:
-    """What is sent: `path` begins with `/` and is encoded; `body` None means that there is none."""
+    """What is sent: `path` begins with `/` and is encoded; `body` None means that there is none.
 
+    For `caller`, who shares its turns with others (`limits.sharing`).
+    """
+
+    caller: Caller
+    sharing: str
     method: str
     path: str
     query: str = ""
@@ -218,7 +224,8 @@ class Relay:
                 return await self._vault.access_token(connection_id)
             return await self._renewed(connection_id, call, step.rejected)
         if isinstance(step, TakeTurn):
-            await self._vault.turn(connection_id)
+            await self._vault.keys.turn(call.caller, connection_id)
+            await self._vault.turn(connection_id, call.sharing)
             return self._vault.newest(connection_id, step.token)
         if isinstance(step, Note):
             self._vault.note_call(step.token, step.method, step.path, step.status)

@@ -149,7 +149,7 @@ class NewConnectionShape(BaseModel):
 class NewKeyShape(BaseModel):
     """What a key for callers is to be for. The lists: for which hotels, of any of these; for all where none is given.
     `read_only`: at Cloudbeds only GET, HEAD and OPTIONS; `methods`: there only methods of these names. `expires_in` are
-    seconds; a key without it does not end.
+    seconds; a key without it does not end. `rate`: requests a second to Cloudbeds, those of its children included.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -162,6 +162,7 @@ class NewKeyShape(BaseModel):
     read_only: bool = False
     methods: Annotated[list[str] | None, Field(max_length=MOST_NAMED)] = None
     expires_in: Annotated[float | None, Field(ge=1, allow_inf_nan=False)] = None
+    rate: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
 
 
 class KeyShape(BaseModel):
@@ -175,6 +176,7 @@ class KeyShape(BaseModel):
     references: list[str] | None
     read_only: bool
     methods: list[str] | None
+    rate: float | None
     parent: str | None
     created_by: str
     created_at: str | None

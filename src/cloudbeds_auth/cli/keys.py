@@ -89,6 +89,7 @@ def list_keys(out: Output, parent: str | None = None) -> None:
 @click.option("--reference", "references", metavar="NAME", multiple=True, help="A reference of yours; repeatable.")
 @click.option("--read-only", is_flag=True, help="At Cloudbeds only GET, HEAD and OPTIONS.")
 @click.option("--method", "methods", metavar="METHOD", multiple=True, help="At Cloudbeds only this one; repeatable.")
+@click.option("--rate", type=float, metavar="NUMBER", help="Requests a second to Cloudbeds, in all processes.")
 @click.option("--expires-in", type=Duration(), help="When it ends: 90d, 12h, 30m.  [default: it does not]")
 def create(
     out: Output,
@@ -99,6 +100,7 @@ def create(
     references: tuple[str, ...],
     read_only: bool,
     methods: tuple[str, ...],
+    rate: float | None,
     expires_in: float | None,
 ) -> None:
     """Make a key. NAME is for people.
@@ -109,7 +111,8 @@ def create(
     made = with_vault(
         lambda vault: vault.keys.create(
             name, scopes=scopes, connections=connections or None, properties=properties or None,
-            references=references or None, read_only=read_only, methods=methods or None, expires_in=expires_in,
+            references=references or None, read_only=read_only, methods=methods or None, rate=rate,
+            expires_in=expires_in,
         )
     )  # fmt: skip
     out.document(key_document(made.key) | {"key": made.secret.reveal()})
@@ -161,7 +164,8 @@ def _reach(key: CallerKey) -> str:
 
 def _limits(key: CallerKey) -> str:
     methods = () if key.methods is None else sorted(key.methods)
-    return ", ".join((*(("reads",) if key.read_only else ()), *methods))
+    rate = () if key.rate is None else (f"{key.rate:g} a second",)
+    return ", ".join((*(("reads",) if key.read_only else ()), *rate, *methods))
 
 
 def _end(key: CallerKey) -> str:

@@ -25,6 +25,7 @@ MODULES = {
     "connections": "connections",
     "apps": "apps",
     "keys": "keys",
+    "sign-in": "sign_in",
     "call": "call",
     "access-token": "call",
     "database": "database",

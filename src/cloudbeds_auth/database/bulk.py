@@ -26,6 +26,8 @@ TABLES: dict[str, tuple[str, ...]] = {
     "issuers": ("app",),
     "outbox": ("id",),
     "caller_keys": ("id",),
+    "sign_in_codes": ("hash",),
+    "sessions": ("id",),
     "events": ("connection_id", "sequence"),
     "calls": ("connection_id", "span", "first_us", "generation", "line"),
 }

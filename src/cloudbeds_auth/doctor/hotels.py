@@ -39,12 +39,23 @@ SLOW = 900.0  # seconds that the oldest message may wait
 async def further_apps(subject: Subject) -> Sequence[Finding]:
     """Each app of the store. The settings may have changed since it was added."""
     own, *further = await subject.vault.apps.list()
-    found: list[Finding] = []
+    wrong, well = list[Finding](), list[App]()
     for app in further:
-        found += list(_wrong(app, own, subject.settings)) or ok(
-            f"{app.id}: {app.redirect_uri} (must be registered for {app.client_id} exactly like this)"
-        )
-    return found or ok("only the settings' own")
+        found = list(_wrong(app, own, subject.settings))
+        wrong += found
+        well += [] if found else [app]
+    if len(wrong) > MOST:
+        wrong[MOST:] = problem(f"{len(wrong) - MOST} more findings about apps", "mend these, then run this again")
+    return [*wrong, *_well(well)] or ok("only the settings' own")
+
+
+def _well(apps: Sequence[App]) -> Iterator[Finding]:
+    """Each of a few, the number of very many."""
+    if len(apps) > MOST_NAMED:
+        yield from ok(f"{len(apps)} apps, each redirect URI to be registered exactly as `cloudbeds-auth apps` has it")
+    else:
+        for app in apps:
+            yield from ok(f"{app.id}: {app.redirect_uri} (must be registered for {app.client_id} exactly like this)")
 
 
 def _wrong(app: App, own: App, settings: Settings) -> Iterator[Finding]:

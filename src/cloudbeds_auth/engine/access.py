@@ -32,6 +32,7 @@ from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, State
 from cloudbeds_auth.rules.model import AccessToken, App, Grant, Role
+from cloudbeds_auth.rules.rate_limit import TurnLine
 from cloudbeds_auth.rules.refresh import Ask, servable
 from cloudbeds_auth.transactions.connections import read_connection
 
@@ -87,13 +88,13 @@ class Access:
         """The stored token is about to die, or is gone: the next caller reads the row again."""
         self._cache.pop(connection_id, None)
 
-    async def turn(self, connection_id: str) -> None:
+    async def turn(self, connection_id: str, caller: str = "") -> None:
         """Wait for the next turn of a hotel whose token was lent here, at most `CALL` seconds; afterwards exactly one
-        request may go. Raises as `RateLimiter.spend`.
+        request may go. Callers take turns, each for one of its hotels. Raises as `RateLimiter.spend`.
         """
         app = await self._app_of(connection_id) if self._world.limited else None
         if app is not None:
-            await self._world.limiter(app).spend(CALL, connection_id)
+            await self._world.limiter(app).spend(CALL, TurnLine(caller, connection_id))
 
     async def note_pause(self, connection_id: str, pause: float) -> None:
         """A call was answered 429: no request of its client id has a turn for `pause` seconds, in any process."""

@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.outage import Outage
-from cloudbeds_auth.errors import InvalidRequest, StoreUnavailable, Unauthenticated
+from cloudbeds_auth.engine.rate_limiter import CALL
+from cloudbeds_auth.errors import InvalidRequest, RateLimited, StoreReadOnly, StoreUnavailable, Unauthenticated
 from cloudbeds_auth.rules.caller_keys import (
     ID_PREFIX,
     LONGEST_NAME,
@@ -34,6 +35,7 @@ from cloudbeds_auth.rules.caller_keys import (
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, is_text
 from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope, of_connection
+from cloudbeds_auth.rules.rate_limit import TurnLine, rate_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.caller_keys import (
     GoodKey,
@@ -51,6 +53,7 @@ AWAY = 60.0  # … while the store cannot be read
 HOTEL_FOR = 60.0  # seconds for which it is remembered what a connection covers
 MOST = 10_000  # keys, and hotels, that are remembered
 EVERY = 30.0  # seconds between two times that uses are written
+LEAST_RATE, MOST_RATE = 0.01, 100.0  # requests a second
 V = TypeVar("V")
 LIST = "`cloudbeds-auth keys` lists those that there are"
 SCOPES = ", ".join(Scope)
@@ -97,22 +100,26 @@ class CallerKeys:
         read_only: bool = False,
         methods: Collection[str] | None = None,
         expires_in: float | None = None,
+        rate: float | None = None,
         parent: Caller | None = None,
         actor: str = "operator",
     ) -> CreatedKey:
         """A new key. `scopes`: what it may do; the lists: for which hotels, of any of these; without any for all.
 
         `read_only`: at Cloudbeds only GET, HEAD and OPTIONS; `methods`: there only methods of these names.
-        `expires_in`: seconds; by default it does not end. `parent` narrows it further, and ends it. Raises
+        `expires_in`: seconds; by default it does not end. `rate`: requests a second to Cloudbeds over all processes,
+        its children's included; by default as the client id allows. `parent` narrows it further, and ends it. Raises
         InvalidRequest, Forbidden, StoreUnavailable.
         """
         if not name or len(name) > LONGEST_NAME or not is_text(name):
             raise InvalidRequest(f"a key has a name of 1 to {LONGEST_NAME} characters, for people")
         if expires_in is not None:
             checked_seconds("expires_in", expires_in, least=1.0)
+        if rate is not None and not LEAST_RATE <= rate <= MOST_RATE:
+            raise InvalidRequest(f"a key's rate is {LEAST_RATE:g} to {MOST_RATE:g} requests a second")
         reach = _reach(connections, properties, references)
         names = None if methods is None else frozenset(one.lower() for one in methods)
-        new = checked_key(NewKey(name, _scopes(scopes), reach, read_only, names, expires_in), parent)
+        new = checked_key(NewKey(name, _scopes(scopes), reach, read_only, names, expires_in, rate), parent)
         world, above = self._world, None if parent is None else parent.name
         key_id = world.entropy.identifier(ID_PREFIX)
         text = write(key_id, world.entropy.token())
@@ -159,6 +166,22 @@ class CallerKeys:
         """Raises Unauthenticated where this caller's key ended since it was recognized; others have none."""
         if caller.name.startswith(ID_PREFIX) and await self._known(caller.name) is None:
             raise Unauthenticated("this credential is not known any more")
+
+    async def turn(self, caller: Caller, connection_id: str) -> None:
+        """Wait until this caller may make one call, where its key, or the one that made it, has a rate; those that
+        share one take turns. While the store gives no turns, only that of the client id counts. Raises RateLimited.
+        """
+        rate = caller.root.rate
+        if rate is None:
+            return
+        limiter = self._world.key_limiter(caller.root.name, rate_of(rate))
+        try:
+            await limiter.spend(CALL, TurnLine(caller.name, connection_id))
+        except RateLimited as error:
+            detail = f"this key is for {rate:g} requests a second"
+            raise RateLimited(detail, retry_after=error.retry_after, connection_id=connection_id) from None
+        except (StoreUnavailable, StoreReadOnly):
+            return
 
     async def _known(self, key_id: str) -> GoodKey | None:
         clock = self._world.clock

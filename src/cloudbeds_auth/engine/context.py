@@ -18,7 +18,7 @@ from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import is_text
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, Grant
 from cloudbeds_auth.rules.origins import Foreign, Source, foreign, foreign_secret
-from cloudbeds_auth.rules.rate_limit import Limit
+from cloudbeds_auth.rules.rate_limit import Limit, Rate
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 from cloudbeds_auth.transactions.apps import read_app, read_issuer
@@ -261,7 +261,18 @@ class World:
             own = self.apps.get(app.id)  # of the same level, unless it is for a pasted key
             same = own is not None and own.level == app.level
             limit = self.limit if same else self.limits.get(app.level, self.limit)
-            self.limiters[key] = RateLimiter(self.db, self.clock, self.observer, app, limit)
+            self.limiters[key] = RateLimiter(
+                self.db, self.clock, self.observer, limit, app=app.id, client_id=app.client_id
+            )
+        return self.limiters[key]
+
+    def key_limiter(self, key_id: str, rate: Rate) -> RateLimiter:
+        """What gives this process the turns of a key for callers that has a rate of its own."""
+        key = "", key_id  # no app has this name
+        if key not in self.limiters:
+            self.limiters[key] = RateLimiter(
+                self.db, self.clock, self.observer, Limit(rate), app=key_id, client_id=key_id
+            )
         return self.limiters[key]
 
     def link_url(self, token: str) -> str:
@@ -275,6 +286,10 @@ class World:
     def app_url(self, token: str) -> str:
         """The address of the page that a hotel enters client id and secret of an app of its own into."""
         return f"{self.public_url.rstrip('/')}/add-app/{token}"
+
+    def sign_in_url(self, code: str) -> str:
+        """The address of a sign-in link: browsers send no fragment, so the code is in no log on the way."""
+        return f"{self.public_url.rstrip('/')}/sign-in#{code}"
 
     def claim_url(self, connection_id: str) -> str:
         """The address where an approval from the Marketplace is claimed."""

@@ -1,14 +1,14 @@
 """Whose turn it is at the vendor: one rate for all processes of a client id, kept in the store (I11).
 
-    requests ─► lines, one for each hotel ─► one place at a time, asked of the store ─► the next one when it comes
+    requests ─► lines, one for each hotel of a caller ─► one place at a time, of the store ─► the next when it comes
 
 Every request asks here first: tokens, proofs, `getHotels`, `postAppState`, and what callers send with a lent token.
 
 A process holds at most one place ahead, so no queue of one process is before the others at the store; and which request
-uses it is decided when it comes, so no hotel's queue is before another hotel. A caller that hangs up takes no place
-with it. Where callers of h hotels wait in one of P processes that all wait, the next call of each of these hotels goes
-with one of the next 2 h (P + N) places: every second one may be for tokens and proofs, and of the N of a window the
-quickest process may take all that are not held.
+uses it is decided when it comes, so no caller's queue is before another caller, nor a hotel's before another of its
+hotels. One that hangs up takes no place with it. Where c callers wait, each for h hotels, in one of P processes that
+all wait, the next call of each of these hotels goes with one of the next 2 c h (P + N) places: every second one may be
+for tokens and proofs, and of the N of a window the quickest process may take all that are not held.
 
 While the store has no place to give, because it does not answer or cannot be written, callers' requests go at a slow
 pace of this process's own: the tokens in its memory are good (F62, F110), and the limit has room for one such process
@@ -30,8 +30,7 @@ from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable, 
 from cloudbeds_auth.ports import Clock, Observer, Throttled
 from cloudbeds_auth.rules.api_errors import Inconclusive, Verdict
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.model import App
-from cloudbeds_auth.rules.rate_limit import ALONE, OURS, FairQueue, Limit, Rate
+from cloudbeds_auth.rules.rate_limit import ALONE, OURS, FairQueue, Limit, Rate, TurnLine
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.runner import Database
 
@@ -50,17 +49,23 @@ SILENT = StoreUnavailable(f"the database has not answered for {SURE:g} s")
 class Waiter:
     """A request in its line, until a moment of the steady clock. `answer` ends the wait: None, or why not."""
 
-    connection_id: str
+    line: TurnLine
     until: float
     answer: asyncio.Future[Exception | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class RateLimiter:
-    """The turns of one app's client id in this process; without a limit every request goes, and no store is asked."""
+    """The turns of one client id in this process; without a limit every request goes, and no store is asked.
 
-    def __init__(self, db: Database, clock: Clock, observer: Observer, app: App, limit: Limit | None) -> None:
+    `app` is what it is called in what is reported. A key for callers that has a rate of its own is one, too, with its
+    id for both.
+    """
+
+    def __init__(
+        self, db: Database, clock: Clock, observer: Observer, limit: Limit | None, *, app: str, client_id: str
+    ) -> None:
         self._db, self._clock, self._observer = db, clock, observer
-        self._app, self._client_id = app.id, app.client_id
+        self._app, self._client_id = app, client_id
         self._limit = limit
         self._rate = Rate(1, 0.0) if limit is None else limit.rate
         self._pace = self._rate  # at which requests go, as far as is known
@@ -84,10 +89,10 @@ class RateLimiter:
         """How many requests of ours, tokens and proofs, wait for their turn in this process."""
         return self._queue.length(OURS)
 
-    async def spend(self, patience: float, connection_id: str = OURS) -> None:
+    async def spend(self, patience: float, line: TurnLine = OURS) -> None:
         """Wait for a turn, at most `patience` seconds; afterwards exactly one request may go, at once.
 
-        A caller's request names its connection; it is sent, slowly, while the store has no place to give. Raises
+        A caller's request waits in a line of its own; it is sent, slowly, while the store has no place to give. Raises
         RateLimited with the seconds to wait, as soon as it is known that the turn would come too late; StoreUnavailable
         or StoreReadOnly where that is so because the store cannot be written, for a request of ours, or where the limit
         is too low to send beside the others. A limit that is only observed never waits and raises none of them.
@@ -98,9 +103,9 @@ class RateLimiter:
             await self._watch()
             return
         try:
-            await self._turn(patience, connection_id)
+            await self._turn(patience, line)
         except TryAgain as error:
-            error.connection_id = connection_id or None
+            error.connection_id = line.hotel or None
             if isinstance(error, RateLimited):
                 self._observer.happened(Happening.RATE_LIMITED, app=self._app, wait=error.retry_after)
             raise
@@ -160,14 +165,14 @@ class RateLimiter:
             if wait > 0:
                 self._observer.happened(Happening.RATE_EXCEEDED, app=self._app, wait=wait)
 
-    async def _turn(self, patience: float, connection_id: str) -> None:
+    async def _turn(self, patience: float, line: TurnLine) -> None:
         now = self._clock.steady()
         # Of the places to come, those before it in its own line take one each, and the next one has its moment.
-        wait = max(self._pace.wait_behind(self._queue.length(connection_id)), self._coming - now, self._paused - now)
+        wait = max(self._pace.wait_behind(self._queue.length(line)), self._coming - now, self._paused - now)
         if wait > max(0.0, patience):
             raise self._too_late(wait)
-        waiter = Waiter(connection_id, now + patience)
-        self._queue.join(connection_id, waiter)
+        waiter = Waiter(line, now + patience)
+        self._queue.join(line, waiter)
         if self._serving is None or self._serving.done():
             # For all that wait, so in no one's context: what it reports names no caller's request.
             self._serving = asyncio.create_task(self._serve(), name="turns at the vendor", context=Context())
@@ -259,7 +264,7 @@ class RateLimiter:
         """The store has no place: let one caller go at the pace of `Rate.alone`, or wait for that and ask it again."""
         now, alone = self._clock.steady(), self._rate.alone
         for waiter in self._queue.waiting():
-            if not alone or waiter.connection_id == OURS:
+            if not alone or waiter.line == OURS:
                 waiter.answer.set_result(StoreUnavailable(self._why.detail, retry_after=self._why.retry_after))
         if not alone:
             return
@@ -275,7 +280,7 @@ class RateLimiter:
         goes = self._give()
         if goes is not None:
             self._went = now
-            self._observer.happened(Happening.WENT_ALONE, app=self._app, connection_id=goes.connection_id)
+            self._observer.happened(Happening.WENT_ALONE, app=self._app, connection_id=goes.line.hotel or None)
             self._refuse(now, slow)
 
     async def _sleep(self, wait: float) -> None:

@@ -25,6 +25,7 @@ from cloudbeds_auth.engine.properties import PropertyLists
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import RefusedCalls
 from cloudbeds_auth.engine.risks import Risks
+from cloudbeds_auth.engine.sessions import Sessions
 from cloudbeds_auth.engine.subscriptions import Subscriber
 from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.views import Views
@@ -71,6 +72,7 @@ class Engine:
         self.disconnecter: Final = Disconnecter(world, self.access, self.subscriber)
         self.apps: Apps = Apps(world, checked)
         self.keys: CallerKeys = CallerKeys(world, outage)
+        self.sessions: Final = Sessions(world, outage)
         self.calls: Final = CallRecorder(world)
         self.retention: Final = Retention(world, retention_days)
         self.app_states: Final = AppStates(world, self.access, self.refused_calls)

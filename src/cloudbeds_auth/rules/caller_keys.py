@@ -34,7 +34,9 @@ UNSHARED = frozenset({Scope.ADMIN})  # what no child key holds
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key is to be for. `life`: seconds until it ends; None: it does not."""
+    """What a key is to be for. `life`: seconds until it ends; None: it does not. `rate`: requests a second to
+    Cloudbeds, with its children; None: as the client id allows.
+    """
 
     name: str
     scopes: frozenset[Scope]
@@ -42,6 +44,7 @@ class NewKey:
     read_only: bool = False
     methods: frozenset[str] | None = None
     life: float | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class CallerKey:
     ended_at: datetime | None
     used_at: datetime | None
     used_from: str | None
+    rate: float | None = None
 
 
 def write(key_id: str, random: str) -> str:
@@ -95,11 +99,18 @@ def checked_key(new: NewKey, parent: Caller | None) -> NewKey:
             "a key with the scope `token` is not limited to reading or to methods: whoever has a token may call all",
             next_step="leave out `token`: the proxy keeps the limits",
         )
+    if Scope.TOKEN in new.scopes and new.reach is not None and not (new.reach.connections or new.reach.references):
+        raise InvalidRequest(
+            "a key for properties never has a token, which opens all properties of a connection",
+            next_step="leave out `token`, or name connections or references",
+        )
     if Scope.ADMIN in new.scopes and (new.read_only or new.methods is not None or new.reach is not None):
         raise InvalidRequest("a key with the scope `admin` is for everything", next_step="leave out `admin`")
     if parent is not None:
         if parent.within is not None:
             raise Forbidden("a child key makes no further keys")
+        if new.rate is not None:
+            raise InvalidRequest("a child key takes from the rate of its parent", next_step="leave out `rate`")
         lacking = new.scopes - (parent.scopes - UNSHARED)
         if new.reach is not None and new.reach.size > MOST_OF_CHILD:
             raise InvalidRequest(f"a child key names at most {MOST_OF_CHILD} connections, properties and references")

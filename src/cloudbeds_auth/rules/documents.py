@@ -83,6 +83,7 @@ def key_document(key: CallerKey) -> dict[str, Any]:
         "references": None if reach is None else sorted(reach.references),
         "read_only": key.read_only,
         "methods": None if key.methods is None else sorted(key.methods),
+        "rate": key.rate,
         "parent": key.parent,
         "created_by": key.created_by,
         "created_at": stamp(key.created_at),

@@ -188,13 +188,19 @@ class Happening(StrEnum):
     APP_SECRET_ROTATED = "app_secret_rotated", INFO, "app", "a further app has a new client secret"
     KEY_CREATED = "key_created", INFO, "key actor", "a key for callers was made"
     KEY_REVOKED = "key_revoked", INFO, "key actor", "a key for callers was revoked"
+    SIGNED_IN = "signed_in", INFO, "session how address", "an operator signed in: by a link, or by the admin token"
+    SIGNED_OUT = "signed_out", INFO, "session address", "an operator signed out"
+    SIGN_IN_FAILED = ("sign_in_failed", WARNING, "address times",
+        "what was entered to sign in was no code and not the admin token, this often")
+    SESSIONS_ENDED = "sessions_ended", INFO, "sessions actor", "all operators were signed out"
     APP_REMOVED = "app_removed", INFO, "app", "a further app was removed"
 
     # Calls to Cloudbeds
     GRANT_SUSPECTED = ("grant_suspected", INFO, "connection_id reason",
         "a call was refused as if the grant were dead: its tokens are tried")
     CALL_REFUSED = "call_refused", WARNING, "connection_id reason", "Cloudbeds refused a call although the token works"
-    RATE_LIMITED = "rate_limited", INFO, "app wait", "a request found no turn under the rate limit"
+    RATE_LIMITED = ("rate_limited", INFO, "app wait",
+        "a request found no turn under the rate limit of an app, or of a key for callers")
     RATE_EXCEEDED = "rate_exceeded", INFO, "app wait", "a request was above a rate limit that is only observed"
     VENDOR_RATE_LIMITED = ("vendor_rate_limited", INFO, "app pause",
         "Cloudbeds answered 429: no request of this client id is sent for `pause`")
@@ -205,13 +211,14 @@ class Happening(StrEnum):
 
     # The service
     PROXIED = ("proxied", INFO,
-        "connection_id method path status sends complete address vendor_request_id seconds turn_seconds vendor_seconds",
+        ("connection_id method path caller status sends complete address vendor_request_id"
+         " seconds turn_seconds vendor_seconds"),
         "a call was proxied", PROXIED, "", (PROXIED_SECONDS, TURN_SECONDS, VENDOR_SECONDS))
-    PROXY_REFUSED = ("proxy_refused", WARNING, "connection_id method route path status code reason address",
+    PROXY_REFUSED = ("proxy_refused", WARNING, "connection_id method route path caller status code reason address",
         "the proxy itself refused a call", REFUSALS)
-    CALLER_GONE = ("caller_gone", INFO, "connection_id method path address",
+    CALLER_GONE = ("caller_gone", INFO, "connection_id method path caller address",
         "a caller hung up before its call was answered")
-    REQUEST = ("request", INFO, "connection_id method route path status code reason address seconds",
+    REQUEST = ("request", INFO, "connection_id method route path caller status code reason address seconds",
         "any other request was answered; `code` and `reason` where it was refused", REFUSALS)
     CONNECTION_REFUSED = ("connection_refused", WARNING, "address why times",
         "connections of an address were closed or not taken, this often")

@@ -67,7 +67,8 @@ class Caller:
     """The holder of a valid credential. `name` is its id, `admin` for the admin token. `reach` None: all hotels.
 
     `read_only`: at Cloudbeds only what asks for no change; `methods`: there only these methods, in lower case (None:
-    all). `within`: the key that made this one.
+    all). `within`: the key that made this one. `rate`: requests a second to Cloudbeds, over all processes, for it and
+    those that it made; None: as the client id allows.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Caller:
     read_only: bool = False
     methods: frozenset[str] | None = None
     within: Caller | None = None
+    rate: float | None = None
 
     @property
     def root(self) -> Caller:

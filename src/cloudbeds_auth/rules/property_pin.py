@@ -138,6 +138,9 @@ def _plain_number(text: str) -> str:
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
+    """Of a query or a form. A `;` is a separator to some software, as HTML 4.01 (appendix B.2.2) recommends."""
+    if ";" in text:
+        raise _opaque()
     try:
         return parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:

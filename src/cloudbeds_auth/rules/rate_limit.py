@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 ALONE = 0.1  # of the limit: what one process may send while it cannot ask the store
 # Seconds by which one request may take longer to the vendor than another: a new connection costs two round trips and a
@@ -25,8 +25,16 @@ TOO_MANY = 429  # RFC 6585 section 4
 UNSAID = 1.0  # seconds of pause after a 429 that names none: the vendor counts by the second
 SPACED = 3600.0  # seconds after a 429 in which requests are spaced evenly
 LONGEST_PAUSE = 60.0  # seconds; a longer pause that a 429 asks for is cut to this
-OURS = ""  # the line of requests that keep hotels connected: tokens and proofs; the others are named by a connection
 
+
+class TurnLine(NamedTuple):
+    """Where a request waits: with the others of its caller that are for this hotel, by the connection's id."""
+
+    caller: str
+    hotel: str
+
+
+OURS = TurnLine("", "")  # of requests that keep hotels connected: tokens and proofs
 T = TypeVar("T")
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?\Z")  # RFC 9110's digits, and what some send instead
@@ -103,54 +111,87 @@ def rate_within(limit: float) -> Rate:
     return Rate(shared, alone=ALONE * shared / WINDOW)
 
 
+def rate_of(a_second: float) -> Rate:
+    """The rate of one caller: so many requests a second, a number above 0, which below 1 is one in longer than that."""
+    most = max(1, math.floor(a_second))
+    return Rate(most, most / a_second)
+
+
 class FairQueue(Generic[T]):
-    """Which of many requests goes next: each line in the order of coming, one line after the other.
+    """Which of many requests goes next: each line in the order of coming, one caller after the other, and of a caller
+    one hotel after the other (A61).
 
-    "": refresh      → every second place, as long as one waits here
-    con_1: c c c c c → of the other places, each line has one before any has two
-    con_2: c
+    tokens, proofs    → every second place, as long as one waits here
+    key_1 con_1: c c  → of the other places, each caller has one before any has two;
+    key_1 con_2: c      of a caller's places, each of its hotels
+    key_2 con_1: c
 
-    A line that is joined anew is the last one. What is `gone` has no place any more.
+    A line that is joined anew is the last one of its caller, a caller that comes anew the last one of all. What is
+    `gone` has no place any more.
     """
 
     def __init__(self, gone: Callable[[T], bool]) -> None:
         self._gone = gone
-        self._lines: dict[str, deque[T]] = {}  # in the order in which they have their turn
+        self._callers: dict[
+            str, dict[str, deque[T]]
+        ] = {}  # and their hotels, in the order in which they have their turn
+        self._ours: deque[T] = deque()
         self._ours_was_last = False
 
-    def join(self, name: str, one: T) -> None:
+    def join(self, line: TurnLine, one: T) -> None:
         """Wait at the end of this line."""
-        self._lines.setdefault(name, deque()).append(one)
+        if line == OURS:
+            self._ours.append(one)
+        else:
+            self._callers.setdefault(line.caller, {}).setdefault(line.hotel, deque()).append(one)
 
-    def length(self, name: str) -> int:
+    def length(self, line: TurnLine) -> int:
         """How many wait in this line."""
-        return sum(not self._gone(one) for one in self._lines.get(name, ()))
+        waiting = self._ours if line == OURS else self._callers.get(line.caller, {}).get(line.hotel, ())
+        return sum(not self._gone(one) for one in waiting)
 
     def waiting(self) -> list[T]:
         """All that wait."""
-        for name, line in list(self._lines.items()):
-            self._put(name, deque(one for one in line if not self._gone(one)))
-        return [one for line in self._lines.values() for one in line]
+        self._ours = self._left(self._ours)
+        for caller, hotels in list(self._callers.items()):
+            for hotel, line in list(hotels.items()):
+                _keep(hotels, hotel, self._left(line))
+            _keep(self._callers, caller, hotels)
+        return [*self._ours, *(one for hotels in self._callers.values() for line in hotels.values() for one in line)]
 
     def next(self) -> T | None:
         """The next one, taken out of its line; None when none waits."""
-        self.waiting()
-        others = [name for name in self._lines if name != OURS]
-        self._ours_was_last = OURS in self._lines and not (others and self._ours_was_last)
-        name = OURS if self._ours_was_last else next(iter(others), None)
-        if name is None:
+        if not self.waiting():
             return None
-        line = self._lines.pop(name)
+        self._ours_was_last = bool(self._ours) and not (self._callers and self._ours_was_last)
+        if self._ours_was_last:
+            return self._ours.popleft()
+        caller, hotels = _first(self._callers)
+        hotel, line = _first(hotels)
         one = line.popleft()
-        self._put(name, line)
+        _keep(hotels, hotel, line)
+        _keep(self._callers, caller, hotels)
         return one
 
-    def _put(self, name: str, line: deque[T]) -> None:
-        """Where it was, or behind the others when it was taken out; an empty line is none."""
-        if line:
-            self._lines[name] = line
-        else:
-            self._lines.pop(name, None)
+    def _left(self, line: deque[T]) -> deque[T]:
+        return deque(one for one in line if not self._gone(one))
+
+
+C = TypeVar("C", bound=Sized)
+
+
+def _first(lines: dict[str, C]) -> tuple[str, C]:
+    """The one that has its turn, taken out."""
+    name = next(iter(lines))
+    return name, lines.pop(name)
+
+
+def _keep(lines: dict[str, C], name: str, line: C) -> None:
+    """Where it was, or behind the others where it was taken out; an empty one is none."""
+    if line:
+        lines[name] = line
+    else:
+        lines.pop(name, None)
 
 
 def pause_of(status: int, headers: Mapping[str, str | None]) -> float | None:

@@ -46,7 +46,7 @@ def add_caller_key(
         "add_caller_key", id=key_id, name=new.name, hash=key_hash, scopes=listed(sorted(new.scopes)),
         reach=_reach_text(new.reach), read_only=int(new.read_only),
         methods=None if new.methods is None else listed(sorted(new.methods)), parent=parent, created_by=created_by,
-        now=tx.wall, expires_at=expires_at,
+        now=tx.wall, expires_at=expires_at, rate=new.rate,
     )  # fmt: skip
     return (yield from read_caller_key(key_id)(tx))
 
@@ -108,7 +108,7 @@ def _left(row: Row, now: float) -> float | None:
 def _caller_of(row: Row, parent: Caller | None) -> Caller:
     return Caller(
         row["id"], frozenset(Scope(one) for one in json.loads(row["scopes"])), _reach_of(row), bool(row["read_only"]),
-        _methods_of(row), parent,
+        _methods_of(row), parent, row["rate"],
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def _key_of(row: Row) -> CallerKey:
     return CallerKey(
         caller.name, row["name"], caller.scopes, caller.reach, caller.read_only, caller.methods, row["parent"],
         row["created_by"], moment(row["created_at"]), _moment(row["expires_at"]), _moment(row["ended_at"]),
-        _moment(row["used_at"]), row["used_from"],
+        _moment(row["used_at"]), row["used_from"], caller.rate,
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from cloudbeds_auth.rules.schedule import used_since
 from cloudbeds_auth.transactions.authorizations import sweep_states
 from cloudbeds_auth.transactions.connections import end
 from cloudbeds_auth.transactions.rows import add_event, calls_event_of, event_of
+from cloudbeds_auth.transactions.sessions import sweep_sessions
 from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, as_keys, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due
 
@@ -240,15 +241,16 @@ def forget(tx: Tx, connection_id: str, *, actor: str) -> Transaction[bool]:
 
 @transaction
 def sweep(tx: Tx, age: float, limit: int) -> Transaction[int]:
-    """Delete events and lines of counted calls older than `age` seconds, who approved what ended longer ago, and
-    states that are over; the oldest first, at most `limit` of each. How many there were.
+    """Delete events and lines of counted calls older than `age` seconds, who approved what ended longer ago, sign-ins
+    that were over by then, and states that are over; the oldest first, at most `limit` of each. How many there were.
     """
     yield from query("one_at_a_time", work="retention")
     before = tx.wall - age
     states = yield from sweep_states(tx, limit)
     people = yield from query("sweep_people", before=before, limit=limit)
     events = yield from query("sweep_events", before=before, limit=limit)
-    swept = states + len(people) + len(events)
+    sign_ins = yield from sweep_sessions(before, limit)
+    swept = states + len(people) + len(events) + sign_ins
     for span in SPANS:
         calls = yield from query("sweep_calls", span=span, before=microseconds(before), limit=limit)
         swept += len(calls)

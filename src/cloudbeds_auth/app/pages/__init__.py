@@ -1,6 +1,7 @@
 """The hotel's pages, and those about errors: templates, one style sheet, one icon; nothing is loaded from elsewhere.
 
-Everything a template shows is escaped, and the pages work without any script.
+Everything a template shows is escaped, and the pages work without any script. Those of operators are in
+`dashboard_pages`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cloudbeds_auth.rules.links import AppRequest, LinkRequest
 from cloudbeds_auth.rules.model import CredentialKind
 
 HTML = "text/html; charset=utf-8"
-_MEDIA = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+_MEDIA = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
 
 class Pages:

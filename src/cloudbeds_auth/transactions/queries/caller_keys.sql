@@ -1,8 +1,8 @@
 -- Keys for callers of the service (rules.caller_keys).
 
 -- name: add_caller_key
-INSERT INTO caller_keys (id, name, hash, scopes, reach, read_only, methods, parent, created_by, created_at, expires_at)
-VALUES (:id, :name, :hash, :scopes, :reach, :read_only, :methods, :parent, :created_by, :now, :expires_at)
+INSERT INTO caller_keys (id, name, hash, scopes, reach, read_only, methods, parent, created_by, created_at, expires_at, rate)
+VALUES (:id, :name, :hash, :scopes, :reach, :read_only, :methods, :parent, :created_by, :now, :expires_at, :rate)
 
 -- name: caller_key
 SELECT * FROM caller_keys WHERE id = :id

@@ -1,0 +1,74 @@
+"""What an operator sees and does in a browser: hotels by state, one hotel and its history, callers' keys.
+
+Who did what is in histories, as `session:` and the id of the session.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloudbeds_auth.app.browser import parameters
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, redirect
+from cloudbeds_auth.app.gateway import path_prefix
+from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
+from cloudbeds_auth.rules.sessions import Session
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
+
+ROWS = 50  # of a page
+SEARCHED = ("state", "property", "reference")
+
+
+class Dashboard:
+    """The handlers of its pages, each for a session."""
+
+    def __init__(self, vault: TokenVault, pages: OperatorPages) -> None:
+        self._vault = vault
+        self._pages = pages
+        self._prefix = path_prefix(vault.settings.public_url)
+
+    async def home(self, request: PageRequest, session: Session) -> PageAnswer:
+        """How many hotels are in which state."""
+        return self._pages.overview(session, await self._vault.engine.views.count_states())
+
+    async def connections(self, request: PageRequest, session: Session) -> PageAnswer:
+        """A page of hotels, newest first, as they are searched for."""
+        asked = parameters(request, *SEARCHED, "cursor")
+        state, known, reference = (asked.get(name, "").strip() for name in SEARCHED)
+        page = await self._vault.connections(
+            state=state or None, property_id=known or None, reference=reference or None, cursor=asked.get("cursor"),
+            limit=ROWS,
+        )  # fmt: skip
+        return self._pages.connections(session, page, dict(zip(SEARCHED, (state, known, reference), strict=True)))
+
+    async def connection(self, request: PageRequest, session: Session) -> PageAnswer:
+        """One hotel, and a page of its history."""
+        one = await self._vault.connection(request.parameters["identifier"])
+        cursor = parameters(request, "cursor").get("cursor")
+        events = await self._vault.events(one.id, cursor=cursor, limit=ROWS)
+        return self._pages.connection(session, one, events, events[-1].cursor if len(events) == ROWS else None)
+
+    async def renew(self, request: PageRequest, session: Session) -> PageAnswer:
+        """Refresh it now."""
+        return self._shown((await self._vault.refresh(request.parameters["identifier"])).id)
+
+    async def disconnect(self, request: PageRequest, session: Session) -> PageAnswer:
+        """Tell Cloudbeds, and forget its tokens."""
+        engine = self._vault.engine
+        found = await engine.ids.find(request.parameters["identifier"])
+        await engine.disconnecter.disconnect(found, forget=False, actor=session.actor)
+        return self._shown(found)
+
+    def _shown(self, connection_id: str) -> PageAnswer:
+        return redirect(f"{self._prefix}/connections/{connection_id}")
+
+    async def keys(self, request: PageRequest, session: Session) -> PageAnswer:
+        """Callers' keys, newest first."""
+        page = await self._vault.keys.list(cursor=parameters(request, "cursor").get("cursor"), limit=ROWS)
+        return self._pages.keys(session, page, page[-1].id if len(page) == ROWS else None)
+
+    async def revoke(self, request: PageRequest, session: Session) -> PageAnswer:
+        """End a key, and those that it made."""
+        await self._vault.keys.revoke(request.parameters["key_id"], actor=session.actor)
+        return redirect(f"{self._prefix}/keys")

@@ -1,0 +1,138 @@
+"""The routes of operators' pages, and what each form that comes back is asked before anything is done (A17).
+
+A session opens these pages and nothing else: never `/api`, never `/proxy`. A GET changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from cloudbeds_auth.app.asgi import page_request, response
+from cloudbeds_auth.app.checks import CredentialChecks
+from cloudbeds_auth.app.dashboard import Dashboard
+from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
+from cloudbeds_auth.app.forms import fields, may_be_read
+from cloudbeds_auth.app.gateway import METHODS, SESSION, SIGN_IN_FIRST, path_prefix
+from cloudbeds_auth.app.limits import Tally
+from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
+from cloudbeds_auth.app.problems import REFUSAL
+from cloudbeds_auth.app.sign_in import SignIn
+from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, Unauthenticated
+from cloudbeds_auth.rules.sessions import Session
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
+
+FORM_TOKEN = "form_token"
+OVERRIDES = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
+AGAIN = "open the page again in this service, and send its form from there"
+PageHandler = Callable[[PageRequest, Session | None], Awaitable[PageAnswer]]
+
+
+def must_be_sent_from_here(request: PageRequest, public_url: str) -> None:
+    """Raises Forbidden unless the browser says that a page of ours sent this form: by `Sec-Fetch-Site`, which no script
+    can set (Fetch Metadata Request Headers, section 2.4), or by `Origin` (RFC 6454 section 7), which our referrer
+    policy makes `null` in forms. A body of another media type is no form of ours, and no header makes a POST anything
+    else.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", "null")
+    hosts = {request.headers.get("host", "").lower(), urlsplit(public_url).netloc.lower()}
+    ours = origin.partition("://")[2].lower() in hosts
+    if site not in (None, "same-origin") or not (ours or (origin == "null" and site is not None)):
+        raise Forbidden("no page of this service sent this form, or the browser does not say so", next_step=AGAIN)
+    if not may_be_read(request) or not OVERRIDES.isdisjoint(request.headers):
+        raise Forbidden("nothing but the form of a page is taken here", next_step=AGAIN)
+
+
+def must_hold_form_token(request: PageRequest, session: Session) -> None:
+    """Raises Forbidden unless the form is one of this session's pages."""
+    try:
+        given = fields(request, FORM_TOKEN)[FORM_TOKEN]
+    except InvalidRequest:
+        given = ""
+    if not session.is_form_token(given):
+        raise Forbidden("this form is not of a page of this session", next_step=AGAIN)
+
+
+class SessionRoutes:
+    """Answers each of these pages."""
+
+    def __init__(self, vault: TokenVault, checks: CredentialChecks, tally: Tally) -> None:
+        self._public_url = vault.settings.public_url
+        self._pages = OperatorPages(path_prefix(self._public_url), "/static")
+        self._sign_in = SignIn(vault, self._pages, checks, tally)
+        self._dashboard = Dashboard(vault, self._pages)
+
+    def router(self) -> APIRouter:
+        """All of them; the gateway lets in where a session is needed those alone that have one."""
+        router = APIRouter(include_in_schema=False)
+
+        def shows(path: str, page: PageHandler, methods: Collection[str] = ("GET",)) -> None:
+            router.add_api_route(path, self._endpoint(page), methods=[*methods])
+
+        def takes(path: str, handler: PageHandler) -> None:
+            shows(path, self._form(handler), ("POST",))
+
+        sign_in, dashboard = self._sign_in, self._dashboard
+        shows("/sign-in", sign_in.page)
+        shows(SIGN_IN_FIRST, sign_in.first, METHODS)
+        router.add_api_route("/session", self._begin, methods=["POST"])
+        takes("/session/end", sign_in.end)
+        shows("/", self._home)
+        shows("/connections", _seen(dashboard.connections))
+        shows("/connections/{identifier}", _seen(dashboard.connection))
+        takes("/connections/{identifier}/refresh", _seen(dashboard.renew))
+        takes("/connections/{identifier}/disconnect", _seen(dashboard.disconnect))
+        shows("/keys", _seen(dashboard.keys))
+        takes("/keys/{key_id}/revoke", _seen(dashboard.revoke))
+        return router
+
+    async def _home(self, request: PageRequest, session: Session | None) -> PageAnswer:
+        return self._pages.welcome() if session is None else await self._dashboard.home(request, session)
+
+    def _form(self, handler: PageHandler) -> PageHandler:
+        """The handler of a form that a page of the session sends."""
+
+        async def asked(request: PageRequest, session: Session | None) -> PageAnswer:
+            must_be_sent_from_here(request, self._public_url)
+            if session is not None:
+                must_hold_form_token(request, session)
+            return await handler(request, session)
+
+        return asked
+
+    async def _begin(self, request: Request) -> Response:
+        async def begun(asked: PageRequest, session: Session | None) -> PageAnswer:
+            must_be_sent_from_here(asked, self._public_url)
+            return await self._sign_in.begin(asked, session, request.scope)
+
+        return await self._endpoint(begun)(request)
+
+    def _endpoint(self, page: PageHandler) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                answer = await page(await page_request(request), getattr(request.state, SESSION, None))
+            except Error as error:
+                answer = replace(self._pages.trouble(error), about=Failed(error))
+            if isinstance(answer.about, Failed):
+                setattr(request.state, REFUSAL, answer.about.error)
+            return response(answer)
+
+        return endpoint
+
+
+def _seen(handler: Callable[[PageRequest, Session], Awaitable[PageAnswer]]) -> PageHandler:
+    """The handler of what only a session sees."""
+
+    async def page(request: PageRequest, session: Session | None) -> PageAnswer:
+        if session is None:
+            raise Unauthenticated
+        return await handler(request, session)
+
+    return page

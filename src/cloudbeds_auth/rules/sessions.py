@@ -1,0 +1,65 @@
+"""Sessions of operators in a browser: what a browser holds, how long it is good for, and the token of its forms.
+
+    9G5FAV3KQ2.05R2g44A8n4VhY_ENAzeYqwb5gVL-zeQ4Yk2Wg0CrF0
+    public id  256 random bits
+
+The id finds the row and is shown in histories, the rest is stored as a hash. The token that each form carries is
+derived from the secret (HMAC, RFC 2104) and stored nowhere: a page of another site cannot make it, and it ends with its
+session.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cloudbeds_auth.rules.secret import Secret
+
+CODE_FOR = 600.0  # seconds that the code of a sign-in link is good for
+LONGEST_SESSION = 12 * 3600.0  # seconds: a working day
+IDLE_SESSION = 2 * 3600.0  # seconds without a request, after which it is over
+LETTERS_OF_ID = 10  # the random end of an id that was made for it
+_WRITTEN = re.compile(r"([0-9A-Z]{1,32})\.([0-9A-Za-z_-]{1,128})")
+_FORMS = b"cloudbeds-auth forms"
+
+
+class SignedInBy(StrEnum):
+    """What a session was begun with."""
+
+    LINK = "link"
+    TOKEN = "token"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as its browser holds it."""
+
+    id: str
+    secret: Secret
+
+    @property
+    def text(self) -> Secret:
+        """What its cookie holds."""
+        return Secret(f"{self.id}.{self.secret.reveal()}")
+
+    @property
+    def actor(self) -> str:
+        """Who did what is done with it, in histories."""
+        return f"session:{self.id}"
+
+    @property
+    def form_token(self) -> str:
+        """What each form of its pages carries."""
+        return hmac.new(self.secret.reveal().encode(), _FORMS, "sha256").hexdigest()
+
+    def is_form_token(self, given: str) -> bool:
+        """Whether a form of its pages carried this; compared in constant time."""
+        return hmac.compare_digest(self.form_token.encode(), given.encode("utf-8", "surrogatepass"))
+
+
+def read_session(text: str) -> Session | None:
+    """What a cookie holds; None for what is no session. Whether it is a good one, the store knows."""
+    found = _WRITTEN.fullmatch(text)
+    return None if found is None else Session(found[1], Secret(found[2]))

@@ -1,0 +1,132 @@
+"""An operator in a real browser: signed in by a link, or by the admin token; what pages' policies let through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+from tests.acceptance.conftest import MakeWorld, make_world
+from tests.acceptance.processes import World
+from tests.browser.test_hotel_pages import browser, page
+
+__all__ = ["browser", "make_world", "page"]
+
+
+@pytest.fixture
+def made(make_world: MakeWorld) -> World:
+    """The service, and hotels that approve at once."""
+    world = make_world("--auto-approve")
+    world.start()
+    return world
+
+
+def link(made: World) -> str:
+    """What the command prints."""
+    printed = made.run("sign-in")
+    assert printed.returncode == 0, printed.stderr
+    return printed.stdout.strip()
+
+
+def test_a_link_signs_in(page: Page, made: World, tmp_path: Path) -> None:
+    """It is opened, and that is all; the code is in no address and no history after that, and good for nobody else."""
+    made.connect()
+    url = link(made)
+    page.goto(url)
+    page.wait_for_url(f"{made.base}/")
+    assert page.get_by_text("healthy").is_visible()
+    page.screenshot(path=tmp_path / "overview.png")
+    page.go_back()
+    assert "#" not in page.url
+    page.goto(url)
+    assert page.get_by_role("alert").is_visible()
+    page.screenshot(path=tmp_path / "used.png")
+    [cookie] = [one for one in page.context.cookies(made.base) if "session" in one["name"]]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
+
+
+def test_a_link_without_scripts(browser: Browser, made: World) -> None:
+    """Its end is pasted."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    url = link(made)
+    page.goto(url)
+    page.get_by_label("Code, or admin token").fill(url.partition("#")[2])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{made.base}/")
+    assert page.get_by_role("heading", level=1).inner_text() == "Hotels"
+    context.close()
+
+
+def test_a_day_of_an_operator(page: Page, made: World, tmp_path: Path) -> None:
+    """Signs in with the admin token, looks for a hotel, refreshes it, disconnects it, signs out."""
+    home = made.connect()
+    token = made.admin.token
+    assert token is not None
+    page.goto(f"{made.base}/connections/{home}")
+    page.get_by_label("Code, or admin token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{made.base}/")
+    page.get_by_role("link", name="Hotels", exact=True).click()
+    page.get_by_label("State").select_option("fresh")
+    page.get_by_role("button", name="Search").click()
+    page.screenshot(path=tmp_path / "hotels.png")
+    page.get_by_role("link", name=home).click()
+    page.get_by_role("button", name="Refresh").click()
+    page.wait_for_url(f"{made.base}/connections/{home}")
+    assert made.admin.get(f"/api/v1/connections/{home}").json["generation"] == 2
+    assert not page.get_by_role("button", name="Disconnect for good").is_visible()
+    page.get_by_text("Disconnect", exact=True).click()
+    page.screenshot(path=tmp_path / "hotel.png")
+    page.get_by_role("button", name="Disconnect for good").click()
+    page.wait_for_url(f"{made.base}/connections/{home}")
+    assert made.admin.get(f"/api/v1/connections/{home}").json["state"] == "disconnected"
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{made.base}/")
+    page.goto(f"{made.base}/connections/{home}")
+    assert page.get_by_role("heading", level=1).inner_text() == "Sign in"
+
+
+@pytest.mark.row("A17")
+def test_another_site_cannot_send_a_form_of_ours(browser: Browser, made: World) -> None:
+    """The browser brings no cookie, and says where the form came from: nothing is done, and nobody is signed out."""
+    home = made.connect()
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(link(made))
+    page.wait_for_url(f"{made.base}/")
+    for path in (f"/connections/{home}/disconnect", "/session/end"):
+        page.goto(f"{made.vendor.base.replace('localhost', '127.0.0.1')}/")
+        page.set_content(f'<form method="post" action="{made.base}{path}"></form>')
+        with page.expect_navigation():
+            page.evaluate("document.forms[0].submit()")
+        assert page.get_by_role("heading", level=1).inner_text() != "Hotels"
+    assert made.admin.get(f"/api/v1/connections/{home}").json["state"] == "fresh"
+    page.goto(f"{made.base}/connections")
+    assert page.get_by_role("heading", level=1).inner_text() == "Hotels"
+    context.close()
+
+
+@pytest.mark.row("A26")
+def test_ended_from_the_servers_side(page: Page, made: World) -> None:
+    """By the command: the next page asks to sign in."""
+    page.goto(link(made))
+    page.wait_for_url(f"{made.base}/")
+    assert made.run("sign-in", "--end-all").stdout == "1 session was ended\n"
+    page.goto(f"{made.base}/keys")
+    assert page.get_by_role("heading", level=1).inner_text() == "Sign in"
+
+
+def test_on_a_telephone(browser: Browser, made: World) -> None:
+    """At 360 pixels no page scrolls sideways."""
+    home = made.connect()
+    context = browser.new_context(viewport={"width": 360, "height": 640})
+    narrow = context.new_page()
+    narrow.goto(f"{made.base}/sign-in")
+    assert narrow.evaluate("document.documentElement.scrollWidth") <= 360
+    narrow.goto(link(made))
+    narrow.wait_for_url(f"{made.base}/")
+    for path in ("/", "/connections", f"/connections/{home}", "/keys"):
+        narrow.goto(made.base + path)
+        assert narrow.evaluate("document.documentElement.scrollWidth") <= 360, path
+    context.close()
