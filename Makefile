@@ -31,7 +31,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-instructions test-wheel coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-instructions test-wheel test-secrets coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -138,6 +138,10 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 	venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[server]" && \
 	venv/bin/cloudbeds-auth demo
 
+test-secrets: venv ## no secret in any line of the history, nor in wheel and sdist
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/secrets.txt
+	@$(BIN)/python -m pytest tests/secrets
+
 prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000, STORE=disk or memory, RESUME=file
 	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2 \
 	  --store $(STORE) --controls $(if $(RESUME),--resume $(RESUME))
@@ -177,6 +181,7 @@ lock: ## pin every dependency with hashes and without addresses (needs uv, and n
 	uv pip compile $(LOCKING) --group browser --constraint $(LOCK) -o requirements/browser.txt
 	uv pip compile $(LOCKING) --group types --constraint $(LOCK) -o requirements/types.txt
 	uv pip compile $(LOCKING) --extra server --extra postgres --extra httpx --extra requests --extra pytest --group bench --constraint $(LOCK) -o requirements/bench.txt pyproject.toml
+	uv pip compile $(LOCKING) --group secrets --constraint $(LOCK) -o requirements/secrets.txt
 	uv pip compile $(LOCKING) --group mutation --constraint $(LOCK) -o requirements/mutation.txt
 	cd tests/node && rm -f package-lock.json && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 

@@ -6,9 +6,11 @@ import gc
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support import watched_logs
 from tests.support.postgres_fixtures import (
     elsewhere,
     kept_driver,
@@ -19,11 +21,12 @@ from tests.support.postgres_fixtures import (
 )
 
 __all__ = ["elsewhere", "kept_driver", "postgres_home", "postgres_server", "postgres_url", "sweeper"]
-OWN_TARGETS = {"browser", "instructions", "namespaces", "node", "pgbouncer"}  # each needs a package or root
+OWN_TARGETS = {"browser", "instructions", "namespaces", "node", "pgbouncer", "secrets"}  # each needs a package or root
 TESTS = Path(__file__).parent
 FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive clients
 ROW = re.compile(r"[FA][0-9]{2,3}\Z")
 skipped: list[str] = []
+LOGS = watched_logs.watched()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell's background job: our processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,6 +38,14 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("CLOUDBEDS_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def watched() -> Iterator[watched_logs.WatchedLogs]:
+    """No test lets our code log a secret, at any level."""
+    LOGS.begin()
+    yield LOGS
+    assert LOGS.found() == [], "secrets, and the lines that hold them"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -66,9 +77,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
     for item in items:
         for mark in item.iter_markers("row"):
-            for row in mark.args:
-                if not ROW.match(row):
-                    raise pytest.UsageError(f"{item.nodeid}: {row!r} is no row of the catalogue")
+            if astray := [row for row in mark.args if not ROW.match(row)] + [*(mark.kwargs.keys() - {"control"})]:
+                raise pytest.UsageError(f"{item.nodeid}: {astray[0]!r} is no row of the catalogue")
 
 
 def _is_long(item: pytest.Item) -> bool:

@@ -309,6 +309,7 @@ async def test_ambiguous_property(service: Running[RealVault]) -> None:
     assert (status, body["code"]) == (409, "ambiguous_property")
 
 
+@pytest.mark.row("A58")
 async def test_ready() -> None:
     """Ready while the store is; else 503 with the check's name and nothing about the machine."""
     clock = HandClock()

@@ -10,6 +10,7 @@ from tests.app.tab import BROWSER, START, Tab
 from tests.app.vaults import FAILURES, RealVault, given
 from yarl import URL
 
+from cloudbeds_auth.engine import authorize
 from cloudbeds_auth.engine.authorize import hashed
 
 
@@ -66,15 +67,18 @@ async def test_return_to(tab: Tab, return_to: str, expected: str) -> None:
     assert (await tab.open(f"/callback?code=c-1&state={state}"))[:2] == (303, expected)
 
 
-@pytest.mark.row("A12")
+@pytest.mark.row("A12", control=True)
 @pytest.mark.parametrize("return_to", ["//evil", "/\\evil", "https:evil", "/%09/evil", "@evil", "https://evil"])
-async def test_open_redirect(tab: Tab, return_to: str) -> None:
-    """A `return_to` that is neither ours nor listed is 400 before anything starts."""
-    async with tab.service.http.get(
-        f"{tab.service.url}/connect?return_to={quote(return_to, safe='')}", headers={"Host": tab.host}
-    ) as answer:
+async def test_open_redirect(tab: Tab, return_to: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `return_to` that is neither ours nor listed is 400 before anything starts; unchecked, it would be followed."""
+    start = f"/connect?return_to={quote(return_to, safe='')}"
+    async with tab.service.http.get(tab.service.url + start, headers={"Host": tab.host}) as answer:
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (400, "invalid_return_to")
     assert tab.service.vault.pending() == []
+    for module in ("engine.authorize", "app.browser"):
+        monkeypatch.setattr(f"cloudbeds_auth.{module}.allowed_return", lambda asked, _: asked)
+    state = await tab.begin(start.removeprefix("/connect"))
+    assert "evil" in (await tab.open(f"/callback?code=c-1&state={state}"))[1]
 
 
 async def test_origin_that_is_listed_no_more(tab: Tab) -> None:
@@ -119,6 +123,24 @@ async def test_state_replay(tab: Tab) -> None:
     state = await tab.begin()
     assert (await tab.open(f"/callback?code=c-1&state={state}"))[0] == 303
     assert (await tab.open(f"/callback?code=c-2&state={state}"))[0] == 400
+    assert tab.service.vault.exchanges == ["c-1"]
+
+
+@pytest.mark.row("A05", control=True)
+async def test_a_state_that_came_back_too_late(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes after it was issued it is 400, and nothing is exchanged; one that lived longer would be exchanged."""
+
+    async def after_ten_minutes() -> int:
+        state = await tab.begin()
+        tab.service.vault.sql("UPDATE authorizations SET expires_at = expires_at - 600")
+        status, _, page = await tab.open(f"/callback?code=c-1&state={state}")
+        assert ("authorization_expired" in page) == (status == 400)
+        return status
+
+    assert await after_ten_minutes() == 400
+    assert tab.service.vault.exchanges == []
+    monkeypatch.setattr(authorize, "STATE_LIFETIME", 660.0)
+    assert await after_ten_minutes() == 303
     assert tab.service.vault.exchanges == ["c-1"]
 
 
@@ -258,6 +280,7 @@ async def test_failed_exchange_to_an_origin_that_is_listed_no_more(tab: Tab) -> 
     assert (await tab.open(f"/callback?code=spent&state={state}"))[0] == 400
 
 
+@pytest.mark.row("A11")
 @pytest.mark.parametrize(
     "words", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "{{ 7*7 }}"]
 )
@@ -330,9 +353,14 @@ async def test_static_files(service: Running[RealVault]) -> None:
     assert answered.startswith(b"HTTP/1.1 401 ")
 
 
+@pytest.mark.row("A18")
 async def test_state_changing_get(service: Running[RealVault]) -> None:
-    """No GET changes a connection (A18)."""
-    for path in ("/api/v1/connections/con_1/refresh", "/api/v1/connections/con_1/disconnect"):
+    """No GET changes a connection: what would is asked for in another way, and an address of no route is nothing."""
+    paths = {"/api/v1/connections/con_1/refresh": 405, "/api/v1/connections/con_1/claim": 405,
+             "/api/v1/authorizations": 405, "/api/v1/connections/con_1/disconnect": 404, "/disconnect?id=con_1": 404,
+             "/api/v1/connections/con_1?_method=DELETE": 200}  # fmt: skip
+    for path, status in paths.items():
         async with service.http.get(service.url + path, headers=AS_ADMIN) as answer:
-            assert answer.status in {404, 405}
+            assert answer.status == status, path
+    assert service.vault.pending() == []
     assert (service.vault.endpoint.refreshes, service.vault.disconnected) == (0, [])

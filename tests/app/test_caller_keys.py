@@ -154,6 +154,20 @@ async def test_a_key_for_a_hotel(
     assert len(found["connections"]) == reached
 
 
+@pytest.mark.row("A27", control=True)
+async def test_a_hotel_that_a_key_is_not_for(
+    service: Running[RealVault], vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused, and nothing is sent; unasked whether it may, it would reach every hotel."""
+    key = await made(service, scopes=["proxy"], references=["tenant-8"])
+    path = "/proxy/con_1/api/v1.3/x"
+    assert (await answered(service, "GET", path, key["key"]))[0] == 403
+    assert vendor.seen == []
+    monkeypatch.setattr("cloudbeds_auth.app.permits.may", lambda *_: True)
+    monkeypatch.setattr("cloudbeds_auth.rules.property_pin.pinned", lambda *_: None)
+    assert (await answered(service, "GET", path, key["key"]))[0] == 200
+
+
 @pytest.mark.row("A27")
 async def test_a_key_for_a_property_of_a_group(service: Running[RealVault], vendor: Vendor) -> None:
     """Names that property alone: in header, query, form and JSON; Cloudbeds is always told which one."""

@@ -18,6 +18,7 @@ def post(extra: bytes, body: bytes = b"") -> bytes:
     return b"POST /proxy/con_1/api/x HTTP/1.1\r\n" + HEAD + extra + b"\r\n" + body
 
 
+@pytest.mark.row("A29", "A36", "A37", "A38")
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -59,6 +60,7 @@ async def test_malformed(service: Running[RealVault], vendor: Vendor, request_by
     assert vendor.seen == []
 
 
+@pytest.mark.row("A40")
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -72,6 +74,26 @@ async def test_too_large(service: Running[RealVault], request_bytes: bytes, stat
     assert (await raw(service, request_bytes)).split(b" ", 2)[1] == status
 
 
+@pytest.mark.row("A67")
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"),
+        b"GET /healthz HTTP/2\r\n" + HEAD + b"\r\n",
+        post(b":method: GET\r\n:path: /healthz\r\n"),
+        b"GET /healthz HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n"
+        + HEAD + b"\r\n",
+    ],
+    ids=["preface", "version", "pseudo headers", "h2c"],
+)  # fmt: skip
+async def test_http_2_is_not_spoken(service: Running[RealVault], vendor: Vendor, request_bytes: bytes) -> None:
+    """So none of its tricks is tried here: 400, and closed."""
+    answer = await raw(service, request_bytes)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert vendor.seen == []
+
+
 async def test_what_is_no_request(service: Running[RealVault]) -> None:
     """Its refusal arrives although more of it is on the way, and carries our code."""
     answer = await raw(service, b"\x16\x03\x01" + b"x" * 100_000)
@@ -79,6 +101,7 @@ async def test_what_is_no_request(service: Running[RealVault]) -> None:
     assert b"x-cloudbeds-auth-code: invalid_request\r\n" in answer
 
 
+@pytest.mark.row("A37")
 async def test_bad_chunk_tail(service: Running[RealVault], vendor: Vendor) -> None:
     """A body whose chunks are malformed is never sent on as a whole request."""
     answer = await raw(service, post(b"Transfer-Encoding: chunked\r\n", b"3\r\nabcX\r\n0\r\n\r\n"))
@@ -95,6 +118,7 @@ async def test_pipelined(service: Running[RealVault], vendor: Vendor) -> None:
     assert [seen.body for seen in vendor.seen] == [b"a", b"bb"]
 
 
+@pytest.mark.row("A41")
 async def test_slow_head(vault: RealVault) -> None:
     """A head that does not come to an end is cut off; one on a later request of the connection too."""
     async with a_service(vault, limits=Limits(head=0.05)) as service:
@@ -110,6 +134,7 @@ async def test_slow_head(vault: RealVault) -> None:
             writer.close()
 
 
+@pytest.mark.row("A40")
 async def test_one_endless_header(service: Running[RealVault]) -> None:
     """A header that never ends is cut off before it fills the memory."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
@@ -129,6 +154,7 @@ async def test_one_endless_header(service: Running[RealVault]) -> None:
     assert reader is not None
 
 
+@pytest.mark.row("A37")
 async def test_trailers_are_dropped(service: Running[RealVault], vendor: Vendor) -> None:
     """A trailer is no header: neither we nor the vendor see it."""
     body = b"1\r\na\r\n0\r\nX-Property-ID: 99\r\nAuthorization: Bearer x\r\n\r\n"

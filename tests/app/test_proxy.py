@@ -13,6 +13,7 @@ from aiohttp import web
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.vaults import RealVault, given
 
+from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.rules.model import CredentialKind
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -53,6 +54,7 @@ async def test_request_arrives_as_sent(service: Running[RealVault], vendor: Vend
     assert service.vault.calls == [(1, method, "/api/v1.3/x", 200)]
 
 
+@pytest.mark.row("A30")
 @pytest.mark.parametrize(
     "path", ["/api/a%2Fb", "/api/a%2fb%2Ec", "/api/x%41", "/api/%C3%A9%20", "/api/a@b/c:d;v=1", "/api/tail/"]
 )
@@ -64,6 +66,7 @@ async def test_encoding_kept(service: Running[RealVault], vendor: Vendor, path: 
     assert vendor.seen[0].target == path + "?q=%2e%2E"
 
 
+@pytest.mark.row("A29", "A30", "A39")
 @pytest.mark.parametrize(
     "rest", ["/%2e%2e/x", "/a/%252e%252e/x", "/a%5cb", "//evil/x", "/a%00", "/a?x=%0d%0aY:z", "/@x"]
 )
@@ -75,6 +78,22 @@ async def test_traversal_refused(service: Running[RealVault], vendor: Vendor, re
         assert (answer.status, problem["code"]) == (400, "invalid_request")
         assert answer.headers["X-Cloudbeds-Auth-Code"] == "invalid_request"
     assert vendor.seen == []
+
+
+@pytest.mark.row("A30", control=True)
+@pytest.mark.parametrize("path", ["/api/%2e%2e/oauth2", "/api/a/..%3b/x", "/api/a%5cb", "/api//x", "/api/a%00"])
+async def test_a_path_that_was_not_judged(
+    service: Running[RealVault], vendor: Vendor, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused; with the judgement left out it would reach the vendor as it came."""
+    url = yarl.URL(f"{service.url}/proxy/con_1{path}", encoded=True)
+    async with service.http.get(url, headers=AS_ADMIN) as answer:
+        assert answer.status == 400
+    assert vendor.seen == []
+    monkeypatch.setattr("cloudbeds_auth.rules.proxy_policy._judge", lambda path: None)
+    async with service.http.get(url, headers=AS_ADMIN) as answer:
+        assert answer.status == 200
+    assert [one.target for one in vendor.seen] == [path]
 
 
 @pytest.mark.row("A35")
@@ -134,9 +153,13 @@ async def test_property_id(
     assert vendor.seen[0].header("x-property-id") == expected
 
 
-@pytest.mark.row("F62")
-async def test_the_database_is_away(service: Running[RealVault], vendor: Vendor) -> None:
-    """A token that is in memory serves, by either id, and nothing is asked of the database."""
+@pytest.mark.row("F62", control=True)
+async def test_the_database_is_away(
+    service: Running[RealVault], vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that is in memory serves, by either id, and nothing is asked of the database. Without the memory every
+    hotel would be away, too.
+    """
     urls = [f"{service.url}/proxy/{named}/api/x" for named in ("1000", "con_1")]
     async with service.http.get(urls[0], headers=AS_ADMIN) as answer:
         assert answer.status == 200
@@ -144,6 +167,11 @@ async def test_the_database_is_away(service: Running[RealVault], vendor: Vendor)
     for url in urls:
         async with service.http.get(url, headers=AS_ADMIN) as answer:
             assert answer.status == 200
+    assert len(vendor.seen) == 3
+    monkeypatch.setattr(Access, "_entry", lambda self, connection_id: None)
+    for url in urls:
+        async with service.http.get(url, headers=AS_ADMIN) as answer:
+            assert answer.status == 503
     assert len(vendor.seen) == 3
 
 
@@ -278,6 +306,42 @@ async def test_only_listed_headers_are_sent(service: Running[RealVault], vendor:
     sent = {name.lower(): value for name, value in vendor.seen[0].headers}
     assert {name: sent.pop(name.lower()) for name in kept} == kept
     assert set(sent) == {"authorization", "host", "x-request-id"}, "the credential, what aiohttp needs, and the id"
+
+
+@pytest.mark.row("A44")
+@pytest.mark.parametrize("path", ["/api/v1.3/getGuest/x.css", "/api/v1.3/getGuest;.js", "/api/v1.3/getGuest%2Fx.png"])
+async def test_an_address_that_looks_like_a_file(service: Running[RealVault], vendor: Vendor, path: str) -> None:
+    """Whatever the vendor says about it, no cache between us and the caller keeps what a guest's data is."""
+
+    async def cacheable(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="{}", headers={"Cache-Control": "public, max-age=600", "Expires": "0", "Age": "1"})
+
+    vendor.answer = cacheable
+    url = yarl.URL(f"{service.url}/proxy/con_1{path}", encoded=True)
+    async with service.http.get(url, headers=AS_ADMIN) as answer:
+        assert answer.headers.getall("Cache-Control") == ["no-store"]
+        assert not {"Expires", "Age"} & set(answer.headers)
+
+
+@pytest.mark.row("A68")
+async def test_what_a_request_is_conditional_on(service: Running[RealVault], vendor: Vendor) -> None:
+    """Ranges and conditions are the vendor's to judge and arrive as they were sent; `Expect` is answered here, and a
+    body with any boundary is bytes to us, passed on unread.
+    """
+    conditions = {
+        "Range": "bytes=0-0,-1,0-9999999999999999", "If-Range": '"x"', "If-Match": "*", "If-None-Match": 'W/"x", "y"',
+        "If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT", "If-Unmodified-Since": "never",
+    }  # fmt: skip
+    tricks = b'--a\r\nContent-Disposition: form-data; name="x"; filename="..\\..\\x"\r\n\r\n--b--\r\n--a\r\n'
+    headers = AS_ADMIN | conditions | {"Content-Type": 'multipart/form-data; boundary="a"; boundary=b'}
+    async with service.http.post(
+        f"{service.url}/proxy/con_1/api/x", headers=headers, data=tricks, expect100=True
+    ) as answer:
+        assert answer.status == 200
+    [seen] = vendor.seen
+    assert {name: seen.header(name.lower()) for name in conditions} == conditions
+    assert (seen.header("expect"), seen.body) == (None, tricks)
+    assert seen.header("content-type") == headers["Content-Type"]
 
 
 async def test_streams_both_ways(service: Running[RealVault], vendor: Vendor) -> None:

@@ -19,6 +19,7 @@ from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth import runtime
 from cloudbeds_auth.app.application import open_parts
+from cloudbeds_auth.app.cookies import Cookies
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine import views
 from cloudbeds_auth.transactions.connections import count_states
@@ -90,9 +91,16 @@ async def test_a_request_that_is_refused_refreshes_nothing(world: World) -> None
     assert len(world.vendor.token_requests()) == 1
 
 
-@pytest.mark.row("A01")
-async def test_login_csrf(world: World) -> None:
-    """The attacker's code and valid state in the victim's browser: 400 and no exchange; the attacker's own works."""
+def as_one_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes away what tells browsers apart."""
+    monkeypatch.setattr(Cookies, "browser", lambda *_: "b" * 43)
+
+
+@pytest.mark.row("A01", control=True)
+async def test_login_csrf(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attacker's code and valid state in the victim's browser: 400 and no exchange; the attacker's own works.
+    Were all browsers one, the victim would be connected to the attacker's hotel.
+    """
     attacker, victim, fresh = Tab(world.service), Tab(world.service), Tab(world.service)
     code, state = await world.approved(attacker)
     await victim.open("/connect")
@@ -100,6 +108,42 @@ async def test_login_csrf(world: World) -> None:
         assert (await tab.open(f"/callback?code={code}&state={state}"))[0] == 400
     assert world.exchanges() == 0
     assert (await attacker.open(f"/callback?code={code}&state={state}"))[0] == 303
+    as_one_browser(monkeypatch)
+    code, state = await world.approved(attacker)
+    assert (await victim.open(f"/callback?code={code}&state={state}"))[0] == 303
+
+
+@pytest.mark.row("A09", control=True)
+async def test_the_code_of_another_browsers_approval(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloudbeds has no PKCE, so no verifier binds a code: its state does. With that of another browser nothing is
+    exchanged and nothing stored; were all browsers one, the thief's would be connected.
+    """
+    hotel, thief = Tab(world.service), Tab(world.service)
+    await thief.open("/connect?reference=thief")
+    _, location, _ = await hotel.open("/connect")
+    assert "code_challenge" not in location, "the page of security says that there is no PKCE"
+    code, state = await world.vendor.approve(location)
+    assert (await thief.open(f"/callback?code={code}&state={state}"))[0] == 400
+    assert (world.exchanges(), (await world.service.vault.connections()).connections) == (0, ())
+    as_one_browser(monkeypatch)
+    code, state = await world.approved(hotel)
+    assert (await thief.open(f"/callback?code={code}&state={state}"))[0] == 303
+    assert len((await world.service.vault.connections()).connections) == 1
+
+
+@pytest.mark.row("A09")
+async def test_a_stolen_code_in_the_thiefs_own_approval(world: World) -> None:
+    """What only PKCE could refuse, and the page of security says so: the code is good once, for whoever comes first.
+    The hotel finds its own way back ended, and nothing of what it had is touched.
+    """
+    hotel, thief = Tab(world.service), Tab(world.service)
+    code, own = await world.approved(hotel)
+    state = await thief.begin("?reference=thief")
+    assert (await thief.open(f"/callback?code={code}&state={state}"))[0] == 303
+    status, _, page = await hotel.open(f"/callback?code={code}&state={own}")
+    assert (status, "authorization_expired" in page) == (400, True)
+    [connection] = (await world.service.vault.connections()).connections
+    assert connection.reference == "thief"
 
 
 @pytest.mark.row("A03")

@@ -115,7 +115,7 @@ async def test_a_connection_is_kept_where_the_body_was_read(service: Running[Rea
                 writer.write(request)
 
 
-@pytest.mark.row("A71", "A72")
+@pytest.mark.row("A71", "A72", "A41")
 @pytest.mark.parametrize(
     ("target", "framing", "body", "drop"),
     [
@@ -171,7 +171,7 @@ async def test_line_ends_are_no_requests(vault: RealVault, first: bytes) -> None
         assert (await until_closed(reader)).count(b"HTTP/1.1 ") == (1 if first else 0)
 
 
-@pytest.mark.row("A72")
+@pytest.mark.row("A72", "A41")
 async def test_an_answer_that_is_not_read(vault: RealVault, vendor: Vendor) -> None:
     """The caller is cut off, and Cloudbeds' connection let go."""
     gone = asyncio.Event()
@@ -260,7 +260,7 @@ async def test_as_many_as_may_wait(vault: RealVault, vendor: Vendor) -> None:
         assert (await until_closed(reader)).count(b"HTTP/1.1 200 ") == 1 + Limits().pipelined
 
 
-@pytest.mark.row("A71")
+@pytest.mark.row("A71", "A41")
 @pytest.mark.parametrize(
     ("data", "drop"),
     [
@@ -397,7 +397,7 @@ async def test_a_share_of_the_calls(vault: RealVault, vendor: Vendor, path: str)
     assert all(one["address"] == "127.0.0.1" for one in refusals)
 
 
-@pytest.mark.row("A72")
+@pytest.mark.row("A72", "A61")
 async def test_a_share_of_the_calls_of_a_key(vault: RealVault, vendor: Vendor) -> None:
     """A key shares it with its children, wherever they call from, and with nobody else."""
     parent, other = (Caller(name, frozenset({Scope.PROXY})) for name in ("one", "other"))

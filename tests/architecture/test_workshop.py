@@ -31,6 +31,7 @@ def wanted() -> list[Requirement]:
     return [Requirement(text) for text in asked if not text.startswith("cloudbeds-auth")]
 
 
+@pytest.mark.row("A64")
 @pytest.mark.parametrize("requirement", wanted(), ids=str)
 def test_every_requirement_is_locked_within_its_bound(requirement: Requirement) -> None:
     """The lock names each dependency of pyproject.toml, the build back end too, at a version that it allows."""
@@ -39,6 +40,7 @@ def test_every_requirement_is_locked_within_its_bound(requirement: Requirement) 
     assert found[1] in requirement.specifier
 
 
+@pytest.mark.row("A64")
 def test_every_locked_version_carries_hashes_and_no_address() -> None:
     """pip installs only files whose hash was seen when the lock was made, from wherever this machine gets packages."""
     blocks = re.split(r"\n(?=\S)", LOCK.strip())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -75,6 +76,7 @@ async def test_listens_and_finishes(vault: FakeVault, uri: str) -> None:
     assert vault.asked[1:] == [("finish", "c1", "the-state")]
 
 
+@pytest.mark.row("A57")
 async def test_whatever_else_asks_does_not_end_the_wait(vault: FakeVault, uri: str) -> None:
     """Another path, method, host or state is turned away; the right redirect still counts."""
 
@@ -89,6 +91,18 @@ async def test_whatever_else_asks_does_not_end_the_wait(vault: FakeVault, uri: s
     result = await while_connecting(visit, "--json")
     assert json.loads(result.out)["id"] == "con_ADA"
     assert [one[0] for one in vault.asked] == ["begin", "finish"]
+
+
+@pytest.mark.row("A57", control=True)
+async def test_a_state_that_was_not_compared(vault: FakeVault, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then any page that the browser has open could bring its own code, and the hotel would be the attacker's."""
+    monkeypatch.setattr(connect, "hmac", SimpleNamespace(compare_digest=lambda one, other: True))
+
+    async def visit(browser: httpx2.AsyncClient) -> None:
+        assert (await patiently(browser, f"{uri}?code=the-attackers&state=forged")).status_code == 200
+
+    assert (await while_connecting(visit)).status == 0
+    assert vault.asked[1:] == [("finish", "the-attackers", "the-state")]
 
 
 async def test_a_denial(vault: FakeVault, uri: str) -> None:
@@ -130,6 +144,7 @@ def test_nobody_approves(vault: FakeVault) -> None:
     assert "start again with `cloudbeds-auth connect`" in result.err
 
 
+@pytest.mark.row("A57")
 def test_a_stranger_on_the_port(vault: FakeVault, uri: str) -> None:
     """Refused before anything is begun, naming who it is."""
     with socket.create_server(("127.0.0.1", int(uri.split(":")[2].split("/")[0]))):
@@ -233,6 +248,7 @@ def test_a_public_redirect_uri_goes_through_the_service(monkeypatch: pytest.Monk
     assert vault.asked[0][1]["connection_id"] == "100001"
 
 
+@pytest.mark.row("A57")
 async def test_look_knows_ours_from_strangers(uri: str) -> None:
     """A free port, a silent stranger, and a listener that names our code."""
     port = int(uri.split(":")[2].split("/")[0])
@@ -255,6 +271,7 @@ async def test_look_knows_ours_from_strangers(uri: str) -> None:
         assert (await look("127.0.0.1", port)).tenant is Tenant.OURS
 
 
+@pytest.mark.row("A57")
 async def test_the_listener_closes_after_one_answer(uri: str) -> None:
     """A second redirect finds nobody."""
     sockets = bind(uri)
@@ -272,6 +289,7 @@ async def test_the_listener_closes_after_one_answer(uri: str) -> None:
             await browser.get(f"{uri}?state=s")
 
 
+@pytest.mark.row("A57")
 async def test_a_second_redirect_meanwhile_does_not_end_the_wait(uri: str) -> None:
     """A browser that repeats its request while the code is exchanged is turned away; the first is answered."""
     sockets = bind(uri)

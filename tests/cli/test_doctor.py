@@ -421,6 +421,7 @@ def test_the_command(tmp_path: Path, as_json: bool) -> None:
         assert "PROBLEM" in result.out
 
 
+@pytest.mark.row("A46")
 def test_secrets_have_no_way_out() -> None:
     """Findings are made of settings' texts, and those never repeat a value."""
     settings = Settings(client_id="client-1", client_secret=Secret("hidden-secret"))

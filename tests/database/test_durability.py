@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 import cloudbeds_auth
+from cloudbeds_auth.database import durability
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
@@ -30,7 +31,7 @@ def stubborn(setting: str, weaker: str) -> object:
     return hook
 
 
-@pytest.mark.row("F12")
+@pytest.mark.row("F12", control=True)
 @pytest.mark.parametrize(
     ("setting", "weaker", "found"),
     [
@@ -42,7 +43,9 @@ def stubborn(setting: str, weaker: str) -> object:
 async def test_a_weaker_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, weaker: str, found: str
 ) -> None:
-    """Set, read back, weaker all the same: STOP; what is there is named, and nothing rests in the file."""
+    """Set, read back, weaker all the same: STOP; what is there is named, and nothing rests in the file. Where it is not
+    read back, the start goes on.
+    """
     monkeypatch.setattr(apsw, "connection_hooks", [*apsw.connection_hooks, stubborn(setting, weaker)])
     path = tmp_path / "vault.sqlite3"
     settings = Settings(client_id="c", client_secret=Secret("s"), database_url=f"sqlite:///{path}")
@@ -52,6 +55,10 @@ async def test_a_weaker_setting(
     assert f"SQLite's {setting} is {found} " in stopped.value.detail
     assert "power cut" in stopped.value.detail
     assert "CLOUDBEDS_AUTH_DATABASE_URL" in stopped.value.next_step
+    monkeypatch.setattr(durability, "_must_be", lambda *_: None)
+    unread = tmp_path / "unread.sqlite3"
+    async with TokenVault.open(settings.model_copy(update={"database_url": f"sqlite:///{unread}"})):
+        assert unread.exists()
     monkeypatch.undo()
     with_nothing = apsw.Connection(str(path))
     assert with_nothing.execute("SELECT COUNT(*) FROM sqlite_schema").get == 0

@@ -63,6 +63,7 @@ def asking(pragmas: Sequence[str]) -> Body[list[object]]:
 # --- settings that a power cut does not forgive
 
 
+@pytest.mark.row("A49")
 async def test_durable_settings(tmp_path: Path) -> None:
     """WAL with FULL, foreign keys, secure delete, temporary tables in memory; read back on the connection itself."""
     asked = ["journal_mode", "synchronous", "foreign_keys", "secure_delete", "temp_store", "fullfsync"]

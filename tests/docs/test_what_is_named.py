@@ -168,6 +168,48 @@ def test_the_tables_of_events_and_metrics_are_the_enum() -> None:
     assert drawer("draw_events").block() in text_of("docs/observing.md")
 
 
+def test_the_security_page_shows_every_row_with_its_tests() -> None:
+    """`python docs/draw_security.py --write` mends it, and fails on a row without a test."""
+    page = text_of("docs/security.md")
+    assert drawer("draw_security").replaced(page) == page
+
+
+def test_defences_are_taken_away_in_every_group() -> None:
+    """In twenty rows at least, and in each group of the catalogue, a test sees what happens without them."""
+    drawn = drawer("draw_security")
+    rows = {row.id: row.group for row in drawn.catalogue()}
+    controls = {one.row for one in drawn.marks() if one.control}
+    assert len(controls) >= 20
+    assert {rows[one] for one in controls} == {*rows.values()}
+
+
+WORKED_OUT = """
+def made(): return [pytest.mark.row(row) for row in ("F13",)]
+@pytest.mark.parametrize("x", made())
+def test_it(x): ...
+def test_another(): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('@pytest.mark.row("F13", "A01")\ndef test_it(): ...', [("A01", False), ("F13", False)]),
+        ('@pytest.mark.row("F13", control=True)\nasync def test_it(): ...', [("F13", True)]),
+        ('pytestmark = [pytest.mark.long, pytest.mark.row("F13")]\ndef test_it(): ...', [("F13", False)]),
+        ('class TestIt:\n    @pytest.mark.row("F13")\n    def test_it(self): ...', [("F13", False)]),
+        ('@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.row("F13"))])\ndef test_it(x): ...',
+         [("F13", False)]),
+        (WORKED_OUT, [("F13", False)]),
+        ('# row("F13")\ndef test_it(): ...\n@pytest.mark.row("F13")\ndef helper(): ...', []),
+    ],
+)  # fmt: skip
+def test_marks_are_read_as_pytest_reads_them(source: str, found: list[tuple[str, bool]]) -> None:
+    """Of a test, a class, a module, a parameter, and those that a function makes."""
+    read = drawer("draw_security").marks_in(source, Path("test_x.py"))
+    assert [(one.row, one.control) for one in read if one.test == "test_it"] == found
+
+
 def test_the_python_page_says_whether_open_takes_upkeep() -> None:
     """The block promises `open(upkeep=True)`; as long as it is not there, the page says so."""
     takes = "upkeep" in inspect.signature(TokenVault.open).parameters

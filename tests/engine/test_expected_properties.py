@@ -112,6 +112,19 @@ async def test_another_hotel(stage: Stage, credential: str) -> None:
     assert await stage.one.ids.resolve("2000") == waits.id
 
 
+@pytest.mark.row("F87", control=True)
+async def test_another_hotel_that_was_not_compared(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then one tenant's link would connect whatever hotel approves, under that tenant's reference."""
+    for module in ("candidates", "expectations"):
+        monkeypatch.setattr(f"cloudbeds_auth.transactions.{module}.fits", lambda expected, named: True)
+    monkeypatch.setattr("cloudbeds_auth.engine.candidates.fits", lambda expected, named: True)
+    stage.vendor.listed = ("2000",)
+    state = await opened(stage, await a_link(stage), "wrong")
+    stage.endpoint.will(issued(2, property_ids=("2000",)))
+    found = await comes_back(stage, state, "wrong")
+    assert (found.reference, found.property_ids) == ("tenant-7", ("2000",))
+
+
 @pytest.mark.parametrize("named", [True, False])
 async def test_another_hotel_that_is_connected(stage: Stage, named: bool) -> None:
     """The approval may have ended its former tokens: its own connection takes the new ones; its reference stays."""

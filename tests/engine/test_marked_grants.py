@@ -595,9 +595,14 @@ async def test_a_marked_hotel_whose_new_tokens_are_answered_401(stage: Stage) ->
     assert stage.notes.times("recovered") == 1
 
 
-@pytest.mark.row("F100")
-async def test_an_hour_of_401s_everywhere(stage: Stage) -> None:
-    """Every endpoint and `/userinfo` answer 401 to every token: at most eight refreshes, and then it serves again."""
+@pytest.mark.row("F100", "A60", control=True)
+@pytest.mark.parametrize("braked", [True, False])
+async def test_an_hour_of_401s_everywhere(stage: Stage, braked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every endpoint and `/userinfo` answer 401 to every token: at most eight refreshes, and then it serves again.
+    Without the brake a caller could have more of them in a few minutes.
+    """
+    if not braked:
+        monkeypatch.setattr("cloudbeds_auth.engine.commit.brake", lambda denied, timing: 0.0)
     grant = await stage.connected(pair(1, lifetime=8 * 3600.0, property_ids=("1000",)))
     answered = 401
     began, sent = stage.clock.wall(), 1
@@ -613,11 +618,14 @@ async def test_an_hour_of_401s_everywhere(stage: Stage) -> None:
 
     stage.vendor.thinks("A-1", opinion)
     stage.endpoint.will(*[next_pair] * 100)
-    while stage.clock.wall() < began + 3600.0:
+    while stage.clock.wall() < began + (3600.0 if braked else 200.0):
         with suppress(RefreshInDoubt):  # a caller that is answered 401 at once
             token = await stage.one.access.access_token(grant.connection_id)
             await stage.one.access.access_token(grant.connection_id, rejected=token)
         await stage.clock.sleep(7.0)
+    if not braked:
+        assert len(stage.endpoint.sent) > 20
+        return
     assert 4 <= len(stage.endpoint.sent) <= 8
     answered = 200
     token = await stage.one.access.access_token(grant.connection_id)

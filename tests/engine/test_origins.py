@@ -88,6 +88,22 @@ async def test_nothing_of_a_grant_is_sent_from_elsewhere(stage: Stage, how: str,
     assert served.reveal() == ("A-2" if expired else "A-1")
 
 
+@pytest.mark.row("F92", "A54", control=True)
+@pytest.mark.parametrize("how", ["client id", "origin"])
+async def test_where_a_grant_came_from_is_not_compared(stage: Stage, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the refresh token and the other secret would go to the other host, or under the other id."""
+    grant = await stage.expired()
+    other = await strange(stage, how)
+    with pytest.raises(ClientRefused):
+        await other.access.access_token(grant.connection_id)
+    assert nothing_sent(stage)
+    for name in ("foreign", "foreign_secret"):
+        monkeypatch.setattr(f"cloudbeds_auth.engine.context.{name}", lambda *_, **more: None)
+    stage.endpoint.will(issued(2))
+    assert (await other.access.access_token(grant.connection_id)).reveal() == "A-2"
+    assert stage.endpoint.sent == ["R-1"]
+
+
 @pytest.mark.row("F92")
 @pytest.mark.parametrize("how", ["client id", "origin"])
 async def test_what_nobody_waits_for_sends_nothing_either(stage: Stage, how: str) -> None:

@@ -11,9 +11,10 @@ from tests.support.fakes import HOUR, issued, key, pair
 from tests.support.stage import Process, Stage
 from tests.support.virtual import VirtualLoop, settle
 
-from cloudbeds_auth.engine.context import current_grant
+from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.errors import Error, RefreshPending
 from cloudbeds_auth.rules.model import CredentialKind, Grant
+from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.history import read_history
 
 pytestmark = pytest.mark.row("F97")
@@ -85,6 +86,21 @@ async def test_another_process_refreshed_meanwhile(stage: Stage) -> None:
     stands_still(stage, 31.0, lambda: two.commit(grant, "theirs"))
     assert await refreshed(stage, grant) == "A-theirs"
     assert stage.endpoint.sent == []
+
+
+@pytest.mark.row("F97", control=True)
+async def test_a_clock_that_was_not_looked_at(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the token that another process has spent meanwhile would be sent: under V3 that ends the grant."""
+    monkeypatch.setattr(World, "in_time", lambda self: lambda: True)
+    grant = await stage.connected()
+    two = await stage.process()
+    await stage.clock.sleep(HOUR)
+    stands_still(stage, 31.0, lambda: two.commit(grant, "theirs"))
+    stage.endpoint.will(Refused("superseded by theirs"))
+    with suppress(RefreshPending):  # whoever asked stood still, too
+        await stage.one.refresh(grant.id, 1)
+    await stage.one.idle()
+    assert stage.endpoint.sent == ["R-1"]
 
 
 async def test_no_backoff_is_left_behind(stage: Stage) -> None:

@@ -30,9 +30,11 @@ class Broken:
         raise RuntimeError("disk full")
 
 
-@pytest.mark.row("F80")
-def test_broken_observer_is_counted() -> None:
-    """What one raises reaches neither the caller nor the others, which are notified that it failed."""
+@pytest.mark.row("F80", control=True)
+def test_broken_observer_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one raises reaches neither the caller nor the others, which are notified that it failed. Uncaught, it would
+    end the refresh that reports.
+    """
     before, after = Noting(), Noting()
     observer: Observer = FanOut(before, Broken(), after)
     for generation in range(3):
@@ -42,6 +44,14 @@ def test_broken_observer_is_counted() -> None:
     for noting in (before, after):
         assert [one for one in noting.told if one != failure] == told
         assert noting.told.count(failure) == 3
+
+    def uncaught(self: FanOut, to: Observer, what: Happening, facts: dict[str, Fact]) -> bool:
+        to.happened(what, **facts)
+        return True
+
+    monkeypatch.setattr(FanOut, "_notified", uncaught)
+    with pytest.raises(RuntimeError, match="disk full"):
+        observer.happened(Happening.REFRESHED, generation=3)
 
 
 def test_nobody_listens() -> None:

@@ -173,10 +173,15 @@ LEAKS = [
 ]
 
 
+@pytest.mark.row("A46", control=True)
 @pytest.mark.parametrize("text", LEAKS)
 @pytest.mark.parametrize("style", ["json", "console"])
-def test_redacted_wherever_it_stands(text: str, style: str, stream: io.StringIO) -> None:
-    """In a message, an argument, a fact, or an exception: nothing that looks like a credential is written."""
+def test_redacted_wherever_it_stands(
+    text: str, style: str, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a message, an argument, a fact, or an exception: nothing that looks like a credential is written. All of it
+    would be by a filter that knows no shapes.
+    """
     configure(style, "DEBUG", stream)
     logger = logging.getLogger("any.library")
     logger.debug(text)
@@ -188,6 +193,9 @@ def test_redacted_wherever_it_stands(text: str, style: str, stream: io.StringIO)
         logger.exception("failed")
     assert stream.getvalue().count("failed") == 1
     assert "canary" not in stream.getvalue()
+    monkeypatch.setattr(observe, "SHAPES", ())
+    logger.debug("%s", text)
+    assert "canary" in stream.getvalue()
 
 
 @pytest.mark.parametrize("text", LEAKS)
@@ -300,10 +308,12 @@ def test_ordinary_words_stay(text: str) -> None:
     assert redacted(text) == text
 
 
-@pytest.mark.row("A47")
+@pytest.mark.row("A47", control=True)
 @pytest.mark.parametrize("style", ["json", "console"])
-def test_injection(style: str, stream: io.StringIO) -> None:
-    """A hotel's name cannot begin another line, colour a terminal or turn the reading direction."""
+def test_injection(style: str, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hotel's name cannot begin another line, colour a terminal or turn the reading direction; shown as it is, it
+    could do so on a console.
+    """
     configure(style, "INFO", stream)
     evil = 'Inn\n{"level": "critical"}\r\x1b[31mred\x1b[0m\x1b]0;title\x07\x9b2J\u202egnp.exe\u2028x\x00\x7f'
     logging.getLogger("x").warning("hotel %s", evil, extra={FACTS: {"name": evil}})
@@ -313,6 +323,9 @@ def test_injection(style: str, stream: io.StringIO) -> None:
     assert all(letter.isprintable() or letter == "\n" for letter in out)
     assert "[31m" not in out
     assert "title" not in out
+    monkeypatch.setattr(observe, "plain", lambda text: text)
+    logging.getLogger("x").warning("hotel %s", evil)
+    assert ("\x1b[31m" in stream.getvalue()) == (style == "console"), "JSON escapes it all the same"
 
 
 def test_long_values_are_cut() -> None:

@@ -16,7 +16,7 @@ from cloudbeds_auth.errors import by_code
 from cloudbeds_auth.observe.metrics import MOST_NAMES, Metrics, snake, status_class
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.api_errors import Verdict
-from cloudbeds_auth.rules.happenings import OPERATIONS, ROUTES, STORE_REASONS, Happening
+from cloudbeds_auth.rules.happenings import OPERATIONS, ROUTES, STORE_REASONS, EventMetric, Happening, Label
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import StateCounts
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
@@ -70,6 +70,25 @@ def test_what_is_reported_together_is_counted_one_by_one() -> None:
     assert 'cloudbeds_auth_happenings_total{what="connection_refused"} 1100.0' in lines
     assert 'cloudbeds_auth_happenings_total{what="credential_refused"} 20.0' in lines
     assert "203.0.113" not in "".join(lines)
+
+
+@pytest.mark.row("A58", control=True)
+def test_no_name_and_no_id_is_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is reported of a hotel, a person or a caller: only facts that events declare as labels are shown, and
+    none of those names anybody. One more label would.
+    """
+    labels = {label.fact for what in Happening for one in (what.metric, *what.timed) if one for label in one.labels}
+    assert labels - {None} == {"answer", "verdict", "status", "code", "route", "reason", "operation"}
+
+    def told(metrics: Metrics) -> str:
+        for what in Happening:
+            metrics.happened(what, **{name: "hotel_canary" for name in what.facts if name not in labels})
+        return "".join(shown(metrics))
+
+    assert "canary" not in told(Metrics())
+    named = Happening.CLAIMED
+    monkeypatch.setattr(named, "metric", EventMetric("claims", "Claims", (Label("hotel", "connection_id"),)))
+    assert 'hotel="hotel_canary"' in told(Metrics())
 
 
 def test_webhooks_are_counted_and_what_waits_is_shown() -> None:

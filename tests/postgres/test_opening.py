@@ -59,6 +59,7 @@ async def test_a_server_that_is_not_there() -> None:
         await PostgresDriver(f"postgresql://postgres@127.0.0.1:{free_port()}/hotels").open()
 
 
+@pytest.mark.row("A46")
 @pytest.mark.parametrize(("part", "found"), [("path", "/no_such_database"), ("netloc", "no_such_user@{host}")])
 async def test_a_wrong_address(postgres_url: str, part: str, found: str) -> None:
     """A database or user that there is not: a person mends the setting; the password is not told."""

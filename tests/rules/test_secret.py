@@ -22,6 +22,7 @@ def test_revealing() -> None:
     assert Secret(CANARY).reveal() == CANARY
 
 
+@pytest.mark.row("A46")
 @pytest.mark.parametrize("show", [repr, str, format, "{}".format, "{!r:>40}".format, "%s".__mod__, ascii])
 def test_showing(show: object) -> None:
     """Every way of printing it by accident gives stars."""
@@ -30,12 +31,14 @@ def test_showing(show: object) -> None:
     assert CANARY not in shown
 
 
+@pytest.mark.row("A46")
 def test_logging_it(caplog: pytest.LogCaptureFixture) -> None:
     """A careless log line tells nothing."""
     logging.getLogger("test").warning("the token is %s and %r", Secret(CANARY), [Secret(CANARY)])
     assert CANARY not in caplog.text
 
 
+@pytest.mark.row("A46")
 @pytest.mark.parametrize("store", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps])
 def test_storing_it(store: object) -> None:
     """Pickling, copying and JSON refuse."""
@@ -49,6 +52,7 @@ def test_hashing_it() -> None:
         hash(Secret(CANARY))
 
 
+@pytest.mark.row("A24")
 @CALM
 @given(st.text(alphabet=st.characters(codec="utf-8")), st.text(alphabet=st.characters(codec="utf-8")))
 def test_comparing(one: str, other: str) -> None:

@@ -468,7 +468,7 @@ def test_a_long_token_of_few_letters_is_fine_where_they_are_mixed() -> None:
 @pytest.mark.parametrize(
     "value", ["http://127.0.0.1:9000", "http://localhost:1", "http://[::1]:80", "https://api.cloudbeds-stage.com"]
 )
-@pytest.mark.row("A31")
+@pytest.mark.row("A31", "A54")
 def test_plain_http_only_to_this_machine(value: str) -> None:
     """A loopback vendor may be plain http, any other must be https."""
     assert read(BASE_URL=value).base_url == value.removesuffix(":80")

@@ -54,6 +54,7 @@ async def test_the_same_code_again_before_and_after_its_outcome(bench: Bench) ->
     assert await spend(bench.store, new.state_hash, None, "other") is Spending.SPENT
 
 
+@pytest.mark.row("A01", "A09")
 @pytest.mark.parametrize(("issued", "back"), [("b1", "b2"), ("b1", None), (None, "b1")])
 async def test_a_state_is_bound_to_its_browser(bench: Bench, issued: str | None, back: str | None) -> None:
     """Another browser's is unknown, before it is spent, after it, and when it is expired."""
@@ -69,6 +70,7 @@ async def test_a_state_that_was_never_issued(bench: Bench) -> None:
     assert await spend(bench.store, "forged", None, "code") is Spending.UNKNOWN
 
 
+@pytest.mark.row("A05")
 async def test_a_state_expires(bench: Bench, clock: HandClock) -> None:
     """After its lifetime, told as expired for a day, then unknown; a spent one is shown its outcome still."""
     new = bench.state()
@@ -158,7 +160,7 @@ async def begin(bench: Bench, count: int = 1, **more: Any) -> Spending | None:
     return answer
 
 
-@pytest.mark.row("A74")
+@pytest.mark.row("A74", "A62")
 @pytest.mark.usefixtures("few")
 async def test_so_many_wait(bench: Bench) -> None:
     """One more is not stored; when one came back, or is over, there is room again."""
@@ -199,7 +201,7 @@ async def test_room_comes_with_time(bench: Bench, clock: HandClock) -> None:
     assert await begin(bench, 3, **ANONYMOUS) is None
 
 
-@pytest.mark.row("A74")
+@pytest.mark.row("A74", "A62")
 @pytest.mark.usefixtures("few")
 async def test_a_flood_stops_nobody_else(bench: Bench) -> None:
     """Anonymous ones fill up their own kind: links and programs begin as before, each within their own bound."""

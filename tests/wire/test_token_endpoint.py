@@ -21,6 +21,7 @@ from cloudbeds_auth.rules.model import App, CredentialKind
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient, TooLate
+from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.http_client import at_any_time
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
@@ -29,6 +30,7 @@ PAIR = {"access_token": "a1", "refresh_token": "r1", "token_type": "Bearer", "ex
 TIMING = Timing.of(20.0)
 HASTY = Timing.of(0.3)
 OK = json.dumps(PAIR)
+FOLLOWS = {"follow_redirects": True}
 
 
 async def refresh(url: str, timing: Timing = TIMING) -> Answer:
@@ -303,6 +305,20 @@ async def test_redirects_are_not_followed(status: int, where: str) -> None:
             assert isinstance(found, Ambiguous)
             assert server.connections == 1
         assert other.connections == 0
+
+
+@pytest.mark.row("F31", control=True)
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_redirect_that_would_be_followed(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a client that follows: the other host would have the client secret and the refresh token."""
+    policy = http_client.manners
+    monkeypatch.setattr(
+        http_client, "manners", lambda timing, *, keep_alive: policy(timing, keep_alive=keep_alive) | FOLLOWS
+    )
+    async with serving(answer(OK)) as other:
+        async with serving(answer("{}", f"{status} Moved", head=f"Location: {other.url}/\r\n")) as server:
+            assert isinstance(await refresh(server.url), Issued)
+        assert {"client_secret", "refresh_token"} <= parse_qs(other.peers[0].body).keys()
 
 
 def closed_port() -> int:

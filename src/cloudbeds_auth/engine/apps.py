@@ -202,7 +202,7 @@ class Apps:
             redirect_uri=app.redirect_uri, scopes=app.scopes,
         )  # fmt: skip
         (secret,) = given.secrets
-        if secret in app.secrets[:1]:
+        if given.secrets == app.secrets[:1]:
             raise InvalidRequest(f"this is the secret that the app {name!r} has already; nothing was changed")
         if not await self._world.db.write(rotate_secret(name, secret)):
             raise _unknown(name)

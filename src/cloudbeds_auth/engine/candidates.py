@@ -132,7 +132,7 @@ class Candidates:
         self._world.observer.happened(Happening.CONNECTED, connection_id=at_home.connection_id)
         promoted = await db.read(read_grant(at_home.id))
         # Another process may have promoted it long ago and refreshed it since: the proof is for this token only.
-        if promoted is not None and promoted.access.reveal() == candidate.access.reveal():
+        if promoted is not None and promoted.access == candidate.access:
             await db.write(confirm(promoted.id, promoted.generation, issuer=self._world.issuer))
         return promoted
 
