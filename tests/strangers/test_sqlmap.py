@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import ValuesView
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from tests.strangers.tools import Done, careless, run
 pytestmark = pytest.mark.timeout(400)
 NONE = "all tested parameters do not appear to be injectable"
 FOUND = "sqlmap identified the following injection point"
-# `*` marks what is tried in a path; of queries and bodies each parameter is.
+EACH = "does not seem to be injectable"
+# Where a `*` marks what is tried, the query has one, too; of other queries, and of bodies, each parameter is.
 ASKED: tuple[tuple[str, object], ...] = (
     ("/api/v1/connections?reference=tenant-7&property=100001&app=default", None),
     ("/api/v1/connections?cursor=con_01J9&state=fresh&lacking_scopes=false", None),
     ("/api/v1/connections/100001*", None),
-    ("/api/v1/connections/100001*/events?cursor=1_1_0", None),
-    ("/api/v1/connections/100001*/access-token?rejected_generation=1&min_valid=60", None),
+    ("/api/v1/connections/100001*/events?cursor=1_1_0*", None),
+    ("/api/v1/connections/100001*/access-token?rejected_generation=1*&min_valid=60*", None),
     ("/api/v1/keys?parent=key_1&cursor=key_1", None),
     ("/api/v1/keys/key_1*", None),
     ("/proxy/100001*/api/v1.3/getHotels", None),
@@ -50,6 +52,18 @@ def test_no_parameter_reaches_sql(served: World, tmp_path: Path, path: str, body
     )
     assert NONE in done.said, done.said[-4000:]
     assert FOUND not in done.said
+    assert done.said.count(EACH) == tried(path, body)
+
+
+def tried(path: str, body: object) -> int:
+    """How many parameters there are."""
+    return (path.count("*") or path.count("=")) + (values_in(body) if body else 0)
+
+
+def values_in(body: object) -> int:
+    """Of a body, however deep."""
+    inner = body.values() if isinstance(body, dict) else body
+    return sum(map(values_in, inner)) if isinstance(inner, list | ValuesView) else 1
 
 
 def test_sqlmap_finds_what_is_there(tmp_path: Path) -> None:
