@@ -327,6 +327,7 @@ PINNED = Caller("key_1", frozenset({Scope.PROXY}), Bounds(properties=frozenset({
     b'/api/v1.3/putRate\napplication/json\n{"a":[{"property_id":1001}]}',
     b"/pms/v1/properties/1001/rooms\n\n",
     b"/api/v1.3/putRate?propertyIDs=1000,1001\n\n",
+    b"/api/v1.3/putRate?prope(rtyIDs=1000,1000\n\n",
     words="/api/v1.3/ /pms/v1/properties/ 1000 1001 01001 propertyID propertyID= property_id[]= "
     "properties organizationId "
     "application/json application/x-www-form-urlencoded ;charset=utf-8 multipart/form-data",
@@ -346,7 +347,7 @@ def pinned_call(data: bytes) -> bool:
         return False
     assert (call.property_id, call.properties) == ("1000", frozenset({"1000"}))
     asked = parse_qsl(call.query, keep_blank_values=True)
-    assert not proxy_policy.is_classic(path) or any("propert" in name.lower() for name, _ in asked)
+    assert not proxy_policy.is_classic(path) or {"propertyID", "propertyIDs"} & dict(asked).keys()
     named = [value for name, value in asked if _names_a_property(name)]
     if body and media.partition(b";")[0].strip().lower() == FORM.encode():
         named += [value for name, value in parse_qsl(body.decode(), keep_blank_values=True) if _names_a_property(name)]

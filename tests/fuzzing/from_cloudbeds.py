@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from contextlib import suppress
+from functools import cache
 
+import httpx2
 from tests.fuzzing.parsers import headers_in, parser
 
 from cloudbeds_auth.errors import UpstreamFailed
+from cloudbeds_auth.ports import Listed
 from cloudbeds_auth.rules import webhooks
 from cloudbeds_auth.rules.api_errors import (
     MOST,
@@ -20,11 +24,13 @@ from cloudbeds_auth.rules.api_errors import (
     refusal_of,
 )
 from cloudbeds_auth.rules.credential import FOREVER, is_api_key
-from cloudbeds_auth.rules.inputs import is_json, one_line
+from cloudbeds_auth.rules.inputs import is_json, is_property, is_text, one_line
 from cloudbeds_auth.rules.model import CredentialKind, Pair
 from cloudbeds_auth.rules.proxy_policy import RESPONSE_HEADERS
 from cloudbeds_auth.rules.proxy_policy import response_headers as passed_on
 from cloudbeds_auth.rules.rate_limit import LONGEST_PAUSE, TOO_MANY, UNSAID, pause_of, seconds_of
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import (
     LONGEST_LIFETIME,
     LONGEST_TOKEN,
@@ -35,6 +41,7 @@ from cloudbeds_auth.rules.token_response import (
     classify,
     classify_exchange,
 )
+from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
 
 DAY = 86400.0
 
@@ -137,6 +144,49 @@ def userinfo(data: bytes) -> bool:
         assert all(one.isprintable() for one in (verdict.user.id, verdict.user.name, verdict.user.email))
     assert not isinstance(verdict, DeadToken) or status == 401
     return isinstance(verdict, Proof)
+
+
+@cache
+def _asking() -> tuple[asyncio.AbstractEventLoop, list[bytes], HttpVendor]:
+    """Kept: a loop, what is answered next, and who asks."""
+    answers: list[bytes] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        stream = httpx2.ByteStream(answers[-1])
+        return httpx2.Response(200, headers={"content-type": "application/json"}, stream=stream)
+
+    made = HttpVendor("https://api.example", "v1.3", "https://api.example", Timing(), httpx2.MockTransport(answer))
+    return asyncio.new_event_loop(), answers, made
+
+
+async def _at_once() -> None:
+    """There is no rate limit."""
+
+
+@parser(
+    b'{"success":true,"data":[{"propertyID":"1000"},[{"propertyId":1001}]],"total":2}',
+    b'{"data":[{"id":7,"event":{"entity":"guest","action":"created"},"subscriptionData":{"url":"https://us.example"}}]}',
+    b'{"data":{"app_state":"disabled"},"roles":[{"name":"owner"}]}',
+    b'{"success":false,"message":"no"}',
+    words='"data":[ {"propertyID": "total": "id": "event": "entity": "action": "subscriptionData": "url": "roles":[',
+)
+def vendor_lists(data: bytes) -> bool:
+    """Properties, subscriptions, roles and states that Cloudbeds lists can be stored and shown."""
+    loop, answers, made = _asking()
+    answers[:] = [data]
+    access = Secret("A")
+    listed = loop.run_until_complete(made.properties(access, _at_once))
+    subscriptions = loop.run_until_complete(made.subscriptions(access, "1000"))
+    roles = loop.run_until_complete(made.roles(access))
+    state = loop.run_until_complete(made.app_state(access, "1000"))
+    named = listed.property_ids if isinstance(listed, Listed) else ()
+    assert all(map(is_property, named))
+    assert state.state.isprintable()
+    assert isinstance(roles, Refusal) or all(one.isprintable() for one in roles)
+    if isinstance(subscriptions, Refusal):
+        return bool(named)
+    assert all(is_text(text) for one in subscriptions for text in (one.id, one.event, one.url))
+    return bool(named or subscriptions or roles)
 
 
 @parser(
