@@ -94,6 +94,8 @@ def registration(data: bytes) -> bool:
     b'{"hotels":[{"property":1000,"refresh_token":"R","access_token":"A","expires_at":1e9,"scopes":["a"]}]}',
     b'{"property":"1000","api_key":"cbat_1"}\n{"property":"1001","refresh_token":"R","expires_at":"2026-11-24T15:00:00Z"}',
     b"property,refresh_token\n1000,\n",
+    b"property\rrefresh_token\n1000,R\n",
+    b'{"property":"\\ud800","refresh_token":"R","scopes":["\\u0000"]}',
     b'[{"property":"con_1"}]',
     words='property refresh_token api_key cbat_ reference expires_at scopes app hotels [{" "}] , '
     "0001-01-01T00:00:00+14:00 9999-12-31T23:59:59-14:00",
