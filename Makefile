@@ -31,7 +31,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-instructions test-wheel test-secrets coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,8 +66,8 @@ test-long: venv ## what `make test` leaves out but for kills and poolers: simula
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
 
-system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces, valgrind, Node where it is missing
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 pgbouncer valgrind
+system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces, valgrind, slowhttptest, Node where it is missing
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 pgbouncer slowhttptest valgrind
 	@node --version && npm --version || apt-get install -y -qq --no-install-recommends nodejs npm
 
 browser: venv
@@ -78,6 +78,20 @@ test-browser: browser ## the hotel's pages in a real browser (needs `make system
 
 test-node: venv ## a program in another language behind the proxy: Node with axios (needs node and npm)
 	@$(BIN)/python -m pytest tests/node
+
+strangers: venv
+	@test -d .venv-strangers || $(BIN)/python -m venv .venv-strangers
+	@.venv-strangers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/strangers.txt
+
+test-strangers: strangers ## other people's tools against the service: Schemathesis, sqlmap, slowhttptest (needs `make system`)
+	@$(BIN)/python -m pytest tests/strangers
+
+audit: strangers ## known vulnerabilities of what is locked; says where its data cannot be reached
+	@$(BIN)/python -m tests.strangers.audit
+
+fuzz: venv ## every parser of what comes from outside under a coverage-guided fuzzer, SECONDS=60 in all (Linux)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(BIN)/python -m tests.fuzzing.fuzz --seconds $(SECONDS)
 
 test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in transaction mode (needs `make system`)
 	@$(BIN)/python -m tests.support.pgbouncer pytest -n $(WORKERS) --dist worksteal \
@@ -183,7 +197,9 @@ lock: ## pin every dependency with hashes and without addresses (needs uv, and n
 	uv pip compile $(LOCKING) --extra server --extra postgres --extra httpx --extra requests --extra pytest --group bench --constraint $(LOCK) -o requirements/bench.txt pyproject.toml
 	uv pip compile $(LOCKING) --group secrets --constraint $(LOCK) -o requirements/secrets.txt
 	uv pip compile $(LOCKING) --group mutation --constraint $(LOCK) -o requirements/mutation.txt
+	uv pip compile $(LOCKING) --group fuzz --constraint $(LOCK) -o requirements/fuzz.txt
+	uv pip compile $(LOCKING) --group strangers -o requirements/strangers.txt
 	cd tests/node && rm -f package-lock.json && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-strangers site .mypy_cache .ruff_cache .hypothesis .import_linter_cache

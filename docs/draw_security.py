@@ -25,11 +25,7 @@ ID = re.compile(r"[FA][0-9]{2,3}\Z")
 HEADING = re.compile(r"^(##+) (.+)$", re.MULTILINE)
 ROW = re.compile(r"^\| ([FA][0-9]{2,3}) \| (.+?) \| (.+) \|$", re.MULTILINE)
 
-TO_COME = {
-    "F69": "change of the encryption key", "F70": "change of the encryption key", "A51": "change of the encryption key",
-    "A59": "authenticated history", "A76": "authenticated history",
-    "A52": "runs of other people's tools",
-}  # fmt: skip
+TO_COME = {"A59": "authenticated history", "A76": "authenticated history"}  # fmt: skip
 """Rows whose tests come with another piece of work: it takes its rows out of here."""
 
 

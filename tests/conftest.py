@@ -21,7 +21,8 @@ from tests.support.postgres_fixtures import (
 )
 
 __all__ = ["elsewhere", "kept_driver", "postgres_home", "postgres_server", "postgres_url", "sweeper"]
-OWN_TARGETS = {"browser", "instructions", "namespaces", "node", "pgbouncer", "secrets"}  # each needs a package or root
+OWN_TARGETS = {"browser", "instructions", "namespaces", "node", "pgbouncer", "secrets", "strangers"}
+"""Each needs packages, or root."""
 TESTS = Path(__file__).parent
 FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive clients
 ROW = re.compile(r"[FA][0-9]{2,3}\Z")

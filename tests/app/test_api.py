@@ -212,6 +212,7 @@ async def test_authorization(service: Running[RealVault]) -> None:
     [
         ({"return_to": "https://evil.example"}, "invalid_return_to"),
         ({"expires_in": 1}, "invalid_request"),
+        ({"expires_in": "3600"}, "invalid_request"),
         ({"unknown": 1}, "invalid_request"),
         ({"reference": 7}, "invalid_request"),
         ([], "invalid_request"),
@@ -356,6 +357,23 @@ async def test_metrics_and_description(service: Running[RealVault]) -> None:
         assert (await answer.read(), answer.content_type) == (b"# metrics\n", "text/plain")
     _, body, _ = await ask(service, "GET", "/openapi.json")
     assert f"{CONNECTIONS}/{{identifier}}/access-token" in body["paths"]
+
+
+async def test_the_description_names_credentials_and_problems(service: Running[RealVault]) -> None:
+    """Of each operation that needs one: which credentials, and every status of a problem; never FastAPI's own 422."""
+    _, body, _ = await ask(service, "GET", "/openapi.json")
+    assert body == (await ask(service, "GET", "/openapi.json"))[1]
+    assert [next(iter(one)) for one in body["security"]] == list(body["components"]["securitySchemes"])
+    assert not {"HTTPValidationError", "ValidationError"} & body["components"]["schemas"].keys()
+    for path, operations in body["paths"].items():
+        for operation in operations.values():
+            described = operation["responses"].keys()
+            assert "422" not in described
+            assert (operation.get("security") == []) == (path in {"/healthz", "/readyz"})
+            assert path in {"/healthz", "/readyz"} or {"400", "401", "403", "404", "409", "413", "503"} <= described
+    _, problem, _ = await ask(service, "GET", f"{CONNECTIONS}/con_none")
+    shape = body["components"]["schemas"]["ProblemShape"]
+    assert set(shape["required"]) <= problem.keys() <= shape["properties"].keys()
 
 
 async def test_paths_are_told_without_queries_and_secrets(service: Running[RealVault]) -> None:

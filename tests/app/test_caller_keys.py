@@ -274,6 +274,8 @@ async def test_who_may_change_a_connection(service: Running[RealVault]) -> None:
         {"scopes": ["write"]},
         {"scopes": ["token"], "read_only": True},
         {"scopes": ["read"], "expires_in": 0},
+        {"scopes": ["read"], "expires_in": "60"},
+        {"scopes": ["read"], "read_only": 0},
         {"scopes": ["read"], "name": ""},
         {"scopes": ["read"], "unknown": 1},
     ],

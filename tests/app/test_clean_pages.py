@@ -69,6 +69,7 @@ async def test_the_page_says_what_this_failure_was(tab: Tab) -> None:
         "%5B%5D",
         quote('["authorization_denied", "a\\nb", null]'),
         quote('["authorization_denied", 1, 2]'),
+        "[" * 20_000,
     ):
         tab.cookies[OUTCOME] = planted
         status, _, page = await tab.open(location)

@@ -121,6 +121,9 @@ def test_json_lines() -> None:
         (HEADER + "t,1000,\n", "line 2: refresh_token is empty"),
         (HEADER + "t,,R\n", "line 2: property is empty"),
         (HEADER + "t,con_1,R\n", "line 2: property is the property id at Cloudbeds"),
+        (HEADER + f"t,{'1' * 65},R\n", "line 2: property has more than 64 characters, or a control character"),
+        ('{"property":"\\ud800","refresh_token":"R"}', "line 1: property has more than 64 characters, or a control"),
+        ('{"property":1,"refresh_token":"R","scopes":["\\ud800"]}', "line 1: scopes holds a control character"),
         (HEADER + "t,1000,two words\n", "line 2: refresh_token does not look like a token"),
         (HEADER + "t" * 257 + ",1000,R\n", "line 2: a reference has at most 256 characters"),
         ("property,api_key\n1000,\n", "line 2: refresh_token is empty, and so is api_key"),
@@ -139,6 +142,8 @@ def test_json_lines() -> None:
         ('{"hotels": 3}', "`hotels` is a list of objects"),
         ('{"property":"1","refresh_token":"R"}\n{"property', "line 2: it begins like JSON and is none"),
         (f'property,refresh_token\n1,"{"x" * 140_000}"\n', "field larger than field limit"),
+        (f"property,{'x' * 140_000}\n", "line 1: field larger than field limit"),
+        ("property\rrefresh_token\n1,R\n", "line 1: new-line character seen in unquoted field"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(text: str, told: str) -> None:

@@ -97,7 +97,9 @@ async def test_scopes_that_the_hotel_granted(stage: Stage) -> None:
     assert (await bring_in(stage, old(scopes=("read:guest",)))).connection.scopes == ("read:guest",)
 
 
-@pytest.mark.parametrize("hotel", [old(""), old("con_1"), old(token=""), old(app="unknown")])
+@pytest.mark.parametrize(
+    "hotel", [old(""), old("con_1"), old("1" * 65), old("\ud800"), old(token=""), old(app="unknown")]
+)
 async def test_what_names_no_hotel(stage: Stage, hotel: Handover) -> None:
     """Refused before anything is stored."""
     with pytest.raises(InvalidRequest):

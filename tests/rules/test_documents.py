@@ -7,6 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.drawing import CALM
 
 from cloudbeds_auth.app.schemas import AccessTokenShape, ConnectionShape, EventShape
 from cloudbeds_auth.rules.caller_keys import CallerKey
@@ -46,6 +49,14 @@ def test_moments_have_one_width() -> None:
     whole = AT.replace(microsecond=0)
     assert precise(whole) == "2026-11-24T07:00:00.000Z"
     assert datetime.fromisoformat(str(precise(whole))) == whole
+
+
+@CALM
+@given(st.datetimes(datetime(1970, 1, 2), datetime(9998, 1, 1), timezones=st.timezones()))
+def test_any_moment(at: datetime) -> None:
+    """Reads back as the second, and the millisecond, that it lies in."""
+    for text, unit in ((stamp(at), timedelta(seconds=1)), (precise(at), timedelta(milliseconds=1))):
+        assert timedelta() <= at.astimezone(UTC) - datetime.fromisoformat(str(text)) < unit
 
 
 def test_no_moment() -> None:

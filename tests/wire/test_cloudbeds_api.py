@@ -165,6 +165,7 @@ def hotels(data: object) -> str:
         ({"propertyID": "1000"}, ("1000",)),
         ([None, "x", {}, {"propertyID": True}, {"propertyID": ""}, {"propertyID": None}], ()),
         ([[[[[[{"propertyID": "deep"}]]]]]], ()),
+        ([{"propertyID": "10\x0000\ud800"}, {"propertyID": "1" * 70}, {"propertyID": 1.5}], ("1000", "1" * 64)),
     ],
 )
 async def test_properties(data: object, found: tuple[str, ...]) -> None:
@@ -480,6 +481,8 @@ async def test_subscriptions_are_listed() -> None:
         listed_webhook(7), listed_webhook("8", "endpoint", key={"type": "association", "id": "A"}),
         listed_webhook(9, key={"type": "property", "id": "1001"}), listed_webhook(None), "nonsense",
         listed_webhook(10, event={"entity": "guest"}), listed_webhook(11, subscriptionData=[]),
+        listed_webhook(12, event={"entity": "guest", "action": "\ud800"}),
+        listed_webhook(13, subscriptionData={"url": "\0"}),
     ]  # fmt: skip
     async with vendor(answer(json.dumps({"success": True, "data": rows}))) as (made, server):
         found = await made.subscriptions(ACCESS, "1000")

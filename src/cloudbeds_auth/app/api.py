@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from cloudbeds_auth.app.api_description import describe_api
 from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.limits import sharing
 from cloudbeds_auth.app.permits import Administering, Connecting, Measuring, Permit, Proxying, Reading, Tokens
@@ -74,7 +75,7 @@ async def alive() -> dict[str, str]:
 
 
 @machines.head("/readyz", include_in_schema=False)
-@machines.get("/readyz")
+@machines.get("/readyz", responses={503: {"description": "a check failed, or the service is about to stop"}})
 async def ready(request: Request) -> JSONResponse:
     """The store can be written and the keys open what is in it; 503 with the failed check's name otherwise, and from
     when the service was told to stop.
@@ -127,8 +128,7 @@ async def _gauge(asked: Awaitable[T]) -> T | None:
 @machines.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request, permit: Administering) -> dict[str, Any]:
     """The API, described."""
-    description: dict[str, Any] = request.app.openapi()
-    return description
+    return describe_api(request.app)
 
 
 @machines.post(HOOK, include_in_schema=False)

@@ -78,7 +78,7 @@ class Cookies:
         found = _values(request.cookies, self.outcome_name)
         try:
             words = json.loads(unquote(found.pop())) if len(found) == 1 else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         if not isinstance(words, list) or len(words) != len(OutcomeCookie._fields) or not all(map(_is_line, words)):
             return None

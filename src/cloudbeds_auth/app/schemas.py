@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StrictBool
 
 from cloudbeds_auth.rules.caller_keys import LONGEST_NAME, MOST_NAMED, CallerKey
 from cloudbeds_auth.rules.documents import access_token_document, connection_document, event_document, key_document
@@ -13,6 +13,19 @@ from cloudbeds_auth.rules.model import AccessToken, Connection, Event
 from cloudbeds_auth.rules.permissions import Scope
 
 DAY = 86400.0
+
+
+class ProblemShape(BaseModel):
+    """Why a request was refused (RFC 9457). `code` says it for programs; the last two are there where they apply."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    next_step: str
+    connection_id: str = ""
+    connect_url: str = ""
 
 
 class UserShape(BaseModel):
@@ -134,7 +147,7 @@ class NewAuthorizationShape(BaseModel):
     app: Annotated[str, Field(min_length=1, max_length=64)] = "default"
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
     return_to: Annotated[str | None, Field(max_length=2048)] = None
-    expires_in: Annotated[float, Field(ge=60, le=30 * DAY, allow_inf_nan=False)] = DAY
+    expires_in: Annotated[float, Field(ge=60, le=30 * DAY, allow_inf_nan=False, strict=True)] = DAY
     expected_properties: Annotated[list[str] | None, Field(min_length=1, max_length=MOST_PROPERTIES)] = None
     code_challenge: Annotated[str | None, Field(max_length=43)] = None
 
@@ -178,10 +191,10 @@ class NewKeyShape(BaseModel):
     connections: Annotated[list[str] | None, Field(max_length=MOST_NAMED)] = None
     properties: Annotated[list[str] | None, Field(max_length=MOST_NAMED)] = None
     references: Annotated[list[str] | None, Field(max_length=MOST_NAMED)] = None
-    read_only: bool = False
+    read_only: StrictBool = False
     methods: Annotated[list[str] | None, Field(max_length=MOST_NAMED)] = None
-    expires_in: Annotated[float | None, Field(ge=1, allow_inf_nan=False)] = None
-    rate: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    expires_in: Annotated[float | None, Field(ge=1, allow_inf_nan=False, strict=True)] = None
+    rate: Annotated[float | None, Field(gt=0, allow_inf_nan=False, strict=True)] = None
 
 
 class KeyShape(BaseModel):

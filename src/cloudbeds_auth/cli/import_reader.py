@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.credential import API_KEY_PREFIX, is_api_key
 from cloudbeds_auth.rules.imports import Handover
-from cloudbeds_auth.rules.inputs import checked_reference, is_token
+from cloudbeds_auth.rules.inputs import LONGEST_PROPERTY, checked_reference, is_property, is_text, is_token
 from cloudbeds_auth.rules.secret import Secret
 
 CREDENTIALS = ("refresh_token", "api_key")  # each hotel has one of them
@@ -120,16 +120,21 @@ def _json(text: str, line: int | None = None) -> object:
 
 def _csv(text: str) -> Iterator[tuple[int, Row]]:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    header = [str(name).strip().lower() for name in reader.fieldnames or ()]
-    missing = [name for name in ("property", "refresh_token") if name not in header]
-    if missing and not (missing == ["refresh_token"] and "api_key" in header):
-        raise _Unreadable(f"line 1: the header names no {' and no '.join(missing)}; it may name {', '.join(COLUMNS)}")
-    reader.fieldnames = header
     try:
+        reader.fieldnames = _header(reader.fieldnames or ())
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
         raise _Unreadable(f"line {reader.line_num + 1}: {error}") from None
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    """The names of the columns; raises _Unreadable where one that is needed is not there."""
+    header = [name.strip().lower() for name in names]
+    missing = [name for name in ("property", "refresh_token") if name not in header]
+    if missing and not (missing == ["refresh_token"] and "api_key" in header):
+        raise _Unreadable(f"line 1: the header names no {' and no '.join(missing)}; it may name {', '.join(COLUMNS)}")
+    return header
 
 
 def _wrong(row: Row) -> Iterator[str]:
@@ -140,10 +145,15 @@ def _wrong(row: Row) -> Iterator[str]:
     unknown = [name for name in row if name not in COLUMNS]
     if unknown:
         yield f"there is no column {', '.join(repr(name) for name in unknown)}; there are {', '.join(COLUMNS)}"
-    if not _text(row, "property"):
+    property_id = _text(row, "property") or ""
+    if not property_id:
         yield "property is empty"
-    if (_text(row, "property") or "").startswith("con_"):
+    elif not is_property(property_id):
+        yield f"property has more than {LONGEST_PROPERTY} characters, or a control character"
+    if property_id.startswith("con_"):
         yield "property is the property id at Cloudbeds, not a connection id"
+    if not all(map(is_text, _scopes(row) or ())):
+        yield "scopes holds a control character"
     yield from _wrong_credentials(row)
     try:
         checked_reference(_text(row, "reference"))
@@ -184,9 +194,7 @@ def _twice(lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _hotel(row: Row) -> Handover:
-    access, scopes = _text(row, "access_token"), row.get("scopes")
-    if isinstance(scopes, str):
-        scopes = scopes.split() or None
+    access = _text(row, "access_token")
     return Handover(
         property_id=_text(row, "property") or "",
         refresh_token=Secret(_text(row, "refresh_token") or ""),
@@ -194,8 +202,16 @@ def _hotel(row: Row) -> Handover:
         app=_text(row, "app") or "default",
         access_token=None if access is None else Secret(access),
         expires_at=_moment(row),
-        scopes=None if not isinstance(scopes, list) else tuple(str(scope) for scope in scopes),
+        scopes=_scopes(row),
     )
+
+
+def _scopes(row: Row) -> tuple[str, ...] | None:
+    """As a list, or as a text with spaces between; None: not known."""
+    scopes = row.get("scopes")
+    if isinstance(scopes, str):
+        scopes = scopes.split() or None
+    return tuple(str(scope) for scope in scopes) if isinstance(scopes, list) else None
 
 
 def _text(row: Row, name: str) -> str | None:

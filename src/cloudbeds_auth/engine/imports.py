@@ -19,7 +19,7 @@ from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.views import Views
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.rules.imports import MEANINGS, Handover, Imported, Outcome
-from cloudbeds_auth.rules.inputs import checked_reference
+from cloudbeds_auth.rules.inputs import checked_reference, is_property
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State
 from cloudbeds_auth.rules.model import Connection, Grant, Pair, Role
 from cloudbeds_auth.rules.refresh import Ask
@@ -57,7 +57,7 @@ class Importer:
     async def _new(self, hotel: Handover) -> NewImport:
         reference = checked_reference(hotel.reference)
         registration = await self._world.app(hotel.app)
-        if not hotel.property_id or hotel.property_id.startswith("con_") or not hotel.refresh_token:
+        if not is_property(hotel.property_id) or hotel.property_id.startswith("con_") or not hotel.refresh_token:
             raise InvalidRequest("an import names a property of Cloudbeds and its refresh token")
         await self._world.must_be_bound_here(registration)
         valid_for = 0.0

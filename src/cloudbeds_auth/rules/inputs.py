@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from cloudbeds_auth.errors import InvalidRequest
 
@@ -49,6 +49,11 @@ def is_token(given: str) -> bool:
     return 0 < len(given) <= LONGEST_TOKEN and given.isascii() and given.isprintable() and " " not in given
 
 
+def is_property(given: object) -> TypeGuard[str]:
+    """Whether it may be the id of a property."""
+    return isinstance(given, str) and 0 < len(given) <= LONGEST_PROPERTY and is_text(given)
+
+
 def checked_text(name: str, given: str | None) -> str | None:
     """A text to look for, where one is given; raises InvalidRequest, naming it `name`."""
     if given is not None and not is_text(given):
@@ -79,7 +84,7 @@ def checked_properties(given: Collection[object]) -> tuple[str, ...]:
         raise InvalidRequest("expected_properties is a list of property ids, not one text")
     if len(given) > MOST_PROPERTIES:
         raise InvalidRequest(f"expected_properties has at most {MOST_PROPERTIES} ids")
-    texts = [one for one in given if isinstance(one, str) and 0 < len(one) <= LONGEST_PROPERTY and is_text(one)]
+    texts = [one for one in given if is_property(one)]
     if len(texts) < len(given):
         raise InvalidRequest(f"an expected property is a text of 1 to {LONGEST_PROPERTY} characters")
     return tuple(dict.fromkeys(texts))

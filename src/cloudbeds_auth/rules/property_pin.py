@@ -27,6 +27,9 @@ MOST_FIELDS = 1000  # of a query or a form
 # the next.
 _MEDIA = re.compile(r"([a-z0-9.+-]+/[a-z0-9.+-]+)(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _NAMES = re.compile(r"propert(?:y|ies)(?:.*id.*)?\Z")  # in the letters of a name, wherever it begins
+_CLASSIC = frozenset(
+    {"propertyID", "propertyIDs"}
+)  # what the classic API reads; of any other spelling it may know nothing
 _ORGANIZATION = re.compile(r"organi[sz]ations?(?:.*id.*)?\Z")
 _ALL = ""  # no caller's property: what names an organization names all of its properties
 _NO_LETTER = re.compile(r"[^a-z]")
@@ -70,9 +73,9 @@ def judge_call(
     _require(properties, [asked])
     for form in forms_of(path):
         _require_path(properties, hotel.property_ids, unicodedata.normalize("NFKC", form))
-    found = list(_in_pairs(_pairs(query)))
-    _require(properties, found)
-    if is_classic(path) and not found:
+    pairs = _pairs(query)
+    _require(properties, _in_pairs(pairs))
+    if is_classic(path) and not any(name in _CLASSIC for name, _ in pairs):
         query = "&".join(filter(None, (query, f"propertyID={quote(asked.replace(' ', ''), safe=',')}")))
     return PinnedCall(asked, query, properties)
 

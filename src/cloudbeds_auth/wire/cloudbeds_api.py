@@ -20,7 +20,15 @@ from cloudbeds_auth.rules.api_errors import (
     refusal_of,
 )
 from cloudbeds_auth.rules.credential import KeyHeader, header_of
-from cloudbeds_auth.rules.inputs import JsonObject, Unreadable, one_line, read_object, says_false
+from cloudbeds_auth.rules.inputs import (
+    LONGEST_PROPERTY,
+    JsonObject,
+    Unreadable,
+    is_text,
+    one_line,
+    read_object,
+    says_false,
+)
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.rules.refresh import Timing
@@ -252,7 +260,11 @@ def _subscription(row: Any, property_id: str | None) -> VendorSubscription | Non
     identity, url = _text(row.get("id")), target.get("url") or target.get("endpoint")
     entity, action = event.get("entity"), event.get("action")
     elsewhere = key.get("type") == "property" and property_id and _text(key.get("id")) not in {"", property_id}
-    if not identity or elsewhere or not all(isinstance(one, str) and one for one in (url, entity, action)):
+    if (
+        not identity
+        or elsewhere
+        or not all(isinstance(one, str) and one and is_text(one) for one in (url, entity, action))
+    ):
         return None
     return VendorSubscription(identity, f"{entity}/{action}", str(url))
 
@@ -280,6 +292,6 @@ def _property_ids(data: Any, depth: int) -> Iterator[str]:
         for entry in data:
             yield from _property_ids(entry, depth - 1)
     elif isinstance(data, dict):
-        identity = data.get("propertyID", data.get("propertyId"))
-        if isinstance(identity, str | int) and not isinstance(identity, bool) and str(identity):
-            yield str(identity)
+        identity = one_line(data.get("propertyID", data.get("propertyId")), LONGEST_PROPERTY)
+        if identity:
+            yield identity
