@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,11 @@ def test_everything_leaked(make_world: MakeWorld) -> None:
 
     named = steps(made)
     assert list(named) == [
-        "keep what can be seen", "a new admin token", "revoke keys for callers", "a new token for /metrics",
-        "a new encryption key", "a new client secret", "new client secrets of further apps", "a new webhook secret",
-        "new secrets of Cloudbeds' webhooks", "refresh every hotel", "new API keys of hotels",
-        "reconnect what was used", "tell the people whose data it was", "see that all is well",
+        "keep what can be seen", "a new admin token", "end every session", "revoke keys for callers",
+        "a new token for /metrics", "a new encryption key", "a new client secret",
+        "new client secrets of further apps", "a new webhook secret", "new secrets of Cloudbeds' webhooks",
+        "refresh every hotel", "new API keys of hotels", "reconnect what was used",
+        "tell the people whose data it was", "see that all is well",
     ]  # fmt: skip
     assert named["refresh every hotel"]["here"] == "2 hotels"
     assert "1 key" in named["revoke keys for callers"]["here"]
@@ -79,8 +81,17 @@ def test_everything_leaked(make_world: MakeWorld) -> None:
     (remove,) = named["a new admin token"]["commands"]
     Path(remove.removeprefix("rm ")).unlink()
     made.extra |= {"CLOUDBEDS_CLIENT_SECRET": NEW_SECRET, "CLOUDBEDS_CLIENT_SECRET_PREVIOUS": CLIENT_SECRET}
+    old = (made.folder / "hotels.sqlite3.key").read_text("utf-8").strip()
+    new = b64encode(secrets.token_bytes(32)).decode()
+    made.extra["CLOUDBEDS_AUTH_ENCRYPTION_KEYS"] = f"{new},{old}"
     made.start()
     assert thief.get("/api/v1/connections").status == 401
+
+    (end,) = named["end every session"]["commands"]
+    assert made.run(*end.split()[1:]).returncode == 0
+    rekeyed = made.run("database", "rekey", "--json")
+    assert rekeyed.returncode == 0, rekeyed.stderr
+    made.extra["CLOUDBEDS_AUTH_ENCRYPTION_KEYS"] = new
 
     assert made.run("keys", "revoke", key["id"], "--yes").returncode == 0
     assert Http(made.base, key["key"]).get(f"/proxy/{hotels[0]}{USERINFO}").status == 401

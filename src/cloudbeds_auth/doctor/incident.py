@@ -119,6 +119,15 @@ def _admin_token(here: Situation) -> IncidentStep:
     )
 
 
+def _sessions(here: Situation) -> IncidentStep:
+    return IncidentStep(
+        "end every session",
+        "whoever had the admin token may have signed in with it; a session outlives the token",
+        "all browsers are signed out at once, and links that were not used are void",
+        ("cloudbeds-auth sign-in --end-all",),
+    )
+
+
 def _caller_keys(here: Situation) -> IncidentStep:
     callers = here.exposure.callers
     return IncidentStep(
@@ -258,6 +267,7 @@ L = Leak
 STEPS: dict[Callable[[Situation], IncidentStep], Sequence[Leak]] = {
     _evidence: tuple(Leak),
     _admin_token: (L.ADMIN_TOKEN,),
+    _sessions: (L.ADMIN_TOKEN,),
     _caller_keys: (L.CALLER_KEY, L.ADMIN_TOKEN),
     _metrics_token: (L.METRICS_TOKEN,),
     _encryption_key: (L.ENCRYPTION_KEY,),
