@@ -27,8 +27,8 @@ that a user calls.
 """
 
 LAYERS = {
-    "api_keys", "apps", "caller_keys", "candidates", "connections", "history", "imports", "pasted_keys", "properties",
-    "rate_limit", "refresh", "risks", "subscriptions", "webhooks",
+    "api_keys", "apps", "authentic", "caller_keys", "candidates", "connections", "history", "imports", "pasted_keys",
+    "properties", "rate_limit", "refresh", "risks", "subscriptions", "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
 SAME_SUBJECT = {"database": "the command and the check"}

@@ -16,9 +16,12 @@ from typing import TypeVar
 import apsw
 from tests.simulation.disk import NAME, Disk, vfs
 from tests.simulation.durable import DATABASE
+from tests.support.keys import KEY
 
-from cloudbeds_auth.database.sqlite_file import BUSY_MILLISECONDS, SqliteFile
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.database.sqlite_file import BUSY_MILLISECONDS, WRITE, SqliteFile
 from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.transactions.authentic import unlock
 from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction
 
 OLD_SQLITE = 3_050_000  # chooses the rollback journal: see `disk`
@@ -122,12 +125,13 @@ def on_disk(disk: str, instant: Callable[[], Instant]) -> SqliteFile:
 
 @cache
 def template() -> bytes:
-    """An empty database of the product's schema, as its file; made once a process."""
+    """An empty database of the product's schema that was opened before, as its file; made once a process."""
     disk = Disk()
     disk.attach("template")
     vfs().opener = "template"
     file = on_disk("template", lambda: Instant(0.0, 0.0, "boot-1", "boot-1"))
     file.open()
+    file.run(lambda now: unlock(AesGcmSealer([KEY], random=bytes)), WRITE)
     file.close()
     return bytes(disk.files[DATABASE].data)
 
@@ -137,5 +141,5 @@ def _last(done: list[Statement]) -> str:
     return next((one.name for one in reversed(done) if one.name not in BESIDE), "")
 
 
-BESIDE = {"add_event", "tokens", "set_due", "bind_issuer"}
+BESIDE = {"add_event", "set_chains", "tokens", "set_due", "bind_issuer"}
 """What many transactions do beside their own work."""

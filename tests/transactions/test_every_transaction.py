@@ -44,6 +44,7 @@ from cloudbeds_auth.transactions.apps import (
     remove_app,
     rotate_secret,
 )
+from cloudbeds_auth.transactions.authentic import authenticate, authenticated
 from cloudbeds_auth.transactions.authorizations import (
     add_authorization,
     add_link,
@@ -130,6 +131,7 @@ from cloudbeds_auth.transactions.upkeep import (
     read_overdue,
     retry_all,
 )
+from cloudbeds_auth.transactions.verification import accept, verify_connections, verify_history, verify_keys
 
 RATE = Rate(10)
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)
@@ -170,6 +172,9 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_caller_key": lambda one: read_caller_key("key_1"),
     "read_caller_keys": lambda one: read_caller_keys(limit=10),
     "find_caller": lambda one: find_caller("key_1"),
+    "verify_history": lambda one: verify_history(one.connection_id),
+    "verify_connections": lambda one: verify_connections(limit=10),
+    "verify_keys": lambda one: verify_keys(limit=10),
     "settled_state": lambda one: settled_state("state-1", None, "code"),
 }
 
@@ -240,6 +245,9 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         subscriptions_compared(one.id),
         note_risks(one.id, {"not_renewable": "why"}),
         claim_messages(4, 60.0),
+        accept(one.connection_id, actor="operator"),
+        authenticate("grants", ""),
+        authenticated(),
         message_delivered("msg_1"),
         message_failed("msg_1", "HTTP 503", 5.0),
     ]

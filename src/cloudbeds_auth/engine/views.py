@@ -23,6 +23,7 @@ from cloudbeds_auth.rules.api_errors import NEXT_STEP
 from cloudbeds_auth.rules.history import HistoryPlace
 from cloudbeds_auth.rules.inputs import Search, checked_cursor, checked_text, checked_whole
 from cloudbeds_auth.rules.lifecycle import (
+    ALTERED,
     HOTEL_SCOPE_MISSING,
     MIGRATION_UNDER_WAY,
     PROPERTY_MISMATCH,
@@ -38,6 +39,7 @@ from cloudbeds_auth.rules.risks import NEXT_STEP as OF_RISK
 from cloudbeds_auth.rules.risks import OF_PASTED_KEYS as RISKS_OF_PASTED_KEYS
 from cloudbeds_auth.rules.risks import unapproved_scopes
 from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
+from cloudbeds_auth.transactions.authentic import LOOK
 from cloudbeds_auth.transactions.authorizations import read_link
 from cloudbeds_auth.transactions.connections import (
     NOTHING,
@@ -48,6 +50,13 @@ from cloudbeds_auth.transactions.connections import (
 )
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.statements import Call
+from cloudbeds_auth.transactions.verification import (
+    AlteredRows,
+    VerifiedHistory,
+    verify_connections,
+    verify_history,
+    verify_keys,
+)
 
 NEXT_STEPS = {
     State.IN_DOUBT: "nothing to do: the next attempt settles it",
@@ -207,6 +216,19 @@ class Views:
         await self._world.known(connection_id)
         return await self._world.db.browse(read_history(connection_id, place=place, limit=limit))
 
+    async def verified_history(self, connection_id: str) -> VerifiedHistory:
+        """All events, oldest first, each with whether it is as it was written; raises UnknownConnection."""
+        await self._world.known(connection_id)
+        return await self._world.db.browse(verify_history(connection_id))
+
+    async def altered(self, before: str | None, limit: int, *, histories: bool) -> AlteredRows:
+        """What was altered behind the service, of the next connections before this id, newest first."""
+        return await self._world.db.browse(verify_connections(before, limit=limit, histories=histories))
+
+    async def altered_keys(self, before: str | None, limit: int) -> AlteredRows:
+        """The same, of keys for callers."""
+        return await self._world.db.browse(verify_keys(before, limit=limit))
+
     async def count_states(self) -> StateCounts | None:
         """Connections by the state that they are shown in, for a gauge. Where they are many they are counted behind the
         caller, at most once a minute, who is given the last whole count; None: there is none, or none of late.
@@ -247,8 +269,12 @@ class Views:
         step = NEXT_STEPS.get(state) or SERVING.get(problem)
         if state in (*LIVING, State.PARKED):
             step = WAITING.get(problem, step)
-        if found.pasted:
+        if problem == ALTERED:
+            step = LOOK
+        elif found.pasted:
             step = OF_PASTED_KEYS.get(state if state not in LIVING else problem, step)
+        if not found.genuine:
+            return replace(found, state=state, next_step=step)
         if state is State.CLIENT_REFUSED and isinstance(refusal, Foreign):
             return replace(found, state=state, problem=refusal.what, next_step=refusal.next_step, foreign=True)
         if state is State.CLIENT_REFUSED and found.registration not in self._world.apps:

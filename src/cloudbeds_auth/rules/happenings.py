@@ -159,6 +159,9 @@ class Happening(StrEnum):
     SOURCE_REFUSED = ("source_refused", WARNING, "app why",
         "a credential belongs to another origin or client than this process uses: it is not sent")
 
+    LINK_ALTERED = ("link_altered", WARNING, "connection_id",
+        "the rows of a connection were altered behind the service: nothing of it is sent")
+
     # Connections
     CONNECTED = "connected", INFO, "connection_id", "an approval was seen to work and is in use"
     CAME_BACK = ("came_back", INFO, "connection_id",
@@ -188,6 +191,8 @@ class Happening(StrEnum):
     APP_SECRET_ROTATED = "app_secret_rotated", INFO, "app", "a further app has a new client secret"
     KEY_CREATED = "key_created", INFO, "key actor", "a key for callers was made"
     KEY_REVOKED = "key_revoked", INFO, "key actor", "a key for callers was revoked"
+    KEY_ALTERED = ("key_altered", WARNING, "key",
+        "a key for callers was altered behind the service: it opens nothing")
     APP_REMOVED = "app_removed", INFO, "app", "a further app was removed"
 
     # Calls to Cloudbeds

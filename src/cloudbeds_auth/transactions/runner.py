@@ -16,8 +16,16 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports import Place, SealBroken, Sealer, Wakeups
-from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.ports import SealBroken, Sealer, Wakeups
+from cloudbeds_auth.rules.authentic import MacKey
+from cloudbeds_auth.transactions.authentic import (
+    COVERED,
+    authenticate,
+    authenticated,
+    open_canary,
+    read_key,
+    unlock,
+)
 from cloudbeds_auth.transactions.statements import (
     Body,
     Call,
@@ -77,9 +85,6 @@ class Together(Generic[T]):
                 answer.set_result(found.get(one))
 
 
-CANARY = Place("meta", "canary", 0, 0)
-
-
 class Driver(Protocol):
     """What a database must be able to do: run a transaction to its end, durably, or not at all.
 
@@ -129,6 +134,7 @@ class Database:
         self._sealer = sealer
         self._is_dead = is_dead
         self._read_only = False
+        self._mac_key: MacKey | None = None
         self._together: dict[object, Together[Any]] = {}
 
     @property
@@ -144,9 +150,12 @@ class Database:
     async def open(self, own: Body[bool] | None = None) -> None:
         """Check that the keys open what is stored; raises ConfigurationError before anything is sent (F68).
 
-        `own` says, in a transaction, whether the database is this installation's own.
+        `own` says, in a transaction, whether the database is this installation's own. Rows from before there were MACs
+        are given theirs here, a batch at a time: killed, the next one continues.
         """
-        await self._driver.write(self._body(_canary()))
+        self._mac_key, former = await self._driver.write(lambda now: unlock(self._sealer))
+        if former:
+            await self.authenticate()
         if own is not None:
             self._read_only = not await self._driver.write(own)
 
@@ -179,11 +188,19 @@ class Database:
         found: T | None = await together.ask(wanted)
         return found
 
+    async def authenticate(self, *, anew: bool = False) -> None:
+        """Give every row that has none its MAC, or each row `anew`, and refuse from then on what has none."""
+        for table in COVERED:
+            after: str | None = ""
+            while after is not None:
+                after = await self._driver.write(self._body(authenticate(table, after, anew=anew)))
+        await self._driver.write(self._body(authenticated()))
+
     async def check(self) -> None:
         """One real write, and the canary; raises StoreUnavailable."""
         await self.write(_checked())
         try:
-            await self._driver.write(self._body(_canary()))
+            await self._driver.read(lambda now: open_canary(self._sealer))
         except ConfigurationError as error:
             raise StoreUnavailable(error.detail, next_step=error.next_step) from error
 
@@ -201,27 +218,15 @@ class Database:
         await self._driver.close()
 
     def _body(self, call: Call[T]) -> Body[T]:
-        return partial(_begun, call, self._sealer, self._is_dead)
+        return partial(self._begun, call)
 
-
-def _begun(call: Call[T], sealer: Sealer, is_dead: IsDead, now: Instant) -> Transaction[T]:
-    return call(Tx(now.wall, now.steady, now.clock_id, now.started, sealer, is_dead))
-
-
-@transaction
-def _canary(tx: Tx) -> Transaction[None]:
-    row = yield from query_one("meta", name="key_canary")
-    if row is None:
-        sealed = tx.sealer.seal(Secret("canary"), CANARY)
-        yield from query("set_meta", name="key_canary", value=sealed.hex())
-        return
-    try:
-        tx.sealer.open(bytes.fromhex(row["value"]), CANARY)
-    except SealBroken:
-        raise ConfigurationError(
-            "the encryption key does not open this database: it was sealed with another one",
-            next_step="give the key that sealed it (CLOUDBEDS_AUTH_ENCRYPTION_KEYS, or the key file beside it)",
-        ) from None
+    def _begun(self, call: Call[T], now: Instant) -> Transaction[T]:
+        if self._mac_key is None:
+            self._mac_key = yield from read_key(self._sealer)
+        if self._mac_key is None:
+            raise StoreUnavailable("this database was not opened yet")
+        tx = Tx(now.wall, now.steady, now.clock_id, now.started, self._sealer, self._mac_key, self._is_dead)
+        return (yield from call(tx))
 
 
 @transaction
