@@ -21,6 +21,7 @@ from cloudbeds_auth.database.key_files import load_keys
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.rules.subscriptions import settings_of
 from cloudbeds_auth.transactions.apps import secret_place
+from cloudbeds_auth.transactions.authentic import CANARY, FORMER
 from cloudbeds_auth.transactions.history import ALL, TAKEN_OVER
 from cloudbeds_auth.transactions.subscriptions import WANTED
 
@@ -84,6 +85,9 @@ def _former_schema(settings: Settings) -> None:
             for statement in schema.statements(text):
                 sql(statement)
         sql(f"INSERT INTO meta (name, value) VALUES ('schema_version', '{former[-1][0]}')")
+        sealer = AesGcmSealer(load_keys(settings, database_has_rows=True))
+        canary = sealer.seal(Secret(FORMER), CANARY).hex()
+        sql(f"INSERT INTO meta (name, value) VALUES ('key_canary', '{canary}')")
 
 
 def _apps(sql: Plain, settings: Settings, issuer: str, number: int) -> None:
