@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +14,7 @@ import apsw
 import psycopg
 
 from cloudbeds_auth import Settings
+from cloudbeds_auth.database import opening
 from cloudbeds_auth.database.key_files import load_keys
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.transactions.rows import access_place, token_place
@@ -78,6 +81,9 @@ def multiply(settings: Settings, number: int) -> Sequence[str]:
         with sealed(sql, settings, first, number):
             for table in TABLES:
                 spread(sql, table, first)
+    with ThreadPoolExecutor(1) as aside:  # a loop may run here
+        aside.submit(asyncio.run, opening.accept_all(settings)).result()
+    with Plain(settings) as sql:
         sql.analyze()
     return [copy_id(first["connections"]["id"], at) for at in range(1, number + 1)]
 

@@ -19,9 +19,11 @@ from cloudbeds_auth import Connection, Secret, Settings
 from cloudbeds_auth.database import durability, schema
 from cloudbeds_auth.database.key_files import load_keys
 from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.ports import Place
 from cloudbeds_auth.rules.subscriptions import settings_of
 from cloudbeds_auth.transactions.apps import secret_place
 from cloudbeds_auth.transactions.history import ALL, TAKEN_OVER
+from cloudbeds_auth.transactions.seals import FORMER
 from cloudbeds_auth.transactions.subscriptions import WANTED
 
 BEFORE = 2  # migrations that are missing
@@ -84,6 +86,9 @@ def _former_schema(settings: Settings) -> None:
             for statement in schema.statements(text):
                 sql(statement)
         sql(f"INSERT INTO meta (name, value) VALUES ('schema_version', '{former[-1][0]}')")
+        sealer = AesGcmSealer(load_keys(settings, database_has_rows=True))
+        canary = sealer.seal(Secret("canary"), Place("meta", "canary", 0, 0)).hex()
+        sql(f"INSERT INTO meta (name, value) VALUES ('{FORMER}', '{canary}')")
 
 
 def _apps(sql: Plain, settings: Settings, issuer: str, number: int) -> None:

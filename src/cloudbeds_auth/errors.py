@@ -417,13 +417,13 @@ class BodyNotReplayable(TryAgain):
 class ClientRefused(Error):
     """The app's client id or secret is refused, or is not the one that this hotel's grant came from
 
-    Or no client id is set, the app is not registered here any more, or its stored secret does not open, and nothing was
-    sent. Where the detail names two origins or two client ids, the hotel's grant, or the app's secret, came from
-    another one than the settings name: neither tokens nor the secret were sent. No hotel is at fault, and none is
-    marked. For the settings' own app correct the id, the secret or `CLOUDBEDS_BASE_URL` and restart; during a reset
-    keep the former secret in `CLOUDBEDS_CLIENT_SECRET_PREVIOUS`. For another one `cloudbeds-auth apps rotate-secret
-    NAME`, or `cloudbeds-auth apps add NAME` with the client id that it had. Where the vendor really moved,
-    `cloudbeds-auth apps move-origin NAME --from ORIGIN`.
+    Or no client id is set, the app is not registered here any more, its stored secret does not open, or the hotel's
+    rows were altered (`problem` is `altered`), and nothing was sent. Where the detail names two origins or two client
+    ids, the hotel's grant, or the app's secret, came from another one than the settings name: neither tokens nor the
+    secret were sent. No hotel is at fault, and none is marked. For the settings' own app correct the id, the secret or
+    `CLOUDBEDS_BASE_URL` and restart; during a reset keep the former secret in `CLOUDBEDS_CLIENT_SECRET_PREVIOUS`. For
+    another one `cloudbeds-auth apps rotate-secret NAME`, or `cloudbeds-auth apps add NAME` with the client id that it
+    had. Where the vendor really moved, `cloudbeds-auth apps move-origin NAME --from ORIGIN`.
     """
 
     code = "client_refused"

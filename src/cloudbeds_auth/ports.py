@@ -99,6 +99,10 @@ class Sealer(Protocol):
         """The value; raises SealBroken."""
         ...
 
+    def new_key(self) -> Secret:
+        """256 random bits in hex, for another use than sealing."""
+        ...
+
 
 class Heard(Protocol):
     """The notifications about one grant."""

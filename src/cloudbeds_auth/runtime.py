@@ -15,6 +15,8 @@ from cloudbeds_auth import observe, system
 from cloudbeds_auth.database import key_files
 from cloudbeds_auth.database.backup import back_up as back_up
 from cloudbeds_auth.database.check import scan as scan
+from cloudbeds_auth.database.opening import accept as accept
+from cloudbeds_auth.database.opening import accept_all as accept_all
 from cloudbeds_auth.database.opening import adopt as adopt
 from cloudbeds_auth.database.opening import copy as copy
 from cloudbeds_auth.database.opening import copy_history as copy_history

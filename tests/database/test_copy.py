@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from tests.support.fakes import pair
+from tests.support.genuine import altered
 from tests.support.installation import APP, HOTELS, filled, opened, secrets, settings, silent
+from tests.support.keys import KEY
 from tests.support.processes import leased, row
 from tests.support.shown import show_no_more, show_twice, wrongly_shown
 
 from cloudbeds_auth.database import backup, bulk, copy, opening
 from cloudbeds_auth.database.bulk import Progress
+from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
 from cloudbeds_auth.rules.caller_keys import NewKey
@@ -26,13 +29,14 @@ from cloudbeds_auth.rules.model import CredentialKind, Event
 from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.apps import read_app
-from cloudbeds_auth.transactions.caller_keys import add_caller_key, read_caller_keys
+from cloudbeds_auth.transactions.caller_keys import GoodKey, add_caller_key, find_caller, read_caller_keys
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
 from cloudbeds_auth.transactions.history import forget, read_history, take_over
 from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
 from cloudbeds_auth.transactions.rows import add_event
-from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Statement, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.verification import verify_history
 
 
 @pytest.fixture(params=["sqlite to postgresql", "postgresql to sqlite", "sqlite to sqlite"])
@@ -299,7 +303,9 @@ async def copied_with(
     here, mine = await opening.open_driver(source)
     there, theirs = await opening.open_driver(target)
     try:
-        await copy.copy(copy.Side(here, mine, "source"), copy.Side(there, theirs, "target"), progress, pause)  # type: ignore[arg-type]
+        sealer = AesGcmSealer([KEY])
+        sides = copy.Side(here, mine, "source", sealer), copy.Side(there, theirs, "target", sealer)
+        await copy.copy(*sides, progress, pause)  # type: ignore[arg-type]
     finally:
         await here.close()
         await there.close()
@@ -349,6 +355,7 @@ async def test_what_was_forgotten_meanwhile_does_not_come_back(ways: tuple[Setti
         assert named(await there.read(read_history("con_0"))) == []
         assert await there.read(read_history("con_1")) == []
         assert sorted(named(await there.read(read_history("con_2")))) == ["call_refused", "calls"]
+        assert (await there.read(verify_history("con_0"))).problems == []
 
 
 def named(history: Sequence[Event]) -> list[str]:
@@ -380,6 +387,46 @@ def deleted(tx: Tx, connection_id: str, grant_id: str) -> Transaction[None]:
     yield from query("delete_grant", grant_id=grant_id)
     yield from query("delete_events", connection_id=connection_id)
     yield from query("delete_connection", connection_id=connection_id)
+
+
+@pytest.mark.row("A59", "A76")
+async def test_what_is_authenticated_stays_so(ways: tuple[Settings, Settings]) -> None:
+    """Links, keys for callers and histories, before the history has come and when it has; what was altered in the
+    source is refused in the target, too.
+    """
+    source, target = ways
+    await filled(source)
+    async with opened(source) as running:
+        new = NewKey("a job", frozenset({Scope.READ}))
+        await running.write(add_caller_key("key_1", "key_1", new, parent=None))
+        await running.write(disconnect("con_1"))
+        await running.write(_rewritten("con_2"))
+    await opening.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        broken = await there.read(altered())
+        assert {one.split(":")[0] for one in broken} == {"con_2"}
+        assert not (await row(there, "gra_2")).genuine
+        assert (await row(there, "gra_0")).genuine
+        await leased(there, await row(there, "gra_0"))
+        assert await there.write(disconnect("con_0"))
+        for home in ("con_0", "con_1"):
+            assert (await there.read(verify_history(home))).problems == []
+    await opening.copy_history(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert {one.split(":")[0] for one in await there.read(altered())} == {"con_2"}
+        for home in ("con_0", "con_1"):
+            found = await there.read(verify_history(home))
+            assert (found.problems, {verified for _, verified in found.events}) == ([], {True}), home
+        assert isinstance(await there.read(find_caller("key_1")), GoodKey)
+
+
+@transaction
+def _rewritten(tx: Tx, connection_id: str) -> Transaction[None]:
+    """By somebody who has no key."""
+    about = {"home": connection_id}
+    yield Statement("altered_link", "UPDATE grants SET app = 'other' WHERE connection_id = :home", about)
+    yield Statement("altered_event", "UPDATE events SET actor = 'nobody' WHERE connection_id = :home", about)
+    yield Statement("altered_chain", "UPDATE connections SET chain = '[]' WHERE id = :home", about)
 
 
 async def test_two_that_copy_one_history(ways: tuple[Settings, Settings]) -> None:

@@ -32,7 +32,7 @@ async def test_a_batch_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) 
     stage.one.driver.seen.clear()
     assert await forgets(stage.one, 1).tick() == SWEPT_EVERY
     assert await stage.kinds(grant.connection_id) == []
-    assert stage.one.driver.seen["sweep_events"] == lines + 1
+    assert stage.one.driver.seen["old_events"] == lines + 1
     assert await forgets(stage.one, 1).tick() == SWEPT_EVERY
     assert [note["rows"] for note in stage.notes.facts("swept")] == [lines + APPROVAL]
 
@@ -47,10 +47,10 @@ async def test_most_of_the_time_is_for_everything_else(stage: Stage, monkeypatch
 
     async def slow() -> None:
         begun.append(stage.clock.steady())
-        stage.one.driver.after("sweep_events", slow)
+        stage.one.driver.after("old_events", slow)
         await stage.clock.sleep(1.0)
 
-    stage.one.driver.after("sweep_events", slow)
+    stage.one.driver.after("old_events", slow)
     assert await forgets(stage.one, 1).tick() == 0.0
     assert [later - earlier for earlier, later in pairwise(begun)] == [4.0]
     assert [note["rows"] for note in stage.notes.facts("swept")] == [2 + APPROVAL]
@@ -66,9 +66,9 @@ async def test_a_database_that_goes_away_meanwhile(stage: Stage, monkeypatch: py
     await stage.clock.sleep(2 * DAY)
 
     async def gone() -> None:
-        stage.one.driver.refuse("sweep_events")
+        stage.one.driver.refuse("old_events")
 
-    stage.one.driver.after("sweep_events", gone)
+    stage.one.driver.after("old_events", gone)
     with pytest.raises(StoreUnavailable):
         await forgets(stage.one, 1).tick()
     assert [note["rows"] for note in stage.notes.facts("swept")] == [1 + APPROVAL]

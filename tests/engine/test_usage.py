@@ -310,7 +310,7 @@ async def test_lines_that_an_earlier_version_wrote(stage: Stage) -> None:
         data = json.dumps({"first": at - 50, "last": at - 5, "count": 2, "refused": 1, "methods": {POLL: 2}})
         for hotel, shown in ((grant, data), (other, "{}")):
             line = (hotel.connection_id, number, at, "calls", "caller", hotel.id, 1, shown)
-            stage.sql("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *line)
+            stage.sql("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", *line)
     await stage.clock.sleep(40 * DAY)
     rounds = 0
     while await roll_up_calls(stage.one.store, 20):
@@ -340,7 +340,7 @@ async def test_a_young_line_of_an_earlier_version(stage: Stage) -> None:
     at = stage.clock.wall()
     data = json.dumps({"first": at - 50, "last": at - 5, "count": 2, "refused": 1, "methods": {POLL: 2}})
     stage.sql(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
         *(grant.connection_id, 0, at, "calls", "caller", grant.id, 1, data),
     )
     await grow_old(stage)

@@ -16,10 +16,14 @@ from typing import TypeVar
 import apsw
 from tests.simulation.disk import NAME, Disk, vfs
 from tests.simulation.durable import DATABASE
+from tests.support.keys import KEY
 
-from cloudbeds_auth.database.sqlite_file import BUSY_MILLISECONDS, SqliteFile
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.database.sqlite_file import BUSY_MILLISECONDS, WRITE, SqliteFile
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction
+from cloudbeds_auth.transactions.authentic import unlock
+from cloudbeds_auth.transactions.runner import UNOPENED
+from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction, Tx
 
 OLD_SQLITE = 3_050_000  # chooses the rollback journal: see `disk`
 T = TypeVar("T")
@@ -120,14 +124,21 @@ def on_disk(disk: str, instant: Callable[[], Instant]) -> SqliteFile:
     return SqliteFile(Path(f"/{disk}/{DATABASE}"), instant, version=OLD_SQLITE, vfs=NAME)
 
 
+def never(owner: str, clock_id: str) -> bool:
+    """Nobody holds a lease."""
+    return False
+
+
 @cache
 def template() -> bytes:
-    """An empty database of the product's schema, as its file; made once a process."""
+    """An empty database of the product's schema that was opened before, as its file; made once a process."""
     disk = Disk()
     disk.attach("template")
     vfs().opener = "template"
     file = on_disk("template", lambda: Instant(0.0, 0.0, "boot-1", "boot-1"))
     file.open()
+    sealer = AesGcmSealer([KEY], random=bytes)
+    file.run(lambda now: unlock()(Tx(now.wall, now.steady, now.clock_id, now.started, sealer, UNOPENED, never)), WRITE)
     file.close()
     return bytes(disk.files[DATABASE].data)
 
@@ -137,5 +148,7 @@ def _last(done: list[Statement]) -> str:
     return next((one.name for one in reversed(done) if one.name not in BESIDE), "")
 
 
-BESIDE = {"add_event", "add_audit", "tokens", "set_due", "bind_issuer", "canary_locked", "count_seals"}
+BESIDE = {
+    "add_event", "set_chains", "add_audit", "tokens", "set_due", "bind_issuer", "canary_locked", "count_seals",
+}  # fmt: skip
 """What many transactions do beside their own work."""

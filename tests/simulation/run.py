@@ -13,6 +13,7 @@ from tests.simulation.plan import Plan, draw
 from tests.simulation.trace import Violation
 from tests.simulation.vendor import CLIENT
 from tests.simulation.world import Hotel, World
+from tests.support.genuine import altered
 
 LANDING = 160.0  # seconds until the last delayed request has arrived, or died
 ROUND_TRIP = 2.0  # seconds, at most, of a request and its answer once faults have stopped
@@ -74,6 +75,7 @@ def go(world: World) -> None:
         for number in sorted(world.machines):
             must_serve(world, world.machines[number], hotel)
     no_secret_rests(world)
+    nothing_is_altered(world)
 
 
 def connect(world: World) -> None:
@@ -164,6 +166,13 @@ def lives(world: World, hotel: Hotel) -> bool:
     if any(not one.values and vendor.lives(one.access) for one in speaking):
         return True  # a key
     return any(value in vendor.accepted(value) for one in speaking for value in one.values)
+
+
+def nothing_is_altered(world: World) -> None:
+    """Whatever struck, every row and every history is as the product says that it wrote it (A59, A76)."""
+    machine = world.machines[min(world.machines)]
+    found = world.do(machine, machine.world.db.read(altered()))
+    assert found == [], found
 
 
 def no_secret_rests(world: World) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.support.fakes import pair
+from tests.support.genuine import PostgresSql, altered, written
 from tests.support.keys import KEY
 from tests.support.postgres_stage import KeptDriver
 from tests.support.shown import wrongly_shown
@@ -83,6 +84,7 @@ class Bench(ABC):
         self.clock = HandClock()
         self.dead: set[str] = set()
         self.opened: list[Database] = []
+        self.attacked = False  # rows were altered that are not as the product wrote them
         self._numbers = count(1)
 
     @abstractmethod
@@ -97,6 +99,15 @@ class Bench(ABC):
     def latch(self, grant_id: str) -> None:
         """Set the no-refresh latch of a grant (rule 15) alone, behind the back of the port."""
 
+    @abstractmethod
+    def raw(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Behind everybody's back; `?` for each value."""
+
+    def attack(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """As somebody who writes to the database and has no key."""
+        self.attacked = True
+        return self.raw(statement, *values)
+
     @property
     def store(self) -> Database:
         return self.opened[0]
@@ -104,7 +115,9 @@ class Bench(ABC):
     async def close(self) -> None:
         for store in self.opened:
             with suppress(Error):  # of a store that a test took away
-                assert await store.read(wrongly_shown()) == []
+                assert self.attacked or await store.read(wrongly_shown()) == []
+                found = [] if self.attacked else await store.read(altered())
+                assert found == [], found
             await store.close()
 
     def is_dead(self, owner: str, clock_id: str) -> bool:
@@ -215,7 +228,10 @@ class SqliteBench(Bench):
         self.sql("UPDATE grants SET latched = 1 WHERE id = ?", grant_id)
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Look into the file, or alter it, behind everybody's back."""
+        """Look into the file, or alter it, behind everybody's back, as if the product had."""
+        return written(self.raw, statement, *values)
+
+    def raw(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         return SqliteDatabase(self.path).sql(statement, *values)
 
 
@@ -237,6 +253,10 @@ class PostgresBench(Bench):
         await store.open(partial(recognise, identity=Identity("ins_1", "here")))
         await store.open(partial(recognise, identity=Identity("ins_1", "elsewhere")))
         return store
+
+    def raw(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return PostgresSql(connection)(statement, *values)
 
     def latch(self, grant_id: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import psycopg
 from psycopg.rows import dict_row
 from tests.support.fakes import pair
+from tests.support.genuine import PostgresSql, take_as_it_is
 from tests.support.keys import KEY
 
 from cloudbeds_auth.database.postgres import PostgresDriver
@@ -97,6 +98,8 @@ def copies(url: str, number: int) -> list[str]:
                 made.append(tuple(copy.values()))
             columns, values = ", ".join(one), ", ".join(["%s"] * len(one))
             connection.cursor().executemany(f"INSERT INTO {table} ({columns}) VALUES ({values})", made)
+    with psycopg.connect(url) as connection:
+        take_as_it_is(PostgresSql(connection))
     return [new_home for new_home, _ in names]
 
 

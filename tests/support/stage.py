@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import apsw
 from tests.support.failing import FailingDriver
 from tests.support.fakes import APP, HOUR, ISSUER, Dice, Notebook, Reply, ScriptedEndpoint, ScriptedVendor, pair
+from tests.support.genuine import altered, written
 from tests.support.keys import KEY
 from tests.support.shown import wrongly_shown
 from tests.support.template import begin_with_schema
@@ -138,6 +139,7 @@ class Stage:
     dead: set[str] = field(default_factory=set)
     processes: list[Process] = field(default_factory=list)
     killed: list[Process] = field(default_factory=list)
+    attacked: bool = False  # rows were altered that are not as the product wrote them
     one: Process = field(init=False)
 
     async def process(
@@ -182,7 +184,9 @@ class Stage:
             process.driver.dark = process.driver.writes_fail = False
             if process not in self.killed:
                 await process.drain()
-            assert await process.store.read(wrongly_shown()) == []
+            assert self.attacked or await process.store.read(wrongly_shown()) == []
+            found = [] if self.attacked else await process.store.read(altered())
+            assert found == [], found
             await process.store.close()
 
     # --- what rests
@@ -254,6 +258,7 @@ class Stage:
 
     async def delete(self, grant: Grant) -> None:
         """An operator deletes the row by hand."""
+        self.attacked = True
         for table, column in (("tokens", "grant_id"), ("properties", "grant_id"), ("grants", "id")):
             self.sql(f"DELETE FROM {table} WHERE {column} = ?", grant.id)
 
@@ -267,8 +272,9 @@ class Stage:
         return slow
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Look into the database, or alter it, behind everybody's back; `?` for each value."""
-        return self.database.sql(statement, *values)
+        """Look into the database, or alter it, behind everybody's back, as if the product had; `?` for each value."""
+        self.attacked |= statement.startswith("DELETE FROM grants") or "role = 'superseded'" in statement
+        return written(self.database.sql, statement, *values)
 
 
 @asynccontextmanager

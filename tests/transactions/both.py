@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.bench import HandClock
+from tests.support.genuine import altered
 from tests.support.keys import KEY
 from tests.support.postgres_stage import Elsewhere
 from tests.support.shown import wrongly_shown
@@ -31,7 +32,7 @@ from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.outbox import next_message, read_outbox
 from cloudbeds_auth.transactions.reconnect import read_covered
 from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.statements import Body, Instant, Row, Statement, Transaction
+from cloudbeds_auth.transactions.statements import Body, Instant, Row, Statement, Transaction, query
 from cloudbeds_auth.transactions.upkeep import next_due
 
 T = TypeVar("T")
@@ -89,6 +90,7 @@ class Both:
         self._sqlite = SqliteInline(SqliteFile(Path(self._folder.name) / "vault", self.clock.instant))
         self._postgres = PostgresInline(url, elsewhere, self.clock.instant)
         self._stores = [Database(driver, _sealer(), self._is_dead) for driver in (self._sqlite, self._postgres)]
+        ended(self._postgres.write(_unopened))
         for store in self._stores:
             ended(store.open())
 
@@ -137,6 +139,8 @@ class Both:
             for table in TABLES:
                 assert sqlite[table] == postgres[table], table
             assert self.ask(lambda store: store.read(wrongly_shown())) == []
+            found = self.ask(lambda store: store.read(altered()))
+            assert found == [], found
         self._postgres.written = False
 
     def compare(self, grants: Sequence[str], homes: Sequence[str]) -> None:
@@ -162,6 +166,12 @@ class Both:
 def _sealer() -> AesGcmSealer:
     """Seals the same value at the same place to the same bytes, so that rows can be compared."""
     return AesGcmSealer([KEY], random=bytes)
+
+
+def _unopened(now: Instant) -> Transaction[None]:
+    """The key of its MACs is made by the next opening, from these dice."""
+    for name in ("key_canary", "mac_key"):
+        yield from query("forget_meta", name=name)
 
 
 def _emptied(now: Instant) -> Transaction[None]:

@@ -15,6 +15,7 @@ from cloudbeds_auth.transactions import caller_keys as transactions
 from cloudbeds_auth.transactions.caller_keys import (
     AFTER,
     BEYOND,
+    GoodKey,
     add_caller_key,
     end_caller_key,
     find_caller,
@@ -45,7 +46,7 @@ async def test_what_was_made_is_read(bench: Bench, clock: HandClock) -> None:
         moment(clock.wall + 3600), None, None, None,
     )  # fmt: skip
     found = await other.read(find_caller("key_1"))
-    assert found is not None
+    assert isinstance(found, GoodKey)
     assert found.hash == "hash of key_1"
     assert found.caller == Caller("key_1", READS, reach, True, frozenset({"gethotels"}))
     assert found.left == pytest.approx(3600)
@@ -66,7 +67,7 @@ async def test_a_revoked_key(bench: Bench, clock: HandClock) -> None:
     await added(bench, "key_1")
     await added(bench, "key_2", "key_1", life=120.0)
     child = await bench.store.read(find_caller("key_2"))
-    assert child is not None
+    assert isinstance(child, GoodKey)
     assert child.caller.within == Caller("key_1", READS)
     assert child.left == pytest.approx(120)
     ended = await bench.store.write(end_caller_key("key_1"))
@@ -84,7 +85,7 @@ async def test_a_child_ends_with_the_time_of_its_parent(bench: Bench, clock: Han
     await added(bench, "key_1", life=60.0)
     await added(bench, "key_2", "key_1")
     child = await bench.store.read(find_caller("key_2"))
-    assert child is not None
+    assert isinstance(child, GoodKey)
     assert child.left == pytest.approx(60)
     clock.pass_(60)
     assert await bench.store.read(find_caller("key_2")) is None

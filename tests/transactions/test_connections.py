@@ -17,6 +17,7 @@ from tests.support.shown import show_all, show_no_more, shown
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.context import current_grant, resolve
+from cloudbeds_auth.rules.authentic import MacKey
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, CredentialKind, Grant, Page, Role, moment
@@ -33,8 +34,9 @@ from cloudbeds_auth.transactions.connections import (
 )
 from cloudbeds_auth.transactions.grants import AttemptEnd, commit_pair, renew_lease, settle, write_intent
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.homes import set_reference
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
-from cloudbeds_auth.transactions.statements import Call, Transaction, Tx, drive, query, transaction
+from cloudbeds_auth.transactions.statements import Call, Transaction, Tx, drive, query_one, transaction
 
 INTERVAL = 60.0
 
@@ -233,7 +235,9 @@ async def test_every_combination(bench: Bench, clock: HandClock) -> None:
 @transaction
 def brought_by_a_browser(tx: Tx, connection_id: str, reference: str) -> Transaction[None]:
     """A reference as an approval without a credential of ours gives it."""
-    yield from query("set_reference", id=connection_id, reference=reference, trusted=0)
+    connection = yield from query_one("connection_row", connection_id=connection_id)
+    assert connection is not None
+    yield from set_reference(tx, connection, reference, 0)
 
 
 async def test_a_reference_that_a_browser_brought(bench: Bench) -> None:
@@ -247,7 +251,8 @@ async def test_a_reference_that_a_browser_brought(bench: Bench) -> None:
 def test_the_order_of_ids_is_the_database_s() -> None:
     """Danish has AA behind Z: where Python put ids in order, each page would begin again with what it sorts first."""
     danish = ["con_AA", "con_Z", "con_A"]
-    unproven = {"c_app": "default", "reference": None} | dict.fromkeys(("id", "app", "issuer", "reference_trusted"))
+    lacking = ("id", "app", "issuer", "reference_trusted", "active_grant", "c_mac")
+    unproven = {"c_app": "default", "reference": None} | dict.fromkeys(lacking)
     answers: dict[str, Callable[[Any], list[Any]]] = {
         "page_of_state": lambda asked: [{"id": "con_Z"}, {"id": "con_A"}] if asked["state"] == "fresh" else [],
         "page_of_unproven": lambda asked: [{"id": "con_AA"}],
@@ -256,9 +261,13 @@ def test_the_order_of_ids_is_the_database_s() -> None:
         "issuers_of": lambda asked: [],
     }
     call = list_connections(states=[State.FRESH, State.DISCONNECTED], limit=1)
-    tx = Tx(**asdict(HandClock().instant()), sealer=AesGcmSealer([KEY]), is_dead=lambda owner, clock_id: False)
+    tx = Tx(**asdict(HandClock().instant()), sealer=AesGcmSealer([KEY]), mac_key=MacKey(bytes(32)), is_dead=_never)
     page = drive(call(tx), lambda statement: answers[statement.name](statement.parameters))
     assert ([one.id for one in page], page.next) == (["con_AA"], "con_AA")
+
+
+def _never(owner: str, clock_id: str) -> bool:
+    return False
 
 
 @pytest.mark.parametrize("mark", [show_no_more, show_all])

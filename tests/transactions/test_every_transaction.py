@@ -45,6 +45,7 @@ from cloudbeds_auth.transactions.apps import (
     rotate_secret,
 )
 from cloudbeds_auth.transactions.audit import add_audit, add_failures, read_audit
+from cloudbeds_auth.transactions.authentic import authenticate, authenticated
 from cloudbeds_auth.transactions.authorizations import (
     add_authorization,
     add_link,
@@ -142,6 +143,7 @@ from cloudbeds_auth.transactions.upkeep import (
     read_overdue,
     retry_all,
 )
+from cloudbeds_auth.transactions.verification import accept, verify_connections, verify_history, verify_keys
 
 RATE = Rate(10)
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)
@@ -188,6 +190,9 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "find_session": lambda one: find_session("S1"),
     "read_exposure": lambda one: read_exposure(),
     "read_audit": lambda one: read_audit(before=None, limit=10),
+    "verify_history": lambda one: verify_history(one.connection_id),
+    "verify_connections": lambda one: verify_connections(limit=10),
+    "verify_keys": lambda one: verify_keys(limit=10),
     "settled_state": lambda one: settled_state("state-1", None, "code"),
 }
 
@@ -265,6 +270,9 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         subscriptions_compared(one.id),
         note_risks(one.id, {"not_renewable": "why"}),
         claim_messages(4, 60.0),
+        accept(one.connection_id),
+        authenticate("grants", ""),
+        authenticated(),
         message_delivered("msg_1"),
         message_failed("msg_1", "HTTP 503", 5.0),
         check_keys(),

@@ -34,15 +34,16 @@ GIVEN: dict[str, Any] = {
     "states": " fresh ", "state": "refreshing", "former": HOME, "token_hash": "h", "now": NOW, "limit": 20,
     "most": 20, "lines": json.dumps(LINES), "events": json.dumps([{"connection_id": HOME, "sequence": 1}]),
     "periods": json.dumps([{"connection_id": HOME, "generation": 1, "begins": 0, "ends": 9}]), "horizon": NOW + 1e9,
-    "full": json.dumps(["hotel-1"]),
+    "full": json.dumps(["hotel-1"]), "chains": json.dumps([{"id": HOME, "chain": "[]"}]),
+    "macs": json.dumps([{"sequence": 1, "mac": "m"}]), "ends": json.dumps([{"connection_id": HOME, "sequence": 1}]),
     "before": NOW - 19_000, "untried": NOW - 19_990, "shown": NOW - 19_998, "since": NOW - 10,
 } | dict.fromkeys(
-    ("access_sealed", "action", "actor", "address", "body", "browser_hash", "challenge", "client_id", "clock_id",
-     "code_hash", "created_by", "credential", "data", "elsewhere", "expected", "expected_properties", "fingerprint",
-     "found", "given", "how", "issuer", "kind", "level", "made_by", "methods", "owner", "parent", "problem", "reach",
-     "reason", "redirect_path", "redirect_uri", "registration", "return_to", "risks", "role", "said_of", "scopes",
-     "sealed", "seals", "secret_sealed", "started", "subject", "subscriptions", "unrecognized", "user_email", "user_id",
-     "user_name", "value", "work"), "text",
+    ("access_sealed", "action", "actor", "address", "body", "browser_hash", "chain", "challenge", "client_id",
+     "clock_id", "code_hash", "created_by", "credential", "data", "elsewhere", "expected", "expected_properties",
+     "fingerprint", "found", "given", "how", "issuer", "kind", "level", "mac", "made_by", "methods", "owner", "parent",
+     "problem", "reach", "reason", "redirect_path", "redirect_uri", "registration", "return_to", "risks", "role",
+     "said_of", "scopes", "sealed", "seals", "secret_sealed", "started", "subject", "subscriptions", "unrecognized",
+     "user_email", "user_id", "user_name", "value", "work"), "text",
 )  # fmt: skip
 FRESH = {"state": "fresh", "after": NOW, "until": NOW * 2}
 SOME = {"after": f"gra_{10:026}", "to": GRANT}
@@ -169,8 +170,9 @@ OF_A_REFRESH: dict[str, dict[str, Any]] = {
     "write_intent": {"position": 1, "epoch": 1, "not_before": 20, "until": 50, "state": "refreshing", "latched": 0,
                      "seals": "seals:ab12", "most_seals": 1 << 32},
     "commit_pair": {"epoch": 1, "next_generation": 3, "expires_at": NOW * 2, "lifetime": 3600, "stale_at": NOW * 2,
-                    "state": "fresh", "wall": NOW, "kind": "oauth", "client_id": "client-1", "access_sealed": b"s"},
-    "confirm": {"generation": 3, "state": "fresh", "issuer": "https://api.cloudbeds.com"},
+                    "state": "fresh", "wall": NOW, "kind": "oauth", "client_id": "client-1", "access_sealed": b"s",
+                    "mac": "m"},
+    "confirm": {"generation": 3, "state": "fresh", "issuer": "https://api.cloudbeds.com", "mac": "m"},
     "release_lease": {"epoch": 1}, "set_used": {"at": NOW + 1},
 }  # fmt: skip
 

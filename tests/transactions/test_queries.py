@@ -85,7 +85,9 @@ def test_what_waits_to_be_claimed_is_an_index_of_its_own(name: str) -> None:
 
 OLD = {
     "sweep_people": "grants_ended",
-    "sweep_events": "events_at",
+    "old_events": "events_at",
+    "events_up_to": "sqlite_autoindex_events_1",
+    "events_behind": "sqlite_autoindex_events_1",
     "sweep_calls": "calls_age",
     "old_calls": "calls_age",
     "calls": "sqlite_autoindex_calls_1",
@@ -97,7 +99,7 @@ OLD = {
 }
 OF_OLD = {
     "before": 5, "limit": 4, "span": 60, "connection_id": "con_1", "first_us": 9, "skip": 0, "sequence": 1,
-    "periods": "[]", "lines": "[]", "events": "[]", "grants": "[]",
+    "periods": "[]", "lines": "[]", "events": "[]", "ends": "[]", "grants": "[]",
 }  # fmt: skip
 
 

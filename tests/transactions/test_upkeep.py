@@ -201,6 +201,7 @@ async def test_one_apps_work_is_not_before_anothers(
     beyond those that are looked at is found when these have been passed.
     """
     monkeypatch.setattr(upkeep, "LOOKED_AT", looked_at)
+    bench.attacked = True  # no product moves a grant to another app
     grants = [await bench.hotel() for _ in range(7)]
     ours, theirs = grants[:5], grants[5:]
     began = clock.wall - 100.0

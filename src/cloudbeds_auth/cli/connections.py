@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ from cloudbeds_auth.rules.model import Connection, Event
 from cloudbeds_auth.rules.presentation import presentation
 
 if TYPE_CHECKING:
+    from cloudbeds_auth.transactions.verification import VerifiedHistory
     from cloudbeds_auth.vault import TokenVault
 
 HEADINGS = ("connection", "state", "reference", "properties", "approved by", "token expires", "last used")
@@ -113,6 +115,39 @@ def show(out: Output, connection: str, events: int) -> None:
     if history:
         out.line()
         out.table(("when", "what", "generation", "who"), [_event_row(event) for event in history])
+
+
+@command(
+    "events",
+    "cloudbeds-auth connections events con_01J...",
+    "cloudbeds-auth connections events con_01J... --verify > history.jsonl",
+    group=connections,
+)
+@click.argument("connection", metavar="ID")
+@click.option("--verify", is_flag=True, help="Say of each whether it is as it was written, and exit with 1 if not.")
+def events(out: Output, connection: str, verify: bool) -> int:
+    """Print the whole history of a connection, oldest event first: one JSON object in each line. ID: con_... or a
+    property id.
+
+    With --verify each has `verified`: true, false, or null for what is older than its authentication. What is missing
+    is named on standard error. Counted calls are not part of it.
+    """
+
+    async def ask(vault: TokenVault) -> VerifiedHistory:
+        one = await vault.connection(connection)
+        return await vault.engine.views.verified_history(one.id)
+
+    history = with_vault(ask)
+    lines = [
+        {**event_document(event), **({"verified": verified} if verify else {})} for event, verified in history.events
+    ]
+    problems = list(history.problems) if verify else []
+    out.document({"events": lines, **({"problems": problems} if verify else {})})
+    for line in lines:
+        out.bare(json.dumps(line))
+    for problem in problems:
+        out.note(problem)
+    return 1 if problems else 0
 
 
 def _event_row(event: Event) -> tuple[str, ...]:

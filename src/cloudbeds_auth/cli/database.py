@@ -51,7 +51,8 @@ def check(out: Output) -> int:
     """Read everything: the schema, the file's integrity, and every encrypted token and secret.
 
     Also whether tokens and secrets came from the address of Cloudbeds and the client id that the settings name: they
-    are used nowhere else. Exits with 1 when something does not open or does not match; nothing is changed.
+    are used nowhere else. And whether links, keys for callers and histories are as they were written. Exits with 1 when
+    something does not open or does not match; nothing is changed.
     """
     from cloudbeds_auth import runtime
 
@@ -175,6 +176,41 @@ def adopt(out: Output, yes: bool) -> None:
         asyncio.run(runtime.adopt(settings, progress))
     out.document({"database": where, "adopted": True})
     out.line(f"{where} is this installation's own now; restart what uses it")
+
+
+@command(
+    "accept",
+    "cloudbeds-auth database accept con_01J...",
+    "cloudbeds-auth database accept --all --yes",
+    group=database,
+)
+@click.argument("connection", metavar="ID", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every row: when the key that authenticates them is gone.")
+@takes_yes
+def accept(out: Output, connection: str | None, everything: bool, yes: bool) -> None:
+    """Take a connection as it is in the database, after you have looked. ID: con_...
+
+    What links hotels to their tokens, keys for callers and histories are authenticated: where something else wrote to
+    the database, `database check` names it, and nothing is sent for that hotel. This takes its rows as they are from
+    now on. Its history is verified from here on, and has a line of that. A key for callers is not taken: revoke it.
+
+    With --all every row is taken as it is, keys too. Stop the service before.
+    """
+    from cloudbeds_auth import runtime
+
+    if (connection is None) is not everything:
+        raise click.UsageError("give one connection (con_...), or --all")
+    settings = _existing()
+    what = "every row" if connection is None else connection
+    question = f"Is {what} of {runtime.shown(settings.database_url)} as it should be?"
+    confirm(question, "this takes altered rows as good: say --yes where nobody can be asked", yes=yes)
+    if connection is None:
+        with out.waiting("authenticating every row; of a large database that may take minutes"):
+            asyncio.run(runtime.accept_all(settings))
+    elif not asyncio.run(runtime.accept(settings, connection)):
+        raise click.UsageError(f"there is no connection {connection!r}")
+    out.document({"database": runtime.shown(settings.database_url), "accepted": connection or "all"})
+    out.line(f"{what} is taken as it is")
 
 
 def _existing() -> Settings:

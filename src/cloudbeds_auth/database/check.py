@@ -1,6 +1,6 @@
 """Reads a whole database: whether it is sound, whether every sealed value opens with the keys at hand, whether what
-is stored may be used with the settings, whether every living grant can come back by itself (I15), and whether lists
-find every connection.
+is stored may be used with the settings, whether every living grant can come back by itself (I15), whether lists find
+every connection, and whether links, keys and histories are as they were written.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ from cloudbeds_auth.transactions.statements import (
     query_one,
     transaction,
 )
+from cloudbeds_auth.transactions.verification import verify_connections, verify_keys
 
 CHUNK = 500
+VERIFIED = 50  # connections whose histories one transaction reads
 
 
 @dataclass
@@ -79,9 +81,28 @@ async def scan(settings: Settings, progress: Progress) -> Found:
         database = Database(driver, sealer, opening.nobody_is_known_dead)
         found.seals = dict(await database.read(read_seals()))
         found.problems += await database.read(_foreign(settings))
+        await _altered(database, found, progress)
     finally:
         await driver.close()
     return found
+
+
+async def _altered(database: Database, found: Found, progress: Progress) -> None:
+    before, read = None, 0
+    while True:
+        page = await database.read(verify_connections(before, limit=VERIFIED))
+        found.problems += page.problems
+        read += VERIFIED
+        progress("histories", min(read, found.connections), found.connections)
+        before = page.last
+        if before is None:
+            break
+    while True:
+        page = await database.read(verify_keys(before, limit=CHUNK))
+        found.problems += page.problems
+        before = page.last
+        if before is None:
+            break
 
 
 async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress) -> None:

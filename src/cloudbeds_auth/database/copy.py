@@ -9,6 +9,9 @@
     open the target      it is this installation's from now on, and serves
     copy the history     behind, while the target is in use
 
+The target takes the source's MAC key: what is authenticated there is so here, and what was altered there is refused
+here, too. Of a history the chain begins at the newest event, until what is before it has come.
+
 Each step may be killed and the whole repeated: until the target is open it is read-only, and is filled from the
 start; its history is resumed at the row that was reached.
 """
@@ -24,9 +27,11 @@ from cloudbeds_auth.database import bulk, clone_guard
 from cloudbeds_auth.database.bulk import Batch, Progress
 from cloudbeds_auth.database.sealed_values import IN_META
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.ports import Clock
+from cloudbeds_auth.ports import Clock, Sealer
+from cloudbeds_auth.rules.authentic import Chain, MacKey
 from cloudbeds_auth.system import random_bytes
-from cloudbeds_auth.transactions.history import TAKEN_OVER
+from cloudbeds_auth.transactions.authentic import read_chains, read_key, set_chains
+from cloudbeds_auth.transactions.history import TAKEN_OVER, without_names
 from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
@@ -36,6 +41,7 @@ LOOK_AGAIN = 0.2
 RUN = "copying_run"  # which of several runs of the command fills the target
 COPYING = "copying"  # the target's owner until it is whole: no installation, so it is read-only
 HISTORY = ("events", "calls")
+BESIDE = ("chain", "mac_before")  # what the query newest_events has beside the event
 BEHIND = "history_behind"  # in the target's `meta`: the table and the key up to which it came; not there: all of it did
 
 Pause = Callable[[float], Awaitable[None]]
@@ -48,6 +54,7 @@ class Side:
     driver: Driver
     identity: clone_guard.Identity
     name: str
+    sealer: Sealer
 
 
 async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> dict[str, int]:
@@ -185,17 +192,39 @@ def _insert(run: str, table: str, rows: Rows) -> Transaction[None]:
 
 async def _copy_newest_events(source: Side, target: Side, run: str, progress: Progress) -> int:
     """Of each connection, with progress by connections; how many there were."""
-    copied = 0
+    copied, key = 0, await _mac_key(source)
 
     async def work(batch: Batch) -> None:
         nonlocal copied
         after, to = batch.after[0] if batch.after else "", batch.to[0]
         found = await source.driver.read(lambda now: query("newest_events", after=after, to=to))
-        await target.driver.write(lambda now: _insert(run, "events", found))
+        events = [{column: value for column, value in row.items() if column not in BESIDE} for row in found]
+        chains = {row["connection_id"]: chain for row in found if (chain := _at_its_newest(key, row)) is not None}
+
+        def inserted(now: Instant) -> Transaction[None]:
+            yield from _insert(run, "events", events)
+            yield from set_chains(chains)
+
+        await target.driver.write(inserted)
         copied += len(found)
 
     await bulk.each(source.driver, "connections", work, progress, what="newest events")
     return copied
+
+
+async def _mac_key(side: Side) -> MacKey:
+    key = await side.driver.read(lambda now: read_key(side.sealer))
+    assert key is not None  # noqa: S101 - it was opened before
+    return key
+
+
+def _at_its_newest(key: MacKey, row: Row) -> Chain | None:
+    """A chain of the newest event alone; None where that is before it, or not as it was written."""
+    home, sequence, chain = row["connection_id"], row["sequence"], Chain.parse(row["chain"])
+    if not chain.is_of(key, home) or (chain.last, chain.last_mac) != (sequence, row["mac"]) or sequence <= chain.base:
+        return None
+    before = chain.base_mac if sequence == chain.base + 1 else row["mac_before"]
+    return None if before is None else chain.changed(key, home, base=sequence - 1, base_mac=before)
 
 
 def _close(now: Instant, *, target: str) -> Transaction[None]:
@@ -232,12 +261,20 @@ def _behind(now: Instant) -> Transaction[str | None]:
 
 async def _copy_behind(source: Side, target: Side, clock: Clock, batch: Batch) -> None:
     begun = clock.steady()
-    found = await source.driver.read(partial(bulk.rows, batch))
-    await target.driver.write(partial(_add_history, batch=batch, found=found))
+    found, chains = await source.driver.read(partial(_rows_and_chains, batch))
+    key = await _mac_key(source)
+    await target.driver.write(partial(_add_history, batch=batch, found=found, chains=chains, key=key))
     await clock.sleep(clock.steady() - begun)
 
 
-def _add_history(now: Instant, *, batch: Batch, found: Rows) -> Transaction[None]:
+def _rows_and_chains(batch: Batch, now: Instant) -> Transaction[tuple[Rows, Mapping[str, Chain]]]:
+    rows = yield from bulk.rows(batch, now)
+    return rows, (yield from read_chains(row["connection_id"] for row in rows))
+
+
+def _add_history(
+    now: Instant, *, batch: Batch, found: Rows, chains: Mapping[str, Chain], key: MacKey
+) -> Transaction[None]:
     """Add a batch, together with the place that is reached by it: no row twice, since calls may have been merged.
 
     A connection that is gone has no history, and one that was forgotten here keeps what `forget` leaves. Raises
@@ -256,7 +293,23 @@ def _add_history(now: Instant, *, batch: Batch, found: Rows) -> Transaction[None
         if row["connection_id"] in forgotten
     ]
     yield from bulk.insert(batch.table, kept, unless_there=True)
+    if batch.table == "events":
+        whole = {home: chain for home, chain in chains.items() if forgotten.get(home) == 0.0 and chain.is_of(key, home)}
+        yield from _reach_back(found, whole, key)
     yield from query("set_meta", name=BEHIND, value=json.dumps([batch.table, *batch.to]))
+
+
+def _reach_back(found: Rows, former: Mapping[str, Chain], key: MacKey) -> Transaction[None]:
+    """Histories of which the event has come that their chains begin behind are chained from where they were."""
+    here = yield from read_chains(former)
+    macs = {(row["connection_id"], row["sequence"]): row["mac"] for row in found}
+    yield from set_chains(
+        {
+            home: chain.changed(key, home, base=former[home].base, base_mac=former[home].base_mac)
+            for home, chain in here.items()
+            if chain.base > former[home].base and macs.get((home, chain.base)) == chain.base_mac
+        }
+    )
 
 
 def _at(row: Row) -> float:
@@ -266,10 +319,8 @@ def _at(row: Row) -> float:
 
 
 def _without_names(row: Row) -> Row:
-    """As the queries `forget_calls` and `forget_methods` leave it."""
-    if "methods" in row:
-        return {**row, "methods": "{}"}
-    return {**row, "data": "{}"} if row["kind"] in {"calls", "call_refused"} else row
+    """As `forget` leaves it."""
+    return {**row, "methods": "{}"} if "methods" in row else without_names(row)
 
 
 def _finish(now: Instant, *, table: str) -> Transaction[None]:

@@ -22,9 +22,11 @@ from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.audit import COMMAND, AuditAction
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.settings.values import database_url
-from cloudbeds_auth.transactions.audit import audit
+from cloudbeds_auth.transactions.audit import add_audit, audit
+from cloudbeds_auth.transactions.authentic import begin_anew
 from cloudbeds_auth.transactions.runner import Database, Driver
 from cloudbeds_auth.transactions.statements import Instant, Transaction
+from cloudbeds_auth.transactions.verification import accept as accept_connection
 
 if TYPE_CHECKING:
     from cloudbeds_auth.database.postgres import PostgresDriver
@@ -76,12 +78,38 @@ def _adopted(identity: clone_guard.Identity, now: Instant) -> Transaction[None]:
 
 
 async def migrate(settings: Settings) -> tuple[int, int]:
-    """Bring the database to this version's schema; the schema before and after."""
+    """Bring the database to this version's schema, and its rows; the schema before and after."""
     driver = _driver(settings)
     try:
-        return await driver.open(), await driver.read(schema.version)
+        before, after = await driver.open(), await driver.read(schema.version)
     finally:
         await driver.close()
+    if before:
+        await (await open_database(settings)).close()
+    return before, after
+
+
+async def accept(settings: Settings, connection_id: str) -> bool:
+    """Take this connection as it is, after a person has looked. False: there is none."""
+    store = await open_database(settings)
+    try:
+        return await store.write(accept_connection(connection_id))
+    finally:
+        await store.close()
+
+
+async def accept_all(settings: Settings) -> None:
+    """Take every row as it is, after a person has looked, under a new key. Killed, it is repeated."""
+    sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
+    driver, _ = await open_driver(settings, bulk=True)
+    store = Database(driver, sealer, nobody_is_known_dead)
+    try:
+        await driver.write(lambda now: begin_anew(sealer))
+        await store.open()
+        await store.authenticate(anew=True)
+        await store.write(add_audit(AuditAction.ROWS_ACCEPTED, None, {}))
+    finally:
+        await store.close()
 
 
 async def copy(settings: Settings, target_url: str, progress: Progress) -> dict[str, int]:
@@ -100,12 +128,13 @@ async def copy_history(settings: Settings, target_url: str, progress: Progress) 
 async def _both(settings: Settings, target_url: str) -> AsyncIterator[tuple[copying.Side, copying.Side]]:
     target = _elsewhere(settings, target_url)
     await (await open_database(settings)).close()  # the keys open what is stored here
+    sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     sides: list[copying.Side] = []
     async with AsyncExitStack() as stack:
         for where in (settings, target):
             driver, identity = await open_driver(where, bulk=True)
             stack.push_async_callback(driver.close)
-            sides.append(copying.Side(driver, identity, shown(where.database_url)))
+            sides.append(copying.Side(driver, identity, shown(where.database_url), sealer))
         yield sides[0], sides[1]
 
 

@@ -15,6 +15,7 @@ from cloudbeds_auth.database.bulk import Batch, Progress
 from cloudbeds_auth.database.sealing import KEY_ID, KEY_ID_BYTES
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.transactions.apps import secret_place
+from cloudbeds_auth.transactions.authentic import AUTHENTICATED, MAC_KEY
 from cloudbeds_auth.transactions.rows import access_place, token_place
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.statements import (
@@ -52,7 +53,7 @@ COLUMNS = (
     SealedColumn("grants", "access_sealed", lambda row: access_place(row["id"], row["generation"])),
     SealedColumn("tokens", "sealed", lambda row: token_place(row["grant_id"], row["position"], row["generation"])),
 )
-IN_META: dict[str, Place] = {}
+IN_META: dict[str, Place] = {place.row: place for place in (MAC_KEY, AUTHENTICATED)}
 """The names in `meta` whose values are sealed, as hex, and their places."""
 
 

@@ -96,6 +96,10 @@ class AesGcmSealer:
         sealed = self._cipher.encrypt(nonce, secret.reveal().encode(), _associated(place, self._identity))
         return bytes([FORMAT]) + self._identity + nonce + sealed
 
+    def new_key(self) -> Secret:
+        """256 random bits in hex."""
+        return Secret(self._random(KEY_BYTES).hex())
+
     def open(self, sealed: bytes, place: Place) -> Secret:
         """The value; raises SealBroken for a wrong key, altered bytes or another place, without saying more."""
         key_id = sealed[KEY_ID]

@@ -23,6 +23,7 @@ CHECKS: dict[str, Check] = {
     "hotels": hotels.need_a_person,
     "calls": hotels.calls_refused,
     "risks": hotels.at_risk,
+    "altered": hotels.altered,
     "kept tokens": hotels.kept_tokens,
     "webhooks": hotels.delivered,
     "subscriptions": hotels.subscribed,

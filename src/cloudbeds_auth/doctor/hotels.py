@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -31,6 +32,11 @@ MOST_NAMED = 5
 PAGE, MOST_PAGES = 200, 50
 ONE_SCHEME = "is https where the settings' own is http, or the other way round"
 _SOON = "nothing to do while the service, or a vault with upkeep, runs: they are compared soon"
+MOST_HISTORIES = 20  # times MOST
+ACCEPT = (
+    "find out who writes to the database; `cloudbeds-auth database check` names everything that was altered, and "
+    "`cloudbeds-auth database accept con_...` takes a connection as it is"
+)
 SLOW = 900.0  # seconds that the oldest message may wait
 
 
@@ -158,6 +164,26 @@ async def _healthy(subject: Subject) -> AsyncIterator[Connection]:
             cursor = page.next
             if cursor is None:
                 break
+
+
+async def altered(subject: Subject) -> Sequence[Finding]:
+    """Links, keys and histories are as this installation wrote them; of very many the newest, of histories fewer."""
+    views = subject.vault.engine.views
+    found: list[str] = []
+    for pages, read in (
+        (MOST_PAGES, partial(views.altered, limit=PAGE, histories=False)),
+        (MOST_HISTORIES, partial(views.altered, limit=MOST, histories=True)),
+        (MOST_PAGES, partial(views.altered_keys, limit=PAGE)),
+    ):
+        before: str | None = None
+        for _ in range(pages):
+            page = await read(before)
+            found += page.problems
+            before = page.last
+            if before is None:
+                break
+    problems = [Finding(Level.PROBLEM, one, ACCEPT) for one in dict.fromkeys(found)]
+    return problems[:MOST] or ok("links, keys for callers and histories are as they were written")
 
 
 async def kept_tokens(subject: Subject) -> Sequence[Finding]:

@@ -153,6 +153,7 @@ class Access:
             row = await current_grant(self._world.db, connection_id)
             if row is None:
                 raise await self._nothing(connection_id)
+            self._world.must_be_genuine(row)
             _must_be_claimed(row)
             try:
                 served = await self._refresher.refresh(Ask(row.id, seen=row.generation, operator=True))
@@ -209,6 +210,7 @@ class Access:
         row = await (self._outage.read_briefly(f"read {connection_id}", read) if briefly else read())
         if row is None:
             raise await self._nothing(connection_id)
+        self._world.must_be_genuine(row)
         if (row.role in {Role.DISCONNECTED, Role.CANDIDATE} or row.reauth) and not self._asked_lately(row):
             promoted = await self._candidates.resume(connection_id)
             row = promoted if promoted is not None else row
@@ -340,7 +342,7 @@ class Access:
 
 def _must_be_claimed(row: Grant) -> None:
     """Raises Unclaimed for what waits, and ConnectionDisconnected for what was claimed for another connection."""
-    if row.state is State.PARKED:
+    if row.state is State.PARKED or row.role is Role.SET_ASIDE:
         raise Unclaimed(connection_id=row.connection_id)
     if row.role is Role.PARKED:
         raise ConnectionDisconnected(connection_id=row.connection_id)

@@ -39,6 +39,7 @@ from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope
 from cloudbeds_auth.rules.rate_limit import TurnLine, rate_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.caller_keys import (
+    AlteredKey,
     GoodKey,
     add_caller_key,
     end_caller_key,
@@ -204,7 +205,11 @@ class CallerKeys:
 
     async def _find(self, key_id: str) -> _Seen:
         at = self._world.clock.steady()
-        found = _Seen(await self._world.db.read(find_caller(key_id)), at)
+        known = await self._world.db.read(find_caller(key_id))
+        if isinstance(known, AlteredKey):
+            self._world.observer.happened(Happening.KEY_ALTERED, key=known.id)
+            known = None
+        found = _Seen(known, at)
         if found.known is None:
             self._seen.pop(key_id, None)
         else:

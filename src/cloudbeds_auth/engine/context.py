@@ -23,6 +23,7 @@ from cloudbeds_auth.rules.rate_limit import Limit, Rate
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 from cloudbeds_auth.transactions.apps import read_app, read_issuer
+from cloudbeds_auth.transactions.authentic import altered
 from cloudbeds_auth.transactions.connections import read_connection, read_current_grants, read_ids
 from cloudbeds_auth.transactions.runner import Database, seals_checked
 
@@ -83,7 +84,7 @@ async def current_grant(db: Database, connection_id: str) -> Grant | None:
 
 
 NAMES = "`cloudbeds-auth apps` lists those that there are"
-REPORT_AGAIN = 60.0  # seconds until it is reported again that credentials came from elsewhere
+REPORT_AGAIN = 60.0  # seconds until it is reported again that credentials came from elsewhere, or rows were altered
 
 
 class OfApp(Protocol):
@@ -146,7 +147,7 @@ class World:
     streams: Streams = field(default_factory=Streams)
     tasks: Tasks = field(default_factory=Tasks)
     limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, init=False)
-    reported: dict[Foreign, float] = field(default_factory=dict, init=False)
+    reported: dict[Foreign | str, float] = field(default_factory=dict, init=False)
 
     async def find(self, name: str) -> App | None:
         """The registration of this name, if there is one: the settings' own, else the store's."""
@@ -180,8 +181,10 @@ class World:
 
     def must_match(self, row: Grant, app: App | None) -> None:
         """Before anything of a grant is sent or lent: raises ClientRefused where it came from another origin than this
-        process asks, or to another client id than `app` has (rule-11). Without an app the client id is not compared.
+        process asks, or to another client id than `app` has (rule-11), and as `must_be_genuine`. Without an app the
+        client id is not compared.
         """
+        self.must_be_genuine(row)
         found = self.foreign(row.app, row.source, app)
         if found is not None:
             self._report(row.app, found)
@@ -190,6 +193,13 @@ class World:
                 connection_id=row.connection_id,
                 next_step=found.next_step,
             )
+
+    def must_be_genuine(self, row: Grant) -> None:
+        """Raises ClientRefused where what links a connection to this grant was altered behind the service (A76)."""
+        if not row.genuine:
+            if self._is_news(row.connection_id):
+                self.observer.happened(Happening.LINK_ALTERED, connection_id=row.connection_id)
+            raise altered(row.connection_id)
 
     def foreign(self, name: str, source: Source, app: App | None) -> Foreign | None:
         """Why what came from `source` by the app of this name may not be used here; None: it may."""
@@ -209,10 +219,16 @@ class World:
 
     def _report(self, app: str, found: Foreign) -> None:
         """Report it to the observer, for a whole fleet once a minute."""
-        now = self.clock.steady()
-        if self.reported.get(found, -REPORT_AGAIN) + REPORT_AGAIN <= now:
-            self.reported[found] = now
+        if self._is_news(found):
             self.observer.happened(Happening.SOURCE_REFUSED, app=app, why=found.what)
+
+    def _is_news(self, found: Foreign | str) -> bool:
+        """Whether this was not reported within the last minute."""
+        now = self.clock.steady()
+        if self.reported.get(found, -REPORT_AGAIN) + REPORT_AGAIN > now:
+            return False
+        self.reported[found] = now
+        return True
 
     def source(self, app: App) -> Source:
         """Where what this process receives under this registration comes from."""

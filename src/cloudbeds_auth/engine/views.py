@@ -37,6 +37,13 @@ from cloudbeds_auth.transactions.connections import (
 )
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.statements import Call
+from cloudbeds_auth.transactions.verification import (
+    AlteredRows,
+    VerifiedHistory,
+    verify_connections,
+    verify_history,
+    verify_keys,
+)
 
 # What is never stored: why a connection looks like this while nothing is wrong with the hotel.
 PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
@@ -155,6 +162,19 @@ class Views:
         await self._world.known(connection_id)
         return await self._world.db.browse(read_history(connection_id, place=place, limit=limit))
 
+    async def verified_history(self, connection_id: str) -> VerifiedHistory:
+        """All events, oldest first, each with whether it is as it was written; raises UnknownConnection."""
+        await self._world.known(connection_id)
+        return await self._world.db.browse(verify_history(connection_id))
+
+    async def altered(self, before: str | None, limit: int, *, histories: bool) -> AlteredRows:
+        """What was altered behind the service, of the next connections before this id, newest first."""
+        return await self._world.db.browse(verify_connections(before, limit=limit, histories=histories))
+
+    async def altered_keys(self, before: str | None, limit: int) -> AlteredRows:
+        """The same, of keys for callers."""
+        return await self._world.db.browse(verify_keys(before, limit=limit))
+
     async def count_states(self) -> StateCounts | None:
         """Connections by the state that they are shown in, for a gauge. Where they are many they are counted behind the
         caller, at most once a minute, who is given the last whole count; None: there is none, or none of late.
@@ -193,7 +213,9 @@ class Views:
         state = seen(found.state, stale=False, circuit_open=refusal is not None, read_only=self._world.db.read_only)
         problem, remedy = PROBLEMS.get(state, found.problem), None
         foreign = refusal if state is State.CLIENT_REFUSED and isinstance(refusal, Foreign) else None
-        if foreign is not None:
+        if not found.genuine:
+            problem, foreign = found.problem, None
+        elif foreign is not None:
             problem, remedy = foreign.what, foreign.next_step
         elif found.registration not in self._world.apps:
             remedy = remedy_of(found.registration, app)

@@ -51,6 +51,7 @@ class AuditAction(StrEnum):
     APP_SECRET_DROPPED = "app_secret_dropped"  # the previous one
     APP_REMOVED = "app_removed"
     DATABASE_ADOPTED = "database_adopted"
+    ROWS_ACCEPTED = "rows_accepted"  # all, as they are
     DATABASE_REKEYED = "database_rekeyed"
     SIGNED_IN = "signed_in"
     SIGN_IN_FAILED = "sign_in_failed"

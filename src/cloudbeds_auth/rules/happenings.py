@@ -159,6 +159,9 @@ class Happening(StrEnum):
     SOURCE_REFUSED = ("source_refused", WARNING, "app why",
         "a credential belongs to another origin or client than this process uses: it is not sent")
 
+    LINK_ALTERED = ("link_altered", WARNING, "connection_id",
+        "the rows of a connection were altered behind the service: nothing of it is sent")
+
     # Connections
     CONNECTED = "connected", INFO, "connection_id", "an approval was seen to work and is in use"
     CAME_BACK = ("came_back", INFO, "connection_id",
@@ -193,6 +196,8 @@ class Happening(StrEnum):
     SIGN_IN_FAILED = ("sign_in_failed", WARNING, "address times",
         "what was entered to sign in was no code and not the admin token, this often")
     SESSIONS_ENDED = "sessions_ended", INFO, "sessions actor", "all operators were signed out"
+    KEY_ALTERED = ("key_altered", WARNING, "key",
+        "a key for callers was altered behind the service: it opens nothing")
     APP_REMOVED = "app_removed", INFO, "app", "a further app was removed"
 
     # Calls to Cloudbeds

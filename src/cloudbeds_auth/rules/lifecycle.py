@@ -149,9 +149,11 @@ MIGRATION_BEGUN = "migration_begun"  # the grant is latched, and as healthy as b
 MIGRATION_ENDED = "migration_ended"  # … and is refreshed again
 FORGOTTEN = "forgotten"  # personal data was deleted
 ORIGIN_MOVED = "origin_moved"  # an operator said where Cloudbeds is now
+ACCEPTED = "accepted"  # an operator took rows as they are that were altered behind the service
 
 # Problems that a connection shows, where they are not a line of the history or a reason of `api_errors`.
 HOTEL_SCOPE_MISSING = "hotel_scope_missing"  # so Cloudbeds names no property
+ALTERED = "altered"  # behind the service: what links the hotel to its tokens is not what was stored
 MIGRATION_UNDER_WAY = "migration_under_way"  # the hotel is served, and nothing of it is refreshed
 
 # Both: lines of the history, and problems.

@@ -140,7 +140,8 @@ class Grant:
     seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to belong
     to, until the vendor names it too. `authorization`: the approval it came by, until what it expects was compared.
     `migration_client`: the client id under which the move to an API key is made. `source`: where it came from.
-    `pasted`: the hotel made this API key by itself.
+    `pasted`: the hotel made this API key by itself. `genuine`: its row, and its connection's where that was read with
+    it, are as this installation wrote them; of one that is not nothing is lent or sent.
     """
 
     id: str
@@ -178,6 +179,7 @@ class Grant:
     source: Source = UNKNOWN
     pasted: bool = False
     authorization: str | None = None
+    genuine: bool = True
 
     @property
     def kept(self) -> tuple[StoredToken, ...]:
@@ -224,7 +226,7 @@ class Connection:
     """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
     credential came from; `registration`: by which app, another one than its own after a move to a key under that;
     `foreign`: one of both is why it is `client_refused`; `pasted`: as of its grant; `reference_trusted`: it
-    came with a credential.
+    came with a credential; `genuine`: as of its grant.
     """
 
     id: str
@@ -250,6 +252,7 @@ class Connection:
     risks: Mapping[str, str] = field(default_factory=dict)  # and why (`rules.risks`)
     pasted: bool = field(default=False, repr=False)
     reference_trusted: bool = field(default=False, repr=False)
+    genuine: bool = field(default=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

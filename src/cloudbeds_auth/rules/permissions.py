@@ -35,7 +35,11 @@ class OfConnection:
 
 
 def of_connection(connection: Connection) -> OfConnection:
-    """That of a connection. A reference that a stranger could choose, in a hotel's browser, opens nothing."""
+    """That of a connection. A reference that a stranger could choose, in a hotel's browser, opens nothing; nor does
+    what was altered behind the service.
+    """
+    if not connection.genuine:
+        return OfConnection(connection.id)
     reference = connection.reference if connection.reference_trusted else None
     return OfConnection(connection.id, reference, frozenset(connection.property_ids))
 

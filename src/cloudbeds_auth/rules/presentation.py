@@ -20,6 +20,7 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.rules.api_errors import NEXT_STEP as OF_REFUSED_CALL
 from cloudbeds_auth.rules.lifecycle import (
+    ALTERED,
     HOTEL_SCOPE_MISSING,
     MIGRATION_UNDER_WAY,
     PROPERTY_MISMATCH,
@@ -121,6 +122,10 @@ STATES = {
 }
 """Every state of the public contract."""
 
+LOOK = (
+    "the operator looks at the database: `cloudbeds-auth database check` names what was altered, and `cloudbeds-auth "
+    "database accept` takes it as it is; where tokens or properties were moved, connecting the hotel again mends it"
+)
 PASTE = (
     "the hotel makes a new API key at Cloudbeds; paste a new one: `cloudbeds-auth connections add-key`, or POST "
     "/api/v1/connections"
@@ -213,6 +218,8 @@ def _badge(of_state: Badge, by: Responsible) -> Badge:
 def _step(one: Connection, app: App | None, remedy: str | None) -> NextStep | None:
     row, problem = STATES[one.state], one.problem or ""
     runs = row.badge in BY_ITSELF
+    if problem == ALTERED:
+        return _by_operator(LOOK)
     if one.state is State.CLIENT_REFUSED and remedy is not None:
         return _by_operator(remedy)
     if one.pasted and (step := OF_PASTED_KEYS.get(problem if runs else one.state)):

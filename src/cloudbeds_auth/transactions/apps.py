@@ -19,6 +19,7 @@ from cloudbeds_auth.rules.model import App, CredentialKind, moment
 from cloudbeds_auth.rules.origins import Held, Source, same_service
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.audit import audit
+from cloudbeds_auth.transactions.authentic import changed_mac
 from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.rows import add_event, behind, listed, locked
 from cloudbeds_auth.transactions.statements import (
@@ -294,7 +295,7 @@ def sourced(row: Row) -> Transaction[Row]:
     if row["issuer"] is not None:
         return row
     bound = yield from query_one("issuer", app=row["app"])
-    return row if bound is None else {**row, **bound}
+    return row if bound is None else {**row, "bound_issuer": bound["issuer"]}
 
 
 def all_sourced(rows: Rows) -> Transaction[Rows]:
@@ -303,7 +304,7 @@ def all_sourced(rows: Rows) -> Transaction[Rows]:
         return rows
     found = yield from query("issuers_of", names=as_keys(row["app"] for row in rows if row["app"] is not None))
     bound = {row["app"]: row["issuer"] for row in found}
-    return [{**row, "issuer": row["issuer"] or bound.get(row["app"])} for row in rows]
+    return [{**row, "bound_issuer": bound.get(row["app"])} for row in rows]
 
 
 @transaction
@@ -327,7 +328,8 @@ def move_grants(
     for found in rows:
         row = yield from locked(tx, found["id"])
         if row is not None and same_service(row["issuer"], former):
-            yield from query("move_grant", grant_id=row["id"], issuer=issuer)
+            mac = changed_mac(tx, "grants", row, issuer=issuer)
+            yield from query("move_grant", grant_id=row["id"], issuer=issuer, mac=mac)
             moving = {"from": row["issuer"], "to": issuer}
             yield from add_event(tx, row, ORIGIN_MOVED, actor=tx.acting.name, **moving)
             moved += 1

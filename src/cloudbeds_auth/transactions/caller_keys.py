@@ -15,6 +15,7 @@ from cloudbeds_auth.rules.caller_keys import MOST_CHILDREN, CallerKey, NewKey
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.transactions.audit import audit
+from cloudbeds_auth.transactions.authentic import changed_mac, is_genuine, mac_of
 from cloudbeds_auth.transactions.rows import listed
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 
@@ -31,6 +32,13 @@ class GoodKey:
     left: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class AlteredKey:
+    """The row of this key, or of its parent, was altered behind the service: it opens nothing."""
+
+    id: str
+
+
 @transaction
 def add_caller_key(
     tx: Tx, key_id: str, key_hash: str, new: NewKey, *, parent: str | None
@@ -44,13 +52,14 @@ def add_caller_key(
         counted = yield from query_one("caller_key_children", parent=parent)
         if made_by is None or not _good(made_by, tx.wall) or counted is None or counted["children"] >= MOST_CHILDREN:
             return None
-    yield from query(
-        "add_caller_key", id=key_id, name=new.name, hash=key_hash, scopes=listed(sorted(new.scopes)),
-        reach=_reach_text(new.reach), read_only=int(new.read_only),
-        methods=None if new.methods is None else listed(sorted(new.methods)), parent=parent,
-        created_by=tx.acting.name, now=tx.wall, expires_at=expires_at, rate=new.rate,
-    )  # fmt: skip
     scopes = sorted(new.scopes)
+    row = {
+        "id": key_id, "name": new.name, "hash": key_hash, "scopes": listed(scopes), "reach": _reach_text(new.reach),
+        "read_only": int(new.read_only), "methods": None if new.methods is None else listed(sorted(new.methods)),
+        "parent": parent, "created_by": tx.acting.name, "created_at": tx.wall, "expires_at": expires_at,
+        "ended_at": None, "rate": new.rate,
+    }  # fmt: skip
+    yield from query("add_caller_key", mac=mac_of(tx, "caller_keys", row), **row)
     yield from audit(tx, AuditAction.KEY_CREATED, key_id, {"name": new.name, "scopes": scopes, "parent": parent})
     return (yield from read_caller_key(key_id)(tx))
 
@@ -73,14 +82,20 @@ def read_caller_keys(
 
 
 @transaction
-def find_caller(tx: Tx, key_id: str) -> Transaction[GoodKey | None]:
+def find_caller(tx: Tx, key_id: str) -> Transaction[GoodKey | AlteredKey | None]:
     """Who has this key, if it is good now; a child is as long as its parent is, too."""
     row = yield from query_one("caller_key", id=key_id)
-    if row is None or not _good(row, tx.wall):
+    if row is None:
+        return None
+    if not is_genuine(tx, "caller_keys", row):
+        return AlteredKey(key_id)
+    if not _good(row, tx.wall):
         return None
     if row["parent"] is None:
         return GoodKey(row["hash"], _caller_of(row, None), _left(row, tx.wall))
     parent = yield from query_one("caller_key", id=row["parent"])
+    if parent is not None and not is_genuine(tx, "caller_keys", parent):
+        return AlteredKey(row["parent"])
     if parent is None or not _good(parent, tx.wall):
         return None
     lefts = [left for left in (_left(row, tx.wall), _left(parent, tx.wall)) if left is not None]
@@ -90,8 +105,11 @@ def find_caller(tx: Tx, key_id: str) -> Transaction[GoodKey | None]:
 @transaction
 def end_caller_key(tx: Tx, key_id: str) -> Transaction[CallerKey | None]:
     """Revoke a key, with its children; the moment of the first time stays. None: there is none."""
-    if (yield from query("end_caller_key", id=key_id, now=tx.wall)):
-        yield from audit(tx, AuditAction.KEY_REVOKED, key_id, {})
+    row = yield from query_one("caller_key", id=key_id)
+    if row is not None and row["ended_at"] is None:
+        mac = changed_mac(tx, "caller_keys", row, ended_at=tx.wall)
+        if (yield from query("end_caller_key", id=key_id, now=tx.wall, mac=mac)):
+            yield from audit(tx, AuditAction.KEY_REVOKED, key_id, {})
     return (yield from read_caller_key(key_id)(tx))
 
 

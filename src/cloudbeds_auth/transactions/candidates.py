@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports import Sealer
-from cloudbeds_auth.rules.audit import UNKNOWN_MAKER
 from cloudbeds_auth.rules.lifecycle import (
     MOVED_TO_KEY,
     NEWER_APPROVAL,
     NEWER_KEY,
     PROPERTY_UNKNOWN,
-    REFERENCE_CHANGED,
-    REFERENCE_NOT_TAKEN,
     LifecycleEvent,
     State,
     move,
@@ -25,12 +22,14 @@ from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.risks import NOT_RENEWABLE, OVER_WITH_APPROVAL
 from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.webhooks import Notice, Standing
+from cloudbeds_auth.rules.webhooks import Standing
 from cloudbeds_auth.transactions.apps import bind, sourced
+from cloudbeds_auth.transactions.authentic import changed_mac, mac_of
 from cloudbeds_auth.transactions.authorizations import ids_of, link_is_used, written
 from cloudbeds_auth.transactions.connections import set_listing
+from cloudbeds_auth.transactions.homes import add_connection, covered_by, covering, refer
 from cloudbeds_auth.transactions.leaving import end_set_aside
-from cloudbeds_auth.transactions.outbox import announce, send, standing_of
+from cloudbeds_auth.transactions.outbox import announce, standing_of
 from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.roles import set_role, show
 from cloudbeds_auth.transactions.rows import (
@@ -43,7 +42,7 @@ from cloudbeds_auth.transactions.rows import (
     locked,
     token_place,
 )
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import never_due, set_comparison, set_due, set_due_at, set_due_in, set_poll
 
 
@@ -85,7 +84,7 @@ def add_candidate(
     if (yield from link_is_used(begun)):
         raise StateMismatch("this connect link was used in another browser a moment ago")
     parked = bool(begun["parked"]) or unproven  # never into a connection that holds other tokens
-    expected = yield from _expected(begun)
+    expected = yield from _expected(tx, begun)
     waits, home = unproven or not fits(expected, pair.property_ids), connection_id
     again = begun["expected_properties"] is None and not pair.property_ids
     if parked or (waits and not again):
@@ -102,15 +101,14 @@ def add_candidate(
     return home
 
 
-def _expected(begun: Row) -> Transaction[tuple[str, ...]]:
+def _expected(tx: Tx, begun: Row) -> Transaction[tuple[str, ...]]:
     """The properties of which the approval has to cover one: those that its start named, else those of the connection
     that it is for.
     """
     expected = ids_of(begun["expected_properties"])
     if expected:
         return expected
-    row = yield from query_one("covered", connection_id=begun["connection_id"])
-    return () if row is None else ids_of(row["property_ids"])
+    return (yield from covered_by(tx, begun["connection_id"]))
 
 
 def _receive(
@@ -120,7 +118,7 @@ def _receive(
     ends = Ends(tx.wall + pair.lifetime, pair.lifetime, tx.wall + stale_after)
     row = yield from add_grant(tx, home, grant_id, app, pair, ends, tx.sealer)
     if parked:  # it waits to be claimed, for a day
-        yield from set_role(row, Role.PARKED, State.PARKED)
+        yield from set_role(tx, row, Role.PARKED, State.PARKED)
         yield from set_due_at(tx, grant_id, tx.wall + PARKED)
     yield from add_event(
         tx, row, "parked" if parked else "candidate_received", actor="hotel", expires_at=lasting(ends.expires_at),
@@ -128,19 +126,19 @@ def _receive(
     )  # fmt: skip
 
 
-def take_effect(now: Instant, begun: Row, home: str, named: Iterable[str]) -> Transaction[None]:
+def take_effect(tx: Tx, begun: Row, home: str, named: Iterable[str]) -> Transaction[None]:
     """The approval of these properties is in this connection: its link is used, and its reference is given."""
     if begun["expected_properties"] is None:
         yield from query("set_outcome", id=begun["id"], connection_id=home)
     else:
         yield from query("set_found", id=begun["id"], connection_id=home, found=listed(named))
     if begun["link_hash"] is not None:
-        yield from query("use_link", hash=begun["link_hash"], now=now.wall)
-    yield from refer(now, home, begun["reference"], trusted=bool(begun["trusted"]), by=begun["made_by"])
+        yield from query("use_link", hash=begun["link_hash"], now=tx.wall)
+    yield from refer(tx, home, begun["reference"], trusted=bool(begun["trusted"]), by=begun["made_by"])
 
 
 def add_grant(
-    now: Instant,
+    tx: Tx,
     home: str,
     grant_id: str,
     app: str,
@@ -150,85 +148,47 @@ def add_grant(
     *,
     kept: Iterable[Secret] = (),
 ) -> Transaction[Row]:
-    """A candidate of this connection, newer than everything that it has; `kept`: older refresh tokens, oldest first."""
+    """A candidate of this connection, newer than everything that it has; `kept`: older refresh tokens, oldest first.
+    Its row, as far as others need it.
+    """
     yield from query("connection_locked", connection_id=home)
     former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
     # Generations grow over the whole connection: a program that names a rejected one never means another grant's.
     ordinal, generation = former["ordinal"] + 1, former["generation"] + 1
     scopes = pair.scopes if pair.scopes is not None else ()
+    link: dict[str, object] = {
+        "id": grant_id, "connection_id": home, "app": app, "kind": pair.kind, "role": Role.CANDIDATE,
+        "property_ids": listed(pair.property_ids), "issuer": pair.source.issuer, "client_id": pair.source.client_id,
+    }  # fmt: skip
+    mac = mac_of(tx, "grants", link)
     yield from query(
-        "add_grant", id=grant_id, connection_id=home, app=app, ordinal=ordinal, generation=generation,
-        kind=pair.kind, role=Role.CANDIDATE, state=State.IN_DOUBT,
+        "add_grant", ordinal=ordinal, generation=generation, state=State.IN_DOUBT,
         access_sealed=sealer.seal(pair.access, access_place(grant_id, generation)),
         expires_at=ends.expires_at, lifetime=ends.lifetime, stale_at=ends.stale_at,
-        clock_id=now.clock_id, property_ids=listed(pair.property_ids), scopes=listed(scopes), now=now.wall,
-        issuer=pair.source.issuer, client_id=pair.source.client_id,
+        clock_id=tx.clock_id, scopes=listed(scopes), now=tx.wall, mac=mac, **link,
     )  # fmt: skip
-    yield from bind(now, app, pair.source.issuer)
+    yield from bind(tx, app, pair.source.issuer)
     tokens = [*kept] if pair.refresh is None else [*kept, pair.refresh]
     for position, value in enumerate(tokens, 1):
         sealed = sealer.seal(value, token_place(grant_id, position, generation))
         yield from query("add_token", grant_id=grant_id, position=position, generation=generation, sealed=sealed)
     for property_id in pair.property_ids:
         yield from query("add_property", grant_id=grant_id, property_id=property_id)
-    yield from set_due_at(now, grant_id, now.wall + CANDIDATE)
+    yield from set_due_at(tx, grant_id, tx.wall + CANDIDATE)
     yield from show(home)
-    return {"id": grant_id, "connection_id": home, "generation": generation}
+    return {**link, "generation": generation, "mac": mac}
 
 
-def _home(now: Instant, begun: Row, connection_id: str, pair: Pair) -> Transaction[str]:
+def _home(tx: Tx, begun: Row, connection_id: str, pair: Pair) -> Transaction[str]:
     """The connection that a new grant belongs to: the one asked for, the one that covers its property, or a new one."""
     asked = yield from query_one("asked_for", connection_id=begun["connection_id"])
     home: str | None = asked["id"] if asked else None
     if home is None:
-        home = yield from covering(begun["app"], pair.property_ids)
+        home = yield from covering(tx, begun["app"], pair.property_ids)
     if home is None:
         home = connection_id
-        yield from add_connection(now, home, begun["app"], begun["reference"], trusted=bool(begun["trusted"]))
+        yield from add_connection(tx, home, begun["app"], begun["reference"], trusted=bool(begun["trusted"]))
     return home
-
-
-def add_connection(
-    now: Instant, connection_id: str, app: str, reference: str | None, *, trusted: bool
-) -> Transaction[None]:
-    """A new connection; `trusted`: its reference came by a trusted way."""
-    yield from query(
-        "add_connection", id=connection_id, app=app, reference=reference, trusted=int(trusted), now=now.wall
-    )
-
-
-def refer(
-    now: Instant, connection_id: str, reference: str | None, *, trusted: bool, by: str | None
-) -> Transaction[None]:
-    """Give a connection that is locked this reference: by a trusted way always, else only where it has none (A70).
-    `by`: who gave it, not who acts now: a hotel brings what its link was made with.
-
-    A change by a trusted way goes to the history and to the receiver of webhooks; what is not taken, to the history.
-    """
-    connection = yield from query_one("connection_row", connection_id=connection_id)
-    if connection is None or reference is None:
-        return
-    former, about = connection["reference"], {"connection_id": connection_id, "id": None, "generation": None}
-    if former == reference and (connection["reference_trusted"] or not trusted):
-        return
-    if former is not None and not trusted:
-        yield from add_event(now, about, REFERENCE_NOT_TAKEN, actor="hotel", reference=reference)
-        return
-    yield from query("set_reference", id=connection_id, reference=reference, trusted=int(trusted))
-    if former != reference and trusted:
-        changed = {"from": former, "to": reference}
-        yield from add_event(now, about, REFERENCE_CHANGED, actor=by or UNKNOWN_MAKER, **changed)
-        if standing_of(connection, (yield from query("grants_of", connection_id=connection_id))) is not Standing.AWAY:
-            yield from send(now, connection_id, Notice.REFERENCE_CHANGED)
-
-
-def covering(app: str, property_ids: Iterable[str]) -> Transaction[str | None]:
-    """The one connection of this app that covers one of these properties."""
-    found: set[str] = set()
-    for property_id in property_ids:
-        rows = yield from query("connections_covering", app=app, property_id=property_id)
-        found |= {row["id"] for row in rows}
-    return found.pop() if len(found) == 1 else None
 
 
 @transaction
@@ -239,7 +199,7 @@ def read_candidate(tx: Tx, connection_id: str) -> Transaction[Grant | None]:
     if waiting is None:
         return None
     tokens = yield from query("tokens", grant_id=waiting["id"])
-    return grant_of((yield from sourced(waiting)), tokens, tx.sealer, tx)
+    return grant_of((yield from sourced(waiting)), tokens, tx)
 
 
 @transaction
@@ -260,10 +220,10 @@ def promote(
     for other in former:
         if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
             yield from supersede(tx, other, _replaced(other, row))
-    covered = yield from _identify(row, user, property_ids)
-    yield from end_set_aside(tx, row["app"], covered, connection_id)
+    row = yield from _identify(tx, row, user, property_ids)
+    yield from end_set_aside(tx, row["app"], json.loads(row["property_ids"]), connection_id)
     state = move(State(row["state"]), LifecycleEvent.PROMOTED)
-    yield from set_role(row, Role.ACTIVE, state)
+    yield from set_role(tx, row, Role.ACTIVE, state)
     yield from set_due(row, tx, role=Role.ACTIVE, marked_at=None)
     yield from set_poll(tx, grant_id)
     yield from set_comparison(tx, grant_id)
@@ -282,12 +242,12 @@ def promote(
     return True
 
 
-def _renewed(now: Instant, row: Row) -> Transaction[None]:
+def _renewed(tx: Tx, row: Row) -> Transaction[None]:
     """A new approval ends some risks, and is one where it came without a refresh token."""
     found: dict[str, str | None] = dict.fromkeys(OVER_WITH_APPROVAL)
     if row["kind"] == CredentialKind.OAUTH and not (yield from query("tokens", grant_id=row["id"])):
         found[NOT_RENEWABLE] = "Cloudbeds gave no refresh token"
-    yield from change_risks(now, {**row, "role": Role.ACTIVE, "reauth": None}, found)
+    yield from change_risks(tx, {**row, "role": Role.ACTIVE, "reauth": None}, found)
 
 
 def _replaced(former: Row, row: Row) -> str:
@@ -297,28 +257,31 @@ def _replaced(former: Row, row: Row) -> str:
     return NEWER_KEY if is_pasted(row) else NEWER_APPROVAL
 
 
-def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[Collection[str]]:
-    """Who approved, and for which properties: all of them."""
-    known = dict.fromkeys((*json.loads(row["property_ids"]), *property_ids))
-    for property_id in property_ids:
+def _identify(tx: Tx, row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[Row]:
+    """Who approved, and for which properties; the row with all of them."""
+    every = dict.fromkeys((*json.loads(row["property_ids"]), *property_ids))
+    known = listed(every)
+    mac = changed_mac(tx, "grants", row, property_ids=known)
+    for property_id in every:
         yield from query("add_property", grant_id=row["id"], property_id=property_id)
     identity = (user.id, user.name, user.email) if user else (None, None, None)
     yield from query(
         "set_identity",
         grant_id=row["id"],
-        property_ids=listed(known),
+        property_ids=known,
+        mac=mac,
         **dict(zip(("user_id", "user_name", "user_email"), identity, strict=True)),
     )
-    return known
+    return {**row, "property_ids": known, "mac": mac}
 
 
-def supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
+def supersede(tx: Tx, row: Row, reason: str) -> Transaction[None]:
     """Out of use; its tokens stay, and a late pair of it finds its row."""
     state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
-    yield from set_role(row, Role.SUPERSEDED, state)
-    yield from query("set_ended", grant_id=row["id"], now=now.wall)
+    yield from set_role(tx, row, Role.SUPERSEDED, state)
+    yield from query("set_ended", grant_id=row["id"], now=tx.wall)
     yield from never_due(row["id"])
-    yield from add_event(now, row, LifecycleEvent.SUPERSEDED, reason=reason)
+    yield from add_event(tx, row, LifecycleEvent.SUPERSEDED, reason=reason)
 
 
 @transaction

@@ -18,11 +18,19 @@ from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
 from cloudbeds_auth.rules.webhooks import Standing
 from cloudbeds_auth.transactions.apps import all_sourced, sourced
+from cloudbeds_auth.transactions.authentic import changed_mac
 from cloudbeds_auth.transactions.outbox import announce, standing_of
 from cloudbeds_auth.transactions.roles import show
-from cloudbeds_auth.transactions.rows import add_event, connection_of, grant_of, listed, locked, subscriptions_text
+from cloudbeds_auth.transactions.rows import (
+    add_event,
+    connection_of,
+    grant_of,
+    listed,
+    locked,
+    properties_in,
+    subscriptions_text,
+)
 from cloudbeds_auth.transactions.statements import (
-    Instant,
     Row,
     Rows,
     Transaction,
@@ -61,10 +69,15 @@ def read_ids(tx: Tx, connections_or_properties: Sequence[str]) -> Transaction[Ma
     if connection_ids:
         for row in (yield from query("known", connection_ids=as_keys(connection_ids))):
             found[row["id"]] = [row["id"]]
-    if property_ids:
-        for row in (yield from query("covering", property_ids=as_keys(property_ids))):
-            found.setdefault(row["property_id"], []).append(row["id"])
+    for property_id, home in (yield from _covering(property_ids)):
+        found.setdefault(property_id, []).append(home)
     return found
+
+
+def _covering(property_ids: Sequence[str]) -> Transaction[Sequence[tuple[str, str]]]:
+    """Properties, and connections that cover them now. A row of a property that its grant does not name is nobody's."""
+    rows = (yield from query("covering", property_ids=as_keys(property_ids))) if property_ids else ()
+    return [(row["property_id"], row["id"]) for row in rows if row["property_id"] in properties_in(row)]
 
 
 @transaction
@@ -74,11 +87,11 @@ def read_current_grants(tx: Tx, connection_ids: Sequence[str]) -> Transaction[Ma
     tokens: dict[str, list[Row]] = {row["id"]: [] for row in rows if row["id"] is not None}
     for token in (yield from query("tokens_of", grant_ids=as_keys(tokens))):
         tokens[token["grant_id"]].append(token)
-    return {row["connection_id"]: partial(_opened, row, tokens[row["id"]], tx) for row in rows if row["id"]}
+    return {row["c_id"]: partial(_opened, row, tokens[row["id"]], tx) for row in rows if row["id"]}
 
 
 def _opened(row: Row, tokens: Rows, tx: Tx) -> Grant:
-    return grant_of(row, tokens, tx.sealer, tx)
+    return grant_of(row, tokens, tx)
 
 
 @transaction
@@ -220,15 +233,16 @@ def disconnect(tx: Tx, connection_id: str, *, detail: str = "") -> Transaction[b
     return True
 
 
-def end(now: Instant, row: Row, detail: str) -> Transaction[None]:
+def end(tx: Tx, row: Row, detail: str) -> Transaction[None]:
     """Forget the tokens of one grant."""
     state = move(State(row["state"]), LifecycleEvent.DISCONNECTED)
-    yield from query("forget_access", grant_id=row["id"], state=state)
+    mac = changed_mac(tx, "grants", row, role=Role.DISCONNECTED)
+    yield from query("forget_access", grant_id=row["id"], state=state, mac=mac)
     yield from show(row["connection_id"])
     yield from query("drop_all_tokens", grant_id=row["id"])
-    yield from query("set_ended", grant_id=row["id"], now=now.wall)
+    yield from query("set_ended", grant_id=row["id"], now=tx.wall)
     yield from never_due(row["id"])
-    yield from add_event(now, row, LifecycleEvent.DISCONNECTED, actor=now.acting.name, detail=detail)
+    yield from add_event(tx, row, LifecycleEvent.DISCONNECTED, actor=tx.acting.name, detail=detail)
 
 
 @transaction
@@ -241,10 +255,10 @@ def claim_listings(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]
     return sorted(row["connection_id"] for row in rows)
 
 
-def set_listing(now: Instant, grant_id: str, *, learnt: bool) -> Transaction[None]:
+def set_listing(tx: Tx, grant_id: str, *, learnt: bool) -> Transaction[None]:
     """Connected a moment ago: asked about soon, unless that was done just now."""
     after = spread(EVERY, grant_id) if learnt else FIRST
-    yield from query("set_listing", grant_id=grant_id, list_at=now.wall + after)
+    yield from query("set_listing", grant_id=grant_id, list_at=tx.wall + after)
 
 
 @transaction
@@ -270,8 +284,8 @@ def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Propert
     taken: dict[str, str] = {}
     for one in dict.fromkeys(named):
         if one not in known:
-            homes = yield from query("covering", property_ids=as_keys([one]))
-            others = [home["id"] for home in homes if home["id"] != row["connection_id"]]
+            homes = yield from _covering([one])
+            others = [home for _, home in homes if home != row["connection_id"]]
             taken |= {one: others[0]} if others else {}
     change = decide(known, tuple(dict.fromkeys(named)), taken)
     reported = json.loads(row["named_elsewhere"])
@@ -282,17 +296,16 @@ def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Propert
     return PropertyChanges(change.property_ids, change.added, change.dropped, news)
 
 
-def _write(now: Instant, row: Row, change: PropertyChanges) -> Transaction[None]:
+def _write(tx: Tx, row: Row, change: PropertyChanges) -> Transaction[None]:
     for one in change.dropped:
         yield from query("drop_property", grant_id=row["id"], property_id=one)
     for one in change.added:
         yield from query("add_property", grant_id=row["id"], property_id=one)
+    named = listed(change.property_ids)
+    mac = changed_mac(tx, "grants", row, property_ids=named)
     yield from query(
-        "set_properties",
-        grant_id=row["id"],
-        property_ids=listed(change.property_ids),
-        elsewhere=listed(change.elsewhere),
+        "set_properties", grant_id=row["id"], property_ids=named, elsewhere=listed(change.elsewhere), mac=mac
     )
     if change.added or change.dropped:
-        yield from set_comparison(now, row["id"])
-        yield from add_event(now, row, PROPERTIES_CHANGED, added=list(change.added), dropped=list(change.dropped))
+        yield from set_comparison(tx, row["id"])
+        yield from add_event(tx, row, PROPERTIES_CHANGED, added=list(change.added), dropped=list(change.dropped))

@@ -15,7 +15,8 @@ from cloudbeds_auth.rules.lifecycle import PROPERTY_MISMATCH, LifecycleEvent, St
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.transactions.authorizations import Authorization, authorization_of, ids_of, link_is_used
-from cloudbeds_auth.transactions.candidates import add_connection, covering, take_effect
+from cloudbeds_auth.transactions.candidates import take_effect
+from cloudbeds_auth.transactions.homes import add_connection, covering
 from cloudbeds_auth.transactions.leaving import end_set_aside
 from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
 from cloudbeds_auth.transactions.reconnect import candidate_locked, name_properties
@@ -89,9 +90,9 @@ def _put_where_it_belongs(
     tx: Tx, row: Row, named: Sequence[str], spare: Spare, asked_for: str | None
 ) -> Transaction[Settlement]:
     asked = yield from query_one("asked_for", connection_id=asked_for)
-    home: str | None = asked["id"] if asked else (yield from covering(row["app"], named))
+    home: str | None = asked["id"] if asked else (yield from covering(tx, row["app"], named))
     if home is None or home == row["connection_id"]:
-        yield from name_properties(row, named)
+        yield from name_properties(tx, row, named)
         return Settlement(row["id"], row["connection_id"])
     return (yield from _move(tx, row, named, home, spare.grant_id))
 
@@ -99,7 +100,7 @@ def _put_where_it_belongs(
 def _put_aside(
     tx: Tx, row: Row, named: Sequence[str], spare: Spare, expected: Sequence[str]
 ) -> Transaction[Settlement]:
-    home = yield from covering(row["app"], named)
+    home = yield from covering(tx, row["app"], named)
     placed = Settlement(row["id"], row["connection_id"])
     if home is not None:
         placed = yield from _move(tx, row, named, home, spare.grant_id)
@@ -107,12 +108,12 @@ def _put_aside(
         yield from add_connection(tx, spare.connection_id, row["app"], None, trusted=False)
         placed = yield from _move(tx, row, named, spare.connection_id, spare.grant_id)
     else:
-        yield from name_properties(row, named)
+        yield from name_properties(tx, row, named)
     about = yield from query_one("grant", grant_id=placed.grant_id)
     assert about is not None  # noqa: S101 - it is there, or was made a moment ago
     if home is None:
         state = move(State(about["state"]), LifecycleEvent.SET_ASIDE)
-        yield from set_role(about, Role.SET_ASIDE, state)
+        yield from set_role(tx, about, Role.SET_ASIDE, state)
         yield from set_due(about, tx, role=Role.SET_ASIDE)
         yield from end_set_aside(tx, about["app"], named, placed.connection_id)
     yield from add_event(tx, about, PROPERTY_MISMATCH, expected=list(expected), found=list(named))
@@ -124,7 +125,7 @@ def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> T
     leaving = Leaving(f"moved to {home}", "hotel")
     yield from move_tokens(tx, row, named, home, grant_id, leaving, tx.sealer)
     if not (yield from _is_alone(row)):
-        yield from set_role(row, Role.SUPERSEDED, State.SUPERSEDED)
+        yield from set_role(tx, row, Role.SUPERSEDED, State.SUPERSEDED)
         yield from query("set_ended", grant_id=row["id"], now=tx.wall)
         yield from never_due(row["id"])
     return Settlement(grant_id, home)

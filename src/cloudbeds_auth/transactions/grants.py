@@ -22,6 +22,7 @@ from cloudbeds_auth.rules.risks import NOT_RENEWABLE
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import sourced
+from cloudbeds_auth.transactions.authentic import changed_mac, is_genuine
 from cloudbeds_auth.transactions.imports import settle_property
 from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.rows import (
@@ -101,7 +102,7 @@ def read_grant(tx: Tx, grant_id: str) -> Transaction[Grant | None]:
     if row is None:
         return None
     tokens = yield from query("tokens", grant_id=grant_id)
-    return grant_of((yield from sourced(row)), tokens, tx.sealer, tx)
+    return grant_of((yield from sourced(row)), tokens, tx)
 
 
 @transaction
@@ -152,7 +153,8 @@ def holds(row: Row | None, fence: Fence) -> bool:
 def write_intent(
     tx: Tx, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False, asked: bool = False
 ) -> Transaction[bool]:
-    """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved.
+    """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved, or the row
+    was altered behind the service.
 
     Raises StoreUnavailable where the key that seals has sealed as much as it may; a pair in hand is still committed.
 
@@ -160,7 +162,7 @@ def write_intent(
     else. An attempt of a migration that is pending still puts it in doubt. `asked`: whoever acts now asked for it.
     """
     row = yield from locked(tx, fence.grant_id)
-    if row is None or not holds(row, fence) or row["latched"] != int(exchange):
+    if row is None or not holds(row, fence) or row["latched"] != int(exchange) or not is_genuine(tx, "grants", row):
         return False
     written = yield from query_one(
         "write_intent",
@@ -254,22 +256,16 @@ def commit_pair(tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_af
     generation = (highest["generation"] if highest else fence.generation) + 1
     kept, same = yield from _append(fence.grant_id, generation, sent, pair, tx.sealer)
     expires_at, stale_at = tx.wall + pair.lifetime, tx.wall + stale_after
+    link = {"kind": pair.kind, "client_id": pair.source.client_id if row["client_id"] is None else row["client_id"]}
+    mac = changed_mac(tx, "grants", row, **link)
     yield from query(
-        "commit_pair",
-        grant_id=fence.grant_id,
-        generation=fence.generation,
-        epoch=fence.epoch,
-        next_generation=generation,
+        "commit_pair", grant_id=fence.grant_id, generation=fence.generation, epoch=fence.epoch,
+        next_generation=generation, expires_at=expires_at, lifetime=pair.lifetime, stale_at=stale_at,
         access_sealed=tx.sealer.seal(pair.access, access_place(fence.grant_id, generation)),
-        expires_at=expires_at,
-        lifetime=pair.lifetime,
-        stale_at=stale_at,
-        state=move(State(row["state"]), LifecycleEvent.PAIR_COMMITTED),
-        kind=pair.kind,
-        wall=tx.wall,
-        client_id=pair.source.client_id,
-    )
-    yield from settle_property(row, pair.property_ids)
+        state=move(State(row["state"]), LifecycleEvent.PAIR_COMMITTED), kind=pair.kind, wall=tx.wall,
+        client_id=pair.source.client_id, mac=mac,
+    )  # fmt: skip
+    yield from settle_property(tx, {**row, **link, "mac": mac}, pair.property_ids)
     if row["marked_at"] is None:
         yield from set_due(row, tx, stale_at=stale_at, lifetime=pair.lifetime, kind=pair.kind)
     else:  # a process that is killed now leaves the proof, which ends the mark, to the background

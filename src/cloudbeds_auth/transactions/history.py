@@ -14,6 +14,7 @@ from dataclasses import replace
 from heapq import merge
 from itertools import islice, pairwise
 
+from cloudbeds_auth.rules.authentic import Verification, event_mac
 from cloudbeds_auth.rules.history import (
     AS_COUNTED,
     NEWEST,
@@ -25,16 +26,18 @@ from cloudbeds_auth.rules.history import (
     microseconds,
     span_at,
 )
-from cloudbeds_auth.rules.lifecycle import FORGOTTEN
+from cloudbeds_auth.rules.lifecycle import CALL_REFUSED, FORGOTTEN
 from cloudbeds_auth.rules.model import CredentialKind, Event, Role
 from cloudbeds_auth.rules.schedule import used_since
 from cloudbeds_auth.transactions.audit import sweep_audit
+from cloudbeds_auth.transactions.authentic import read_chains, set_chains
 from cloudbeds_auth.transactions.authorizations import sweep_states
 from cloudbeds_auth.transactions.connections import end
 from cloudbeds_auth.transactions.rows import add_event, calls_event_of, event_of
 from cloudbeds_auth.transactions.sessions import sweep_sessions
 from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, as_keys, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due
+from cloudbeds_auth.transactions.verification import all_events
 
 KEY = ("connection_id", "span", "first_us", "generation", "line")
 TAKEN_OVER = "calls_taken_over"  # in `meta`: up to which event lines of an earlier version were taken over
@@ -234,10 +237,36 @@ def forget(tx: Tx, connection_id: str) -> Transaction[bool]:
         if row["role"] != Role.DISCONNECTED:
             yield from end(tx, row, FORGOTTEN)
     yield from query("forget_people", connection_id=connection_id)
-    yield from query("forget_calls", connection_id=connection_id)
+    yield from _forget_refused_calls(tx, connection_id)
     yield from query("forget_methods", connection_id=connection_id)
     yield from add_event(tx, grants[-1], FORGOTTEN, actor=tx.acting.name)
     return True
+
+
+def _forget_refused_calls(tx: Tx, connection_id: str) -> Transaction[None]:
+    """Of a history that is as it was written, each event has its MAC anew, from the first on that is altered here."""
+    events = yield from all_events(connection_id)
+    chain = (yield from read_chains([connection_id]))[connection_id]
+    verification = Verification(tx.mac_key, connection_id, chain)
+    for event in events:
+        verification.verify(event)
+    verification.end()
+    yield from query("forget_calls", connection_id=connection_id)
+    if verification.problems:
+        return
+    before, macs = chain.base_mac, []
+    for event in events:
+        if event["sequence"] > chain.base:
+            before = event_mac(tx.mac_key, connection_id, before, without_names(event))
+            macs.append({"sequence": event["sequence"], "mac": before})
+    yield from query("set_event_macs", connection_id=connection_id, macs=json.dumps(macs))
+    tx.chains[connection_id] = chain.changed(tx.mac_key, connection_id, last_mac=before)
+    yield from set_chains({connection_id: tx.chains[connection_id]})
+
+
+def without_names(row: Row) -> Row:
+    """A row of `events`, as it is when its hotel is forgotten: paths and the vendor's words may name people."""
+    return {**row, "data": "{}"} if row["kind"] in {"calls", CALL_REFUSED} else row
 
 
 @transaction
@@ -249,10 +278,30 @@ def sweep(tx: Tx, age: float, limit: int) -> Transaction[int]:
     before = tx.wall - age
     states = yield from sweep_states(tx, limit)
     people = yield from query("sweep_people", before=before, limit=limit)
-    events = yield from query("sweep_events", before=before, limit=limit)
+    events = yield from _sweep_events(tx, before, limit)
     behind = (yield from sweep_sessions(before, limit)) + (yield from sweep_audit(before, limit))
     swept = states + len(people) + len(events) + behind
     for span in SPANS:
         calls = yield from query("sweep_calls", span=span, before=microseconds(before), limit=limit)
         swept += len(calls)
     return swept
+
+
+def _sweep_events(tx: Tx, before: float, limit: int) -> Transaction[Rows]:
+    """The oldest, and what is before them in their histories, which begin behind them from then on. Where they are not
+    as they were written, the beginning stays where it is: that they are missing is found.
+    """
+    oldest = yield from query("old_events", before=before, limit=limit)
+    ends = {event["connection_id"]: event["sequence"] for event in sorted(oldest, key=lambda event: event["sequence"])}
+    yield from query("connections_locked", connection_ids=as_keys(ends))
+    chains = yield from read_chains(ends)
+    rows = [{"connection_id": home, "sequence": sequence} for home, sequence in ends.items()]
+    found = yield from query("events_up_to", ends=json.dumps(rows))
+    events = sorted(found, key=lambda event: event["sequence"])
+    yield from query("drop_events", events=_listed(events, ("connection_id", "sequence")))
+    read = {home: Verification(tx.mac_key, home, chain) for home, chain in chains.items()}
+    for event in events:
+        if event["connection_id"] in read:
+            read[event["connection_id"]].verify(event)
+    yield from set_chains({home: one.begin_here() for home, one in read.items() if not one.problems})
+    return events

@@ -11,10 +11,11 @@ from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.candidates import add_connection, refer
+from cloudbeds_auth.transactions.authentic import changed_mac, mac_of
+from cloudbeds_auth.transactions.homes import add_connection, homes_of, refer
 from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.rows import access_place, add_event, listed, token_place
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, as_keys, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, as_keys, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due_at
 
 
@@ -62,25 +63,26 @@ def add_import(tx: Tx, new: NewImport, connection_id: str, grant_id: str) -> Tra
     yield from query("one_at_a_time", work=f"approvals of {new.app}")
     known = yield from query_one("imported", token_hash=new.token_hash)
     if known is not None and not _of_another_property(known, new.property_id):
-        yield from _settle_source(known, new)
+        yield from _settle_source(tx, known, new)
         return Placed(known["connection_id"], known["id"])
     home = yield from _home(tx, new, connection_id)
     if home.grant_id is None:
         return home
-    hand = _received(tx, new) if known is None else (yield from _taken_back(known, tx.sealer))
+    hand = _received(tx, new) if known is None else (yield from _taken_back(tx, known))
     yield from _add(tx, new, home.connection_id, grant_id, hand, tx.sealer)
     return Placed(home.connection_id, grant_id)
 
 
-def settle_property(row: Row, property_ids: Iterable[str]) -> Transaction[None]:
+def settle_property(tx: Tx, row: Row, property_ids: Iterable[str]) -> Transaction[None]:
     """The vendor named a grant's properties; if the one that it is said to belong to is among them, that is settled."""
     named = tuple(property_ids)
     if row["said_of"] is None or row["said_of"] not in named:
         return
     for property_id in named:
         yield from query("add_property", grant_id=row["id"], property_id=property_id)
-    known = dict.fromkeys((*json.loads(row["property_ids"]), *named))
-    yield from query("settle_property", grant_id=row["id"], property_ids=listed(known))
+    known = listed(dict.fromkeys((*json.loads(row["property_ids"]), *named)))
+    mac = changed_mac(tx, "grants", row, property_ids=known)
+    yield from query("settle_property", grant_id=row["id"], property_ids=known, mac=mac)
 
 
 def _of_another_property(known: Row, property_id: str) -> bool:
@@ -89,63 +91,68 @@ def _of_another_property(known: Row, property_id: str) -> bool:
     return dropped and known["said_of"] not in {None, property_id}
 
 
-def _settle_source(known: Row, new: NewImport) -> Transaction[None]:
+def _settle_source(tx: Tx, known: Row, new: NewImport) -> Transaction[None]:
     """The importer says where an imported token is from, and may correct it by a later import, until it worked."""
     if known["role"] == Role.CANDIDATE and known["refreshed_at"] is None and not known["proven"]:
         source = new.pair.source
-        yield from query("settle_source", grant_id=known["id"], issuer=source.issuer, client_id=source.client_id)
+        new_source = {"issuer": source.issuer, "client_id": source.client_id}
+        mac = changed_mac(tx, "grants", known, **new_source)
+        yield from query("settle_source", grant_id=known["id"], mac=mac, **new_source)
 
 
-def _home(now: Instant, new: NewImport, connection_id: str) -> Transaction[Placed]:
+def _home(tx: Tx, new: NewImport, connection_id: str) -> Transaction[Placed]:
     """The connection that is to be repaired, or a new one; without a grant where one works already."""
-    covering = yield from query("connections_covering", app=new.app, property_id=new.property_id)
-    ids = sorted(row["id"] for row in covering)
+    ids = sorted((yield from homes_of(tx, new.app, new.property_id)))
     for one in ids:
         current = yield from query_one("current", connection_ids=as_keys([one]))
         if current is not None and current["role"] == Role.ACTIVE and current["reauth"] is None:
             return Placed(one, None)
     if len(ids) == 1:
         return Placed(ids[0], "")
-    yield from add_connection(now, connection_id, new.app, new.reference, trusted=True)
+    yield from add_connection(tx, connection_id, new.app, new.reference, trusted=True)
     return Placed(connection_id, "")
 
 
-def _received(now: Instant, new: NewImport) -> Hand:
+def _received(tx: Tx, new: NewImport) -> Hand:
     pair = new.pair
     assert pair.refresh is not None  # noqa: S101 - it is what is imported
     if pair.lifetime <= 0:
-        return Hand((pair.refresh,), None, now.wall, 0.0)
-    return Hand((pair.refresh,), pair.access, now.wall + pair.lifetime, pair.lifetime)
+        return Hand((pair.refresh,), None, tx.wall, 0.0)
+    return Hand((pair.refresh,), pair.access, tx.wall + pair.lifetime, pair.lifetime)
 
 
-def _taken_back(known: Row, sealer: Sealer) -> Transaction[Hand]:
+def _taken_back(tx: Tx, known: Row) -> Transaction[Hand]:
     """All that the dropped grant holds; its row keeps nothing and takes no late pair: no token is stored twice."""
     rows = yield from query("tokens", grant_id=known["id"])
     refresh = tuple(
-        sealer.open(row["sealed"], token_place(known["id"], row["position"], row["generation"])) for row in rows
+        tx.sealer.open(row["sealed"], token_place(known["id"], row["position"], row["generation"])) for row in rows
     )
     sealed = known["access_sealed"]
-    access = None if sealed is None else sealer.open(sealed, access_place(known["id"], known["generation"]))
+    access = None if sealed is None else tx.sealer.open(sealed, access_place(known["id"], known["generation"]))
     gone = move(State(known["state"]), LifecycleEvent.DISCONNECTED)
-    yield from query("forget_access", grant_id=known["id"], state=gone)
+    mac = changed_mac(tx, "grants", known, role=Role.DISCONNECTED)
+    yield from query("forget_access", grant_id=known["id"], state=gone, mac=mac)
     yield from show(known["connection_id"])
     yield from query("drop_all_tokens", grant_id=known["id"])
     yield from query("forget_import", grant_id=known["id"])
     return Hand(refresh, access, known["expires_at"], known["lifetime"], known["refreshed_at"])
 
 
-def _add(now: Instant, new: NewImport, home: str, grant_id: str, hand: Hand, sealer: Sealer) -> Transaction[None]:
+def _add(tx: Tx, new: NewImport, home: str, grant_id: str, hand: Hand, sealer: Sealer) -> Transaction[None]:
     """As `authorizations.add_candidate` stores what was exchanged."""
     yield from query("connection_locked", connection_id=home)
     former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
     ordinal, generation = former["ordinal"] + 1, former["generation"] + 1
     access = None if hand.access is None else sealer.seal(hand.access, access_place(grant_id, generation))
+    link = {
+        "id": grant_id, "connection_id": home, "app": new.app, "kind": CredentialKind.OAUTH, "role": Role.CANDIDATE,
+        "property_ids": listed((new.property_id,)), "issuer": new.pair.source.issuer,
+        "client_id": new.pair.source.client_id,
+    }  # fmt: skip
     yield from query(
-        "add_grant", id=grant_id, connection_id=home, app=new.app, ordinal=ordinal, generation=generation,
-        kind=CredentialKind.OAUTH, role=Role.CANDIDATE, state=State.IN_DOUBT, access_sealed=access,
-        expires_at=hand.expires_at, lifetime=hand.lifetime, stale_at=hand.expires_at, clock_id=now.clock_id,
-        property_ids=listed((new.property_id,)), scopes=listed(new.pair.scopes or ()), now=now.wall,
-        issuer=new.pair.source.issuer, client_id=new.pair.source.client_id,
+        "add_grant", ordinal=ordinal, generation=generation, state=State.IN_DOUBT, access_sealed=access,
+        expires_at=hand.expires_at, lifetime=hand.lifetime, stale_at=hand.expires_at, clock_id=tx.clock_id,
+        scopes=listed(new.pair.scopes or ()), now=tx.wall, mac=mac_of(tx, "grants", link), **link,
     )  # fmt: skip
     for position, token in enumerate(hand.refresh, 1):
         sealed = sealer.seal(token, token_place(grant_id, position, generation))
@@ -155,11 +162,11 @@ def _add(now: Instant, new: NewImport, home: str, grant_id: str, hand: Hand, sea
         "mark_import", grant_id=grant_id, token_hash=new.token_hash, said_of=new.property_id,
         refreshed_at=hand.refreshed_at,
     )  # fmt: skip
-    yield from set_due_at(now, grant_id, now.wall + CANDIDATE)
+    yield from set_due_at(tx, grant_id, tx.wall + CANDIDATE)
     yield from show(home)
     row = {"id": grant_id, "connection_id": home, "generation": generation}
     yield from add_event(
-        now, row, "candidate_received", actor=now.acting.name, expires_at=hand.expires_at,
+        tx, row, "candidate_received", actor=tx.acting.name, expires_at=hand.expires_at,
         property_ids=[new.property_id], imported=True,
     )  # fmt: skip
-    yield from refer(now, home, new.reference, trusted=True, by=now.acting.name)
+    yield from refer(tx, home, new.reference, trusted=True, by=tx.acting.name)

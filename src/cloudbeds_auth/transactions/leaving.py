@@ -8,27 +8,29 @@ from collections.abc import Collection
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.schedule import PARKED
+from cloudbeds_auth.transactions.authentic import changed_mac
 from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.rows import add_event, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, query
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query
 
 
-def leave(now: Instant, row: Row, why: str) -> Transaction[None]:
+def leave(tx: Tx, row: Row, why: str) -> Transaction[None]:
     """A grant that holds no tokens from now on, and takes no late pair: its fence has moved."""
     state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
-    yield from query("leave_sign", grant_id=row["id"], state=state, problem=why, due_at=now.wall + PARKED)
+    mac = changed_mac(tx, "grants", row, role=Role.PARKED)
+    yield from query("leave_sign", grant_id=row["id"], state=state, problem=why, due_at=tx.wall + PARKED, mac=mac)
     yield from query("drop_all_tokens", grant_id=row["id"])
     yield from show(row["connection_id"])
-    yield from add_event(now, row, LifecycleEvent.SUPERSEDED, reason=why)
+    yield from add_event(tx, row, LifecycleEvent.SUPERSEDED, reason=why)
 
 
-def end_set_aside(now: Instant, app: str, named: Collection[str], home: str) -> Transaction[None]:
+def end_set_aside(tx: Tx, app: str, named: Collection[str], home: str) -> Transaction[None]:
     """A newer approval of these properties is in the connection `home`: what was set aside of them, and of no others,
     is not needed any more. No other approval of the app comes in meanwhile.
     """
     for property_id in named:
         for found in (yield from query("set_aside", app=app, property_id=property_id, connection_id=home)):
-            row = yield from locked(now, found["id"])
+            row = yield from locked(tx, found["id"])
             still = row is not None and row["role"] == Role.SET_ASIDE
             if row is not None and still and {*json.loads(row["property_ids"])} <= {*named}:
-                yield from leave(now, row, f"replaced by {home}")
+                yield from leave(tx, row, f"replaced by {home}")

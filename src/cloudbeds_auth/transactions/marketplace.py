@@ -10,6 +10,7 @@ from cloudbeds_auth.errors import InvalidRequest, RefreshPending, StateMismatch
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import NEWER_KEY, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
+from cloudbeds_auth.transactions.authentic import altered, is_genuine
 from cloudbeds_auth.transactions.authorizations import (
     SWEPT,
     Authorization,
@@ -19,11 +20,12 @@ from cloudbeds_auth.transactions.authorizations import (
     spend_state,
     sweep_states,
 )
-from cloudbeds_auth.transactions.candidates import Ends, add_grant, covering, refer, supersede
+from cloudbeds_auth.transactions.candidates import Ends, add_grant, supersede
+from cloudbeds_auth.transactions.homes import covering, refer, set_reference
 from cloudbeds_auth.transactions.leaving import leave
 from cloudbeds_auth.transactions.roles import set_role
 from cloudbeds_auth.transactions.rows import add_event, grant_of, is_sending, lasting
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due
 
 
@@ -57,28 +59,31 @@ def claim(
     a new grant named `grant_id`, else where it is. The id of that connection; None when nothing waits.
 
     `challenge` is that of the secret which the claimer brought. Raises StateMismatch where the approval was begun with
-    another one, and RefreshPending while what was set aside is being refreshed: its pair is to find it where it was.
+    another one, ClientRefused where what waits was altered behind the service, and RefreshPending while what was set
+    aside is being refreshed: its pair is to find it where it was.
     """
-    row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
+    row, connection = (yield from query_one("parked", connection_id=connection_id, now=tx.wall)), None
     if row is not None:  # until it is locked it may be claimed or sent away
         yield from query("one_at_a_time", work=f"approvals of {row['app']}")  # before any row, as everywhere
-        yield from query("connection_locked", connection_id=connection_id)
+        connection = yield from query_one("connection_locked", connection_id=connection_id)
         row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
-    if row is None:
+    if row is None or connection is None:
         return None
+    if not is_genuine(tx, "grants", row):
+        raise altered(connection_id)
     if is_sending(row, tx):
         raise RefreshPending(connection_id=connection_id)
     waits = yield from _proven(row, reference, challenge)  # where it belongs is settled once its properties are named
-    home = None if waits else (yield from covering(row["app"], json.loads(row["property_ids"])))
+    home = None if waits else (yield from covering(tx, row["app"], json.loads(row["property_ids"])))
     if home is None:
         home = connection_id
         claimed = move(State(row["state"]), LifecycleEvent.CLAIMED)
         state = claimed if row["marked_at"] is None else State.REAUTHORIZATION_REQUIRED
-        yield from set_role(row, Role.CANDIDATE, state)
+        yield from set_role(tx, row, Role.CANDIDATE, state)
         yield from set_due(row, tx, role=Role.CANDIDATE)
         yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor=tx.acting.name)
         if reference is not None and not waits:  # its first one, as that of a new connection
-            yield from query("set_reference", id=home, reference=reference, trusted=1)
+            yield from set_reference(tx, connection, reference, 1)
     else:
         leaving = Leaving(f"claimed for {home}", tx.acting.name)
         yield from move_tokens(tx, row, json.loads(row["property_ids"]), home, grant_id, leaving, tx.sealer)
@@ -102,14 +107,14 @@ def _proven(row: Row, reference: str | None, challenge: str | None) -> Transacti
 
 
 def move_tokens(
-    now: Instant, row: Row, property_ids: Iterable[str], home: str, grant_id: str, leaving: Leaving, sealer: Sealer
+    tx: Tx, row: Row, property_ids: Iterable[str], home: str, grant_id: str, leaving: Leaving, sealer: Sealer
 ) -> Transaction[None]:
     """The tokens of a grant become a candidate of another connection, with those that are kept until a proof (rule-2);
     sealed again, because a seal names the place. What they leave holds none, and takes no late pair: its fence moved.
 
     A hotel that pasted a key there after it approved keeps the key: the tokens are out of use, unless they are claimed.
     """
-    grant = grant_of(row, (yield from query("tokens", grant_id=row["id"])), sealer, now)
+    grant = grant_of(row, (yield from query("tokens", grant_id=row["id"])), tx)
     tokens = [one.value for one in grant.tokens]
     child = tokens.pop() if tokens else None
     pair = Pair(
@@ -117,15 +122,15 @@ def move_tokens(
         CredentialKind(row["kind"]), grant.source,
     )  # fmt: skip
     ends = Ends(row["expires_at"], row["lifetime"], row["stale_at"])
-    candidate = yield from add_grant(now, home, grant_id, row["app"], pair, ends, sealer, kept=tokens)
-    yield from leave(now, row, leaving.why)
+    candidate = yield from add_grant(tx, home, grant_id, row["app"], pair, ends, sealer, kept=tokens)
+    yield from leave(tx, row, leaving.why)
     yield from add_event(
-        now, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),
+        tx, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),
         property_ids=list(pair.property_ids),
     )  # fmt: skip
     newer = yield from query_one("pasted_since", connection_id=home, at=row["received_at"])
     if newer is not None and leaving.actor == "hotel":
-        yield from supersede(now, {**candidate, "state": State.IN_DOUBT}, NEWER_KEY)
+        yield from supersede(tx, {**candidate, "state": State.IN_DOUBT}, NEWER_KEY)
 
 
 @transaction

@@ -10,7 +10,6 @@ from cloudbeds_auth.rules.schedule import PULLED
 from cloudbeds_auth.rules.webhooks import NOTICES, SHOWN, UNTRIED, Notice, Standing, message_body, message_id, standing
 from cloudbeds_auth.transactions.rows import connection_of
 from cloudbeds_auth.transactions.statements import (
-    Instant,
     Row,
     Rows,
     Transaction,
@@ -36,31 +35,31 @@ class Outbox:
     problem: str | None
 
 
-def announce(now: Instant, connection_id: str, before: Standing, after: Standing) -> Transaction[None]:
+def announce(tx: Tx, connection_id: str, before: Standing, after: Standing) -> Transaction[None]:
     """Write the message that this change makes, if it makes one; the last statement of its transaction."""
     notice = NOTICES.get((before, after))
     if notice is not None:
-        yield from send(now, connection_id, notice)
+        yield from send(tx, connection_id, notice)
 
 
-def send(now: Instant, connection_id: str, notice: Notice) -> Transaction[None]:
+def send(tx: Tx, connection_id: str, notice: Notice) -> Transaction[None]:
     """Write this message about the connection as it is now; it reports the last line of the history."""
-    yield from _sweep(now)
+    yield from _sweep(tx)
     row = yield from query_one("current", connection_ids=as_keys([connection_id]))
     last = yield from query_one("last_sequence", connection_id=connection_id)
     assert row is not None and last is not None  # noqa: S101, PT018 - it was changed a moment ago
     sequence = last["sequence"]
     yield from query(
-        "add_message", id=message_id(notice, connection_id, sequence, now.wall), connection_id=connection_id,
-        sequence=sequence, kind=notice.value, at=now.wall,
-        body=message_body(notice, now.wall, sequence, connection_of(row, now)),
+        "add_message", id=message_id(notice, connection_id, sequence, tx.wall), connection_id=connection_id,
+        sequence=sequence, kind=notice.value, at=tx.wall,
+        body=message_body(notice, tx.wall, sequence, connection_of(row, tx)),
     )  # fmt: skip
 
 
-def announce_grant(now: Instant, row: Row, reauth: str | None) -> Transaction[None]:
+def announce_grant(tx: Tx, row: Row, reauth: str | None) -> Transaction[None]:
     """The mark of a grant, `row` before, is `reauth` now: what that makes of its connection."""
     before, after = standing(row["role"], row["reauth"]), standing(row["role"], reauth)
-    yield from announce(now, row["connection_id"], before, after)
+    yield from announce(tx, row["connection_id"], before, after)
 
 
 def standing_of(connection: Row, grants: Rows) -> Standing:
@@ -69,8 +68,8 @@ def standing_of(connection: Row, grants: Rows) -> Standing:
     return Standing.AWAY if pointed is None else standing(pointed["role"], pointed["reauth"])
 
 
-def _sweep(now: Instant) -> Transaction[None]:
-    yield from query("sweep_outbox", untried=now.wall - UNTRIED, shown=now.wall - SHOWN)
+def _sweep(tx: Tx) -> Transaction[None]:
+    yield from query("sweep_outbox", untried=tx.wall - UNTRIED, shown=tx.wall - SHOWN)
 
 
 @transaction

@@ -17,7 +17,8 @@ from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role, User
 from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.transactions.authorizations import link_over
-from cloudbeds_auth.transactions.candidates import Ends, add_connection, add_grant, covering, promote, refer
+from cloudbeds_auth.transactions.candidates import Ends, add_grant, promote
+from cloudbeds_auth.transactions.homes import add_connection, covering, refer
 from cloudbeds_auth.transactions.reconnect import read_covered
 from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.rows import add_event, left, locked
@@ -114,7 +115,7 @@ def _here_already(tx: Tx, key: PastedKey, known: Row, by: str | None) -> Transac
 def _home(tx: Tx, key: PastedKey) -> Transaction[str | None]:
     """The connection that the key belongs to; None: to none that there is."""
     if key.connection_id is None:
-        home = yield from covering(key.app, key.pair.property_ids)
+        home = yield from covering(tx, key.app, key.pair.property_ids)
         yield from _must_be_referred(key, home)
         return home
     if (yield from query_one("asked_for", connection_id=key.connection_id)) is None:

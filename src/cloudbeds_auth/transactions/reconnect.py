@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import NEWER_APPROVAL
 from cloudbeds_auth.rules.model import Role
-from cloudbeds_auth.transactions.candidates import covering, refer, supersede
+from cloudbeds_auth.transactions.authentic import changed_mac
+from cloudbeds_auth.transactions.candidates import supersede
+from cloudbeds_auth.transactions.homes import covered_by, covering, refer
 from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
 from cloudbeds_auth.transactions.rows import is_sending, listed, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, query, query_one, transaction
 
 
 @transaction
@@ -38,9 +40,9 @@ def bring_home(
     connection = yield from query_one("connection_row", connection_id=own)
     if connection is None or connection["connected_at"] is not None:
         return own
-    home = None if grants[-1]["id"] != row["id"] else (yield from covering(row["app"], named))
+    home = None if grants[-1]["id"] != row["id"] else (yield from covering(tx, row["app"], named))
     if home is None or home == own:
-        yield from name_properties(row, named)
+        yield from name_properties(tx, row, named)
         return own
     if is_sending(row, tx):
         return None
@@ -64,27 +66,29 @@ def candidate_locked(tx: Tx, grant_id: str, generation: int) -> Transaction[Row 
     return row if row is not None and (row["role"], row["generation"]) == (Role.CANDIDATE, generation) else None
 
 
-def name_properties(row: Row, named: Sequence[str]) -> Transaction[None]:
+def name_properties(tx: Tx, row: Row, named: Sequence[str]) -> Transaction[None]:
     """The grant covers these besides what it covers already."""
     for property_id in named:
         yield from query("add_property", grant_id=row["id"], property_id=property_id)
-    known = dict.fromkeys((*json.loads(row["property_ids"]), *named))
-    yield from query("set_properties", grant_id=row["id"], property_ids=listed(known), elsewhere=row["named_elsewhere"])
+    known = listed(dict.fromkeys((*json.loads(row["property_ids"]), *named)))
+    mac = changed_mac(tx, "grants", row, property_ids=known)
+    yield from query(
+        "set_properties", grant_id=row["id"], property_ids=known, elsewhere=row["named_elsewhere"], mac=mac
+    )
 
 
 def _leave(
-    now: Instant, grants: Rows, home: str, named: tuple[str, ...], new_grant_id: str, sealer: Sealer
+    tx: Tx, grants: Rows, home: str, named: tuple[str, ...], new_grant_id: str, sealer: Sealer
 ) -> Transaction[None]:
     """The newest goes; what was approved before it there is of no use any more."""
     for older in grants[:-1]:
         if older["role"] == Role.CANDIDATE:
-            yield from supersede(now, older, NEWER_APPROVAL)
+            yield from supersede(tx, older, NEWER_APPROVAL)
     leaving = Leaving(f"moved to {home}", "hotel")
-    yield from move_tokens(now, grants[-1], named, home, new_grant_id, leaving, sealer)
+    yield from move_tokens(tx, grants[-1], named, home, new_grant_id, leaving, sealer)
 
 
 @transaction
 def read_covered(tx: Tx, connection_id: str | None) -> Transaction[tuple[str, ...]]:
     """The properties of the grant that was last in use there, also after a disconnect; empty: none ever was."""
-    row = yield from query_one("covered", connection_id=connection_id)
-    return () if row is None else tuple(json.loads(row["property_ids"]))
+    return (yield from covered_by(tx, connection_id))

@@ -25,11 +25,12 @@ from cloudbeds_auth.rules.model import CredentialKind, Fence, Role
 from cloudbeds_auth.rules.risks import CALLS_LACK_SCOPE, NOT_RENEWABLE
 from cloudbeds_auth.rules.schedule import CANDIDATE, DELAYED, MARKS_AT_ONCE, PROVED_AGAIN, RETRY_FIRST, STORM
 from cloudbeds_auth.transactions.apps import bind
+from cloudbeds_auth.transactions.authentic import changed_mac
 from cloudbeds_auth.transactions.grants import holds
 from cloudbeds_auth.transactions.outbox import announce_grant
 from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.rows import add_event, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_comparison, set_due, set_due_in, set_retry, set_retry_in
 
 
@@ -61,7 +62,8 @@ def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None
         return False
     yield from query("drop_kept_tokens", grant_id=grant_id)
     state = move(State(row["state"]), LifecycleEvent.PROVED)
-    yield from query("confirm", grant_id=grant_id, generation=generation, state=state, issuer=issuer)
+    mac = changed_mac(tx, "grants", row, issuer=issuer if row["issuer"] is None else row["issuer"])
+    yield from query("confirm", grant_id=grant_id, generation=generation, state=state, issuer=issuer, mac=mac)
     if row["issuer"] is None or not row["proven"]:
         yield from bind(tx, row["app"], issuer)
     marked, is_key = row["marked_at"] is not None, row["kind"] == CredentialKind.API_KEY
@@ -164,45 +166,45 @@ def _newer_waits(row: Row) -> Transaction[bool]:
     return any(other["ordinal"] > row["ordinal"] and other["marked_at"] is None for other in waiting)
 
 
-def _storm(now: Instant, row: Row) -> Transaction[bool]:
+def _storm(tx: Tx, row: Row) -> Transaction[bool]:
     """Whether this mark waits: a third hotel of one app within ten minutes is rather the vendor's fault, or ours."""
     yield from query("one_at_a_time", work=f"marks of {row['app']}")
     after = row["mark_after"]
     if after is not None:
-        if after > now.wall + DELAYED:  # the clock was set back since: it waits no longer than from now
-            yield from query("delay_mark", grant_id=row["id"], mark_after=now.wall + DELAYED)
-        return bool(now.wall < after)
-    found = yield from query_one("marks_since", app=row["app"], since=now.wall - STORM)
+        if after > tx.wall + DELAYED:  # the clock was set back since: it waits no longer than from now
+            yield from query("delay_mark", grant_id=row["id"], mark_after=tx.wall + DELAYED)
+        return bool(tx.wall < after)
+    found = yield from query_one("marks_since", app=row["app"], since=tx.wall - STORM)
     if found is None or found["marks"] < MARKS_AT_ONCE:
         return False
-    yield from query("delay_mark", grant_id=row["id"], mark_after=now.wall + DELAYED)
-    yield from add_event(now, row, MARK_DELAYED, marks=found["marks"])
+    yield from query("delay_mark", grant_id=row["id"], mark_after=tx.wall + DELAYED)
+    yield from add_event(tx, row, MARK_DELAYED, marks=found["marks"])
     return True
 
 
-def _mark(now: Instant, row: Row, fence: Fence, reason: str) -> Transaction[None]:
+def _mark(tx: Tx, row: Row, fence: Fence, reason: str) -> Transaction[None]:
     """The hotel has to approve again. Where Cloudbeds had said that it disabled the app, that is why."""
-    disabled = _seen_dead_since_disabled(now, row)
+    disabled = _seen_dead_since_disabled(tx, row)
     event, shown = (
         (LifecycleEvent.DISABLED, DISABLED) if disabled else (LifecycleEvent.REAUTHORIZATION_REQUIRED, reason)
     )
     state = move(State(row["state"]), event)
     yield from query(
-        "mark", grant_id=fence.grant_id, generation=fence.generation, epoch=fence.epoch, reason=shown, now=now.wall,
+        "mark", grant_id=fence.grant_id, generation=fence.generation, epoch=fence.epoch, reason=shown, now=tx.wall,
         state=state,
     )  # fmt: skip
-    yield from set_retry(now, {**row, "retries": 0})
-    yield from add_event(now, row, event, reason=reason)
-    yield from announce_grant(now, row, reauth=shown)
+    yield from set_retry(tx, {**row, "retries": 0})
+    yield from add_event(tx, row, event, reason=reason)
+    yield from announce_grant(tx, row, reauth=shown)
 
 
-def _seen_dead_since_disabled(now: Instant, row: Row) -> bool:
+def _seen_dead_since_disabled(tx: Tx, row: Row) -> bool:
     """Whether Cloudbeds said that the app is disabled, and the grant was found dead twice after that (rule-12): what
     was refused before it says nothing of it. The one moment is a wall clock's and the other a steady one's.
     """
     if row["disabled_at"] is None:
         return False
-    first_look, said = now.steady - row["first_refused"], now.wall - row["disabled_at"]  # seconds ago
+    first_look, said = tx.steady - row["first_refused"], tx.wall - row["disabled_at"]  # seconds ago
     return bool(first_look <= said + APART)
 
 

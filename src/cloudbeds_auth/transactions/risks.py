@@ -12,7 +12,7 @@ from cloudbeds_auth.rules.risks import Found, after
 from cloudbeds_auth.rules.webhooks import Notice, Standing, standing
 from cloudbeds_auth.transactions.outbox import send
 from cloudbeds_auth.transactions.rows import add_event, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class RiskChanges:
     over: Sequence[str] = ()
 
 
-def change_risks(now: Instant, row: Row, found: Found) -> Transaction[RiskChanges]:
+def change_risks(tx: Tx, row: Row, found: Found) -> Transaction[RiskChanges]:
     """This was found about the connection of a grant that is locked, `row` as it is now; the history has a line for
     each change. A message is sent for a risk that came, and when the last one is over, while the hotel is connected.
     """
@@ -36,14 +36,14 @@ def change_risks(now: Instant, row: Row, found: Found) -> Transaction[RiskChange
     yield from query("set_risks", connection_id=row["connection_id"], risks=json.dumps(risks))
     changes = RiskChanges(sorted(risks.keys() - before.keys()), sorted(before.keys() - risks.keys()))
     for risk in changes.found:
-        yield from add_event(now, row, RISK_FOUND, risk=risk, why=risks[risk])
+        yield from add_event(tx, row, RISK_FOUND, risk=risk, why=risks[risk])
     for risk in changes.over:
-        yield from add_event(now, row, RISK_OVER, risk=risk)
+        yield from add_event(tx, row, RISK_OVER, risk=risk)
     if standing(row["role"], row["reauth"]) is Standing.CONNECTED:
         if changes.found:
-            yield from send(now, row["connection_id"], Notice.AT_RISK)
+            yield from send(tx, row["connection_id"], Notice.AT_RISK)
         elif not risks:
-            yield from send(now, row["connection_id"], Notice.RISK_OVER)
+            yield from send(tx, row["connection_id"], Notice.RISK_OVER)
     return changes
 
 

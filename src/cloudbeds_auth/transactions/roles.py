@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Role
-from cloudbeds_auth.transactions.statements import Row, Transaction, as_keys, query
+from cloudbeds_auth.transactions.authentic import changed_mac
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, as_keys, query
 
 
 def show(*connection_ids: str) -> Transaction[None]:
@@ -16,7 +17,8 @@ def show(*connection_ids: str) -> Transaction[None]:
     yield from query("show", connection_ids=as_keys(connection_ids))
 
 
-def set_role(row: Row, role: Role, state: State) -> Transaction[None]:
+def set_role(tx: Tx, row: Row, role: Role, state: State) -> Transaction[None]:
     """The grant of `row` plays another part from now on."""
-    yield from query("set_role", grant_id=row["id"], role=role, state=state)
+    mac = changed_mac(tx, "grants", row, role=role)
+    yield from query("set_role", grant_id=row["id"], role=role, state=state, mac=mac)
     yield from show(row["connection_id"])

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from cloudbeds_auth.ports import Place, Sealer
 from cloudbeds_auth.rules.audit import UNASKED
-from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, PROPERTY_MISMATCH, State, seen
+from cloudbeds_auth.rules.authentic import Chain, event_mac
+from cloudbeds_auth.rules.lifecycle import ALTERED, MIGRATION_UNDER_WAY, PROPERTY_MISMATCH, State, seen
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent as LifecycleEvent
 from cloudbeds_auth.rules.model import (
     Connection,
@@ -29,7 +30,8 @@ from cloudbeds_auth.rules.risks import NOT_RENEWABLE, first_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import Subscription, problem_in
 from cloudbeds_auth.transactions.audit import audit
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
+from cloudbeds_auth.transactions.authentic import is_genuine, is_linked, read_chains, set_chains
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one
 
 
 def access_place(grant_id: str, generation: int) -> Place:
@@ -69,13 +71,16 @@ def ago(moment_at: float | None, row: Row, now: Instant) -> float | None:
     return max(0.0, now.steady + behind(row, now) - moment_at) if row["clock_id"] == now.clock_id else 0.0
 
 
-def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
-    """The grant as a coordinator reads it; raises SealBroken when one of its secrets does not open."""
+def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
+    """The grant as a coordinator reads it; raises SealBroken when one of its secrets does not open. Of a row of
+    `current` its connection is verified, too.
+    """
+    now, sealer = tx, tx.sealer
     grant_id, generation, sealed = row["id"], row["generation"], row["access_sealed"]
     same_clock = row["clock_id"] == now.clock_id
     return Grant(
         id=grant_id,
-        connection_id=row["connection_id"],
+        connection_id=row["c_id"] if "c_id" in row else row["connection_id"],
         app=row["app"],
         kind=CredentialKind(row["kind"]),
         role=Role(row["role"]),
@@ -88,7 +93,7 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         valid_for=min(row["expires_at"] - now.wall, row["lifetime"]) if sealed is not None else 0.0,
         stale_in=row["stale_at"] - now.wall,
         tokens=tuple(_token_of(grant_id, token, sealer) for token in tokens),
-        property_ids=tuple(json.loads(row["property_ids"])),
+        property_ids=properties_in(row),
         proven=bool(row["proven"]),
         intent=row["intent_position"],
         intent_age=ago(row["intent_at"], row, now),
@@ -110,6 +115,7 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         source=source_of(row),
         pasted=is_pasted(row),
         authorization=row["authorization_id"],
+        genuine=is_linked(tx, row) if "c_id" in row else is_genuine(tx, "grants", row),
     )
 
 
@@ -118,13 +124,14 @@ def _token_of(grant_id: str, row: Row, sealer: Sealer) -> StoredToken:
     return StoredToken(row["position"], sealer.open(row["sealed"], place))
 
 
-def connection_of(row: Row, now: Instant) -> Connection:
+def connection_of(row: Row, now: Tx) -> Connection:
     """A connection as people see it: the joined row of `current`."""
+    genuine = is_linked(now, row)
     if row["id"] is None:  # no grant at all: its only candidate was dropped
         return Connection(
             row["c_id"], row["c_app"], row["reference"], State.DISCONNECTED, "oauth", (), None, (), None, None, None,
-            None, None, problem="never_connected", registration=row["c_app"],
-            reference_trusted=bool(row["reference_trusted"]),
+            None, None, problem="never_connected" if genuine else ALTERED, registration=row["c_app"],
+            reference_trusted=bool(row["reference_trusted"]), genuine=genuine,
         )  # fmt: skip
     state = seen(State(row["state"]), stale=row["stale_at"] <= now.wall, circuit_open=False, read_only=False)
     gone = row["role"] == Role.DISCONNECTED
@@ -137,7 +144,7 @@ def connection_of(row: Row, now: Instant) -> Connection:
         reference=row["reference"],
         state=state,
         credential=row["kind"],
-        property_ids=tuple(json.loads(row["property_ids"])),
+        property_ids=properties_in(row),
         authorizing_user=User(row["user_id"], row["user_name"], row["user_email"]) if row["user_id"] else None,
         scopes=tuple(json.loads(row["scopes"])),
         generation=row["generation"],
@@ -145,7 +152,8 @@ def connection_of(row: Row, now: Instant) -> Connection:
         expires_at=None if gone else end_moment(row["expires_at"]),
         refreshed_at=_moment(row["refreshed_at"]),
         used_at=_moment(row["used_at"]),
-        problem=(NOT_RENEWABLE if NOT_RENEWABLE in risks else None)  # more than the refusal that it comes of
+        problem=(None if genuine else ALTERED)
+        or (NOT_RENEWABLE if NOT_RENEWABLE in risks else None)  # more than the refusal that it comes of
         or row["problem"]
         or (PROPERTY_MISMATCH if row["role"] == Role.SET_ASIDE else None)
         or (MIGRATION_UNDER_WAY if row["migration"] and not gone else None)
@@ -157,7 +165,16 @@ def connection_of(row: Row, now: Instant) -> Connection:
         risks=risks,
         pasted=is_pasted(row),
         reference_trusted=bool(row["reference_trusted"]),
+        genuine=genuine,
     )
+
+
+def properties_in(row: Row) -> tuple[str, ...]:
+    """What a grant's row names; nothing where it was altered so that it is no list."""
+    try:
+        return tuple(str(one) for one in json.loads(row["property_ids"]))
+    except (ValueError, TypeError, RecursionError):
+        return ()
 
 
 def subscriptions_of(text: str) -> tuple[Subscription, ...]:
@@ -176,8 +193,8 @@ def is_pasted(row: Row) -> bool:
 
 
 def source_of(row: Row) -> Source:
-    """Where a grant came from."""
-    return Source(row["issuer"], row["client_id"])
+    """Where a grant came from; of a row that was `sourced`, where its app's grants do."""
+    return Source(row["issuer"] or row.get("bound_issuer"), row["client_id"])
 
 
 def _moment(seconds: float | None) -> datetime | None:
@@ -230,7 +247,7 @@ def lasting(until: float) -> float | None:
 
 
 def add_event(
-    now: Instant,
+    tx: Tx,
     row: Row,
     kind: LifecycleEvent | str,
     *,
@@ -238,32 +255,44 @@ def add_event(
     actor: str = "vault",
     **data: object,
 ) -> Transaction[None]:
-    """Write one line of history about the grant in `row`, in the transaction that made it true."""
-    yield from query(
-        "add_event",
-        connection_id=row["connection_id"],
-        at=now.wall,
-        kind=str(kind),
-        actor=actor,
-        grant_id=row["id"],
-        generation=row["generation"] if generation is None else generation,
-        data=json.dumps(data, separators=(",", ":"), sort_keys=True),
-    )
+    """Write one line of history about the grant in `row`, in the transaction that made it true, under the connection's
+    lock.
+
+    The line is written whatever is wrong with those before it: what it reports is more than the history is.
+    """
+    home: str = row["connection_id"]
+    if home not in tx.chains:
+        tx.chains[home] = (yield from read_chains([home])).get(home, Chain())
+    chain = tx.chains[home]
+    event = {
+        "sequence": chain.last + 1,
+        "at": tx.wall,
+        "kind": str(kind),
+        "actor": actor,
+        "grant_id": row["id"],
+        "generation": row["generation"] if generation is None else generation,
+        "data": json.dumps(data, separators=(",", ":"), sort_keys=True),
+    }
+    mac = event_mac(tx.mac_key, home, chain.last_mac, event)
+    yield from query("add_event", connection_id=home, mac=mac, **event)
+    tx.chains[home] = chain.changed(tx.mac_key, home, last=event["sequence"], last_mac=mac)
+    yield from set_chains({home: tx.chains[home]})
     if actor not in UNASKED:
-        yield from audit(now, kind, row["connection_id"], data, now.acting.of(actor))
+        yield from audit(tx, kind, home, data, tx.acting.of(actor))
 
 
-def locked(now: Instant, grant_id: str) -> Transaction[Row | None]:
+def locked(tx: Tx, grant_id: str) -> Transaction[Row | None]:
     """The grant's row for writing, its steady moments brought to this store's clock. No other transaction writes about
     its connection until this one ends.
     """
     row = yield from query_one("grant_locked", grant_id=grant_id)
     if row is None:
         return None
-    if row["clock_id"] != now.clock_id:
-        yield from query("rebase", grant_id=grant_id, clock_id=now.clock_id, now=now.steady)
-    elif behind(row, now) > 0:
-        yield from query("set_back", grant_id=grant_id, behind=behind(row, now), now=now.steady)
+    tx.chains.setdefault(row["connection_id"], Chain.parse(row["chain"]))
+    if row["clock_id"] != tx.clock_id:
+        yield from query("rebase", grant_id=grant_id, clock_id=tx.clock_id, now=tx.steady)
+    elif behind(row, tx) > 0:
+        yield from query("set_back", grant_id=grant_id, behind=behind(row, tx), now=tx.steady)
     else:
         return row
     return (yield from query_one("grant", grant_id=grant_id))

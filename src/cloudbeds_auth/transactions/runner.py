@@ -18,6 +18,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.ports import ACTING, SealBroken, Sealer, Wakeups
 from cloudbeds_auth.rules.audit import Acting
+from cloudbeds_auth.rules.authentic import MacKey
+from cloudbeds_auth.transactions.authentic import COVERED, authenticate, authenticated, read_key, unlock
 from cloudbeds_auth.transactions.seals import SEALS, SealBlocks, check_keys, read_seals
 from cloudbeds_auth.transactions.statements import (
     Body,
@@ -33,6 +35,7 @@ from cloudbeds_auth.transactions.statements import (
 
 T = TypeVar("T")
 
+UNOPENED = MacKey(b"")  # while the key of MACs is looked for, nothing is compared by it
 AT_ONCE = 3  # transactions of one kind of read
 MOST = 200  # ids in one of them
 
@@ -128,6 +131,7 @@ class Database:
         self._blocks = SealBlocks(sealer)
         self._is_dead = is_dead
         self._read_only = False
+        self._mac_key: MacKey | None = None
         self._together: dict[object, Together[Any]] = {}
 
     @property
@@ -146,11 +150,14 @@ class Database:
         """Check that the keys open what is stored; raises ConfigurationError before anything is sent (F68, F70).
 
         `own` says, in a transaction, whether the database is this installation's own; `count` how many stored values
-        are sealed with each key, for the error.
+        are sealed with each key, for the error. Rows from before there were MACs are given theirs here, a batch at a
+        time: killed, the next opening continues.
         """
-        missing = await self._write(check_keys())
+        missing, self._mac_key, former = await self._write(unlock(), key=UNOPENED)
         if missing:
             raise keys_missing(missing, None if count is None else await count())
+        if former:
+            await self.authenticate()
         if own is not None:
             self._read_only = not await self._driver.write(own)
 
@@ -183,6 +190,14 @@ class Database:
         found: T | None = await together.ask(wanted)
         return found
 
+    async def authenticate(self, *, anew: bool = False) -> None:
+        """Give every row that has none its MAC, or each row `anew`, and refuse from then on what has none."""
+        for table in COVERED:
+            after: str | None = ""
+            while after is not None:
+                after = await self._write(authenticate(table, after, anew=anew))
+        await self._write(authenticated())
+
     async def check(self) -> None:
         """One real write, and the keys; raises StoreUnavailable."""
         await self.write(_checked())
@@ -205,17 +220,22 @@ class Database:
         """Finish what runs and close."""
         await self._driver.close()
 
-    async def _write(self, call: Call[T], *, synced: bool = True) -> T:
-        result, block = await self._driver.write(self._body(self._blocks.counting(call)), synced=synced)
+    async def _write(self, call: Call[T], *, synced: bool = True, key: MacKey | None = None) -> T:
+        result, block = await self._driver.write(self._body(self._blocks.counting(call), key), synced=synced)
         self._blocks.note(block)
         return result
 
-    def _body(self, call: Call[T]) -> Body[T]:
-        return partial(_begun, call, self._sealer, self._is_dead, ACTING.get())
+    def _body(self, call: Call[T], key: MacKey | None = None) -> Body[T]:
+        return partial(self._begun, call, key, ACTING.get())
 
-
-def _begun(call: Call[T], sealer: Sealer, is_dead: IsDead, acting: Acting, now: Instant) -> Transaction[T]:
-    return call(Tx(now.wall, now.steady, now.clock_id, now.started, sealer, is_dead, acting=acting))
+    def _begun(self, call: Call[T], key: MacKey | None, acting: Acting, now: Instant) -> Transaction[T]:
+        if key is None and self._mac_key is None:
+            self._mac_key = yield from read_key(self._sealer)
+        key = key or self._mac_key
+        if key is None:
+            raise StoreUnavailable("this database was not opened yet")
+        tx = Tx(now.wall, now.steady, now.clock_id, now.started, self._sealer, key, self._is_dead, acting=acting)
+        return (yield from call(tx))
 
 
 @transaction

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.audit import PROGRAM, Acting
+from cloudbeds_auth.rules.authentic import Chain, MacKey
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -70,12 +71,15 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Tx(Instant):
-    """What the runner hands a transaction besides its arguments: the moment, what seals and opens secrets, and
-    `is_dead(owner, clock_id)`, whether the process behind a lease is certainly gone.
+    """What the runner hands a transaction besides its arguments: the moment, what seals and opens secrets, the key of
+    MACs, and `is_dead(owner, clock_id)`, whether the process behind a lease is certainly gone. `chains`: of histories,
+    by connection, as far as this transaction knows them.
     """
 
     sealer: Sealer
+    mac_key: MacKey
     is_dead: IsDead
+    chains: dict[str, Chain] = field(default_factory=dict)
 
 
 Transaction = Generator[Statement, Rows, T]

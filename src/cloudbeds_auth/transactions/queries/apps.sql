@@ -68,10 +68,10 @@ UPDATE issuers SET issuer = :issuer, bound_at = :now WHERE app = :app
 DELETE FROM issuers WHERE app = :app
 
 -- name: move_grant
-UPDATE grants SET issuer = :issuer WHERE id = :grant_id
+UPDATE grants SET issuer = :issuer, mac = :mac WHERE id = :grant_id
 
 -- name: settle_source
-UPDATE grants SET issuer = :issuer, client_id = :client_id WHERE id = :grant_id
+UPDATE grants SET issuer = :issuer, client_id = :client_id, mac = :mac WHERE id = :grant_id
 
 -- name: held
 SELECT app, issuer, client_id, COUNT(DISTINCT connection_id) AS connections FROM grants

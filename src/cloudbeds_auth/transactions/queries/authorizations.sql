@@ -90,12 +90,13 @@ SELECT * FROM connections WHERE id = :connection_id
     AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.connection_id = connections.id AND g.role IN ('parked', 'set_aside'))
 
 -- name: covered
-SELECT g.property_ids FROM connections c JOIN grants g ON g.id = c.active_grant WHERE c.id = :connection_id
+SELECT g.* FROM connections c JOIN grants g ON g.id = c.active_grant WHERE c.id = :connection_id
 
 -- name: connections_covering
 -- Of this app, whatever became of them: a hotel that comes back keeps its connection. The grant in use says which
 -- properties one covers; where none was ever proven, the newest. What waits to be claimed covers nothing.
-SELECT DISTINCT c.id FROM properties p
+SELECT c.id AS c_id, c.app AS c_app, c.reference, c.reference_trusted, c.active_grant, c.mac AS c_mac, g.*
+FROM properties p
     JOIN grants g ON g.id = p.grant_id
     JOIN connections c ON c.id = g.connection_id
 WHERE c.app = :app AND p.property_id = :property_id AND g.role NOT IN ('parked', 'set_aside')
@@ -103,20 +104,20 @@ WHERE c.app = :app AND p.property_id = :property_id AND g.role NOT IN ('parked',
         AND NOT EXISTS (SELECT 1 FROM grants n WHERE n.connection_id = c.id AND n.ordinal > g.ordinal)))
 
 -- name: add_connection
-INSERT INTO connections (id, app, reference, reference_trusted, created_at)
-VALUES (:id, :app, :reference, :trusted, :now)
+INSERT INTO connections (id, app, reference, reference_trusted, created_at, mac, chain)
+VALUES (:id, :app, :reference, :trusted, :now, :mac, :chain)
 
 -- name: set_reference
-UPDATE connections SET reference = :reference, reference_trusted = :trusted WHERE id = :id
+UPDATE connections SET reference = :reference, reference_trusted = :trusted, mac = :mac WHERE id = :id
 
 -- name: last_ordinal
 SELECT COALESCE(MAX(ordinal), 0) AS ordinal, COALESCE(MAX(generation), 0) AS generation FROM grants WHERE connection_id = :connection_id
 
 -- name: add_grant
 INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, access_sealed, expires_at, lifetime,
-    stale_at, clock_id, property_ids, scopes, received_at, issuer, client_id)
+    stale_at, clock_id, property_ids, scopes, received_at, issuer, client_id, mac)
 VALUES (:id, :connection_id, :app, :ordinal, :kind, :role, :state, :generation, :access_sealed, :expires_at, :lifetime,
-    :stale_at, :clock_id, :property_ids, :scopes, :now, :issuer, :client_id)
+    :stale_at, :clock_id, :property_ids, :scopes, :now, :issuer, :client_id, :mac)
 
 -- name: add_property
 INSERT INTO properties (grant_id, property_id) VALUES (:grant_id, :property_id) ON CONFLICT DO NOTHING
@@ -138,7 +139,7 @@ SELECT COUNT(*) AS waiting FROM grants WHERE role = 'parked' AND state = 'parked
 
 -- name: leave_sign
 -- Its tokens are another grant's now; until the day is over it says so.
-UPDATE grants SET role = 'parked', access_sealed = NULL, state = :state, problem = :problem, reauth = NULL,
+UPDATE grants SET role = 'parked', mac = :mac, access_sealed = NULL, state = :state, problem = :problem, reauth = NULL,
     marked_at = NULL, retry_at = NULL, due_at = :due_at, lease_owner = NULL, lease_until = NULL, lease_epoch = lease_epoch + 1
 WHERE id = :grant_id
 
@@ -158,13 +159,13 @@ DELETE FROM connections WHERE id = :connection_id
 SELECT * FROM grants WHERE connection_id = :connection_id AND role = 'candidate' ORDER BY ordinal DESC
 
 -- name: set_role
-UPDATE grants SET role = :role, state = :state WHERE id = :grant_id
+UPDATE grants SET role = :role, state = :state, mac = :mac WHERE id = :grant_id
 
 -- name: set_identity
 -- It was seen to work: what was in the way before is over.
 UPDATE grants SET user_id = :user_id, user_name = :user_name, user_email = :user_email, property_ids = :property_ids,
     problem = NULL, said_of = NULL, reauth = NULL, marked_at = NULL, retry_at = NULL, mark_after = NULL,
-    disabled_at = NULL
+    disabled_at = NULL, mac = :mac
 WHERE id = :grant_id
 
 -- name: note_unnamed

@@ -1,8 +1,10 @@
 -- Keys for callers of the service (rules.caller_keys).
 
 -- name: add_caller_key
-INSERT INTO caller_keys (id, name, hash, scopes, reach, read_only, methods, parent, created_by, created_at, expires_at, rate)
-VALUES (:id, :name, :hash, :scopes, :reach, :read_only, :methods, :parent, :created_by, :now, :expires_at, :rate)
+INSERT INTO caller_keys (id, name, hash, scopes, reach, read_only, methods, parent, created_by, created_at, expires_at, rate,
+    mac)
+VALUES (:id, :name, :hash, :scopes, :reach, :read_only, :methods, :parent, :created_by, :created_at, :expires_at, :rate,
+    :mac)
 
 -- name: caller_key
 SELECT * FROM caller_keys WHERE id = :id
@@ -17,7 +19,7 @@ SELECT * FROM caller_keys WHERE id < :before ORDER BY id DESC LIMIT :limit
 SELECT * FROM caller_keys WHERE parent = :parent AND id < :before ORDER BY id DESC LIMIT :limit
 
 -- name: end_caller_key
-UPDATE caller_keys SET ended_at = :now WHERE id = :id AND ended_at IS NULL RETURNING id
+UPDATE caller_keys SET ended_at = :now, mac = :mac WHERE id = :id AND ended_at IS NULL RETURNING id
 
 -- name: use_caller_key
 UPDATE caller_keys SET used_at = :at, used_from = :address

@@ -9,8 +9,9 @@ SELECT id FROM connections WHERE id IN (SELECT key FROM json_each(:connection_id
 
 -- name: current
 -- Connections with the current grant of each; none where its only candidate was dropped.
-SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks,
-    (SELECT reference_trusted FROM connections WHERE id = c.id) AS reference_trusted, g.* FROM current_grants c
+SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, c.active_grant,
+    (SELECT reference_trusted FROM connections WHERE id = c.id) AS reference_trusted,
+    (SELECT mac FROM connections WHERE id = c.id) AS c_mac, g.* FROM current_grants c
     LEFT JOIN grants g ON g.id = c.grant_id
 WHERE c.id IN (SELECT key FROM json_each(:connection_ids))
 
@@ -117,7 +118,7 @@ GROUP BY state ORDER BY state
 
 -- name: covering
 -- Connections that cover one of these properties now.
-SELECT DISTINCT p.property_id, c.id FROM properties p
+SELECT DISTINCT p.property_id, c.id, g.property_ids FROM properties p
     JOIN grants g ON g.id = p.grant_id
     JOIN connections c ON c.id = g.connection_id
 WHERE p.property_id IN (SELECT key FROM json_each(:property_ids))
@@ -129,15 +130,24 @@ ORDER BY c.id
 SELECT * FROM grants WHERE connection_id = :connection_id ORDER BY ordinal
 
 -- name: forget_access
-UPDATE grants SET access_sealed = NULL, role = 'disconnected', state = :state, intent_position = NULL,
+UPDATE grants SET access_sealed = NULL, role = 'disconnected', state = :state, mac = :mac, intent_position = NULL,
     intent_epoch = NULL, intent_at = NULL, not_before = NULL, lease_owner = NULL, lease_until = NULL,
     lease_epoch = lease_epoch + 1, problem = NULL, reauth = NULL, marked_at = NULL
 WHERE id = :grant_id
 
 -- name: add_event
-INSERT INTO events (connection_id, sequence, at, kind, actor, grant_id, generation, data)
-SELECT :connection_id, COALESCE(MAX(sequence), 0) + 1, :at, :kind, :actor, :grant_id, :generation, :data
+-- Under this number, unless something else wrote there: that is found, and is no reason to keep the line out.
+INSERT INTO events (connection_id, sequence, at, kind, actor, grant_id, generation, data, mac)
+SELECT :connection_id, CASE WHEN COALESCE(MAX(sequence), 0) < CAST(:sequence AS BIGINT) THEN CAST(:sequence AS BIGINT)
+    ELSE MAX(sequence) + 1 END, :at, :kind, :actor, :grant_id, :generation, :data, :mac
 FROM events WHERE connection_id = :connection_id
+
+-- name: chains
+SELECT id, chain FROM connections WHERE id IN (SELECT key FROM json_each(:connection_ids))
+
+-- name: last_sequences
+SELECT id, (SELECT MAX(sequence) FROM events WHERE connection_id = connections.id) AS sequence FROM connections
+WHERE id IN (SELECT key FROM json_each(:connection_ids))
 
 -- name: events
 SELECT * FROM events
@@ -177,7 +187,7 @@ UPDATE connections SET subscriptions = :subscriptions WHERE id = :connection_id
 UPDATE connections SET risks = :risks WHERE id = :connection_id
 
 -- name: set_properties
-UPDATE grants SET property_ids = :property_ids, named_elsewhere = :elsewhere WHERE id = :grant_id
+UPDATE grants SET property_ids = :property_ids, named_elsewhere = :elsewhere, mac = :mac WHERE id = :grant_id
 
 -- name: drop_property
 DELETE FROM properties WHERE grant_id = :grant_id AND property_id = :property_id

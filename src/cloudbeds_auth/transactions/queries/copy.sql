@@ -19,8 +19,10 @@ UPDATE grants SET latched = latched % 2 WHERE latched > 1 AND id > :after AND id
 SELECT id FROM connections LIMIT 1
 
 -- name: newest_events
--- Of each connection the one after which the next is numbered.
-SELECT e.* FROM connections c JOIN events e ON e.connection_id = c.id
+-- Of each connection the one after which the next is numbered, with the MAC of the one before it.
+SELECT e.*, c.chain,
+    (SELECT mac FROM events b WHERE b.connection_id = e.connection_id AND b.sequence = e.sequence - 1) AS mac_before
+FROM connections c JOIN events e ON e.connection_id = c.id
     AND e.sequence = (SELECT MAX(sequence) FROM events WHERE connection_id = c.id)
 WHERE c.id > :after AND c.id <= :to
 

@@ -71,7 +71,7 @@ UPDATE grants SET generation = :next_generation, access_sealed = :access_sealed,
     first_refused = NULL, first_reason = NULL, mark_after = NULL, reprieves = 0, unrecognized = NULL,
     unrecognized_at = NULL, problem = CASE WHEN marked_at IS NULL THEN NULL ELSE problem END, attempts = 0,
     not_before = NULL, intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state,
-    refreshed_at = :wall, kind = :kind, latched = CASE WHEN :kind = 'api_key' THEN 1 ELSE latched END,
+    refreshed_at = :wall, kind = :kind, mac = :mac, latched = CASE WHEN :kind = 'api_key' THEN 1 ELSE latched END,
     client_id = COALESCE(client_id, :client_id), retries = CASE WHEN client_id IS NULL THEN 0 ELSE retries END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
@@ -96,7 +96,7 @@ UPDATE grants SET problem = :problem WHERE id = :grant_id AND generation = :gene
 UPDATE grants SET proven = 1, refusals = 0, first_refused = NULL, first_reason = NULL, reauth = NULL, marked_at = NULL,
     retry_at = NULL, mark_after = NULL, denied = 0, brake_until = NULL, unrecognized = NULL, unrecognized_at = NULL,
     disabled_at = NULL, attempts = 0, state = :state, problem = CASE WHEN state = 'fresh' THEN problem END,
-    issuer = COALESCE(issuer, :issuer)
+    issuer = COALESCE(issuer, :issuer), mac = :mac
 WHERE id = :grant_id AND generation = :generation
 
 -- name: reprieve

@@ -36,7 +36,22 @@ UPDATE grants SET user_id = NULL, user_name = NULL, user_email = NULL
 WHERE id IN (SELECT id FROM grants WHERE ended_at < :before AND user_id IS NOT NULL ORDER BY ended_at LIMIT :limit)
 RETURNING id
 
--- name: sweep_events
-DELETE FROM events WHERE (connection_id, sequence) IN
-    (SELECT connection_id, sequence FROM events WHERE at < :before ORDER BY at, sequence LIMIT :limit)
-RETURNING sequence
+-- name: old_events
+-- The oldest. One that is behind a younger one of its connection waits for that: the clock was set back between them.
+SELECT connection_id, sequence FROM events WHERE at < :before AND NOT EXISTS (SELECT 1 FROM events AS e
+    WHERE e.connection_id = events.connection_id AND e.sequence < events.sequence AND e.at >= :before)
+ORDER BY at, sequence LIMIT :limit
+
+-- name: grants_of_all
+SELECT * FROM grants WHERE connection_id IN (SELECT key FROM json_each(:connection_ids)) ORDER BY connection_id, ordinal
+
+-- name: properties_of
+SELECT p.grant_id, p.property_id FROM grants g JOIN properties p ON p.grant_id = g.id
+WHERE g.connection_id IN (SELECT key FROM json_each(:connection_ids))
+
+-- name: set_pointer
+-- As the roles of its grants say.
+UPDATE connections SET active_grant = :grant_id WHERE id = :connection_id
+
+-- name: events_behind
+SELECT * FROM events WHERE connection_id = :connection_id AND sequence > :sequence ORDER BY sequence LIMIT :limit

@@ -11,4 +11,4 @@ UPDATE grants SET imported_hash = :token_hash, said_of = :said_of, refreshed_at 
 WHERE id = :grant_id
 
 -- name: settle_property
-UPDATE grants SET said_of = NULL, property_ids = :property_ids WHERE id = :grant_id
+UPDATE grants SET said_of = NULL, property_ids = :property_ids, mac = :mac WHERE id = :grant_id

@@ -6,7 +6,7 @@
 SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()
 
 -- name: grant_locked
-SELECT g.* FROM connections c JOIN grants g ON g.connection_id = c.id WHERE g.id = :grant_id FOR UPDATE OF c, g
+SELECT g.*, c.chain FROM connections c JOIN grants g ON g.connection_id = c.id WHERE g.id = :grant_id FOR UPDATE OF c, g
 
 -- name: grant_unless_locked
 -- Alone, and without its connection: it is waited for by nobody who holds something, and waits for nobody.
@@ -142,6 +142,20 @@ WHERE c.connection_id = l.connection_id AND c.first_us = l.first_us AND c.genera
 -- name: drop_events
 DELETE FROM events e USING json_populate_recordset(CAST(NULL AS events), CAST(:events AS json)) AS l
 WHERE e.connection_id = l.connection_id AND e.sequence = l.sequence
+
+-- name: events_up_to
+-- As calls_within.
+SELECT e.* FROM json_to_recordset(CAST(:ends AS json)) AS given (connection_id text, sequence bigint)
+CROSS JOIN LATERAL (SELECT * FROM events WHERE connection_id = given.connection_id AND sequence <= given.sequence
+    OFFSET 0) e
+
+-- name: set_chains
+UPDATE connections c SET chain = given.chain
+FROM json_to_recordset(CAST(:chains AS json)) AS given (id text, chain text) WHERE c.id = given.id
+
+-- name: set_event_macs
+UPDATE events e SET mac = given.mac FROM json_to_recordset(CAST(:macs AS json)) AS given (sequence bigint, mac text)
+WHERE e.connection_id = :connection_id AND e.sequence = given.sequence
 
 -- name: sweep_links
 -- As claim_due: a row that somebody else sweeps is left to them.

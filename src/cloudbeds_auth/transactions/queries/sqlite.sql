@@ -5,7 +5,7 @@
 SELECT name FROM sqlite_schema WHERE type = 'table'
 
 -- name: grant_locked
-SELECT * FROM grants WHERE id = :grant_id
+SELECT g.*, c.chain FROM grants g JOIN connections c ON c.id = g.connection_id WHERE g.id = :grant_id
 
 -- name: grant_unless_locked
 SELECT * FROM grants WHERE id = :grant_id
@@ -122,6 +122,18 @@ DELETE FROM calls WHERE (connection_id, span, first_us, generation, line) IN
 -- name: drop_events
 DELETE FROM events WHERE (connection_id, sequence) IN
     (SELECT value ->> 'connection_id', value ->> 'sequence' FROM json_each(:events))
+
+-- name: events_up_to
+SELECT e.* FROM json_each(:ends) AS given CROSS JOIN events e
+WHERE e.connection_id = given.value ->> 'connection_id' AND e.sequence <= given.value ->> 'sequence'
+
+-- name: set_chains
+UPDATE connections SET chain = given.value ->> 'chain' FROM json_each(:chains) AS given
+WHERE connections.id = given.value ->> 'id'
+
+-- name: set_event_macs
+UPDATE events SET mac = given.value ->> 'mac' FROM json_each(:macs) AS given
+WHERE connection_id = :connection_id AND sequence = given.value ->> 'sequence'
 
 -- name: sweep_links
 DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)

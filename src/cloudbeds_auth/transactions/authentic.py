@@ -1,0 +1,219 @@
+"""Which rows carry a MAC, and of what (`rules.authentic`): what belongs to whom, and what a key for callers may do.
+
+A transaction that changes such a row gives it the MAC of what it is then, if it was genuine before: one that was
+altered behind the service stays so, whatever is done with it, until an operator has looked (`accept`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from cloudbeds_auth.errors import ClientRefused, ConfigurationError
+from cloudbeds_auth.ports import Place, SealBroken, Sealer
+from cloudbeds_auth.rules.authentic import DIGITS, Chain, MacKey
+from cloudbeds_auth.rules.model import Role
+from cloudbeds_auth.rules.presentation import LOOK
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.seals import FORMER, check_keys
+from cloudbeds_auth.transactions.statements import (
+    Row,
+    Rows,
+    Statement,
+    Transaction,
+    Tx,
+    as_keys,
+    query,
+    query_one,
+    transaction,
+)
+
+COVERED: Mapping[str, tuple[str, ...]] = {
+    "connections": ("id", "app", "reference", "reference_trusted"),
+    "grants": ("id", "connection_id", "app", "role", "kind", "property_ids", "issuer", "client_id"),
+    "caller_keys": (
+        "id", "name", "hash", "scopes", "reach", "read_only", "methods", "parent", "created_by", "created_at",
+        "expires_at", "ended_at", "rate",
+    ),
+}  # fmt: skip
+"""The tables whose rows have a `mac`, and the columns that it is over. A connection's pointer needs none: the grant
+that it names says itself whose it is, and that it is the one in use.
+"""
+
+HOMES = {"connections": "id", "grants": "connection_id"}
+MAC_KEY = Place("meta", "mac_key", 0, 0)
+AUTHENTICATED = Place("meta", "authenticated", 0, 0)
+BEGUN, ALL = "some rows have no MAC yet", "every row has its MAC"  # … since then one without is refused
+AT_ONCE = 500  # rows of one batch
+
+
+def mac_of(tx: Tx, table: str, row: Row) -> str:
+    """The MAC of a row that has these values, at its place."""
+    return tx.mac_key.mac(table, (row[column] for column in COVERED[table]))
+
+
+def is_genuine(tx: Tx, table: str, row: Row) -> bool:
+    """Whether this installation wrote the row as it is."""
+    return tx.mac_key.fits(row["mac"], table, (row[column] for column in COVERED[table]))
+
+
+def changed_mac(tx: Tx, table: str, row: Row, **changed: object) -> str | None:
+    """Its MAC once these columns are `changed`; of a row that is not genuine, the one that it has."""
+    mac: str | None = mac_of(tx, table, {**row, **changed}) if is_genuine(tx, table, row) else row["mac"]
+    return mac
+
+
+def is_linked(tx: Tx, row: Row) -> bool:
+    """Of a row of `current`: whether the connection and its grant are as they were written, and belong together."""
+    home = {"id": row["c_id"], "app": row["c_app"], "reference": row["reference"], "mac": row["c_mac"]}
+    if not is_genuine(tx, "connections", {**home, "reference_trusted": row["reference_trusted"]}):
+        return False
+    if row["id"] is None:  # nothing of it is left
+        return row["active_grant"] is None
+    pointed = row["id"] == row["active_grant"]
+    return (
+        is_genuine(tx, "grants", row)
+        and row["connection_id"] == row["c_id"]
+        and (not pointed or row["role"] in {Role.ACTIVE, Role.DISCONNECTED})
+    )
+
+
+def altered(connection_id: str) -> ClientRefused:
+    """The error about a connection of which a row was altered."""
+    return ClientRefused(
+        f"what links {connection_id} to its app, its tokens, its properties or its reference was altered behind this "
+        "service: nothing of it is sent",
+        connection_id=connection_id,
+        next_step=LOOK,
+    )
+
+
+# --- the key, and rows from before
+
+
+@transaction
+def unlock(tx: Tx) -> Transaction[tuple[Sequence[str], MacKey | None, bool]]:
+    """Open a database: the ids of encryption keys that are missing; else the key of its MACs, made now where there is
+    none, and whether rows are left that have no MAC, as in a database of an earlier version.
+
+    Raises ConfigurationError where the key is gone, or was altered.
+    """
+    yield from query("one_at_a_time", work="unlock")  # no two keys are made
+    former = (yield from query_one("meta", name=FORMER)) is not None
+    missing = yield from check_keys()(tx)
+    if missing:
+        return missing, None, False
+    state = yield from _state(tx.sealer)
+    row = yield from query_one("meta", name="mac_key")
+    if row is not None:
+        key = _opened_key(row, tx.sealer)
+    elif state == ALL:
+        raise ConfigurationError(
+            "the key that authenticates this database's rows is gone: somebody deleted `mac_key` from its table `meta`",
+            next_step="restore it from a backup; or take every row as it is: `cloudbeds-auth database accept --all`",
+        )
+    else:
+        key = yield from make_key(tx.sealer)
+    if state is None:
+        state = BEGUN if former else ALL
+        yield from _set_state(tx.sealer, state)
+    return (), key, state == BEGUN
+
+
+def _state(sealer: Sealer) -> Transaction[str | None]:
+    row = yield from query_one("meta", name="authenticated")
+    return None if row is None else _opened(row, sealer, AUTHENTICATED).reveal()
+
+
+def _set_state(sealer: Sealer, state: str) -> Transaction[None]:
+    yield from query("set_meta", name="authenticated", value=sealer.seal(Secret(state), AUTHENTICATED).hex())
+
+
+def make_key(sealer: Sealer) -> Transaction[MacKey]:
+    """A new key, in the place of any other."""
+    secret = sealer.new_key()
+    yield from query("set_meta", name="mac_key", value=sealer.seal(secret, MAC_KEY).hex())
+    return MacKey(bytes.fromhex(secret.reveal()))
+
+
+def read_key(sealer: Sealer) -> Transaction[MacKey | None]:
+    """The key, where the database was opened before. Raises ConfigurationError where it does not open."""
+    row = yield from query_one("meta", name="mac_key")
+    return None if row is None else _opened_key(row, sealer)
+
+
+def _opened_key(row: Row, sealer: Sealer) -> MacKey:
+    return MacKey(bytes.fromhex(_opened(row, sealer, MAC_KEY).reveal()))
+
+
+def _opened(row: Row, sealer: Sealer, place: Place) -> Secret:
+    try:
+        return sealer.open(bytes.fromhex(row["value"]), place)
+    except (SealBroken, ValueError):
+        raise ConfigurationError(
+            f"what authenticates this database's rows does not open: `{place.row}` in its table `meta` was altered, or "
+            "is sealed with a key that is not at hand",
+            next_step="restore it from a backup; or take every row as it is: `cloudbeds-auth database accept --all`",
+        ) from None
+
+
+@transaction
+def authenticate(tx: Tx, table: str, after: str, *, anew: bool = False) -> Transaction[str | None]:
+    """Give the next rows behind this id that have no MAC their own; `anew`: all rows. The last id; None: no more."""
+    home = HOMES.get(table, "NULL")
+    lacking = "true" if anew else "mac IS NULL"
+    sql = f"SELECT id, {home} AS home FROM {table} WHERE {lacking} AND id > :after ORDER BY id LIMIT :limit"  # noqa: S608
+    found = yield Statement(f"next_of_{table}", sql, {"after": after, "limit": AT_ONCE})
+    homes = as_keys(row["home"] for row in found if row["home"] is not None)
+    yield from query("connections_locked", connection_ids=homes)  # whoever changes a row meanwhile waits
+    sql = f"SELECT * FROM {table} WHERE id IN (SELECT key FROM json_each(:ids)) ORDER BY id"  # noqa: S608
+    rows = yield Statement(f"rows_of_{table}", sql, {"ids": as_keys(row["id"] for row in found)})
+    yield from take_as_it_is(tx, table, rows)
+    return str(found[-1]["id"]) if len(found) == AT_ONCE else None
+
+
+def take_as_it_is(tx: Tx, table: str, rows: Rows) -> Transaction[None]:
+    """These rows, with these values, are genuine from now on. The parameter's keys are each a MAC and an id."""
+    macs = as_keys(f"{mac_of(tx, table, row)} {row['id']}" for row in rows)
+    sql = (
+        f"UPDATE {table} SET mac = substr(given.key, 1, {DIGITS}) FROM (SELECT key FROM json_each(:macs)) AS given "  # noqa: S608
+        f"WHERE {table}.id = substr(given.key, {DIGITS + 2})"
+    )
+    yield Statement(f"authenticate_{table}", sql, {"macs": macs})
+    if table == "connections":  # their histories have a chain from here on, behind all that is there
+        former = {row["id"]: Chain.parse(row["chain"]) for row in rows}
+        newest = yield from query("last_sequences", connection_ids=as_keys(former))
+        numbers = {row["id"]: max(row["sequence"] or 0, former[row["id"]].last) for row in newest}
+        yield from set_chains({home: Chain.begun(tx.mac_key, home, last) for home, last in numbers.items()})
+
+
+def begin_anew(sealer: Sealer) -> Transaction[None]:
+    """As a database of before, under the key that there is, or a new one."""
+    try:
+        key = yield from read_key(sealer)
+    except ConfigurationError:
+        key = None
+    if key is None:
+        yield from make_key(sealer)
+    yield from _set_state(sealer, BEGUN)
+
+
+@transaction
+def authenticated(tx: Tx) -> Transaction[None]:
+    """Every row has its MAC: from now on one without is refused."""
+    yield from _set_state(tx.sealer, ALL)
+
+
+# --- ends of histories
+
+
+def read_chains(connection_ids: Iterable[str]) -> Transaction[dict[str, Chain]]:
+    """Of connections that are locked."""
+    rows = yield from query("chains", connection_ids=as_keys(connection_ids))
+    return {row["id"]: Chain.parse(row["chain"]) for row in rows}
+
+
+def set_chains(chains: Mapping[str, Chain]) -> Transaction[None]:
+    """Of these connections."""
+    rows = [{"id": connection_id, "chain": chain.text} for connection_id, chain in chains.items()]
+    yield from query("set_chains", chains=json.dumps(rows))

@@ -1,0 +1,85 @@
+"""`connections events` and `database accept` as they are typed, over a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.fakes import Result, invoke
+from tests.support.installation import filled, settings
+from tests.support.keys import KEY_TEXT
+from tests.support.stage import SqliteDatabase
+
+Typed = Callable[..., Result]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> SqliteDatabase:
+    """With three hotels."""
+    path = tmp_path / "hotels.sqlite3"
+    asyncio.run(filled(settings(f"sqlite:///{path}")))
+    return SqliteDatabase(path)
+
+
+@pytest.fixture
+def typed(database: SqliteDatabase) -> Typed:
+    """Run a command."""
+    env = {
+        "CLOUDBEDS_CLIENT_ID": "client-1",
+        "CLOUDBEDS_CLIENT_SECRET": "secret-1",
+        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{database.path}",
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
+    }
+    return lambda *args, **more: invoke(*args, env=env, **more)
+
+
+@pytest.mark.row("A59")
+def test_a_history_is_exported_and_verified(typed: Typed, database: SqliteDatabase) -> None:
+    """A JSON object in each line; what is missing is named, and the exit status says so."""
+    plain = typed("connections", "events", "1000")
+    assert plain.status == 0, plain.err
+    events = [json.loads(line) for line in plain.out.splitlines()]
+    assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+    assert "verified" not in events[0]
+    whole = typed("connections", "events", "con_0", "--verify")
+    assert (whole.status, {json.loads(line)["verified"] for line in whole.out.splitlines()}) == (0, {True})
+    database.sql("DELETE FROM events WHERE connection_id = 'con_0' AND sequence = 2")
+    database.sql("UPDATE events SET actor = 'nobody' WHERE connection_id = 'con_0' AND sequence = 4")
+    cut = typed("connections", "events", "con_0", "--verify")
+    assert cut.status == 1
+    assert "event 2 is missing" in cut.err
+    assert {json.loads(line)["sequence"]: json.loads(line)["verified"] for line in cut.out.splitlines()}[4] is False
+    document = json.loads(typed("connections", "events", "con_0", "--verify", "--json").out)
+    assert document["problems"] == ["event 2 is missing", "event 4 was altered, or written by something else"]
+
+
+@pytest.mark.row("A76")
+def test_a_connection_is_accepted(typed: Typed, database: SqliteDatabase) -> None:
+    """Asked for it by name; `doctor` and `database check` name it until then."""
+    database.sql("UPDATE connections SET reference = 'tenant-2' WHERE id = 'con_1'")
+    for command in (("database", "check"), ("doctor",)):
+        found = typed(*command)
+        assert found.status == 1
+        assert "con_1: what links it" in found.out
+    assert typed("connections", "show", "con_1").out.count("altered") == 2
+    assert typed("database", "accept", "con_1").status == 2, "nobody said yes"
+    assert typed("database", "accept").status == 2
+    assert typed("database", "accept", "con_1", "--all").status == 2
+    assert typed("database", "accept", "con_9", "--yes").status == 2
+    assert typed("database", "accept", "con_1", "--yes").status == 0
+    assert "what links" not in typed("database", "check").out
+    assert json.loads(typed("connections", "show", "con_1", "--json").out)["reference"] == "tenant-2"
+
+
+@pytest.mark.row("A76")
+def test_everything_is_accepted(typed: Typed, database: SqliteDatabase) -> None:
+    """Where the key is gone, and nothing else opens the database."""
+    database.sql("DELETE FROM meta WHERE name = 'mac_key'")
+    refused = typed("connections", "list")
+    assert "database accept --all" in refused.err
+    accepted = typed("database", "accept", "--all", "--yes", "--json")
+    assert (accepted.status, json.loads(accepted.out)["accepted"]) == (0, "all")
+    assert typed("connections", "list").status == 0
