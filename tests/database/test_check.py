@@ -11,6 +11,7 @@ from tests.support.keys import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT
 from tests.support.shown import show_no_more, show_twice
 
 from cloudbeds_auth.database import check, opening, sealed_values
+from cloudbeds_auth.database.sealed_values import IN_META
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.ports import Place
@@ -39,7 +40,7 @@ async def test_a_sound_database(one: Settings) -> None:
     found = await check.scan(one, silent)
     assert found.apps == 1
     assert (found.connections, found.grants, found.problems) == (HOTELS, HOTELS, [])
-    assert found.sealed_values == 2 * HOTELS + 3
+    assert found.sealed_values == 2 * HOTELS + 3 + len(IN_META)
 
 
 async def test_the_keys(one: Settings) -> None:
@@ -51,25 +52,25 @@ async def test_the_keys(one: Settings) -> None:
     found = await check.scan(both, silent)
     first, other = AesGcmSealer([OTHER_KEY]).key_id, AesGcmSealer([KEY]).key_id
     assert found.key_id == first
-    assert (found.values, found.seals) == ({first: 1, other: 2 * HOTELS + 2}, {first: 256, other: 256})
+    assert (found.values, found.seals) == ({first: 1, other: 2 * HOTELS + 2 + len(IN_META)}, {first: 256, other: 256})
     lines = {text for name, text in found.fields() if name == "key"}
     assert lines == {
         f"{first} sealed 256 of at most 4294967296 values, 1 are stored, and seals",
-        f"{other} sealed 256 of at most 4294967296 values, {2 * HOTELS + 2} are stored",
+        f"{other} sealed 256 of at most 4294967296 values, {2 * HOTELS + 2 + len(IN_META)} are stored",
     }
 
 
 async def test_a_further_sealed_value(one: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of `meta` is opened, too."""
     await filled(one)
-    monkeypatch.setitem(sealed_values.IN_META, "mac_key", Place("meta", "mac_key", 0, 0))
+    monkeypatch.setitem(sealed_values.IN_META, "another", Place("meta", "another", 0, 0))
     assert (await check.scan(one, silent)).problems == []
     driver, _ = await opening.open_driver(one)
-    await driver.write(lambda now: _statement("INSERT INTO meta (name, value) VALUES ('mac_key', '01ab12')"))
+    await driver.write(lambda now: _statement("INSERT INTO meta (name, value) VALUES ('another', '01ab12')"))
     await driver.close()
     found = await check.scan(one, silent)
     assert (found.sealed_values, found.problems) == (
-        2 * HOTELS + 4, ["the value mac_key does not open (meta, position 0)"]
+        2 * HOTELS + 3 + len(IN_META), ["the value another does not open (meta, position 0)"]
     )  # fmt: skip
 
 

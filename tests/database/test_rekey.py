@@ -22,7 +22,7 @@ from tests.support.keys import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT
 from tests.support.processes import leased, row
 
 from cloudbeds_auth.database import bulk, opening, rekey, sealed_values
-from cloudbeds_auth.database.sealed_values import COLUMNS, SealedColumn, count_values
+from cloudbeds_auth.database.sealed_values import COLUMNS, IN_META, SealedColumn, count_values
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
 from cloudbeds_auth.ports import Place
@@ -40,7 +40,8 @@ T = TypeVar("T")
 
 OLD, NEW = KEY_TEXT, OTHER_KEY_TEXT
 OLD_ID, NEW_ID = AesGcmSealer([KEY]).key_id, AesGcmSealer([OTHER_KEY]).key_id
-VALUES = 2 * HOTELS + 3  # of the hotels of `filled`: an access and a refresh token each, one kept, and two secrets
+# Of the hotels of `filled`: an access and a refresh token each, one kept, and two secrets; and those of `meta`.
+VALUES = 2 * HOTELS + 3 + len(IN_META)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -136,7 +137,10 @@ async def test_everything_is_sealed_with_the_first_key(url: str) -> None:
     assert {("tokens", HOTELS + 1, HOTELS + 1), ("grants, again", HOTELS, HOTELS)} <= set(shown)
     assert await held(keyed(url, NEW)) == {NEW_ID: VALUES}
     assert await needed(keyed(url, NEW)) == {NEW_ID}
-    assert await content(keyed(url, NEW)) == rows
+    now, former = await content(keyed(url, NEW)), rows.pop("audit")
+    (written,) = [row for row in now.pop("audit") if row not in former]
+    assert "database_rekeyed" in written
+    assert now == rows
     async with opened(keyed(url, NEW)) as store:
         assert await secrets(store) == before
         app = await store.read(read_app("aurora"))
@@ -157,22 +161,22 @@ async def test_a_key_that_no_process_was_started_with(url: str) -> None:
 
 async def test_a_further_sealed_value(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another value of `meta` that is sealed is one entry: counted, sealed anew, and kept where it does not open."""
-    place = Place("meta", "mac_key", 0, 0)
-    monkeypatch.setitem(sealed_values.IN_META, "mac_key", place)
+    place = Place("meta", "another", 0, 0)
+    monkeypatch.setitem(sealed_values.IN_META, "another", place)
     await filled(keyed(url, OLD))
-    value = AesGcmSealer([KEY]).seal(Secret("the key of a MAC"), place).hex()
-    await altered(keyed(url, OLD), "INSERT INTO meta (name, value) VALUES ('mac_key', :value)", value=value)
+    value = AesGcmSealer([KEY]).seal(Secret("another value"), place).hex()
+    await altered(keyed(url, OLD), "INSERT INTO meta (name, value) VALUES ('another', :value)", value=value)
     assert await held(keyed(url, OLD)) == {OLD_ID: VALUES + 1}
     assert (await run(keyed(url, NEW, OLD))).sealed_anew == VALUES + 1
     ((found,),) = [
-        row.values() for row in await altered(keyed(url, NEW), "SELECT value FROM meta WHERE name = 'mac_key'")
+        row.values() for row in await altered(keyed(url, NEW), "SELECT value FROM meta WHERE name = 'another'")
     ]
-    assert AesGcmSealer([OTHER_KEY]).open(bytes.fromhex(found), place) == Secret("the key of a MAC")
+    assert AesGcmSealer([OTHER_KEY]).open(bytes.fromhex(found), place) == Secret("another value")
     assert (await run(keyed(url, NEW))).sealed_anew == 0
     broken = f"{value[:-1]}{int(value[-1], 16) ^ 1:x}"
-    await altered(keyed(url, NEW), "UPDATE meta SET value = :value WHERE name = 'mac_key'", value=broken)
+    await altered(keyed(url, NEW), "UPDATE meta SET value = :value WHERE name = 'another'", value=broken)
     done = await run(keyed(url, NEW, OLD))
-    assert done.problems == ["a value of meta mac_key does not open"]
+    assert done.problems == ["a value of meta another does not open"]
 
 
 # --- killed
@@ -244,11 +248,11 @@ async def test_killed_at_every_row(url: str, monkeypatch: pytest.MonkeyPatch) ->
     while await killed(keyed(url, NEW, OLD), monkeypatch, "bulk_update_", 2):
         runs += 1
         found = await held(keyed(url, OLD))
-        assert found == {OLD_ID: VALUES - runs, NEW_ID: runs}
+        assert found == {OLD_ID: VALUES - len(IN_META) - runs, NEW_ID: len(IN_META) + runs}
         assert await needed(keyed(url, OLD)) == {OLD_ID, NEW_ID}
         async with opened(keyed(url, NEW, OLD)) as store:
             assert await secrets(store) == before
-    assert runs == VALUES - 1
+    assert runs == VALUES - len(IN_META) - 1
     assert await held(keyed(url, OLD)) == {NEW_ID: VALUES}
     assert await needed(keyed(url, OLD)) == {NEW_ID}
 

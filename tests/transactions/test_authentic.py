@@ -210,7 +210,7 @@ async def test_what_waits_to_be_claimed_and_was_altered(bench: Bench) -> None:
 
 async def key(bench: Bench, name: str = "key_1", **parts: object) -> None:
     """A key that reads."""
-    given: dict[str, object] = {"parent": None, "created_by": "admin"} | parts
+    given: dict[str, object] = {"parent": None} | parts
     new = NewKey("a job", KEYS, life=3600.0)
     assert await bench.store.write(add_caller_key(name, f"hash of {name}", new, **given))  # type: ignore[arg-type]
 

@@ -45,7 +45,7 @@ from cloudbeds_auth.transactions.apps import (
     rotate_secret,
 )
 from cloudbeds_auth.transactions.audit import add_audit, add_failures, read_audit
-from cloudbeds_auth.transactions.authentic import authenticate, authenticated
+from cloudbeds_auth.transactions.authentic import authenticate, authenticated, unlock
 from cloudbeds_auth.transactions.authorizations import (
     add_authorization,
     add_link,
@@ -273,6 +273,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         accept(one.connection_id),
         authenticate("grants", ""),
         authenticated(),
+        unlock(),
         message_delivered("msg_1"),
         message_failed("msg_1", "HTTP 503", 5.0),
         check_keys(),

@@ -35,7 +35,7 @@ from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.system import SystemClock
 from cloudbeds_auth.transactions.audit import add_audit
 from cloudbeds_auth.transactions.runner import Database, Driver, keys_missing
-from cloudbeds_auth.transactions.seals import need_keys, read_needed, retire_keys
+from cloudbeds_auth.transactions.seals import need_keys, retire_keys
 from cloudbeds_auth.transactions.statements import query_one
 
 MOST_PASSES = 6  # two at least find nothing; a row that was held in one is found by the next
@@ -95,7 +95,7 @@ async def _check(
             "`cloudbeds-auth database copy` is moving these hotels, sealed as they are",
             next_step="let it finish, and seal them anew where they are then; or `cloudbeds-auth database adopt` first",
         )
-    counts, needed = await count_values(driver, sealer, progress), await database.read(read_needed())
+    counts, needed = await count_values(driver, sealer, progress), await database.needed_keys()
     missing = sorted(key_id for key_id in needed if counts[key_id] and key_id not in sealer.key_ids)
     if missing:
         raise keys_missing(missing, counts)

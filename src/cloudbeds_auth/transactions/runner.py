@@ -8,7 +8,7 @@ connection that the commit of a pair needs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from copy import copy
@@ -20,7 +20,7 @@ from cloudbeds_auth.ports import ACTING, SealBroken, Sealer, Wakeups
 from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.authentic import MacKey
 from cloudbeds_auth.transactions.authentic import COVERED, authenticate, authenticated, read_key, unlock
-from cloudbeds_auth.transactions.seals import SEALS, SealBlocks, check_keys, read_seals
+from cloudbeds_auth.transactions.seals import SEALS, SealBlocks, check_keys, read_needed, read_seals
 from cloudbeds_auth.transactions.statements import (
     Body,
     Call,
@@ -197,6 +197,10 @@ class Database:
             while after is not None:
                 after = await self._write(authenticate(table, after, anew=anew))
         await self._write(authenticated())
+
+    async def needed_keys(self) -> Collection[str]:
+        """The ids of the encryption keys that something stored may be sealed with; also where one is missing."""
+        return await self._driver.read(self._body(read_needed(), UNOPENED))
 
     async def check(self) -> None:
         """One real write, and the keys; raises StoreUnavailable."""
