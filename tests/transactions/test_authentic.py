@@ -18,7 +18,7 @@ from cloudbeds_auth.rules.lifecycle import ALTERED
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.authentic import MAC_KEY
+from cloudbeds_auth.transactions.authentic import MAC_KEY, begin_anew
 from cloudbeds_auth.transactions.caller_keys import AlteredKey, GoodKey, add_caller_key, end_caller_key, find_caller
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.connections import disconnect
@@ -441,6 +441,45 @@ async def test_the_key_is_gone(bench: Bench) -> None:
         bench.attack("DELETE FROM meta WHERE name = 'mac_key'")
         bench.attack("INSERT INTO meta VALUES ('mac_key', ?)", sealed)
     assert MAC_KEY.table == "meta"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [],
+        ["DELETE FROM meta WHERE name = 'mac_key'"],
+        ["UPDATE meta SET value = (SELECT value FROM meta WHERE name = 'authenticated') WHERE name = 'mac_key'"],
+    ],
+    ids=["the key is there", "it is gone", "it is another's"],
+)
+async def test_everything_is_taken_as_it_is(bench: Bench, statements: Sequence[str]) -> None:
+    """After somebody has looked: links, keys and histories; under the same key, where it is there."""
+    grant = await bench.committed(await bench.hotel(), 2)
+    await key(bench)
+    before = bench.attack("SELECT value FROM meta WHERE name = 'mac_key'")
+    for statement in (
+        "UPDATE grants SET app = 'other'", "UPDATE connections SET reference = 'x'",
+        "UPDATE caller_keys SET name = 'x'", "DELETE FROM events WHERE sequence = 2", *statements,
+    ):  # fmt: skip
+        bench.attack(statement)
+    await bench.store._driver.write(lambda now: begin_anew(bench.store._sealer))
+    store = await bench.another()
+    bench.opened.reverse()  # the other one may have a former key
+    await store.authenticate(anew=True)
+    assert await store.read(altered()) == []
+    assert (bench.attack("SELECT value FROM meta WHERE name = 'mac_key'") == before) is (not statements)
+    current = await current_grant(store, grant.connection_id)
+    assert current is not None
+    assert current.genuine
+
+
+async def test_events_of_no_connection(bench: Bench) -> None:
+    """Whoever wrote them, they are swept as all others."""
+    bench.attack(
+        "INSERT INTO events (connection_id, sequence, at, kind, actor, data) VALUES ('gone', 1, 5, 'x', 'y', '')"
+    )
+    assert await bench.store.write(sweep(DAY, 100)) == 1
+    assert await bench.store.write(sweep(DAY, 100)) == 0
 
 
 async def test_a_store_that_was_not_opened(bench: Bench) -> None:
