@@ -105,12 +105,12 @@ def around(rows: int) -> Tables:
             ),
         ),
         "sign_in_codes": (
-            ("hash", "made_by", "expires_at"),
-            lambda: ((f"code-{at}", "operator", NOW - at % AGES) for at in ids),
+            ("hash", "made_by", "expires_at", "mac"),
+            lambda: ((f"code-{at}", "operator", NOW - at % AGES, "") for at in ids),
         ),
         "sessions": (
-            ("id", "hash", "how", "address", "created_at", "used_at", "expires_at"),
-            lambda: ((f"S{at}", "hash", "link", "192.0.2.7", NOW, NOW, NOW - at % AGES) for at in ids),
+            ("id", "hash", "how", "address", "created_at", "used_at", "expires_at", "mac"),
+            lambda: ((f"S{at}", "hash", "link", "192.0.2.7", NOW, NOW, NOW - at % AGES, "") for at in ids),
         ),
         "outbox": (
             ("id", "connection_id", "sequence", "kind", "at", "body", "attempts", "due_at", "due_from"),

@@ -109,14 +109,39 @@ async def test_all_are_ended(bench: Bench, clock: HandClock) -> None:
 
 
 async def test_what_is_long_over_is_forgotten(bench: Bench, clock: HandClock) -> None:
-    """As old history is, a few at a time."""
+    """As old history is, a few at a time: codes that were not used, sessions, and their entries in the audit."""
     for number in range(3):
         await bench.store.write(add_sign_in_code(f"code-{number}", made_by="operator"))
-        await begun(bench, f"S{number}", f"code-{number}")
+        await begun(bench, f"S{number}")
     clock.pass_(LONGEST_SESSION + 60.0)
     await begun(bench, "S9")
-    assert await bench.store.write(sweep(3600.0, 2)) == 2 + 2, "codes, and their entries in the audit"
+    assert await bench.store.write(sweep(3600.0, 2)) == 2 + 2
     assert await bench.store.write(sweep(30.0, 2)) == 1 + 2 + 1
     assert await bench.store.write(sweep(30.0, 2)) == 1
     assert await bench.store.write(sweep(30.0, 2)) == 0
     assert await is_good(bench, "S9")
+
+
+@pytest.mark.row("A76")
+@pytest.mark.parametrize("defended", [True, False])
+async def test_rows_that_something_else_wrote(bench: Bench, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    """Who can write to the database signs in by none of them: neither by a code or a session of its own, nor by a
+    session that it lengthened. Without the MAC it would.
+    """
+    if not defended:
+        monkeypatch.setattr("cloudbeds_auth.transactions.sessions.is_genuine", lambda *_: True)
+    await begun(bench, "S1")
+    end = (await bench.another()).read(find_session("S1"))
+    assert await end is not None
+    bench.attack("UPDATE sessions SET expires_at = expires_at + 1000000")
+    bench.attack(
+        "INSERT INTO sign_in_codes (hash, made_by, expires_at, mac) "
+        "SELECT 'code-1', 'x', expires_at, mac FROM sessions WHERE id = 'S1'"
+    )
+    bench.attack(
+        "INSERT INTO sessions "
+        "SELECT 'S2', 'hash of S2', how, address, created_at, used_at, expires_at, mac FROM sessions"
+    )
+    good = [await is_good(bench, "S1"), await is_good(bench, "S2")]
+    code = [await bench.store.read(is_sign_in_code("code-1")), await begun(bench, "S3", "code-1")]
+    assert [*good, *code] == [not defended] * 4

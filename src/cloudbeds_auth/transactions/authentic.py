@@ -35,11 +35,14 @@ COVERED: Mapping[str, tuple[str, ...]] = {
         "id", "name", "hash", "scopes", "reach", "read_only", "methods", "parent", "created_by", "created_at",
         "expires_at", "ended_at", "rate",
     ),
+    "sign_in_codes": ("hash", "made_by", "expires_at"),
+    "sessions": ("id", "hash", "how", "address", "created_at", "expires_at"),
 }  # fmt: skip
 """The tables whose rows have a `mac`, and the columns that it is over. A connection's pointer needs none: the grant
 that it names says itself whose it is, and that it is the one in use.
 """
 
+FROM_BEFORE = ("connections", "grants", "caller_keys")  # those that there were before there were MACs
 HOMES = {"connections": "id", "grants": "connection_id"}
 MAC_KEY = Place("meta", "mac_key", 0, 0)
 AUTHENTICATED = Place("meta", "authenticated", 0, 0)

@@ -19,7 +19,7 @@ from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavai
 from cloudbeds_auth.ports import ACTING, SealBroken, Sealer, Wakeups
 from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.authentic import MacKey
-from cloudbeds_auth.transactions.authentic import COVERED, authenticate, authenticated, read_key, unlock
+from cloudbeds_auth.transactions.authentic import FROM_BEFORE, authenticate, authenticated, read_key, unlock
 from cloudbeds_auth.transactions.seals import SEALS, SealBlocks, check_keys, read_needed, read_seals
 from cloudbeds_auth.transactions.statements import (
     Body,
@@ -192,7 +192,7 @@ class Database:
 
     async def authenticate(self, *, anew: bool = False) -> None:
         """Give every row that has none its MAC, or each row `anew`, and refuse from then on what has none."""
-        for table in COVERED:
+        for table in FROM_BEFORE:
             after: str | None = ""
             while after is not None:
                 after = await self._write(authenticate(table, after, anew=anew))

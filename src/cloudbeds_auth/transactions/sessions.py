@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cloudbeds_auth.rules.audit import Acting, AuditAction
 from cloudbeds_auth.rules.sessions import CODE_FOR, IDLE_SESSION, LONGEST_SESSION, SignedInBy, actor_of
 from cloudbeds_auth.transactions.audit import audit
+from cloudbeds_auth.transactions.authentic import is_genuine, mac_of
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
 
 
@@ -24,13 +25,15 @@ class StoredSession:
 @transaction
 def add_sign_in_code(tx: Tx, code_hash: str, *, made_by: str) -> Transaction[None]:
     """Remember a code, by its hash."""
-    yield from query("add_sign_in_code", hash=code_hash, made_by=made_by, expires_at=tx.wall + CODE_FOR)
+    row = {"hash": code_hash, "made_by": made_by, "expires_at": tx.wall + CODE_FOR}
+    yield from query("add_sign_in_code", mac=mac_of(tx, "sign_in_codes", row), **row)
 
 
 @transaction
 def is_sign_in_code(tx: Tx, code_hash: str) -> Transaction[bool]:
     """Whether a code is good now; only reads."""
-    return (yield from query_one("sign_in_code", hash=code_hash, now=tx.wall)) is not None
+    row = yield from query_one("sign_in_code", hash=code_hash, now=tx.wall)
+    return row is not None and is_genuine(tx, "sign_in_codes", row)
 
 
 @transaction
@@ -41,15 +44,18 @@ def begin_session(
 
     None, and no session is begun: the code was used, is over, or was never made.
     """
-    if code_hash is not None and (yield from query_one("use_sign_in_code", hash=code_hash, now=tx.wall)) is None:
-        return None
+    if code_hash is not None:
+        code = yield from query_one("use_sign_in_code", hash=code_hash, now=tx.wall)
+        if code is None or not is_genuine(tx, "sign_in_codes", code):
+            return None
     how = SignedInBy.TOKEN if code_hash is None else SignedInBy.LINK
     by = Acting(actor_of(session_id), address)
     yield from audit(tx, AuditAction.SIGNED_IN, None, {"how": how.value}, by)
-    yield from query(
-        "add_session", id=session_id, hash=session_hash, how=how.value, address=address, now=tx.wall,
-        expires_at=tx.wall + LONGEST_SESSION,
-    )  # fmt: skip
+    row = {
+        "id": session_id, "hash": session_hash, "how": how.value, "address": address, "created_at": tx.wall,
+        "expires_at": tx.wall + LONGEST_SESSION,
+    }  # fmt: skip
+    yield from query("add_session", mac=mac_of(tx, "sessions", row), **row)
     return how
 
 
@@ -57,7 +63,9 @@ def begin_session(
 def find_session(tx: Tx, session_id: str) -> Transaction[StoredSession | None]:
     """The session of this id, if it is good now."""
     row = yield from query_one("session", id=session_id, now=tx.wall, idle_since=tx.wall - IDLE_SESSION)
-    return None if row is None else StoredSession(row["hash"], tx.wall - row["used_at"])
+    if row is None or not is_genuine(tx, "sessions", row):
+        return None
+    return StoredSession(row["hash"], tx.wall - row["used_at"])
 
 
 @transaction
@@ -68,17 +76,17 @@ def use_session(tx: Tx, session_id: str) -> Transaction[None]:
 
 @transaction
 def end_session(tx: Tx, session_id: str) -> Transaction[None]:
-    """End one session; the moment of the first time stays."""
-    if (yield from query("end_session", id=session_id, now=tx.wall)):
+    """End one session."""
+    if (yield from query("end_session", id=session_id)):
         yield from audit(tx, AuditAction.SIGNED_OUT, None, {})
 
 
 @transaction
 def end_sessions(tx: Tx) -> Transaction[int]:
     """End all sessions, and the codes that were not used; how many sessions were good."""
-    yield from query("end_sign_in_codes", now=tx.wall)
-    ended = yield from query("end_sessions", now=tx.wall)
-    good = sum(1 for row in ended if row["used_at"] > tx.wall - IDLE_SESSION)
+    yield from query("end_sign_in_codes")
+    ended = yield from query("end_sessions")
+    good = sum(1 for row in ended if row["used_at"] > tx.wall - IDLE_SESSION and row["expires_at"] > tx.wall)
     yield from audit(tx, AuditAction.SESSIONS_ENDED, None, {"sessions": good})
     return good
 

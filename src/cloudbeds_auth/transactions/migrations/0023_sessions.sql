@@ -1,10 +1,11 @@
 -- Sign-in of operators in a browser. Of one-time codes and of sessions only hashes are stored, and the public id of a session
--- finds its row. how: by a link, or by the admin token. ended_at: by hand; else a session ends by expires_at, or idle.
+-- finds its row. how: by a link, or by the admin token. A code that is used and a session that is ended are deleted: the audit
+-- has when. mac: as in 0026.
 CREATE TABLE sign_in_codes (
     hash       TEXT PRIMARY KEY,
     made_by    TEXT NOT NULL,
     expires_at DOUBLE PRECISION NOT NULL,
-    used_at    DOUBLE PRECISION
+    mac        TEXT NOT NULL
 );
 CREATE INDEX sign_in_codes_expires ON sign_in_codes (expires_at);
 CREATE TABLE sessions (
@@ -15,6 +16,6 @@ CREATE TABLE sessions (
     created_at DOUBLE PRECISION NOT NULL,
     used_at    DOUBLE PRECISION NOT NULL,
     expires_at DOUBLE PRECISION NOT NULL,
-    ended_at   DOUBLE PRECISION
+    mac        TEXT NOT NULL
 );
 CREATE INDEX sessions_expires ON sessions (expires_at);

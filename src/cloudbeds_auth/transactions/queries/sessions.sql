@@ -1,17 +1,16 @@
 -- Sign-in of operators in a browser: one-time codes, and sessions (rules.sessions).
 
 -- name: add_sign_in_code
-INSERT INTO sign_in_codes (hash, made_by, expires_at) VALUES (:hash, :made_by, :expires_at)
+INSERT INTO sign_in_codes (hash, made_by, expires_at, mac) VALUES (:hash, :made_by, :expires_at, :mac)
 
 -- name: sign_in_code
-SELECT hash FROM sign_in_codes WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
+SELECT * FROM sign_in_codes WHERE hash = :hash AND expires_at > :now
 
 -- name: use_sign_in_code
-UPDATE sign_in_codes SET used_at = :now WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
-RETURNING hash
+DELETE FROM sign_in_codes WHERE hash = :hash AND expires_at > :now RETURNING *
 
 -- name: end_sign_in_codes
-UPDATE sign_in_codes SET expires_at = :now WHERE expires_at > :now AND used_at IS NULL
+DELETE FROM sign_in_codes
 
 -- name: sweep_sign_in_codes
 DELETE FROM sign_in_codes WHERE hash IN
@@ -19,22 +18,20 @@ DELETE FROM sign_in_codes WHERE hash IN
 RETURNING hash
 
 -- name: add_session
-INSERT INTO sessions (id, hash, how, address, created_at, used_at, expires_at)
-VALUES (:id, :hash, :how, :address, :now, :now, :expires_at)
+INSERT INTO sessions (id, hash, how, address, created_at, used_at, expires_at, mac)
+VALUES (:id, :hash, :how, :address, :created_at, :created_at, :expires_at, :mac)
 
 -- name: session
-SELECT hash, used_at FROM sessions WHERE id = :id AND ended_at IS NULL AND expires_at > :now AND used_at > :idle_since
+SELECT * FROM sessions WHERE id = :id AND expires_at > :now AND used_at > :idle_since
 
 -- name: use_session
 UPDATE sessions SET used_at = :now WHERE id = :id AND used_at < :now
 
 -- name: end_session
-UPDATE sessions SET ended_at = :now WHERE id = :id AND ended_at IS NULL
-RETURNING id
+DELETE FROM sessions WHERE id = :id RETURNING id
 
 -- name: end_sessions
-UPDATE sessions SET ended_at = :now WHERE expires_at > :now AND ended_at IS NULL
-RETURNING used_at
+DELETE FROM sessions RETURNING used_at, expires_at
 
 -- name: sweep_sessions
 DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)
