@@ -265,4 +265,5 @@ class CallerKeys:
     authenticate: Final = blocking(aio_keys.CallerKeys.authenticate)
     hotel: Final = blocking(aio_keys.CallerKeys.hotel)
     require_good: Final = blocking(aio_keys.CallerKeys.require_good)
+    turn: Final = blocking(aio_keys.CallerKeys.turn)
     tick: Final = blocking(aio_keys.CallerKeys.tick)

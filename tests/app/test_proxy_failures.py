@@ -307,7 +307,8 @@ async def test_caller_hangs_up(service: Running[RealVault], vendor: Vendor) -> N
 def gone(method: str) -> tuple[str, dict[str, Fact]]:
     """What is reported of a caller that hung up."""
     return "caller_gone", {
-        "connection_id": "con_1", "method": method, "path": "/proxy/con_1/api/x", "address": "127.0.0.1",
+        "connection_id": "con_1", "method": method, "path": "/proxy/con_1/api/x", "caller": "admin",
+        "address": "127.0.0.1",
     }  # fmt: skip
 
 

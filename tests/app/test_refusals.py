@@ -73,6 +73,7 @@ async def test_a_call_that_the_proxy_refuses(service: Running[RealVault]) -> Non
         assert answer.status == 409
     assert dict(await line(service.vault, "proxy_refused")) == {
         "connection_id": "con_1", "method": "GET", "route": "/proxy", "path": "/proxy/1000/api/v1.3/getHotels",
+        "caller": "admin",
         "status": 409, "code": "reauthorization_required", "reason": "revoked by the hotel", "address": "127.0.0.1",
     }  # fmt: skip
 

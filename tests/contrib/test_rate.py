@@ -37,8 +37,8 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     taken: list[str] = []
     spend = Access.turn
 
-    async def counted(self: Access, connection_id: str) -> None:
-        await spend(self, connection_id)
+    async def counted(self: Access, connection_id: str, caller: str = "") -> None:
+        await spend(self, connection_id, caller)
         taken.append(connection_id)
 
     monkeypatch.setattr(Access, "turn", counted)
@@ -80,8 +80,8 @@ def test_a_token_that_is_renewed_while_a_call_waits(
     ask(hotel, hotel.url("echo"))
     before, spend = len(hotel.calls()), Access.turn
 
-    async def slow(self: Access, connection_id: str) -> None:
-        await spend(self, connection_id)
+    async def slow(self: Access, connection_id: str, caller: str = "") -> None:
+        await spend(self, connection_id, caller)
         await self.refresh_now(connection_id)
 
     monkeypatch.setattr(Access, "turn", slow)

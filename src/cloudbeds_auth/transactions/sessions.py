@@ -84,9 +84,9 @@ def end_session(tx: Tx, session_id: str) -> Transaction[None]:
 @transaction
 def end_sessions(tx: Tx) -> Transaction[int]:
     """End all sessions, and the codes that were not used; how many sessions were good."""
-    yield from query("end_sign_in_codes")
-    ended = yield from query("end_sessions")
-    good = sum(1 for row in ended if row["used_at"] > tx.wall - IDLE_SESSION and row["expires_at"] > tx.wall)
+    yield from query("end_sign_in_codes", now=tx.wall)
+    ended = yield from query("end_sessions", now=tx.wall)
+    good = sum(1 for row in ended if row["used_at"] > tx.wall - IDLE_SESSION)
     yield from audit(tx, AuditAction.SESSIONS_ENDED, None, {"sessions": good})
     return good
 

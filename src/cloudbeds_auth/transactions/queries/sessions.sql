@@ -10,7 +10,7 @@ SELECT * FROM sign_in_codes WHERE hash = :hash AND expires_at > :now
 DELETE FROM sign_in_codes WHERE hash = :hash AND expires_at > :now RETURNING *
 
 -- name: end_sign_in_codes
-DELETE FROM sign_in_codes
+DELETE FROM sign_in_codes WHERE expires_at > :now
 
 -- name: sweep_sign_in_codes
 DELETE FROM sign_in_codes WHERE hash IN
@@ -31,7 +31,7 @@ UPDATE sessions SET used_at = :now WHERE id = :id AND used_at < :now
 DELETE FROM sessions WHERE id = :id RETURNING id
 
 -- name: end_sessions
-DELETE FROM sessions RETURNING used_at, expires_at
+DELETE FROM sessions WHERE expires_at > :now RETURNING used_at
 
 -- name: sweep_sessions
 DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)
