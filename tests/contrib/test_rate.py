@@ -125,7 +125,7 @@ def test_a_redirect_without_a_turn(
     """Not followed; a write was carried out, so nobody is told that it may be sent again."""
     before, turns = len(hotel.calls()), iter([None, RateLimited(retry_after=7.0)])
 
-    async def scarce(self: Access, connection_id: str) -> None:
+    async def scarce(self: Access, connection_id: str, caller: str = "") -> None:
         refused = next(turns)
         if refused is not None:
             raise refused
@@ -245,7 +245,7 @@ def test_a_retry_without_a_turn(
     """Not sent; an answer that came all the same is the caller's."""
     before, left = len(unharmed.calls()), iter([None, RateLimited(retry_after=7.0)])
 
-    async def scarce(self: Access, connection_id: str) -> None:
+    async def scarce(self: Access, connection_id: str, caller: str = "") -> None:
         refused = next(left)
         if refused is not None:
             raise refused

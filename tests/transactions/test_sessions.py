@@ -16,6 +16,7 @@ from cloudbeds_auth.transactions.sessions import (
     is_sign_in_code,
     use_session,
 )
+from cloudbeds_auth.transactions.verification import verify_keys
 
 HERE = "192.0.2.7"
 
@@ -145,3 +146,5 @@ async def test_rows_that_something_else_wrote(bench: Bench, monkeypatch: pytest.
     good = [await is_good(bench, "S1"), await is_good(bench, "S2")]
     code = [await bench.store.read(is_sign_in_code("code-1")), await begun(bench, "S3", "code-1")]
     assert [*good, *code] == [not defended] * 4
+    named = (await bench.store.read(verify_keys(limit=10))).problems
+    assert [one.split()[2] for one in named if "session" in one] == ["S1", "S2"]

@@ -111,11 +111,18 @@ def _misplaced(connection_ids: Sequence[str], grants: Rows) -> Transaction[Mappi
 
 @transaction
 def verify_keys(tx: Tx, before: str | None = None, *, limit: int) -> Transaction[AlteredRows]:
-    """The next keys for callers before this id, newest first."""
+    """The next keys for callers before this id, newest first; before the first of them, sessions that are not over."""
     rows = yield from query("caller_keys", before=before or BEYOND, limit=limit)
     wrong = [row["id"] for row in rows if not is_genuine(tx, "caller_keys", row)]
     problems = [
         f"the key {one} for callers was altered: it opens nothing; revoke it, and make another" for one in wrong
+    ]
+    sessions = (yield from query("sessions_now", now=tx.wall, limit=limit)) if before is None else ()
+    problems += [
+        f"the session {one['id']} was altered, or begun by something else: it opens nothing; `cloudbeds-auth sign-in "
+        "--end-all` deletes it"
+        for one in sessions
+        if not is_genuine(tx, "sessions", one)
     ]
     return AlteredRows(problems, rows[-1]["id"] if len(rows) == limit else None)
 

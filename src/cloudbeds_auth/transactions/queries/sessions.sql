@@ -24,6 +24,9 @@ VALUES (:id, :hash, :how, :address, :created_at, :created_at, :expires_at, :mac)
 -- name: session
 SELECT * FROM sessions WHERE id = :id AND expires_at > :now AND used_at > :idle_since
 
+-- name: sessions_now
+SELECT * FROM sessions WHERE expires_at > :now ORDER BY expires_at LIMIT :limit
+
 -- name: use_session
 UPDATE sessions SET used_at = :now WHERE id = :id AND used_at < :now
 
