@@ -123,6 +123,7 @@ async def test_a_reference_is_of_whoever_made_the_link(bench: Bench, clock: Hand
     clock.pass_(1)
     ACTING.set(Acting("key_7", "198.51.100.4"))
     await bench.store.write(add_link(link("l1", reference="tenant-2")))
+    clock.pass_(1)
     ACTING.set(Acting("hotel", "203.0.113.9"))
     await bench.approved(pair(2, property_ids=("1000",)), reference="tenant-2", link_hash="l1")
     entry, made = await bench.store.read(read_audit(before=None, limit=100))
