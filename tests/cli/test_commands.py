@@ -10,6 +10,7 @@ import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke
 
 from cloudbeds_auth import Page, errors
+from cloudbeds_auth.rules.api_errors import DISABLED
 from cloudbeds_auth.rules.lifecycle import State
 
 CONTRACT_FIELDS = [
@@ -292,7 +293,7 @@ def test_refresh_marked_when_all_recover(vault: FakeVault) -> None:
 def test_refresh_all(vault: FakeVault) -> None:
     """Every hotel with OAuth tokens, marked or not; one that is refused now has to approve again."""
     marked = replace(ADA, id="con_2", state=State.REAUTHORIZATION_REQUIRED)
-    others = [replace(ADA, id="con_3", credential="api_key"), replace(ADA, id="con_4", state=State.PARKED)]
+    others = [replace(ADA, id="con_3", credential="api_key"), replace(ADA, id="con_4", state=State.DISCONNECTED)]
     vault.pages = [Page((ADA, marked, *others), "more"), Page((replace(ADA, id="con_5"),), None)]
     vault.failures = {"con_5": errors.ReauthorizationRequired("refused")}
     result = invoke("connections", "refresh", "--all", "--json")
@@ -304,6 +305,21 @@ def test_refresh_all(vault: FakeVault) -> None:
     vault.pages = [Page((), None)]
     result = invoke("connections", "refresh", "--all")
     assert (result.status, "no hotel has OAuth tokens" in result.out) == (0, True)
+
+
+def test_refresh_all_reaches_what_is_not_served(vault: FakeVault) -> None:
+    """What waits to be claimed, and what Cloudbeds calls disconnected, have tokens, too: what keeps those of before is
+    named at the end, with what ends them.
+    """
+    waits = [replace(ADA, id=one, state=State.PARKED) for one in ("con_2", "con_3")]
+    disabled = replace(ADA, id="con_4", state=State.DISCONNECTED, problem=DISABLED)
+    vault.pages = [Page((*waits, disabled), None)]
+    vault.failures = {"con_3": errors.Unclaimed(connection_id="con_3")}
+    result = invoke("connections", "refresh", "--all")
+    assert [what[1] for what in vault.asked if what[0] == "refresh"] == ["con_2", "con_3", "con_4"]
+    assert (result.status, "con_2 has" in result.out, "con_4 has" in result.out) == (1, False, False)
+    (told,) = [line for line in result.out.splitlines() if line.startswith("con_3 has the tokens of before: ")]
+    assert ("connections claim" in told, "connections disconnect" in told) == (True, True)
 
 
 @pytest.mark.parametrize("arguments", [(), ("con_ADA", "--marked"), ("con_ADA", "--all"), ("--marked", "--all")])

@@ -253,6 +253,9 @@ def test_an_app_of_the_hotels_own(theirs: Theirs) -> None:
     assert (code_of(saved), f'href="{theirs.prefix}/connect/{link.token}"' in saved.text) == ((200, "ok"), True)
     begun = theirs.tab().start(f"{theirs.pages}/connect/{link.token}")
     assert (begun.status, "client_id=client-2&" in begun.headers["Location"]) == (303, True)
+    assert [(one.action, one.actor, one.address) for one in theirs.vault.audit()] == [
+        ("app_added", "hotel", "127.0.0.1"), ("link_created", "program", None),
+    ]  # fmt: skip
 
 
 def test_a_key_that_is_pasted(run: Run) -> None:

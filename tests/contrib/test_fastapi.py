@@ -296,6 +296,9 @@ async def test_an_app_of_the_hotels_own(run: Run) -> None:
         saved = await tab.post(link.url, data={"client_id": "own-id", "client_secret": "own-secret"})
         on = f"/auth/connect/{link.token}"
         assert (code_of(saved), f'href="{on}"' in saved.text) == ((200, "ok"), True)
+        added, asked = await vault.audit()
+        assert (added.action, added.actor, added.address) == ("app_added", "hotel", "127.0.0.1")
+        assert (asked.action, asked.actor, asked.subject) == ("link_created", "program", "aurora")
         back = await theirs.approved(tab, on)
         done = await tab.get("/auth/callback/aurora", params=back)
         assert "connection_id=" in done.headers["Location"]

@@ -63,6 +63,19 @@ async def test_a_refresh_by_hand(stage: Stage) -> None:
     assert await said(stage) == [("intent_written", "admin", grant.connection_id, "192.0.2.7")]
 
 
+async def test_a_link_that_was_asked_for(stage: Stage) -> None:
+    """Not the one that comes with an error, by which the hotel approves again."""
+    grant = await stage.connected()
+    ACTING.set(HERE)
+    shown = await stage.one.views.with_link(await stage.one.views.connection(grant.connection_id))
+    assert shown.connect_url is not None
+    assert await said(stage) == []
+    await stage.one.authorizer.create_link(
+        app=None, reference=None, return_to=None, connection_id=grant.connection_id, expires_in=600.0
+    )
+    assert await said(stage) == [("link_created", "admin", grant.connection_id, "192.0.2.7")]
+
+
 async def test_keys_are_made_and_revoked(stage: Stage) -> None:
     """By whoever acts, as the observer is told, too."""
     ACTING.set(COMMAND)

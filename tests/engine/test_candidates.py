@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from tests.support.fakes import ADA, issued, pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import current_grant, resolve
-from cloudbeds_auth.errors import PropertyMismatch
+from cloudbeds_auth.errors import PropertyMismatch, RefreshInDoubt
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
 from cloudbeds_auth.rules.schedule import RETRY_FIRST
-from cloudbeds_auth.rules.token_response import Answer, Refused
+from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.connections import disconnect
 
@@ -37,6 +38,44 @@ async def test_the_pointer_does_not_move_before_the_new_grant_worked(stage: Stag
     assert (promoted.id, promoted.role) == (waiting.id, Role.ACTIVE)
     assert (await stage.row(old.id)).role is Role.SUPERSEDED
     assert await stage.one.candidates.resume(old.connection_id) is None
+
+
+async def unproven(stage: Stage) -> Grant:
+    """Of a connected hotel, the newest of three grants: Cloudbeds does not say now whether two of them work."""
+    old = await stage.connected()
+    for one in ("older", "newer"):
+        stage.vendor.thinks([f"A-{one}", f"A-{one}-2"], Inconclusive("HTTP 503"))
+        newest = await stage.candidate(old.connection_id, pair(one, property_ids=("1000",)))
+    return newest
+
+
+async def test_an_operator_refreshes_what_waits_behind_the_current_grant(stage: Stage) -> None:
+    """Every token of the hotel that was stored before is replaced."""
+    waiting = await unproven(stage)
+    stage.endpoint.will(issued(2), issued("newer-2"), issued("older-2"))
+    await stage.one.access.refresh_now(waiting.connection_id)
+    assert stage.endpoint.sent == ["R-1", "R-newer", "R-older"]
+    now = await stage.row(waiting.id)
+    assert (now.access.reveal(), now.role) == ("A-newer-2", Role.CANDIDATE)
+
+
+async def test_an_operator_is_told_what_kept_its_tokens(stage: Stage) -> None:
+    """Its answer was lost: nothing is sent beside it while its token works, and the hotel is served."""
+    waiting = await unproven(stage)
+    stage.endpoint.will(issued(2), Ambiguous("lost"))
+    with pytest.raises(RefreshInDoubt, match="lost"):
+        await stage.one.access.refresh_now(waiting.connection_id)
+    opinions: Iterator[Verdict] = iter([Inconclusive("HTTP 503"), Proof()])
+
+    async def by_then() -> Verdict:
+        return next(opinions)
+
+    await stage.one.idle()
+    stage.vendor.thinks("A-newer", by_then)
+    stage.endpoint.will(issued(3))
+    with pytest.raises(RefreshInDoubt, match="nothing was sent"):
+        await stage.one.access.refresh_now(waiting.connection_id)
+    assert (await stage.one.access.access_token(waiting.connection_id)).reveal() == "A-3"
 
 
 async def test_anyone_may_resume(stage: Stage) -> None:

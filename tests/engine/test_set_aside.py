@@ -68,6 +68,18 @@ async def test_it_is_kept_alive_for_longer_than_any_token_lives(stage: Stage) ->
     assert (await stage.one.access.access_token(waits.id)).reveal() == "A-claimed"
 
 
+async def test_an_operator_refreshes_it(stage: Stage) -> None:
+    """After a leak the tokens of before are dead here, too; it is lent to no caller all the same."""
+    waits = await wrong(stage, 0, "2000")
+    stage.endpoint.will(issued(1))
+    await stage.one.access.refresh_now(waits.id)
+    assert (stage.endpoint.sent, (await row_of(stage, waits)).access.reveal()) == (["R-0"], "A-1")
+    await stage.one.idle()
+    assert stage.vendor.asked[-1] == "A-1", "its first use ends the refresh token before"
+    with pytest.raises(Unclaimed):
+        await stage.one.access.access_token(waits.id)
+
+
 async def test_an_api_key_is_kept_alive(stage: Stage) -> None:
     """It is used before the thirty days are over without which it dies, and nothing is refreshed."""
     stage.vendor.listed = ("2000",)

@@ -15,11 +15,13 @@ from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import add_app, drop_previous_secret, remove_app, rotate_secret
 from cloudbeds_auth.transactions.audit import add_audit, add_failures, read_audit
-from cloudbeds_auth.transactions.authorizations import add_link
+from cloudbeds_auth.transactions.authorizations import NewAuthorization, Spending, add_link
 from cloudbeds_auth.transactions.caller_keys import add_caller_key, end_caller_key
+from cloudbeds_auth.transactions.candidates import add_candidate
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import write_intent
 from cloudbeds_auth.transactions.history import forget, sweep
+from cloudbeds_auth.transactions.marketplace import begin_arrival, claim
 
 ADA = Acting("session:ada", "192.0.2.7")
 
@@ -121,10 +123,35 @@ async def test_a_reference_is_of_whoever_made_the_link(bench: Bench, clock: Hand
     clock.pass_(1)
     ACTING.set(Acting("key_7", "198.51.100.4"))
     await bench.store.write(add_link(link("l1", reference="tenant-2")))
+    clock.pass_(1)
     ACTING.set(Acting("hotel", "203.0.113.9"))
     await bench.approved(pair(2, property_ids=("1000",)), reference="tenant-2", link_hash="l1")
-    (entry,) = await bench.store.read(read_audit(before=None, limit=100))
+    entry, made = await bench.store.read(read_audit(before=None, limit=100))
     assert (entry.action, entry.actor, entry.address) == ("reference_changed", "key_7", None)
+    assert (made.action, made.actor, made.address) == ("link_created", "key_7", "198.51.100.4")
+
+
+async def test_a_link_is_of_whoever_asked_for_it(bench: Bench, clock: HandClock) -> None:
+    """What it is for, and the reference that it gives; never what opens it, nor one that nobody asked for."""
+    ACTING.set(ADA)
+    await bench.store.write(add_link(link("secret", reference="tenant-2")))
+    clock.pass_(1)
+    await bench.store.write(add_link(link("again", connection_id="con_1")))
+    await bench.store.write(add_link(link("shown", connection_id="con_2"), asked=False))
+    assert await told(bench) == [
+        ("link_created", "default", {"reference": "tenant-2"}), ("link_created", "con_1", {"reference": None}),
+    ]  # fmt: skip
+
+
+async def test_a_claim_names_the_reference(bench: Bench) -> None:
+    """Which hotel it is, somebody said: history and audit say as what."""
+    state = NewAuthorization("aut_1", "default", "hash", None, None, None, None, None, 600.0, parked=True, trusted=True)
+    assert not isinstance(await bench.store.write(begin_arrival(state, "code", most=1)), Spending)
+    first = pair(1, property_ids=("1000",))
+    home = await bench.store.write(add_candidate("aut_1", "con_1", "gra_1", first, stale_after=9.0))
+    ACTING.set(ADA)
+    assert await bench.store.write(claim(home, "tenant-7", "gra_2")) == home
+    assert await told(bench) == [("claimed", home, {"reference": "tenant-7"})]
 
 
 async def test_failures_are_one_entry_for_an_address(bench: Bench) -> None:

@@ -64,7 +64,14 @@ from cloudbeds_auth.transactions.caller_keys import (
     read_caller_key,
     read_caller_keys,
 )
-from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote, read_candidate
+from cloudbeds_auth.transactions.candidates import (
+    add_candidate,
+    drop_candidate,
+    note_unnamed,
+    promote,
+    read_candidate,
+    read_unproven,
+)
 from cloudbeds_auth.transactions.connections import (
     Trouble,
     claim_listings,
@@ -154,6 +161,7 @@ APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/
 READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_grant": lambda one: read_grant(one.id),
     "read_candidate": lambda one: read_candidate(one.connection_id),
+    "read_unproven": lambda one: read_unproven(one.connection_id, one.id),
     "read_connection": lambda one: read_connection(one.connection_id),
     "list_connections": lambda one: list_connections(),
     "count_states": lambda one: count_states(),

@@ -22,9 +22,10 @@ from cloudbeds_auth.rules.model import Connection, CredentialKind
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
-RECOVERED, REFRESHED, REFUSED, LOST, LATER, UNPROVEN = (
+RECOVERED, REFRESHED, REFUSED, LOST, LATER, UNPROVEN, NEVER = (
     "recovered", "refreshed", "refused as before", "refused: the hotel has to approve again",
     "could not be tried: run this again", "new tokens that did not work yet: they are tried again by themselves",
+    "not refreshed as it is now",
 )  # fmt: skip
 MOVED, KEYED, WOULD_MOVE, NOT_YET, NOT_MOVED, UNTRIED = (
     "moved", "has a key already", "would be moved", "not moved yet: run this again", "not moved", "not tried"
@@ -105,7 +106,9 @@ def _summed_up(out: Output, tried: Sequence[Tried], nothing: str, leave_out: Seq
 def refresh(out: Output, connection: str | None, marked: bool, everything: bool) -> int:
     """Refresh a connection's tokens now. ID: con_... or a property id.
 
-    Exit status 1 when no new tokens came, with --marked or --all for any hotel; it is said why, and nothing is lost.
+    Newer approvals that wait to be proven are refreshed with it. Exit status 1 when no new tokens came, with --marked
+    or --all for any hotel; it is said why, and nothing is lost.
+
     Hotels that have to approve again are tried again by themselves, too: after 5 minutes, then less and less often, at
     least every six hours.
     """
@@ -114,15 +117,28 @@ def refresh(out: Output, connection: str | None, marked: bool, everything: bool)
     if connection is not None:
         show_connection(out, with_vault(lambda vault: vault.refresh(connection)), "refreshed")
         return 0
-    tried = with_vault(lambda vault: _try_many(out, vault, _movable if everything else _marked))
+    tried = with_vault(lambda vault: _try_many(out, vault, _with_tokens if everything else _marked))
     nothing = "no hotel has OAuth tokens" if everything else "no hotel is marked"
-    return _summed_up(out, tried, nothing, leave_out=("property_ids", "next_step"))
+    status = _summed_up(out, tried, nothing, leave_out=("property_ids",))
+    for one in tried if everything else ():
+        if one.error is not None:
+            end_it = "; or `cloudbeds-auth connections disconnect`" if isinstance(one.error, errors.Unclaimed) else ""
+            out.line(f"{one.hotel.id} has the tokens of before: {one.error.next_step}{end_it}")
+    return status
 
 
 async def _marked(vault: TokenVault) -> list[Connection]:
-    """What an operator disconnected is not among them."""
-    found = [one for state in MARKED for one in await _every(vault, state=state)]
-    return [one for one in found if one.state is not State.DISCONNECTED or one.problem == DISABLED]
+    return [one for state in MARKED for one in await _every(vault, state=state) if _has_tokens(one)]
+
+
+async def _with_tokens(vault: TokenVault) -> list[Connection]:
+    """By OAuth, also what waits to be claimed."""
+    return [one for one in await _every(vault) if one.credential == CredentialKind.OAUTH and _has_tokens(one)]
+
+
+def _has_tokens(one: Connection) -> bool:
+    """What an operator disconnected has none; what Cloudbeds calls so has."""
+    return one.state is not State.SUPERSEDED and (one.state is not State.DISCONNECTED or one.problem == DISABLED)
 
 
 async def _try_many(
@@ -143,6 +159,8 @@ async def _try(vault: TokenVault, hotel: Connection) -> Tried:
     was_marked = hotel.state in MARKED
     try:
         found = await vault.refresh(hotel.id)
+    except (errors.Unclaimed, errors.NotRefreshable) as error:
+        return Tried(hotel, NEVER, error)
     except errors.ConnectionUnusable as error:
         return Tried(hotel, REFUSED if was_marked else LOST, error)
     except errors.Error as error:

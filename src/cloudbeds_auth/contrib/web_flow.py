@@ -28,6 +28,8 @@ from cloudbeds_auth.app.problems import (
     answer_for,
 )
 from cloudbeds_auth.errors import ConfigurationError, Error
+from cloudbeds_auth.ports import ACTING
+from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.settings import Settings, is_loopback
 
@@ -96,7 +98,11 @@ class MountedPages(Browser):
         allowed = methods(name)
         if request.method not in allowed:
             return ours(self._pages.problem(MethodNotAllowed(), None).with_headers({"allow": ", ".join(allowed)}))
-        return ours(await getattr(self, name)(request))
+        before = ACTING.set(Acting("hotel", request.address))  # not beyond the page: hooks are the application's
+        try:
+            return ours(await getattr(self, name)(request))
+        finally:
+            ACTING.reset(before)
 
     async def callback_of_app(self, request: PageRequest) -> PageAnswer:
         """A further app's callback, one segment below the settings' own."""

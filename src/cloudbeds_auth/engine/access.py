@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 
 from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.context import World, current_grant, of_key, refused_for_good
+from cloudbeds_auth.engine.context import World, current_grant, of_key, refused_for_good, still_works
 from cloudbeds_auth.engine.memory import Cached, Recent
 from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.engine.rate_limiter import CALL
@@ -144,7 +144,8 @@ class Access:
         raise RefreshPending(connection_id=connection_id)
 
     async def refresh_now(self, connection_id: str) -> None:
-        """What an operator asks for: a refresh also where reauthorization is required; raises where there was none.
+        """What an operator asks for: a refresh also where reauthorization is required, also of what was set aside, and
+        of newer approvals that wait to be proven; raises where there was none.
 
         For a hotel marked for reauthorization it waits for the proof of the new pair, which alone ends the mark.
         """
@@ -154,17 +155,20 @@ class Access:
             if row is None:
                 raise await self._nothing(connection_id)
             self._world.must_be_genuine(row)
-            _must_be_claimed(row)
+            if row.role is not Role.SET_ASIDE:
+                _must_be_claimed(row)
             try:
                 served = await self._refresher.refresh(Ask(row.id, seen=row.generation, operator=True))
             except GrantSuperseded:
                 await self._candidates.go_on(connection_id)
                 continue
-            self._remember(served.grant)
+            if row.role is not Role.SET_ASIDE:  # which is lent to nobody
+                self._remember(served.grant)
             if served.grant.generation == row.generation and row.reauth is None:
-                raise self._still_works(served.grant)
+                raise still_works(self._world, served.grant)
             if row.reauth is not None:
                 await self._refresher.flights.over(row.id, at_most=self._world.timing.wait)
+            await self._candidates.renew(connection_id, behind=row.id)
             return
         raise RefreshPending(connection_id=connection_id)
 
@@ -263,15 +267,6 @@ class Access:
             connection_id=row.connection_id,
             next_step=WAITING[PROPERTY_UNKNOWN].text,
             retry_after=self._not_before[row.id] - self._world.clock.steady(),
-        )
-
-    def _still_works(self, row: Grant) -> RefreshInDoubt:
-        """An earlier attempt may still arrive, and the token works: nothing is sent beside it (rule-3)."""
-        timing = self._world.timing
-        return RefreshInDoubt(
-            "the token works, and an earlier attempt to renew it is still open: nothing was sent",
-            connection_id=row.connection_id,
-            retry_after=max(timing.backoff_first, timing.unresolved - (row.intent_age or 0.0)),
         )
 
     async def _nothing(self, connection_id: str) -> ConnectionDisconnected:

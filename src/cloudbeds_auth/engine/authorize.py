@@ -129,10 +129,10 @@ class Authorizer:
         expires_in: float,
         expected_properties: Collection[str] = (),
         code_challenge: str | None = None,
+        asked: bool = True,
     ) -> Link:
-        """A link that leads to at most one connection; `expires_in` in seconds, the other parts as for `begin`.
-
-        Raises InvalidRequest, InvalidReturnTo.
+        """A link that leads to at most one connection; `expires_in` in seconds, the other parts as for `begin`. Where
+        whoever acts `asked` for it, it is in the audit. Raises InvalidRequest, InvalidReturnTo.
         """
         world, reference = self._world, checked_reference(reference)
         expected, challenge = checked_properties(expected_properties), checked_challenge(code_challenge)
@@ -144,7 +144,7 @@ class Authorizer:
         link = NewLink(
             hashed(token), registration.id, reference, return_to, connection_id, expires_in, expected, challenge
         )
-        await world.db.write(add_link(link))
+        await world.db.write(add_link(link, asked=asked))
         return Link(token, world.link_url(token), moment(world.clock.wall() + expires_in))
 
     async def begin_from_link(self, token: str, browser: str | None) -> AuthorizationRequest:

@@ -6,12 +6,14 @@ Any process may resume one that was left behind: each request for a token of the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.context import World, still_works
 from cloudbeds_auth.engine.proofs import listed, verdict_on
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import (
+    ConnectionDisconnected,
     Error,
     InvalidRequest,
     PropertyMismatch,
@@ -37,7 +39,7 @@ from cloudbeds_auth.rules.model import CredentialKind, Grant
 from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.transactions.authorizations import Authorization
-from cloudbeds_auth.transactions.candidates import drop_candidate, note_unnamed, promote, read_candidate
+from cloudbeds_auth.transactions.candidates import drop_candidate, note_unnamed, promote, read_candidate, read_unproven
 from cloudbeds_auth.transactions.expectations import Settlement, Spare, set_aside, settle_approval
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
@@ -79,6 +81,16 @@ class Candidates:
         """
         if await self.resume(connection_id) is None:
             await self.must_not_wait(connection_id)
+
+    async def renew(self, connection_id: str, *, behind: str) -> None:
+        """An operator's refresh of what waits to be proven behind this grant: it has tokens, too. Raises where one has
+        no new ones.
+        """
+        for grant_id, seen in await self._world.db.read(read_unproven(connection_id, behind)):
+            with suppress(GrantSuperseded, ConnectionDisconnected):  # it has no tokens any more
+                served = await self._refresher.refresh(Ask(grant_id, seen, operator=True))
+                if served.grant.generation == seen:
+                    raise still_works(self._world, served.grant)
 
     async def must_not_wait(self, connection_id: str) -> None:
         """Raises RefreshInDoubt where a candidate waits: it says what that is, and that it is not known to work yet."""

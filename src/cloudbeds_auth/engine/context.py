@@ -11,7 +11,13 @@ from typing import Protocol
 
 from cloudbeds_auth.engine.rate_limiter import RateLimiter
 from cloudbeds_auth.engine.tasks import Tasks
-from cloudbeds_auth.errors import ClientRefused, InvalidRequest, ReauthorizationRequired, UnknownConnection
+from cloudbeds_auth.errors import (
+    ClientRefused,
+    InvalidRequest,
+    ReauthorizationRequired,
+    RefreshInDoubt,
+    UnknownConnection,
+)
 from cloudbeds_auth.ports import Clock, Entropy, MaySend, Observer, TokenEndpoint, Vendor, Wakeups
 from cloudbeds_auth.rules.api_errors import REVOKED
 from cloudbeds_auth.rules.happenings import Happening
@@ -316,3 +322,13 @@ class World:
         self.observer.happened(
             Happening.TOKEN_ANSWER, connection_id=connection_id, grant_type=grant_type, answer=kind, seconds=seconds
         )
+
+
+def still_works(world: World, row: Grant) -> RefreshInDoubt:
+    """An earlier attempt may still arrive, and the token works: nothing is sent beside it (rule-3)."""
+    timing = world.timing
+    return RefreshInDoubt(
+        "the token works, and an earlier attempt to renew it is still open: nothing was sent",
+        connection_id=row.connection_id,
+        retry_after=max(timing.backoff_first, timing.unresolved - (row.intent_age or 0.0)),
+    )

@@ -267,6 +267,7 @@ class Views:
                 return_to=None,
                 connection_id=connection.id,
                 expires_in=GOOD_FOR,
+                asked=False,
             )
             token = self._links[connection.id] = made.token
         return self._world.link_url(token)

@@ -44,6 +44,7 @@ UNASKED = frozenset({"vault", "cloudbeds", "hotel"})
 class AuditAction(StrEnum):
     """What is not about one connection. Of connections, the words are those of their histories."""
 
+    LINK_CREATED = "link_created"  # to connect a hotel, or to register an app
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
     APP_ADDED = "app_added"

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 
 from cloudbeds_auth.errors import AuthorizationExpired, InvalidRequest
+from cloudbeds_auth.rules.audit import AuditAction
 from cloudbeds_auth.rules.links import AppRequest
 from cloudbeds_auth.rules.redirects import MOST_OF_ONE_LINK, MOST_PENDING
 from cloudbeds_auth.rules.schedule import REMEMBERED
+from cloudbeds_auth.transactions.audit import audit
 from cloudbeds_auth.transactions.rows import listed
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 
@@ -107,8 +109,8 @@ SWEPT = 100  # rows that are over, deleted where one is added: more than come in
 
 
 @transaction
-def add_link(tx: Tx, link: NewLink) -> Transaction[None]:
-    """Remember a link by its hash, and forget some that expired long ago."""
+def add_link(tx: Tx, link: NewLink, *, asked: bool = True) -> Transaction[None]:
+    """Remember a link by its hash, and forget some that expired long ago. `asked`: whoever acts now asked for it."""
     yield from query("sweep_links", before=tx.wall - REMEMBERED, limit=SWEPT)
     yield from query(
         "add_link", hash=link.hash, app=link.app, reference=link.reference, return_to=link.return_to,
@@ -117,6 +119,8 @@ def add_link(tx: Tx, link: NewLink) -> Transaction[None]:
         registration=None if link.registration is None else json.dumps(asdict(link.registration)),
         made_by=tx.acting.name,
     )  # fmt: skip
+    if asked:
+        yield from audit(tx, AuditAction.LINK_CREATED, link.connection_id or link.app, {"reference": link.reference})
 
 
 @transaction

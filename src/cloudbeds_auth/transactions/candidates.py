@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cloudbeds_auth.errors import StateMismatch
@@ -200,6 +200,17 @@ def read_candidate(tx: Tx, connection_id: str) -> Transaction[Grant | None]:
         return None
     tokens = yield from query("tokens", grant_id=waiting["id"])
     return grant_of((yield from sourced(waiting)), tokens, tx)
+
+
+@transaction
+def read_unproven(tx: Tx, connection_id: str, behind: str) -> Transaction[Sequence[tuple[str, int]]]:
+    """Id and generation of each other grant than `behind` that waits to be proven and can be refreshed."""
+    rows = yield from query("candidates", connection_id=connection_id)
+    return [
+        (row["id"], row["generation"])
+        for row in rows
+        if row["id"] != behind and row["kind"] == CredentialKind.OAUTH and row["marked_at"] is None
+    ]
 
 
 @transaction

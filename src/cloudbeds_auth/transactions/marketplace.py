@@ -81,7 +81,7 @@ def claim(
         state = claimed if row["marked_at"] is None else State.REAUTHORIZATION_REQUIRED
         yield from set_role(tx, row, Role.CANDIDATE, state)
         yield from set_due(row, tx, role=Role.CANDIDATE)
-        yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor=tx.acting.name)
+        yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor=tx.acting.name, reference=reference)
         if reference is not None and not waits:  # its first one, as that of a new connection
             yield from set_reference(tx, connection, reference, 1)
     else:
