@@ -69,6 +69,10 @@ class SealBroken(Exception):
     """A sealed value does not open: wrong key, altered bytes, or another row's value; the text says which, of "it"."""
 
 
+class KeyNotAtHand(SealBroken):
+    """It names a key that is not among those that are configured."""
+
+
 class Sealer(Protocol):
     """Production: `database.sealing.AesGcmSealer`."""
 

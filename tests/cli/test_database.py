@@ -12,8 +12,11 @@ from tests.support.installation import HOTELS, filled, opened, settings
 from tests.support.keys import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT
 
 from cloudbeds_auth.database import opening
+from cloudbeds_auth.database.sealed_values import IN_META
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
+
+VALUES = 2 * HOTELS + 3 + len(IN_META)  # that are sealed in it
 
 
 @pytest.fixture
@@ -50,9 +53,9 @@ def altered(url: str, sql: str) -> None:
 
 def test_check(url: str) -> None:
     """Counts for people and for programs; a value that does not open is named, and the exit status says so."""
-    assert "sealed values  9, 0 problems" in typed(url, "check").out
+    assert f"sealed values  {VALUES}, 0 problems" in typed(url, "check").out
     document = json.loads(typed(url, "check", "--json").out)
-    assert (document["connections"], document["sealed_values"], document["problems"]) == (HOTELS, 2 * HOTELS + 3, [])
+    assert (document["connections"], document["sealed_values"], document["problems"]) == (HOTELS, VALUES, [])
     altered(url, "UPDATE tokens SET position = 9 WHERE grant_id = 'gra_1'")
     found = typed(url, "check")
     assert found.status == 1
@@ -62,23 +65,26 @@ def test_check(url: str) -> None:
 
 @pytest.mark.row("F69")
 def test_rekey(url: str) -> None:
-    """What was done, and which key can be taken out, for people and for programs; the warning is no result. What does
-    not open is named, and the exit status says so.
+    """What was done, and which key can be taken out, for people and for programs. What does not open is named, and the
+    exit status says so. Where no service was seen with the new key, it is to be said that none runs.
     """
     old, new = (AesGcmSealer([key]).key_id for key in (KEY, OTHER_KEY))
     both = f"{OTHER_KEY_TEXT},{KEY_TEXT}"
-    done = typed(url, "rekey", keys=both)
+    refused = typed(url, "rekey", keys=both)
+    assert refused.status == 1
+    assert "--offline" in refused.err
+    assert typed(url, "check", keys=KEY_TEXT).status == 0
+    done = typed(url, "rekey", "--offline", keys=both)
     assert done.status == 0, done.err
-    assert f"{2 * HOTELS + 3} values were encrypted anew, with the key {new}" in done.out
+    assert f"{VALUES} values were encrypted anew, with the key {new}" in done.out
     assert f"the key {old} is not needed any more" in done.out
-    assert "restart every process" in done.err
     document = json.loads(typed(url, "rekey", "--json", keys=both).out)
     assert document == {
         "database": url.removeprefix("sqlite:///"), "key_id": new, "sealed_anew": 0, "retired": [], "problems": [],
     }  # fmt: skip
     assert typed(url, "check", keys=OTHER_KEY_TEXT).status == 0
     altered(url, "UPDATE tokens SET position = 9 WHERE grant_id = 'gra_1'")
-    back = typed(url, "rekey", keys=f"{KEY_TEXT},{OTHER_KEY_TEXT}")
+    back = typed(url, "rekey", "--offline", keys=f"{KEY_TEXT},{OTHER_KEY_TEXT}")
     assert back.status == 1
     assert "a value of tokens gra_1 does not open" in back.out
 
@@ -90,7 +96,7 @@ def test_a_key_that_is_missing(url: str) -> None:
         found = typed(url, command, keys=OTHER_KEY_TEXT)
         assert found.status == 1
         old = AesGcmSealer([KEY]).key_id
-        assert f"the key {old} is missing, with which {2 * HOTELS + 3} stored values are sealed" in found.err
+        assert f"the key {old} is missing, with which {VALUES} stored values are sealed" in found.err
 
 
 @pytest.mark.parametrize("args", [["check"], ["rekey"], ["backup", "copy.db"], ["copy", "--to", "sqlite:///other.db"]])

@@ -61,7 +61,7 @@ def test_what_there_is_here_is_counted() -> None:
     """Hotels, keys, apps, people, and how long Cloudbeds' limit makes it."""
     steps = said(Leak.EVERYTHING)
     assert steps["refresh every hotel"] == "7236 hotels, at least 33 min at the rate limit"
-    assert steps["revoke keys for callers"] == "5 keys in use, beside those that they made"
+    assert steps["revoke keys for callers"] == "5 keys in use, beside their children"
     assert steps["new client secrets of further apps"] == "1 app with 36 hotels"
     assert steps["new API keys of hotels"] == "3 keys that hotels made, 2 keys from a move"
     assert steps["tell the people whose data it was"] == "7000 named approvals"

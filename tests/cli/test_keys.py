@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,22 @@ def test_a_key_is_revoked(typed: Typed) -> None:
     assert ended.status == 0
     assert "revoked" in typed("list").out
     assert json.loads(typed("show", key["id"], "--json").out)["revoked_at"] is not None
+
+
+def test_a_revoked_key_that_made_others(typed: Typed, tmp_path: Path) -> None:
+    """Those that do not end with it are counted, and listed by the command that is named."""
+    above, made, other = (
+        json.loads(typed("create", name, "--scope", "admin", "--json").out)["id"] for name in ("all", "made", "other")
+    )
+    with closing(sqlite3.connect(tmp_path / "keys.sqlite3")) as database:
+        database.execute("UPDATE caller_keys SET created_by = ? WHERE id = ?", (above, made))
+        database.commit()
+    ended = typed("revoke", above, "--yes")
+    assert f"that are good: 1; see `cloudbeds-auth keys list --created-by {above}`" in ended.out
+    listed = typed("list", "--created-by", above, "--json").out
+    assert [key["id"] for key in json.loads(listed)["keys"]] == [made]
+    assert json.loads(typed("revoke", above, "--yes", "--json").out)["still_good"] == [made]
+    assert "that are good" not in typed("revoke", other, "--yes").out
 
 
 @pytest.mark.parametrize(

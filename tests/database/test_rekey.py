@@ -5,6 +5,7 @@ that refreshes, and what keeps another key needed.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from tests.support.processes import leased, row
 from cloudbeds_auth.database import bulk, opening, rekey, sealed_values
 from cloudbeds_auth.database.sealed_values import COLUMNS, IN_META, SealedColumn, count_values
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
+from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.ports import Place
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
@@ -33,7 +34,7 @@ from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lea
 from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.rows import access_place, token_place
 from cloudbeds_auth.transactions.runner import Database, Driver
-from cloudbeds_auth.transactions.seals import CANARY
+from cloudbeds_auth.transactions.seals import CANARY, need_keys, note_seen
 from cloudbeds_auth.transactions.statements import Body, Instant, Row, Rows, Statement, Transaction, query
 
 T = TypeVar("T")
@@ -107,16 +108,21 @@ def _all(table: str, now: Instant) -> Transaction[Rows]:
     return (yield Statement("all", f"SELECT * FROM {table}", {}))
 
 
-class Notes(list[str]):
-    """What an operator was warned of."""
-
-    def __call__(self, text: str) -> None:
-        self.append(text)
-
-
 async def run(where: Settings) -> rekey.Rekeyed:
-    """The command."""
-    return await rekey.rekey(where, silent, Notes())
+    """The command where no service runs."""
+    return await rekey.rekey(where, silent, offline=True)
+
+
+async def seen(where: Settings) -> None:
+    """A service that runs with these keys says so."""
+    async with opened(where) as store:
+        await store.write(note_seen())
+
+
+async def said(where: Settings) -> list[dict[str, Any]]:
+    """The data of the command's entries in the audit, the oldest first."""
+    rows = await altered(where, "SELECT data FROM audit WHERE action = 'database_rekeyed' ORDER BY id")
+    return [json.loads(row["data"]) for row in rows]
 
 
 # --- what it does
@@ -130,16 +136,16 @@ async def test_everything_is_sealed_with_the_first_key(url: str) -> None:
         before = await secrets(store)
     rows = await content(keyed(url, OLD))
     shown: list[tuple[str, int, int]] = []
-    warned = Notes()
-    done = await rekey.rekey(keyed(url, NEW, OLD), lambda *step: shown.append(step), warned)
+    done = await rekey.rekey(keyed(url, NEW, OLD), lambda *step: shown.append(step), offline=True)
     assert (done.key_id, done.sealed_anew, done.retired, done.problems) == (NEW_ID, VALUES, [OLD_ID], [])
-    assert warned == []
     assert {("tokens", HOTELS + 1, HOTELS + 1), ("grants, again", HOTELS, HOTELS)} <= set(shown)
     assert await held(keyed(url, NEW)) == {NEW_ID: VALUES}
     assert await needed(keyed(url, NEW)) == {NEW_ID}
     now, former = await content(keyed(url, NEW)), rows.pop("audit")
-    (written,) = [row for row in now.pop("audit") if row not in former]
-    assert "database_rekeyed" in written
+    assert len(now.pop("audit")) == len(former) + 2
+    assert await said(keyed(url, NEW)) == [
+        {"key": NEW_ID, "begun": True}, {"key": NEW_ID, "sealed_anew": VALUES, "retired": 1, "problems": 0},
+    ]  # fmt: skip
     assert now == rows
     async with opened(keyed(url, NEW)) as store:
         assert await secrets(store) == before
@@ -150,13 +156,38 @@ async def test_everything_is_sealed_with_the_first_key(url: str) -> None:
     assert (again.sealed_anew, again.retired, again.problems) == (0, [], [])
 
 
-async def test_a_key_that_no_process_was_started_with(url: str) -> None:
-    """A process without it would not open what is sealed anew: the operator is warned before anything is."""
+@pytest.mark.row("F69")
+async def test_a_key_that_no_service_has(url: str) -> None:
+    """A service without it would not open what is sealed anew: nothing is changed, unless one was seen with the key
+    first in the last minutes.
+    """
     await filled(keyed(url, OLD))
-    warned = Notes()
-    done = await rekey.rekey(keyed(url, NEW, OLD), silent, warned)
+    await seen(keyed(url, OLD, NEW))
+    before = await content(keyed(url, OLD))
+    with pytest.raises(ConfigurationError, match=f"seen with the key {NEW_ID} first") as raised:
+        await rekey.rekey(keyed(url, NEW, OLD), silent)
+    assert "--offline" in raised.value.diagnosis().next_step
+    assert (await content(keyed(url, OLD)), await held(keyed(url, OLD))) == (before, {OLD_ID: VALUES})
+    await seen(keyed(url, NEW, OLD))
+    last = f"UPDATE meta SET value = CAST(CAST(value AS BIGINT) - 181 AS TEXT) WHERE name = 'key_seen:{NEW_ID}'"
+    await altered(keyed(url, OLD), last)
+    with pytest.raises(ConfigurationError, match="was seen with"):
+        await rekey.rekey(keyed(url, NEW, OLD), silent)
+    await seen(keyed(url, NEW, OLD))
+    done = await rekey.rekey(keyed(url, NEW, OLD), silent)
     assert (done.sealed_anew, done.retired) == (VALUES, [OLD_ID])
-    assert [NEW_ID in one and "restart every process" in one for one in warned] == [True]
+    assert (await rekey.rekey(keyed(url, NEW), silent)).sealed_anew == 0
+
+
+async def test_a_service_without_the_new_key(url: str) -> None:
+    """What is sealed anew all the same, it does not open; the error asks for the key, and not for the hotel."""
+    await filled(keyed(url, OLD))
+    async with opened(keyed(url, OLD)) as store:
+        await run(keyed(url, NEW, OLD))
+        with pytest.raises(StoreUnavailable, match=f"it needs the key {NEW_ID}") as raised:
+            await row(store, "gra_1")
+        assert "give the missing key" in (raised.value.next_step or "")
+        assert "connecting" not in (raised.value.next_step or "")
 
 
 async def test_a_further_sealed_value(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +281,7 @@ async def test_killed_at_every_row(url: str, monkeypatch: pytest.MonkeyPatch) ->
         found = await held(keyed(url, OLD))
         assert found == {OLD_ID: VALUES - len(IN_META) - runs, NEW_ID: len(IN_META) + runs}
         assert await needed(keyed(url, OLD)) == {OLD_ID, NEW_ID}
+        assert await said(keyed(url, OLD)) == [{"key": NEW_ID, "begun": True}] * runs
         async with opened(keyed(url, NEW, OLD)) as store:
             assert await secrets(store) == before
     assert runs == VALUES - len(IN_META) - 1
@@ -317,7 +349,7 @@ def rekeying(url: str, folder: Path) -> Process:
         "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": f"{NEW},{OLD}",
         "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
     }
-    return Process("cloudbeds_auth", "database", "rekey", env=environment, cwd=folder)
+    return Process("cloudbeds_auth", "database", "rekey", "--offline", env=environment, cwd=folder)
 
 
 async def multiplied(where: Settings, number: int) -> None:
@@ -412,7 +444,7 @@ async def test_a_row_that_another_transaction_holds(postgres_url: str) -> None:
         if what.endswith(", again"):
             free[0].close()
 
-    found = await rekey.rekey(where, progress, Notes())
+    found = await rekey.rekey(where, progress, offline=True)
     assert (found.sealed_anew, found.retired, found.problems) == (2, [OLD_ID], [])
     async with opened(keyed(postgres_url, NEW)) as store:
         assert (await row(store, "gra_1")).access.reveal() == "A-newer"
@@ -487,11 +519,11 @@ async def test_a_key_that_is_missing(url: str) -> None:
     assert await needed(keyed(url, OLD)) == {OLD_ID, NEW_ID}
 
 
-async def test_a_key_that_is_lost_and_has_sealed_nothing(url: str) -> None:
+async def test_a_key_that_is_lost_and_of_which_nothing_is_left(url: str) -> None:
     """A start stops, and says that this command forgets it; then the start goes well."""
     await filled(keyed(url, OLD))
-    async with opened(keyed(url, NEW, OLD)):
-        pass
+    async with opened(keyed(url, OLD)) as store:
+        await store.write(need_keys([NEW_ID]))
     with pytest.raises(ConfigurationError, match=f"{NEW_ID} is missing, with which 0 stored values") as raised:
         await _opened_once(keyed(url, OLD))
     assert "forgets a key" in raised.value.diagnosis().next_step
@@ -509,6 +541,8 @@ async def test_a_value_that_does_not_open(url: str) -> None:
     done = await run(keyed(url, NEW, OLD))
     assert (done.sealed_anew, done.retired) == (VALUES - 1, [])
     assert done.problems == ["a value of tokens gra_1 does not open"]
+    numbers = {"sealed_anew": VALUES - 1, "retired": 0, "problems": 1}
+    assert await said(keyed(url, OLD)) == [{"key": NEW_ID, "begun": True}, {"key": NEW_ID, **numbers}]
     assert await held(keyed(url, OLD)) == {OLD_ID: 1, NEW_ID: VALUES - 1}
     async with opened(keyed(url, NEW, OLD)) as store:
         assert (await row(store, "gra_2")).access.reveal() == "A-2-1"
@@ -522,10 +556,34 @@ async def test_a_value_that_names_no_key(url: str) -> None:
     assert (done.sealed_anew, done.problems) == (VALUES - 1, ["a value of tokens gra_1 does not open"])
 
 
+@pytest.mark.row("F69")
+async def test_opening_a_database_writes_nothing(url: str) -> None:
+    """Not even with a key first that it has not seen, of a command in an environment of its own: the service that has
+    the old key alone is ready, and starts. Nor in a copy of another installation's database.
+    """
+    await filled(keyed(url, OLD))
+    async with opened(keyed(url, OLD)) as service:
+        before = await content(keyed(url, OLD))
+        async with opened(keyed(url, NEW, OLD)):
+            pass
+        assert await content(keyed(url, OLD)) == before
+        await service.check()
+    async with opened(keyed(url, OLD)):
+        pass
+    await altered(keyed(url, OLD), COPIED)
+    before = await content(keyed(url, OLD))
+    async with opened(keyed(url, NEW, OLD)) as copy:
+        assert copy.read_only
+    assert await content(keyed(url, OLD)) == before
+
+
+COPIED = "UPDATE meta SET value = 'elsewhere' WHERE name IN ('instance', 'place')"
+
+
 async def test_a_copy_of_another_installation(url: str) -> None:
     """It is read-only: its original may be in use."""
     await filled(keyed(url, OLD))
-    await altered(keyed(url, OLD), "UPDATE meta SET value = 'elsewhere' WHERE name IN ('instance', 'place')")
+    await altered(keyed(url, OLD), COPIED)
     with pytest.raises(StoreReadOnly):
         await run(keyed(url, NEW, OLD))
 

@@ -14,7 +14,7 @@ from cloudbeds_auth.engine.caller_keys import AWAY, FOR, HOTEL_FOR, CallerKeys, 
 from cloudbeds_auth.engine.outage import PATIENCE
 from cloudbeds_auth.errors import Forbidden, InvalidRequest, RateLimited, StoreUnavailable, Unauthenticated
 from cloudbeds_auth.ports import ACTING
-from cloudbeds_auth.rules.audit import Acting
+from cloudbeds_auth.rules.audit import COMMAND, Acting
 from cloudbeds_auth.rules.caller_keys import write
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, OfConnection, Scope
@@ -114,6 +114,26 @@ async def test_made_up_ids(stage: Stage) -> None:
     assert await who(stage, others[0]) is not None
     assert all(await asyncio.gather(*asked))
     assert stage.one.driver.seen["caller_key"] == begun + 3
+
+
+async def test_keys_that_a_revoked_key_leaves_good(stage: Stage) -> None:
+    """Those that one with the scope `admin` made: its children end with it, and what is over is none."""
+    keys = stage.one.keys
+    above = (await keys.create("all", scopes=["admin"])).key
+    await keys.create("another's", scopes=["read"])
+    ACTING.set(Acting(above.id))
+    good = (await keys.create("good", scopes=["read"], expires_in=3600.0)).key
+    ended = (await keys.create("ended", scopes=["read"])).key
+    await keys.create("over", scopes=["read"], expires_in=1.0)
+    lasting = (await keys.create("lasting", scopes=["read"])).key
+    await keys.revoke(ended.id)
+    ACTING.set(Acting(good.id))
+    await keys.create("child", scopes=["read"], parent=Caller(good.id, good.scopes))
+    ACTING.set(COMMAND)
+    await asyncio.sleep(2.0)
+    await keys.revoke(above.id)
+    assert {key.id for key in await keys.left_by(above.id)} == {good.id, lasting.id}
+    assert await keys.left_by(good.id) == []
 
 
 async def test_a_key_that_was_revoked_meanwhile(stage: Stage) -> None:

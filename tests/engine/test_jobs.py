@@ -20,11 +20,12 @@ from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine
+from cloudbeds_auth.transactions.seals import SEEN_EVERY, SEEN_FOR, is_seen
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 STALE = 3240.0
 ALWAYS = {"write calls", "write uses of keys", "write failures"}
-UPKEEP = {"upkeep", "retention", "app states", "groups", "subscriptions"}
+UPKEEP = {"upkeep", "key in use", "retention", "app states", "groups", "subscriptions"}
 
 
 class Ticks:
@@ -120,6 +121,23 @@ async def test_grants_are_refreshed_when_they_turn_stale(stage: Stage) -> None:
     await asyncio.sleep(PAUSE + 5)
     assert vendor.renewed == ["R-0", "R-1"]
     await jobs.stop()
+
+
+async def test_a_service_says_with_which_key_it_seals(stage: Stage) -> None:
+    """At once, and again each minute; what runs without upkeep is no service, and does not."""
+    jobs = another(stage.one).jobs
+    jobs.start(upkeep=False)
+    await asyncio.sleep(SEEN_EVERY)
+    assert not await stage.one.store.read(is_seen())
+    await jobs.stop()
+    jobs.start(upkeep=True)
+    await asyncio.sleep(1.0)
+    assert await stage.one.store.read(is_seen())
+    await asyncio.sleep(SEEN_FOR)
+    assert await stage.one.store.read(is_seen())
+    await jobs.stop()
+    await asyncio.sleep(SEEN_FOR)
+    assert not await stage.one.store.read(is_seen())
 
 
 async def test_counted_calls_are_written(stage: Stage) -> None:

@@ -124,7 +124,15 @@ from cloudbeds_auth.transactions.refusals import (
 )
 from cloudbeds_auth.transactions.risks import note_risks
 from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.seals import check_keys, need_keys, read_needed, read_seals, retire_keys
+from cloudbeds_auth.transactions.seals import (
+    check_keys,
+    is_seen,
+    need_keys,
+    note_seen,
+    read_needed,
+    read_seals,
+    retire_keys,
+)
 from cloudbeds_auth.transactions.sessions import (
     add_sign_in_code,
     begin_session,
@@ -181,6 +189,7 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_conflict": lambda one: read_conflict(APP),
     "read_redirect_uris": lambda one: read_redirect_uris(RedirectUris()),
     "read_seals": lambda one: read_seals(),
+    "is_seen": lambda one: is_seen(),
     "read_needed": lambda one: read_needed(),
     "read_issuer": lambda one: read_issuer("default"),
     "read_issuers": lambda one: read_issuers(),
@@ -285,6 +294,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         message_delivered("msg_1"),
         message_failed("msg_1", "HTTP 503", 5.0),
         check_keys(),
+        note_seen(),
         need_keys(["ab12"]),
         retire_keys(),
     ]

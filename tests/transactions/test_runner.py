@@ -10,6 +10,7 @@ from tests.support.bench import Bench
 from tests.support.fakes import pair
 from tests.support.keys import KEY, OTHER_KEY
 
+from cloudbeds_auth.database.sealed_values import seal_meta
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.transactions.grants import commit_pair, read_grant
@@ -47,11 +48,11 @@ def checked_at(tx: Tx) -> Transaction[float | None]:
 
 
 async def test_a_check(bench: Bench) -> None:
-    """One real write, and the keys: where another process has a new one, the error says what an operator may do."""
+    """One real write, and the keys: where another process sealed with a new one, the error says what to do."""
     assert await bench.store.read(checked_at()) is None
     await bench.store.check()
     assert await bench.store.read(checked_at()) == bench.clock.wall
-    await bench.another(OTHER_KEY, KEY)
+    await (await bench.another(OTHER_KEY, KEY)).write(seal_meta())
     with pytest.raises(StoreUnavailable, match=f"the key {AesGcmSealer([OTHER_KEY]).key_id} is missing") as raised:
         await bench.store.check()
     assert "CLOUDBEDS_AUTH_ENCRYPTION_KEYS" in (raised.value.next_step or "")

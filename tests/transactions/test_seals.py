@@ -19,7 +19,17 @@ from cloudbeds_auth.transactions import seals
 from cloudbeds_auth.transactions.apps import add_app, rotate_secret
 from cloudbeds_auth.transactions.grants import Written, commit_pair, write_intent
 from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.seals import FORMER, MANY_SEALS, MOST_SEALS, need_keys, read_seals, retire_keys
+from cloudbeds_auth.transactions.seals import (
+    FORMER,
+    MANY_SEALS,
+    MOST_SEALS,
+    SEEN_FOR,
+    is_seen,
+    need_keys,
+    note_seen,
+    read_seals,
+    retire_keys,
+)
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query, transaction
 
 ID, OTHER_ID, THIRD_ID = (AesGcmSealer([key]).key_id for key in (KEY, OTHER_KEY, bytes(32)))
@@ -143,7 +153,7 @@ async def test_a_key_that_was_taken_out_too_early(bench: Bench) -> None:
     is stopped.
     """
     await bench.connected()
-    await bench.another(OTHER_KEY, KEY)
+    assert await (await bench.another(OTHER_KEY, KEY)).write(add_app(APP)) is None
     await bench.another(KEY, OTHER_KEY, bytes(32))
     before = await bench.store.read(key_rows())
     for keys, missing in (([KEY], OTHER_ID), ([OTHER_KEY], ID), ([bytes(32)], f"{ID}.*{OTHER_ID}|{OTHER_ID}.*{ID}")):
@@ -152,6 +162,29 @@ async def test_a_key_that_was_taken_out_too_early(bench: Bench) -> None:
         assert "CLOUDBEDS_AUTH_ENCRYPTION_KEYS" in raised.value.diagnosis().next_step
     assert await bench.store.read(key_rows()) == before
     assert await needed(bench.store) == {ID, OTHER_ID}, "a key that only opens has sealed nothing"
+
+
+@pytest.mark.row("F69")
+async def test_a_key_that_has_sealed_nothing(bench: Bench) -> None:
+    """It is not needed for having been first where a database was opened: those that lack it are ready, and start."""
+    before = await bench.store.read(key_rows())
+    new = await bench.another(OTHER_KEY, KEY)
+    assert await bench.store.read(key_rows()) == before
+    await new.check()
+    await bench.store.check()
+    await bench.another(KEY)
+
+
+async def test_a_service_that_says_which_key_it_has(bench: Bench) -> None:
+    """It is seen for three minutes, by those that have the same key first."""
+    new = await bench.another(OTHER_KEY, KEY)
+    await bench.store.write(note_seen())
+    assert [await store.read(is_seen()) for store in (bench.store, new)] == [True, False]
+    await new.write(note_seen())
+    bench.clock.pass_(SEEN_FOR - 1.0)
+    assert await new.read(is_seen())
+    bench.clock.pass_(1.0)
+    assert not await new.read(is_seen())
 
 
 async def test_a_key_that_is_retired(bench: Bench) -> None:

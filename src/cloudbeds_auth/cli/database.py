@@ -68,19 +68,23 @@ def check(out: Output) -> int:
 
 
 @command("rekey", "cloudbeds-auth database rekey", "cloudbeds-auth database rekey --json", group=database)
-def rekey(out: Output) -> int:
+@click.option("--offline", is_flag=True, help="No service or other program uses this database now.")
+def rekey(out: Output, offline: bool) -> int:
     """Encrypt everything with the first key, so that the others can go.
 
     First put the new key in front of the old one in CLOUDBEDS_AUTH_ENCRYPTION_KEYS, and restart every process that uses
     this database; then run this, while the service runs. It names the keys that are not needed any more: take them out,
     and restart once more. Interrupted, it is simply run again. Exits with 1 when something is still encrypted with
     another key.
+
+    A service that lacks the new key would open no hotel any more: where none was seen in the last three minutes that
+    has it first, this refuses and changes nothing. With --offline it does not look: say it where nothing runs.
     """
     from cloudbeds_auth import runtime
 
     settings = _existing()
     with out.progress("encrypting anew") as progress:
-        found = asyncio.run(runtime.rekey(settings, progress, out.note))
+        found = asyncio.run(runtime.rekey(settings, progress, offline=offline))
     where = runtime.shown(settings.database_url)
     out.document({"database": where, **asdict(found)})
     out.line(f"{where}: {found.sealed_anew} values were encrypted anew, with the key {found.key_id}")

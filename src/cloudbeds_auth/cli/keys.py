@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -50,8 +51,9 @@ def keys() -> None:
 
 
 @command("list", "cloudbeds-auth keys list", "cloudbeds-auth keys list --parent key_01J… --json", group=keys)
-@click.option("--parent", metavar="ID", help="Only the keys that this key made.")
-def list_keys(out: Output, parent: str | None = None) -> None:
+@click.option("--parent", metavar="ID", help="Only the children of this key, which end with it.")
+@click.option("--created-by", metavar="ID", help="Only those that this key made, its children or not.")
+def list_keys(out: Output, parent: str | None = None, created_by: str | None = None) -> None:
     """List keys, newest first; one that is over stays in the list."""
 
     async def all_of(vault: TokenVault) -> list[CallerKey]:
@@ -60,7 +62,7 @@ def list_keys(out: Output, parent: str | None = None) -> None:
             found.extend(page)
         return found
 
-    found = with_vault(all_of)
+    found = [key for key in with_vault(all_of) if created_by in {None, key.created_by}]
     out.document({"keys": [key_document(key) for key in found]})
     out.table(HEADINGS, [_row(key) for key in found])
 
@@ -133,14 +135,25 @@ def show(out: Output, key_id: str) -> None:
 @click.argument("key_id", metavar="ID")
 @takes_yes
 def revoke(out: Output, key_id: str, yes: bool) -> None:
-    """End a key, and those that it made: running services refuse it within a second."""
+    """End a key and its children: running services refuse them within a second.
+
+    Keys that a key with the scope `admin` made have no parent and stay good: their number is said.
+    """
+
+    async def end(vault: TokenVault) -> tuple[CallerKey, Sequence[CallerKey]]:
+        return await vault.keys.revoke(key_id), await vault.keys.left_by(key_id)
+
     confirm(f"Revoke {key_id}?", "programs that use it are refused: say --yes where nobody can be asked", yes=yes)
-    ended = with_vault(lambda vault: vault.keys.revoke(key_id))
-    _show(out, ended, f"{key_id} is revoked")
+    ended, left = with_vault(end)
+    _show(out, ended, f"{key_id} is revoked", still_good=[key.id for key in left])
+    if left:
+        out.line(
+            f"keys that it made, and that are good: {len(left)}; see `cloudbeds-auth keys list --created-by {key_id}`"
+        )
 
 
-def _show(out: Output, key: CallerKey, done: str | None = None) -> None:
-    out.document(key_document(key))
+def _show(out: Output, key: CallerKey, done: str | None = None, **more: object) -> None:
+    out.document(key_document(key) | more)
     if done is not None:
         out.line(done)
     out.fields([

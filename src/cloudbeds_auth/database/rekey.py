@@ -5,13 +5,14 @@
     retire    the canaries of the other keys are deleted
     again     what was sealed with one of them meanwhile is found; its canary is put back
 
-A kill undoes one batch at most, and the next run begins with a pass over all of it.
+A service that lacks the first key would lose every hotel: it is begun where one was seen that has it, or where nobody
+uses the database. A kill undoes one batch at most, and the next run begins with a pass over all of it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -35,7 +36,7 @@ from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.system import SystemClock
 from cloudbeds_auth.transactions.audit import add_audit
 from cloudbeds_auth.transactions.runner import Database, Driver, keys_missing
-from cloudbeds_auth.transactions.seals import need_keys, retire_keys
+from cloudbeds_auth.transactions.seals import is_seen, need_keys, retire_keys
 from cloudbeds_auth.transactions.statements import query_one
 
 MOST_PASSES = 6  # two at least find nothing; a row that was held in one is found by the next
@@ -68,10 +69,11 @@ class _Pass:
         return 0 < self.others.total() == len(self.done.broken)
 
 
-async def rekey(settings: Settings, progress: Progress, warn: Callable[[str], None]) -> Rekeyed:
+async def rekey(settings: Settings, progress: Progress, *, offline: bool = False) -> Rekeyed:
     """Seal everything with the first key, while the service runs. Run again after it was ended, it finishes.
 
-    `warn` is called with a sentence for people before anything is changed. Raises ConfigurationError, StoreReadOnly.
+    Before anything is changed, raises ConfigurationError, where no service was seen that has the first key, too, if
+    it is not known to be `offline`: nobody uses the database now; StoreReadOnly.
     """
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     driver, identity = await opening.open_driver(settings, bulk=True)
@@ -79,15 +81,17 @@ async def rekey(settings: Settings, progress: Progress, warn: Callable[[str], No
         database = Database(driver, sealer, opening.nobody_is_known_dead)
         if not await driver.read(partial(clone_guard.is_own, identity=identity)):
             raise StoreReadOnly
-        await _check(driver, database, sealer, progress, warn)
-        return await _seal_everything(driver, database, sealer, progress)
+        await _check(driver, database, sealer, progress, offline=offline)
+        await _note(database, {"key": sealer.key_id, "begun": True})  # killed, it has an entry, too
+        done = await _seal_everything(driver, database, sealer, progress)
+        numbers = {"sealed_anew": done.sealed_anew, "retired": len(done.retired), "problems": len(done.problems)}
+        await _note(database, {"key": sealer.key_id, **numbers})
+        return done
     finally:
         await driver.close()
 
 
-async def _check(
-    driver: Driver, database: Database, sealer: Sealer, progress: Progress, warn: Callable[[str], None]
-) -> None:
+async def _check(driver: Driver, database: Database, sealer: Sealer, progress: Progress, *, offline: bool) -> None:
     """Whether it may begin. A value whose key is neither at hand nor needed is an altered one, and is found later."""
     held = await driver.read(lambda now: query_one("held_by_a_copy"))
     if held is not None and held["hotels"]:
@@ -99,11 +103,18 @@ async def _check(
     missing = sorted(key_id for key_id in needed if counts[key_id] and key_id not in sealer.key_ids)
     if missing:
         raise keys_missing(missing, counts)
-    if sealer.key_id not in needed:
-        warn(
-            f"no process was started with the key {sealer.key_id} first yet: restart every process that uses this "
-            "database with it; one that lacks it does not open what is sealed anew"
+    is_new = any(counts[key_id] for key_id in sealer.key_ids if key_id != sealer.key_id)
+    if is_new and not offline and not await database.read(is_seen()):
+        raise ConfigurationError(
+            f"no service that runs was seen with the key {sealer.key_id} first: one that lacks it does not open what "
+            "is sealed anew",
+            next_step="put it first for every process that uses this database, and restart them; then run this again. "
+            "Where nobody uses the database now: `cloudbeds-auth database rekey --offline`",
         )
+
+
+async def _note(database: Database, data: Mapping[str, object]) -> None:
+    await database.write(add_audit(AuditAction.DATABASE_REKEYED, None, data, COMMAND))
 
 
 async def _seal_everything(driver: Driver, database: Database, sealer: Sealer, progress: Progress) -> Rekeyed:
@@ -113,8 +124,6 @@ async def _seal_everything(driver: Driver, database: Database, sealer: Sealer, p
         result.sealed_anew += found.done.values
         if clean and not found.others:
             result.retired = sorted(retired)
-            facts = {"key": sealer.key_id, "sealed_anew": result.sealed_anew, "retired": len(retired)}
-            await database.write(add_audit(AuditAction.DATABASE_REKEYED, None, facts, COMMAND))
             return result
         if found.found_broken_alone:
             result.problems = [f"a value of {place.table} {place.row} does not open" for place in found.done.broken]

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from cloudbeds_auth.ports import Place, SealBroken
+from cloudbeds_auth.ports import KeyNotAtHand, Place, SealBroken
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.system import random_bytes
 
@@ -107,7 +107,7 @@ class AesGcmSealer:
         if sealed[:1] != bytes([FORMAT]) or len(sealed) < HEADER_BYTES:
             raise SealBroken("its format is unknown")
         if cipher is None:
-            raise SealBroken(f"it needs the key {key_id.hex()}, which is not configured")
+            raise KeyNotAtHand(f"it needs the key {key_id.hex()}, which is not configured")
         nonce = sealed[KEY_ID.stop : HEADER_BYTES]
         try:
             plain = cipher.decrypt(nonce, sealed[HEADER_BYTES:], _associated(place, key_id))

@@ -133,9 +133,10 @@ def _caller_keys(here: Situation) -> IncidentStep:
     return IncidentStep(
         "revoke keys for callers",
         "the one that leaked, and those that you do not know; only hashes are stored, so a database tells none of "
-        "them. A revoked key is refused within a second, and so are the keys that it made",
-        counted(callers, "key", "no key is good here") + (" in use, beside those that they made" if callers else ""),
-        ("cloudbeds-auth keys", "cloudbeds-auth keys revoke ID"),
+        "them. A revoked key is refused within a second, and so are its children; keys that one with the scope `admin` "
+        "made have no parent and stay good: revoke them, too",
+        counted(callers, "key", "no key is good here") + (" in use, beside their children" if callers else ""),
+        ("cloudbeds-auth keys", "cloudbeds-auth keys revoke ID", "cloudbeds-auth keys list --created-by ID"),
     )
 
 

@@ -35,6 +35,7 @@ from cloudbeds_auth.rules.caller_keys import (
 )
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, is_text
+from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope, of_connection
 from cloudbeds_auth.rules.rate_limit import TurnLine, rate_of
 from cloudbeds_auth.rules.secret import Secret
@@ -135,6 +136,16 @@ class CallerKeys:
     ) -> Sequence[CallerKey]:
         """Keys, newest first, those that are over included. `cursor`: the last id of the page before."""
         return await self._world.db.read(read_caller_keys(parent=parent, before=cursor, limit=limit))
+
+    async def left_by(self, key_id: str) -> Sequence[CallerKey]:
+        """Good keys that this one made, and that do not end with it: those of a key with the scope `admin`."""
+        found: list[CallerKey] = []
+        cursor, now = None, moment(self._world.clock.wall())
+        while page := await self.list(cursor=cursor):
+            made = (key for key in page if key.created_by == key_id and key.parent is None and key.ended_at is None)
+            found.extend(key for key in made if key.expires_at is None or now < key.expires_at)
+            cursor = page[-1].id
+        return found
 
     async def get(self, key_id: str) -> CallerKey:
         """One of them; raises InvalidRequest where there is none."""

@@ -33,6 +33,7 @@ from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.marketplace import discard_parked
+from cloudbeds_auth.transactions.seals import SEEN_EVERY, note_seen
 from cloudbeds_auth.transactions.upkeep import claim_due, claim_retries, due_beyond, next_due, read_overdue
 
 AT_ONCE = 4  # grants of one client id that are begun together, and requests that wait for a turn before more are
@@ -96,6 +97,11 @@ class Upkeep:
         due_in = await self._world.db.read(next_due())
         # One that is due already is so since a moment ago.
         return PAUSE if due_in is None else min(max(due_in, AFTER_FAILURE), PAUSE)
+
+    async def note_key(self) -> float:
+        """Say with which key this service seals (`transactions.seals`); seconds until the next time."""
+        await self._world.db.write(note_seen())
+        return SEEN_EVERY
 
     async def overdue(self) -> float:
         """Seconds for which the grant that waits longest, in any process, has been due; 0 when none is."""
@@ -203,6 +209,7 @@ def table(
         Job("write uses of keys", keys.tick, always=True),
         Job("write failures", audit.tick, always=True),
         Job("upkeep", upkeep.tick, first=AFTER_FAILURE),
+        Job("key in use", upkeep.note_key, first=0.0),
         Job("retention", retention.tick),
         Job("app states", app_states.tick),
         Job("groups", property_lists.tick),

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports import ACTING, SealBroken, Sealer, Wakeups
+from cloudbeds_auth.ports import ACTING, KeyNotAtHand, SealBroken, Sealer, Wakeups
 from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.authentic import MacKey
 from cloudbeds_auth.transactions.authentic import FROM_BEFORE, authenticate, authenticated, read_key, unlock
@@ -36,6 +36,10 @@ from cloudbeds_auth.transactions.statements import (
 T = TypeVar("T")
 
 UNOPENED = MacKey(b"")  # while the key of MACs is looked for, nothing is compared by it
+GIVE_KEY = (
+    "give the missing key, too, behind the first (CLOUDBEDS_AUTH_ENCRYPTION_KEYS, or the key file beside the "
+    "database); after `cloudbeds-auth database rekey` the first one is enough"
+)
 AT_ONCE = 3  # transactions of one kind of read
 MOST = 200  # ids in one of them
 
@@ -264,8 +268,7 @@ def keys_missing(key_ids: Sequence[str], counts: Mapping[str, int] | None) -> Co
         f"the encryption keys do not open this database: {'; '.join(said)}",
         next_step="`cloudbeds-auth database rekey` forgets a key that nothing is sealed with"
         if forgotten
-        else "give the missing key, too, behind the first (CLOUDBEDS_AUTH_ENCRYPTION_KEYS, or the key file beside the "
-        "database); after `cloudbeds-auth database rekey` the first one is enough",
+        else GIVE_KEY,
     )
 
 
@@ -281,5 +284,7 @@ def seals_checked() -> Iterator[None]:
     except SealBroken as error:
         raise StoreUnavailable(
             f"a stored token of this connection does not open: {error}",
-            next_step="an operator looks at the keys and the database; connecting the hotel again replaces the row",
+            next_step=GIVE_KEY
+            if isinstance(error, KeyNotAtHand)
+            else "an operator looks at the database; connecting the hotel again replaces the row",
         ) from error

@@ -4,6 +4,7 @@ In `meta`:
 
     key_canary:ID  something that is stored may be sealed with this key: a process that lacks it does not start
     seals:ID       how many values this key has sealed, at most
+    key_seen:ID    when a service last said that it runs with this key first, in unix seconds
 
 Every transaction that seals ends with both, whatever it is about: what is stored has its canary, and is counted. The
 count grows by blocks, so that few transactions write it; what a process does not use of its block is lost with it.
@@ -20,11 +21,12 @@ from cloudbeds_auth.transactions.statements import Call, Instant, Transaction, T
 
 T = TypeVar("T")
 
-CANARY, SEALS = "key_canary:", "seals:"  # … and the key's id
+CANARY, SEALS, SEEN = "key_canary:", "seals:", "key_seen:"  # … and the key's id
 FORMER = "key_canary"  # of an earlier version: one sealed value, with the key that sealed first
 MOST_SEALS = 1 << 32  # random nonces under one key (NIST SP 800-38D section 8.3): then no refresh is begun
 MANY_SEALS = 1 << 31  # from here on an operator is warned
 NEW_KEY = "put a new key first in CLOUDBEDS_AUTH_ENCRYPTION_KEYS, restart, then run `cloudbeds-auth database rekey`"
+SEEN_EVERY, SEEN_FOR = 60.0, 180.0  # seconds between two times that a service says it, and for which that counts
 FIRST_BLOCK, LARGEST_BLOCK = 256, 1 << 16  # a command seals little, and what it leaves is lost
 
 
@@ -72,17 +74,14 @@ def _counted(tx: Tx, call: Call[T], blocks: SealBlocks) -> Transaction[tuple[T, 
 
 @transaction
 def check_keys(tx: Tx) -> Transaction[Sequence[str]]:
-    """The ids of keys that are needed and are not at hand. None: the key that seals has its canary from now on."""
+    """The ids of keys that are needed and are not at hand. A key that has sealed nothing yet is not needed for that."""
     rows = yield from _rows()
-    needed = _needed(rows, tx.sealer)
-    missing = needed.difference(tx.sealer.key_ids)
+    missing = _needed(rows, tx.sealer).difference(tx.sealer.key_ids)
     if missing:
         return sorted(missing)
     if FORMER in rows:  # any key that is configured may have sealed since
         yield from query("forget_meta", name=FORMER)
         yield from _need(tx, *tx.sealer.key_ids)
-    elif tx.sealer.key_id not in needed:
-        yield from _need(tx, tx.sealer.key_id)
     return ()
 
 
@@ -104,6 +103,19 @@ def retire_keys(tx: Tx) -> Transaction[Sequence[str]]:
 def read_needed(tx: Tx) -> Transaction[Collection[str]]:
     """The ids of the keys that something stored may be sealed with."""
     return _needed((yield from _rows()), tx.sealer)
+
+
+@transaction
+def note_seen(tx: Tx) -> Transaction[None]:
+    """A service runs, and the key that seals here is its first."""
+    yield from query("set_meta", name=SEEN + tx.sealer.key_id, value=f"{tx.wall:.0f}")
+
+
+@transaction
+def is_seen(tx: Tx) -> Transaction[bool]:
+    """Whether a service said lately that the key that seals here is its first, too."""
+    row = yield from query_one("meta", name=SEEN + tx.sealer.key_id)
+    return row is not None and tx.wall < float(row["value"]) + SEEN_FOR
 
 
 @transaction
