@@ -159,6 +159,17 @@ async def test_a_session_opens_pages_alone(service: Running[RealVault], vendor: 
             assert answer.status == 401
 
 
+async def test_the_description_of_the_api(service: Running[RealVault]) -> None:
+    """A browser that is signed in reads it, and nobody else without a credential."""
+    operator = await signed_in(service)
+    status, _, text = await operator.open("/openapi.json")
+    assert (status, '"/api/v1/connections"' in text) == (200, True)
+    assert (await operator.press("/openapi.json"))[0] == 401
+    assert (await Operator(service).open("/openapi.json"))[0] == 401
+    await service.vault.engine.sessions.end_all()
+    assert (await operator.open("/openapi.json"))[0] == 401
+
+
 async def test_were_a_page_all_that_begins_like_one(
     service: Running[RealVault], monkeypatch: pytest.MonkeyPatch
 ) -> None:

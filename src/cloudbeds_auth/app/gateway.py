@@ -34,8 +34,10 @@ from cloudbeds_auth.ports import ACTING, REQUEST_ID
 from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.happenings import ROUTES, Happening
 from cloudbeds_auth.rules.permissions import ADMIN, METRICS, Caller
+from cloudbeds_auth.rules.permissions import Scope as Granted
 from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token
 from cloudbeds_auth.rules.request_ids import request_id_of
+from cloudbeds_auth.rules.sessions import Session
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -57,6 +59,7 @@ PATTERN = re.compile(
 # What only callers with a credential ask for: no redirect URI may have such a path, so none is looked for.
 CREDENTIALLED = frozenset({"/metrics", "/openapi.json"})
 BELOW = ("/api/v1/", "/proxy/")
+DESCRIPTION = b"/openapi.json"
 SECRETIVE = re.compile(r"\A/(connect|hooks|paste-key|add-app)/.*", re.DOTALL)  # no log shows what follows
 # Where anyone may come to sign in, and pages that a session alone opens, in the one spelling that they have.
 SIGN_IN = frozenset({"/", "/sign-in", "/session", "/session/end"})
@@ -171,7 +174,7 @@ class Gateway:
             if await self._page(scope) or await self._open(scope):
                 return
         query_of(scope["query_string"])  # refuses a token, too
-        scope["state"]["caller"] = caller = await self._caller(scope)
+        scope["state"]["caller"] = caller = await self._reader(scope) or await self._caller(scope)
         ACTING.set(Acting(caller.name, address_of(scope)))
 
     async def _open(self, scope: Scope) -> bool:
@@ -193,6 +196,18 @@ class Gateway:
             raise Unauthenticated("this credential is not known here")
         return caller
 
+    async def _reader(self, scope: Scope) -> Caller | None:
+        """An operator whose browser reads the description of the API: all of the API that a session opens."""
+        if (scope["method"], scope["raw_path"]) != ("GET", DESCRIPTION):
+            return None
+        session = await self._session(scope)
+        return None if session is None else Caller(session.actor, frozenset({Granted.ADMIN}))
+
+    async def _session(self, scope: Scope) -> Session | None:
+        """That of the browser, by its cookie."""
+        held = self._cookie.read([value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"])
+        return None if held is None else await self._sessions.recognize(held)
+
     async def _page(self, scope: Scope) -> bool:
         """Whether it is a page of operators: the scope's state gets the browser's session, which opens nothing else.
 
@@ -201,9 +216,7 @@ class Gateway:
         path = scope["raw_path"].decode("latin-1")
         if path not in SIGN_IN and not OF_SESSIONS.match(path):
             return False
-        held = self._cookie.read([value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"])
-        session = None if held is None else await self._sessions.recognize(held)
-        scope["state"][SESSION] = session
+        scope["state"][SESSION] = session = await self._session(scope)
         if session is not None:
             ACTING.set(Acting(session.actor, address_of(scope)))
         if session is None and path not in SIGN_IN:
