@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -105,6 +106,29 @@ async def test_a_session_that_was_planted(service: Running[RealVault]) -> None:
         assert victim.cookies[SESSION] != planted
         attacker.cookies[SESSION] = planted
         assert (await victim.is_signed_in(), await attacker.is_signed_in()) == (True, False)
+
+
+@pytest.mark.row("A79")
+async def test_made_up_cookies(service: Running[RealVault], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six hundred of them cost no read of the database; an operator is answered beside them."""
+    operator, reads = await signed_in(service), list[object]()
+    read = service.vault.store.read
+
+    async def counted(call: object) -> object:
+        reads.append(call)
+        return await read(call)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(service.vault.store, "read", counted)
+
+    async def stranger(number: int) -> bool:
+        made_up = Operator(service)
+        made_up.cookies[SESSION] = f"9G5FAV{number:04}.{number:075}"
+        return await made_up.is_signed_in()
+
+    for begun in range(0, 600, 50):
+        among = await asyncio.gather(*(stranger(begun + number) for number in range(50)), operator.is_signed_in())
+        assert among == [False] * 50 + [True]
+    assert 12 <= len(reads) < 60, "the operator's own"
 
 
 @pytest.mark.row("A26")
