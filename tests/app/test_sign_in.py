@@ -9,6 +9,7 @@ import pytest
 from tests.app.operators import SESSION, Operator, code, signed_in
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 from tests.app.vaults import ADMIN_TOKEN, RealVault, given
+from tests.engine.test_read_only_copy import not_ours
 
 from cloudbeds_auth.app import gateway, session_routes
 from cloudbeds_auth.app.gateway import Gateway
@@ -164,6 +165,19 @@ async def test_ended_from_the_servers_side(service: Running[RealVault]) -> None:
     operator = await signed_in(service)
     assert await service.vault.engine.sessions.end_all() == 1
     assert not await operator.is_signed_in()
+
+
+@pytest.mark.row("A26")
+async def test_a_copy_of_the_database(service: Running[RealVault]) -> None:
+    """Honours no session of the original, and signs nobody in; each page says what it is."""
+    operator, given_code = await signed_in(service), await code(service)
+    await service.vault.store.open(not_ours)
+    for path in ("/connections", "/keys", "/sign-in"):
+        status, _, page = await operator.open(path)
+        assert (status, "copy of another installation" in page, "database adopt" in page) == (503, True, True), path
+    for credential in (ADMIN_TOKEN, given_code, "a guess"):
+        assert (await Operator(service).sign_in(credential))[0] == 503
+    assert (await operator.open("/"))[0] == 200, "what a stranger reads"
 
 
 async def test_a_session_opens_pages_alone(service: Running[RealVault], vendor: Vendor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.engine.test_read_only_copy import not_ours
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.sessions import NOTED_EVERY
@@ -82,6 +83,16 @@ async def test_a_session_that_was_ended(stage: Stage) -> None:
     begun, ended = reversed(await stage.one.audit.entries())
     assert (begun.action, begun.actor, begun.address) == ("signed_in", session.actor, HERE)
     assert ended.action == "signed_out"
+
+
+@pytest.mark.row("A26")
+async def test_over_a_read_only_copy(stage: Stage) -> None:
+    """Nobody is known: it honours no session of the original, where it may be over already."""
+    session, copy = await signed_in(stage), await stage.process()
+    assert await copy.sessions.recognize(session.text.reveal()) == session
+    await copy.store.open(not_ours)
+    assert await copy.sessions.recognize(session.text.reveal()) is None
+    assert await stage.one.sessions.recognize(session.text.reveal()) == session
 
 
 async def test_all_are_ended(stage: Stage) -> None:

@@ -76,8 +76,11 @@ class Sessions:
     async def recognize(self, text: str) -> Session | None:
         """The session whose cookie this is; None: no session's, or not any more. Raises StoreUnavailable.
 
-        Any stranger can make a cookie up: such a one costs no look into the database (A79).
+        Any stranger can make a cookie up: such a one costs no look into the database (A79). A copy of another
+        installation's database knows nobody: what was ended at the original since would be alive in it.
         """
+        if self._world.db.read_only:
+            return None
         session = read_session(text)
         if session is None or not session.was_made(self._world.db.mac_key):
             return None
