@@ -253,6 +253,8 @@ ELSEWHERE: list[dict[str, str | None]] = [
     {"Sec-Fetch-Site": None, "Origin": None},
     {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"},
     {"Sec-Fetch-Site": None, "Origin": "http://localhost:7000.evil.example"},
+    {"Sec-Fetch-Site": None, "Origin": "https://localhost:7000"},
+    {"Origin": "ftp://localhost:7000"},
 ]
 
 
@@ -278,6 +280,20 @@ async def test_a_form_of_ours(vendor: Vendor, headers: dict[str, str | None]) ->
     vault = RealVault(given(base_url=vendor.base_url, public_url="https://auth.example"))
     async with a_service(vault) as service:
         assert (await Operator(service).send("/session", headers, credential=ADMIN_TOKEN))[0] == 303
+
+
+@pytest.mark.row("A17")
+@pytest.mark.parametrize("host", ["auth.example", "localhost:7000"])
+async def test_our_name_over_plain_http(vendor: Vendor, host: str) -> None:
+    """Is another origin than ours over https: whoever is between a browser and a page without TLS can make one."""
+    vault = RealVault(given(base_url=vendor.base_url, public_url="https://auth.example"))
+    async with a_service(vault) as service:
+        operator = Operator(service)
+        operator.host = host
+        headers: dict[str, str | None] = {"Sec-Fetch-Site": None, "Origin": "http://auth.example"}
+        assert (await operator.send("/session", headers, credential=ADMIN_TOKEN))[0] == 403
+        headers["Origin"] = "https://auth.example"
+        assert (await operator.send("/session", headers, credential=ADMIN_TOKEN))[0] == 303
 
 
 async def test_the_page_to_sign_in(service: Running[RealVault]) -> None:
