@@ -360,14 +360,14 @@ class TokenVault:
             self._http = http_client.client(self.engine.world.timing, None, keep_alive=hotel_client.KEEP_ALIVE)
         return await hotel_client.call(self._http, self.auth(connection_id), method, url, parts)
 
-    async def turn(self, connection_id: str, caller: str = "") -> None:
+    async def turn(self, connection_id: str, caller: str = "", patience: float = 5.0) -> None:
         """Wait for this hotel's next turn at the vendor; then exactly one request may go with a token lent before.
 
         `lender()` and the proxy do this for every request. `caller`: on whose behalf; callers take turns, so that none
-        waits behind all requests of another. Raises RateLimited after at most 5 seconds.
+        waits behind all requests of another. Raises RateLimited after at most `patience` seconds.
         """
         engine = self.engine
-        await engine.access.turn(await engine.ids.find_to_count(connection_id), caller)
+        await engine.access.turn(await engine.ids.find_to_count(connection_id), caller, patience)
 
     async def note_pause(self, connection_id: str, pause: float) -> None:
         """A call for this hotel was answered 429: no request of its client id has a turn for `pause` seconds.

@@ -60,6 +60,8 @@ def test_everything_leaked(make_world: MakeWorld) -> None:
     thief = made.admin
     stolen = [lent(made, hotel) for hotel in hotels]
     _, key = _key(made)
+    session = _session(made)
+    assert _is_signed_in(made, session)
     assert all(opens(made, token) for token in stolen)
     before = stored(made)
 
@@ -86,9 +88,11 @@ def test_everything_leaked(make_world: MakeWorld) -> None:
     made.extra["CLOUDBEDS_AUTH_ENCRYPTION_KEYS"] = f"{new},{old}"
     made.start()
     assert thief.get("/api/v1/connections").status == 401
+    assert _is_signed_in(made, session), "it outlives the token that it was begun with"
 
     (end,) = named["end every session"]["commands"]
     assert made.run(*end.split()[1:]).returncode == 0
+    assert not _is_signed_in(made, session)
     rekeyed = made.run("database", "rekey", "--json")
     assert rekeyed.returncode == 0, rekeyed.stderr
     made.extra["CLOUDBEDS_AUTH_ENCRYPTION_KEYS"] = new
@@ -113,6 +117,20 @@ def test_everything_leaked(make_world: MakeWorld) -> None:
 def _key(made: World) -> tuple[int, dict[str, Any]]:
     answer = made.admin.post("/api/v1/keys", json_body={"name": "website", "scopes": ["proxy"]})
     return answer.status, answer.json
+
+
+def _session(made: World) -> Http:
+    """The thief's browser, signed in with the admin token."""
+    browser = Http(made.base)
+    origin = {"Origin": made.base, "Sec-Fetch-Site": "same-origin"}
+    assert browser.post("/session", form={"credential": made.admin.token or ""}, headers=origin).status == 303
+    return browser
+
+
+def _is_signed_in(made: World, browser: Http) -> bool:
+    status = browser.get(f"{made.base}/connections").status
+    assert status in {200, 401}
+    return status == 200
 
 
 def _keep_what_can_be_seen(made: World, named: dict[str, dict[str, Any]]) -> None:

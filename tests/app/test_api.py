@@ -48,6 +48,7 @@ async def test_one_connection(service: Running[RealVault]) -> None:
         "used_at": None,
         "problem": None,
         "next_step": None,
+        "waits_for": None,
         "connect_url": None,
         "subscriptions": [],
     }

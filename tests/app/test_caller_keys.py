@@ -121,6 +121,23 @@ async def test_whose_turn_a_call_takes(service: Running[RealVault], vendor: Vend
     assert len(vendor.seen) == 2
 
 
+@pytest.mark.row("A61")
+async def test_both_turns_of_a_call(service: Running[RealVault], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the key's turn left of the five seconds is what its client id's is waited for."""
+    key, waits = await made(service, scopes=["proxy"], rate=0.1), list[float]()
+
+    async def of_key(*_: object) -> float:
+        return 1.5
+
+    async def of_client_id(connection_id: str, caller: str, patience: float) -> None:
+        waits.append(patience)
+
+    monkeypatch.setattr(service.vault.engine, "turn_of_key", of_key)
+    monkeypatch.setattr(service.vault, "turn", of_client_id)
+    assert (await answered(service, "GET", "/proxy/con_1/api/v1.3/getHotels", key["key"]))[0] == 200
+    assert waits == [1.5]
+
+
 async def test_a_key_for_some_methods(service: Running[RealVault], vendor: Vendor) -> None:
     """However they are written."""
     key = await made(service, scopes=["proxy"], methods=["getHotels"])

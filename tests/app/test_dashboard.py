@@ -73,6 +73,19 @@ async def test_the_list(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> 
     assert ids(rest) == ["con_2"]
 
 
+async def test_badges(operator: Operator) -> None:
+    """How much attention each hotel needs, at a glance: in the list, and on its page, as a word and as a colour."""
+    await operator.service.vault.connect("con_2", "2000")
+    await operator.press("/connections/con_2/disconnect")
+    _, _, listed = await operator.open("/connections")
+    assert re.findall(r'class="badge ([a-z]+)">\1</span> ?([a-z ]*)</td>', listed) == [
+        ("ended", "disconnected"), ("healthy", ""),
+    ]  # fmt: skip
+    for home, badge in (("con_1", "healthy"), ("con_2", "ended")):
+        _, _, page = await operator.open(f"/connections/{home}")
+        assert page.count(f'<span class="badge {badge}">{badge}</span>') == page.count('class="badge') == 1
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 from tests.app.operators import SESSION, Operator, code, signed_in
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 from tests.app.vaults import ADMIN_TOKEN, RealVault, given
+from tests.engine.test_read_only_copy import not_ours
 
 from cloudbeds_auth.app import gateway, session_routes
 from cloudbeds_auth.app.gateway import Gateway
@@ -107,6 +109,29 @@ async def test_a_session_that_was_planted(service: Running[RealVault]) -> None:
         assert (await victim.is_signed_in(), await attacker.is_signed_in()) == (True, False)
 
 
+@pytest.mark.row("A79")
+async def test_made_up_cookies(service: Running[RealVault], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six hundred of them cost no read of the database; an operator is answered beside them."""
+    operator, reads = await signed_in(service), list[object]()
+    read = service.vault.store.read
+
+    async def counted(call: object) -> object:
+        reads.append(call)
+        return await read(call)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(service.vault.store, "read", counted)
+
+    async def stranger(number: int) -> bool:
+        made_up = Operator(service)
+        made_up.cookies[SESSION] = f"9G5FAV{number:04}.{number:075}"
+        return await made_up.is_signed_in()
+
+    for begun in range(0, 600, 50):
+        among = await asyncio.gather(*(stranger(begun + number) for number in range(50)), operator.is_signed_in())
+        assert among == [False] * 50 + [True]
+    assert 12 <= len(reads) < 60, "the operator's own"
+
+
 @pytest.mark.row("A26")
 async def test_who_signs_out_is_signed_out(service: Running[RealVault]) -> None:
     """At the server: the same cookie opens nothing any more. Others go on."""
@@ -140,6 +165,19 @@ async def test_ended_from_the_servers_side(service: Running[RealVault]) -> None:
     operator = await signed_in(service)
     assert await service.vault.engine.sessions.end_all() == 1
     assert not await operator.is_signed_in()
+
+
+@pytest.mark.row("A26")
+async def test_a_copy_of_the_database(service: Running[RealVault]) -> None:
+    """Honours no session of the original, and signs nobody in; each page says what it is."""
+    operator, given_code = await signed_in(service), await code(service)
+    await service.vault.store.open(not_ours)
+    for path in ("/connections", "/keys", "/sign-in"):
+        status, _, page = await operator.open(path)
+        assert (status, "copy of another installation" in page, "database adopt" in page) == (503, True, True), path
+    for credential in (ADMIN_TOKEN, given_code, "a guess"):
+        assert (await Operator(service).sign_in(credential))[0] == 503
+    assert (await operator.open("/"))[0] == 200, "what a stranger reads"
 
 
 async def test_a_session_opens_pages_alone(service: Running[RealVault], vendor: Vendor) -> None:
@@ -226,6 +264,8 @@ ELSEWHERE: list[dict[str, str | None]] = [
     {"Sec-Fetch-Site": None, "Origin": None},
     {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"},
     {"Sec-Fetch-Site": None, "Origin": "http://localhost:7000.evil.example"},
+    {"Sec-Fetch-Site": None, "Origin": "https://localhost:7000"},
+    {"Origin": "ftp://localhost:7000"},
 ]
 
 
@@ -251,6 +291,20 @@ async def test_a_form_of_ours(vendor: Vendor, headers: dict[str, str | None]) ->
     vault = RealVault(given(base_url=vendor.base_url, public_url="https://auth.example"))
     async with a_service(vault) as service:
         assert (await Operator(service).send("/session", headers, credential=ADMIN_TOKEN))[0] == 303
+
+
+@pytest.mark.row("A17")
+@pytest.mark.parametrize("host", ["auth.example", "localhost:7000"])
+async def test_our_name_over_plain_http(vendor: Vendor, host: str) -> None:
+    """Is another origin than ours over https: whoever is between a browser and a page without TLS can make one."""
+    vault = RealVault(given(base_url=vendor.base_url, public_url="https://auth.example"))
+    async with a_service(vault) as service:
+        operator = Operator(service)
+        operator.host = host
+        headers: dict[str, str | None] = {"Sec-Fetch-Site": None, "Origin": "http://auth.example"}
+        assert (await operator.send("/session", headers, credential=ADMIN_TOKEN))[0] == 403
+        headers["Origin"] = "https://auth.example"
+        assert (await operator.send("/session", headers, credential=ADMIN_TOKEN))[0] == 303
 
 
 async def test_the_page_to_sign_in(service: Running[RealVault]) -> None:

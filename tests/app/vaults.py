@@ -289,7 +289,7 @@ class RealVault(TokenVault):
             self.vendor.dead = set() if self.proven else {f"{self.endpoint.kind}{generation}"}
         return await super().access_token(connection_id, min_valid, rejected)
 
-    async def turn(self, connection_id: str, caller: str = "") -> None:
+    async def turn(self, connection_id: str, caller: str = "", patience: float = 5.0) -> None:
         self.turns += 1
         self.callers.append(caller)
         if self.no_turn is not None:

@@ -58,6 +58,23 @@ def test_a_link_without_scripts(browser: Browser, made: World) -> None:
     context.close()
 
 
+@pytest.mark.row("A23")
+def test_a_fragment_that_is_no_code(page: Page, made: World) -> None:
+    """Any site can send a browser here with one: it is not sent, so it spends no guess of the operator's address."""
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    url = link(made)
+    for junk in ("junk", "top", url.partition("#")[2] + "x", "%00", "x" * 42):
+        page.goto("about:blank")
+        page.goto(f"{made.base}/sign-in#{junk}")
+        page.evaluate(f"location.hash = 'again-{junk}'")
+    assert page.get_by_label("Code, or admin token").input_value() == ""
+    page.goto("about:blank")
+    page.goto(url)
+    page.wait_for_url(f"{made.base}/")
+    assert sent == [f"{made.base}/session"], "the code alone"
+
+
 def test_a_day_of_an_operator(page: Page, made: World, tmp_path: Path) -> None:
     """Signs in with the admin token, looks for a hotel, refreshes it, disconnects it, signs out."""
     home = made.connect()

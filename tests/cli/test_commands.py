@@ -15,7 +15,17 @@ from cloudbeds_auth.rules.lifecycle import State
 
 CONTRACT_FIELDS = [
     *("id", "state", "app", "reference", "credential", "property_ids", "authorizing_user", "scopes", "generation"),
-    *("connected_at", "expires_at", "refreshed_at", "used_at", "problem", "next_step", "connect_url", "subscriptions"),
+    *(
+        "connected_at",
+        "expires_at",
+        "refreshed_at",
+        "used_at",
+        "problem",
+        "next_step",
+        "waits_for",
+        "connect_url",
+        "subscriptions",
+    ),
 ]
 
 

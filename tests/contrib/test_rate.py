@@ -37,8 +37,8 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     taken: list[str] = []
     spend = Access.turn
 
-    async def counted(self: Access, connection_id: str, caller: str = "") -> None:
-        await spend(self, connection_id, caller)
+    async def counted(self: Access, connection_id: str, *more: Any) -> None:
+        await spend(self, connection_id, *more)
         taken.append(connection_id)
 
     monkeypatch.setattr(Access, "turn", counted)
@@ -80,8 +80,8 @@ def test_a_token_that_is_renewed_while_a_call_waits(
     ask(hotel, hotel.url("echo"))
     before, spend = len(hotel.calls()), Access.turn
 
-    async def slow(self: Access, connection_id: str, caller: str = "") -> None:
-        await spend(self, connection_id, caller)
+    async def slow(self: Access, connection_id: str, *more: Any) -> None:
+        await spend(self, connection_id, *more)
         await self.refresh_now(connection_id)
 
     monkeypatch.setattr(Access, "turn", slow)
@@ -125,7 +125,7 @@ def test_a_redirect_without_a_turn(
     """Not followed; a write was carried out, so nobody is told that it may be sent again."""
     before, turns = len(hotel.calls()), iter([None, RateLimited(retry_after=7.0)])
 
-    async def scarce(self: Access, connection_id: str, caller: str = "") -> None:
+    async def scarce(self: Access, connection_id: str, *more: Any) -> None:
         refused = next(turns)
         if refused is not None:
             raise refused
@@ -245,7 +245,7 @@ def test_a_retry_without_a_turn(
     """Not sent; an answer that came all the same is the caller's."""
     before, left = len(unharmed.calls()), iter([None, RateLimited(retry_after=7.0)])
 
-    async def scarce(self: Access, connection_id: str, caller: str = "") -> None:
+    async def scarce(self: Access, connection_id: str, *more: Any) -> None:
         refused = next(left)
         if refused is not None:
             raise refused

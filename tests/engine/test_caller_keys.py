@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 from tests.support.fakes import pair
-from tests.support.stage import Stage
+from tests.support.stage import Stage, another
 
 from cloudbeds_auth.engine import caller_keys
 from cloudbeds_auth.engine.caller_keys import AWAY, FOR, HOTEL_FOR, CallerKeys, CreatedKey
 from cloudbeds_auth.engine.outage import PATIENCE
+from cloudbeds_auth.engine.rate_limiter import CALL
 from cloudbeds_auth.errors import Forbidden, InvalidRequest, RateLimited, StoreUnavailable, Unauthenticated
 from cloudbeds_auth.ports import ACTING
 from cloudbeds_auth.rules.audit import COMMAND, Acting
 from cloudbeds_auth.rules.caller_keys import write
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, OfConnection, Scope
+from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 
 HERE = "192.0.2.7"
 BOUND = Caller("key_1", frozenset({Scope.PROXY}), Bounds())
@@ -234,6 +236,39 @@ async def test_a_key_above_its_rate(stage: Stage) -> None:
         await stage.one.keys.turn(caller, "con_1")
     assert caught.value.connection_id == "con_1"
     assert caught.value.retry_after == pytest.approx(10.0)
+
+
+@pytest.mark.row("A61")
+async def test_a_turn_for_which_nothing_would_be_sent(stage: Stage) -> None:
+    """Is not spent: while the client id is paused the key is told for how long, and goes when that is over."""
+    grant, one = await stage.connected(), another(stage.one, limit=Limit(rate_within(10)))
+    caller = await who(stage, await made(stage, rate=0.05))
+    assert caller is not None
+    await one.access.note_pause(grant.connection_id, 8.0)
+    with pytest.raises(RateLimited) as caught:
+        await one.turn_of_key(caller, grant.connection_id, caller.name)
+    assert caught.value.retry_after == pytest.approx(8.0)
+    await stage.clock.sleep(9.0)
+    assert await one.turn_of_key(caller, grant.connection_id, caller.name) == CALL
+    with pytest.raises(RateLimited, match=r"0\.05 requests a second"):
+        await one.turn_of_key(caller, grant.connection_id, caller.name)
+
+
+@pytest.mark.row("A61")
+async def test_both_waits_together(stage: Stage) -> None:
+    """Are as long as one may be: what the key's turn took is not waited for again."""
+    grant, one = await stage.connected(), another(stage.one, limit=Limit(rate_within(10)))
+    caller, free = await who(stage, await made(stage, rate=0.25)), await who(stage, await made(stage))
+    assert caller is not None
+    assert free is not None
+    assert await one.turn_of_key(free, grant.connection_id, free.name) == CALL
+    assert await one.turn_of_key(caller, grant.connection_id, caller.name) == CALL
+    left = await one.turn_of_key(caller, grant.connection_id, caller.name)
+    assert left == pytest.approx(1.0)
+    await one.access.note_pause(grant.connection_id, 3.0)
+    with pytest.raises(RateLimited):
+        await one.access.turn(grant.connection_id, caller.name, left)
+    await one.access.turn(grant.connection_id, caller.name, CALL)
 
 
 @pytest.mark.row("F110")

@@ -13,7 +13,7 @@ from tests.support.stage import Process, Stage, another
 from cloudbeds_auth.errors import RateLimited, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.model import CredentialKind, Role
-from cloudbeds_auth.rules.rate_limit import WINDOW, Limit, rate_within
+from cloudbeds_auth.rules.rate_limit import WINDOW, Limit, TurnLine, rate_within
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 
 RATE = rate_within(10)
@@ -93,6 +93,32 @@ async def test_different_limits_of_one_client_id(stage: Stage) -> None:
     low, high = await limited(stage, BusyVendor(), 5), await limited(stage, BusyVendor(), 10)
     await asyncio.gather(*(ask(process) for process, number in ((low, 30), (high, 60)) for _ in range(number)))
     assert max(sum(start <= at < start + WINDOW - 1e-6 for at in moments) for start in moments) == RATE.most
+
+
+async def test_what_can_be_foreseen(stage: Stage) -> None:
+    """A pause that this process knows of, or that the store told it of, is over when it said so, and until then nobody
+    asks the store; of a rate that is not kept nothing is.
+    """
+    process, line = under(stage, Limit(RATE)), TurnLine("key_1", "con_1")
+    limiter = process.world.limiter(APP)
+    await stage.one.store.write(pause_turns(APP.client_id, 8.0))
+    limiter.foresee(5.0, line)
+    with pytest.raises(RateLimited):
+        await limiter.spend(5.0, line)
+    asked = process.driver.seen["budget"]
+    for ask in (limiter.foresee, limiter.spend):
+        with pytest.raises(RateLimited) as caught:
+            await (ask(5.0, line) or asyncio.sleep(0))
+        assert caught.value.retry_after == pytest.approx(8.0)
+        assert caught.value.connection_id == "con_1"
+    assert process.driver.seen["budget"] == asked
+    await stage.clock.sleep(8.0)
+    limiter.foresee(5.0, line)
+    await limiter.spend(0.0, line)
+    for limit in (Limit(RATE, observed=True), None):
+        other = under(stage, limit).world.limiter(APP)
+        await other.pause(60.0)
+        other.foresee(0.0, line)
 
 
 @pytest.mark.row("A61")

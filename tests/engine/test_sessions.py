@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
+from tests.engine.test_read_only_copy import not_ours
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.sessions import NOTED_EVERY
@@ -86,6 +85,16 @@ async def test_a_session_that_was_ended(stage: Stage) -> None:
     assert ended.action == "signed_out"
 
 
+@pytest.mark.row("A26")
+async def test_over_a_read_only_copy(stage: Stage) -> None:
+    """Nobody is known: it honours no session of the original, where it may be over already."""
+    session, copy = await signed_in(stage), await stage.process()
+    assert await copy.sessions.recognize(session.text.reveal()) == session
+    await copy.store.open(not_ours)
+    assert await copy.sessions.recognize(session.text.reveal()) is None
+    assert await stage.one.sessions.recognize(session.text.reveal()) == session
+
+
 async def test_all_are_ended(stage: Stage) -> None:
     """From any process, with the links that were not used."""
     session, given, other = await signed_in(stage), await code(stage), await stage.process()
@@ -118,20 +127,20 @@ async def test_while_the_store_is_away(stage: Stage) -> None:
 
 
 @pytest.mark.row("A79")
-async def test_made_up_ids(stage: Stage) -> None:
-    """Are looked up one at a time; a session that was seen does not wait for them."""
-    seen, others = await signed_in(stage), [await signed_in(stage) for _ in range(3)]
-    assert await stage.one.sessions.recognize(seen.text.reveal()) == seen
-    begun = stage.one.driver.seen["session"]
-    asked: list[asyncio.Task[Session | None]] = []
+async def test_made_up_cookies(stage: Stage) -> None:
+    """Cost no look into the database, not even with the id of a good session; what another process made does."""
+    session, other = await signed_in(stage), await stage.process()
+    for number in range(600):
+        for session_id in (session.id, f"S{number}"):
+            assert await other.sessions.recognize(f"{session_id}.{number:075}") is None
+    assert other.driver.seen["session"] == 0
+    assert await other.sessions.recognize(session.text.reveal()) == session
+    assert other.driver.seen["session"] == 1
 
-    async def meanwhile() -> None:
-        asked.extend(asyncio.create_task(stage.one.sessions.recognize(one.text.reveal())) for one in others[1:])
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert stage.one.driver.seen["session"] == begun + 1
-        assert await stage.one.sessions.recognize(seen.text.reveal()) == seen
 
-    stage.one.driver.after("session", meanwhile)
-    assert await stage.one.sessions.recognize(others[0].text.reveal()) is not None
-    assert all(await asyncio.gather(*asked))
+@pytest.mark.row("A79")
+async def test_were_every_cookie_looked_up(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would cost a read: the test above sees what it is for."""
+    monkeypatch.setattr(Session, "was_made", lambda *_: True)
+    assert await stage.one.sessions.recognize("S1.made-up") is None
+    assert stage.one.driver.seen["session"] == 1

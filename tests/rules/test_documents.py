@@ -84,10 +84,23 @@ def test_a_connection_literally() -> None:
             "used_at": None,
             "problem": None,
             "next_step": None,
+            "waits_for": None,
             "connect_url": None,
             "subscriptions": [],
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "waits_for"),
+    [
+        (State.REAUTHORIZATION_REQUIRED, "the hotel"), (State.CLIENT_REFUSED, "the operator"), (State.IN_DOUBT, None),
+        (State.SUPERSEDED, None),
+    ],
+)  # fmt: skip
+def test_whom_it_waits_for(state: State, waits_for: str | None) -> None:
+    """Programs tell the hotel, or the operator, without reading sentences."""
+    assert connection_document(replace(ADA, state=state))["waits_for"] == waits_for
 
 
 def test_subscriptions_by_event_and_state() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cloudbeds_auth.rules.authentic import MacKey
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.sessions import Session, read_session
 
@@ -24,6 +25,21 @@ def test_what_is_written_is_read() -> None:
 def test_what_is_no_session(text: str) -> None:
     """No row is looked for."""
     assert read_session(text) is None
+
+
+@pytest.mark.row("A79")
+def test_what_was_made_here() -> None:
+    """Is known by the installation's key, without any look; no other id, secret, part of it or key will do."""
+    key = MacKey(bytes(32))
+    made = Session.made(key, "S1", "random-bits")
+    assert made.was_made(key)
+    text = made.secret.reveal()
+    for one in (
+        Session("S2", made.secret), Session("S1r", Secret(text[1:])), Session("S1", Secret(f"x{text}")),
+        Session("S1", Secret(text[:-1])), Session("S1", Secret(text.upper())), Session("S1", Secret("")), ONE,
+    ):  # fmt: skip
+        assert not one.was_made(key)
+    assert not made.was_made(MacKey(bytes(31) + b"1"))
 
 
 @pytest.mark.row("A17")

@@ -29,6 +29,7 @@ async def page_request(request: Request) -> PageRequest:
         address=address_of(request.scope),
         parameters=request.path_params,
         app=getattr(request.state, APP, "default"),
+        scheme=request.scope["scheme"],
     )
     return replace(asked, body=await request.body()) if may_be_read(asked) else asked
 

@@ -22,7 +22,7 @@ class PageRequest:
     `query`: as it came, without its question mark. `headers`: names in lower case; of one that came twice the first.
     `cookies`: the value of each Cookie header. `address`: who shares a limit with this browser. `parameters`: of the
     path. `app`: whose callback it is; read only where no state of ours says so. `body`: of a form that `app.forms` says
-    may be read.
+    may be read. `scheme`: `http` or `https`, as it reached us or a trusted proxy, for the service's own forms.
     """
 
     method: str
@@ -33,6 +33,7 @@ class PageRequest:
     parameters: Mapping[str, str] = field(default_factory=dict)
     app: str = "default"
     body: bytes = field(default=b"", repr=False)
+    scheme: str = "http"
 
     @property
     def has_body(self) -> bool:

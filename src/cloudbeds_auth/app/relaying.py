@@ -224,8 +224,8 @@ class Relay:
                 return await self._vault.access_token(connection_id)
             return await self._renewed(connection_id, call, step.rejected)
         if isinstance(step, TakeTurn):
-            await self._vault.keys.turn(call.caller, connection_id)
-            await self._vault.turn(connection_id, call.sharing)
+            left = await self._vault.engine.turn_of_key(call.caller, connection_id, call.sharing)
+            await self._vault.turn(connection_id, call.sharing, left)
             return self._vault.newest(connection_id, step.token)
         if isinstance(step, Note):
             self._vault.note_call(step.token, step.method, step.path, step.status)

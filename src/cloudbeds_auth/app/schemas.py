@@ -62,6 +62,7 @@ class ConnectionShape(BaseModel):
     used_at: str | None
     problem: str | None
     next_step: str | None
+    waits_for: str | None
     connect_url: str | None
     subscriptions: list[SubscriptionShape]
 

@@ -42,8 +42,10 @@ def must_be_sent_from_here(request: PageRequest, public_url: str) -> None:
     else.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", "null")
-    hosts = {request.headers.get("host", "").lower(), urlsplit(public_url).netloc.lower()}
-    ours = origin.partition("://")[2].lower() in hosts
+    public, host = urlsplit(public_url), request.headers.get("host", "").lower()
+    # A proxy that ends TLS may not tell us of it: what came by the public URL's name came by its scheme.
+    scheme = public.scheme if host == public.netloc.lower() else request.scheme
+    ours = origin.lower() in {f"{public.scheme}://{public.netloc}".lower(), f"{scheme}://{host}"}
     if site not in (None, "same-origin") or not (ours or (origin == "null" and site is not None)):
         raise Forbidden("no page of this service sent this form, or the browser does not say so", next_step=AGAIN)
     if not may_be_read(request) or not OVERRIDES.isdisjoint(request.headers):

@@ -19,7 +19,7 @@ from cloudbeds_auth.app.http_connections import ClientGone, occupy
 from cloudbeds_auth.app.limits import Tally, hash_of
 from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
 from cloudbeds_auth.app.problems import TooManyGuesses
-from cloudbeds_auth.errors import Unauthenticated
+from cloudbeds_auth.errors import StoreReadOnly, Unauthenticated
 from cloudbeds_auth.rules.audit import AuditAction
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.secret import Secret
@@ -40,22 +40,28 @@ class SignIn:
     """The handlers of `/sign-in`, `/session`, `/session/end`, and of each page that is asked for without a session."""
 
     def __init__(self, vault: TokenVault, pages: OperatorPages, checks: CredentialChecks, tally: Tally) -> None:
-        self._sessions, self._audit = vault.engine.sessions, vault.engine.audit
+        self._sessions, self._audit, self._db = vault.engine.sessions, vault.engine.audit, vault.engine.world.db
         self._admin = hash_of(vault.admin_token.reveal())
         self._cookie = SessionCookie(vault.settings.public_url)
         self._home = f"{path_prefix(vault.settings.public_url)}/"
         self._pages, self._checks, self._tally = pages, checks, tally
 
     async def page(self, request: PageRequest, session: Session | None) -> PageAnswer:
-        """The empty form."""
+        """The empty form. Raises StoreReadOnly: a copy of another installation's database signs nobody in."""
+        self._must_be_the_original()
         return self._pages.sign_in()
 
     async def first(self, request: PageRequest, session: Session | None) -> PageAnswer:
-        """401, and the form: whatever the page is, and whether it exists or not."""
+        """401, and the form: whatever the page is, and whether it exists or not. Raises StoreReadOnly."""
+        self._must_be_the_original()
         return self._asked(NEEDED)
 
     async def begin(self, request: PageRequest, former: Session | None, scope: Scope) -> PageAnswer:
-        """A new session with a new id, in the place of the one that this browser had (A26); or the form again."""
+        """A new session with a new id, in the place of the one that this browser had (A26); or the form again.
+
+        Raises InvalidRequest, TooManyGuesses, StoreReadOnly, StoreUnavailable.
+        """
+        self._must_be_the_original()
         given = fields(request, FIELD)[FIELD]
         given = given.partition(AT_THE_END)[2] or given  # the whole link was pasted
         try:
@@ -74,6 +80,10 @@ class SignIn:
         if session is not None:
             await self._sessions.end(session, address=request.address)
         return redirect(self._home).with_cookies(self._cookie.deleted())
+
+    def _must_be_the_original(self) -> None:
+        if self._db.read_only:
+            raise StoreReadOnly
 
     async def _begun(self, given: str, hashed: bytes, address: str) -> Session | None:
         by_token = hmac.compare_digest(hashed, self._admin)

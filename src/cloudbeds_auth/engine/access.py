@@ -88,21 +88,21 @@ class Access:
         """The stored token is about to die, or is gone: the next caller reads the row again."""
         self._cache.pop(connection_id, None)
 
-    async def turn(self, connection_id: str, caller: str = "") -> None:
-        """Wait for the next turn of a hotel whose token was lent here, at most `CALL` seconds; afterwards exactly one
-        request may go. Callers take turns, each for one of its hotels. Raises as `RateLimiter.spend`.
+    async def turn(self, connection_id: str, caller: str = "", patience: float = CALL) -> None:
+        """Wait for the next turn of a hotel whose token was lent here, at most `patience` seconds; afterwards exactly
+        one request may go. Callers take turns, each for one of its hotels. Raises as `RateLimiter.spend`.
         """
-        app = await self._app_of(connection_id) if self._world.limited else None
+        app = await self.app_of(connection_id) if self._world.limited else None
         if app is not None:
-            await self._world.limiter(app).spend(CALL, TurnLine(caller, connection_id))
+            await self._world.limiter(app).spend(patience, TurnLine(caller, connection_id))
 
     async def note_pause(self, connection_id: str, pause: float) -> None:
         """A call was answered 429: no request of its client id has a turn for `pause` seconds, in any process."""
-        app = await self._app_of(connection_id)
+        app = await self.app_of(connection_id)
         if app is not None:
             await self._world.limiter(app).pause(pause)
 
-    async def _app_of(self, connection_id: str) -> App | None:
+    async def app_of(self, connection_id: str) -> App | None:
         """The app that a call counts for. None: it is not registered here any more; its token is lent all the same.
         Raises UnknownConnection.
 

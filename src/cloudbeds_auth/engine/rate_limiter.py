@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -102,13 +102,14 @@ class RateLimiter:
         if self._limit.observed:
             await self._watch()
             return
-        try:
+        with self._told(line):
             await self._turn(patience, line)
-        except TryAgain as error:
-            error.connection_id = line.hotel or None
-            if isinstance(error, RateLimited):
-                self._observer.happened(Happening.RATE_LIMITED, app=self._app, wait=error.retry_after)
-            raise
+
+    def foresee(self, patience: float, line: TurnLine) -> None:
+        """Raise what `spend` would raise at once, as far as this process knows; no place is taken."""
+        if self._limit is not None and not self._limit.observed:
+            with self._told(line):
+                self._must_come_within(patience, line)
 
     async def ask(self, patience: float, request: Callable[[], Awaitable[T]]) -> T:
         """Make one request of ours when its turn comes; a 429 pauses this client id in every process.
@@ -150,6 +151,17 @@ class RateLimiter:
         for waiter in self._queue.waiting():
             waiter.answer.set_result(VaultClosed())
 
+    @contextmanager
+    def _told(self, line: TurnLine) -> Iterator[None]:
+        """Report that this line's request has no turn, and name its hotel in the error."""
+        try:
+            yield
+        except TryAgain as error:
+            error.connection_id = line.hotel or None
+            if isinstance(error, RateLimited):
+                self._observer.happened(Happening.RATE_LIMITED, app=self._app, wait=error.retry_after)
+            raise
+
     async def _watch(self) -> None:
         """Count the request; it goes also where it cannot be counted, or not at once."""
         if len(self._counting) >= MOST_COUNTING:
@@ -166,12 +178,8 @@ class RateLimiter:
                 self._observer.happened(Happening.RATE_EXCEEDED, app=self._app, wait=wait)
 
     async def _turn(self, patience: float, line: TurnLine) -> None:
-        now = self._clock.steady()
-        # Of the places to come, those before it in its own line take one each, and the next one has its moment.
-        wait = max(self._pace.wait_behind(self._queue.length(line)), self._coming - now, self._paused - now)
-        if wait > max(0.0, patience):
-            raise self._too_late(wait)
-        waiter = Waiter(line, now + patience)
+        self._must_come_within(patience, line)
+        waiter = Waiter(line, self._clock.steady() + patience)
         self._queue.join(line, waiter)
         if self._serving is None or self._serving.done():
             # For all that wait, so in no one's context: what it reports names no caller's request.
@@ -184,6 +192,13 @@ class RateLimiter:
             raise
         if error is not None:
             raise error
+
+    def _must_come_within(self, patience: float, line: TurnLine) -> None:
+        now = self._clock.steady()
+        # Of the places to come, those before it in its own line take one each, and the next one has its moment.
+        wait = max(self._pace.wait_behind(self._queue.length(line)), self._coming - now, self._paused - now)
+        if wait > max(0.0, patience):
+            raise self._too_late(wait)
 
     async def _serve(self) -> None:
         try:
@@ -208,6 +223,7 @@ class RateLimiter:
             return
         self._refuse(asked, wait)
         if wait > patience:  # not taken; a request that joined meanwhile and is more patient has the store asked again
+            self._coming = asked + wait
             return
         await self._sleep(wait)
         if self._paused <= self._clock.steady():  # else it is void: the vendor asked for a pause since

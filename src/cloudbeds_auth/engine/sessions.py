@@ -1,11 +1,10 @@
 """Sign-in of operators: one-time codes, and sessions, each of which is looked up whenever its browser asks for a page.
 
-So one that was ended is refused at once in every process, and nothing is remembered of one that is good but its id.
+So one that was ended is refused at once in every process, and nothing is remembered of one that is good.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from functools import partial
 
 from cloudbeds_auth.engine.authorize import hashed
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.memory import Recent
 from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.errors import TryAgain
 from cloudbeds_auth.ports import ACTING
@@ -23,7 +21,6 @@ from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.sessions import CODE_FOR, LETTERS_OF_ID, Session, read_session
 from cloudbeds_auth.transactions.sessions import (
-    StoredSession,
     add_sign_in_code,
     begin_session,
     end_session,
@@ -50,8 +47,6 @@ class Sessions:
     def __init__(self, world: World, outage: Outage) -> None:
         self._world = world
         self._outage = outage
-        self._unseen = asyncio.Lock()  # any stranger can make up ids: one at a time is looked up
-        self._seen: Recent[str, None] = Recent()  # ids of sessions that were good here
 
     async def create_link(self) -> SignInLink:
         """A link to sign in with, good for ten minutes. Raises StoreUnavailable, StoreReadOnly."""
@@ -69,7 +64,8 @@ class Sessions:
         world, code_hash = self._world, None if code is None else hashed(code.reveal())
         if code_hash is not None and not await world.db.read(is_sign_in_code(code_hash)):
             return None
-        session = Session(world.entropy.identifier("")[-LETTERS_OF_ID:], Secret(world.entropy.token()))
+        session_id = world.entropy.identifier("")[-LETTERS_OF_ID:]
+        session = Session.made(world.db.mac_key, session_id, world.entropy.token())
         secret_hash = hashed(session.secret.reveal())
         how = await world.db.write(begin_session(session.id, secret_hash, code_hash=code_hash, address=address))
         if how is None:
@@ -78,26 +74,24 @@ class Sessions:
         return session
 
     async def recognize(self, text: str) -> Session | None:
-        """The session whose cookie this is; None: no session's, or not any more. Raises StoreUnavailable."""
-        session = read_session(text)
-        if session is None:
+        """The session whose cookie this is; None: no session's, or not any more. Raises StoreUnavailable.
+
+        Any stranger can make a cookie up: such a one costs no look into the database (A79). A copy of another
+        installation's database knows nobody: what was ended at the original since would be alive in it.
+        """
+        if self._world.db.read_only:
             return None
-        if session.id in self._seen:
-            stored = await self._look(session.id)
-        else:
-            async with self._unseen:
-                stored = await self._look(session.id)
+        session = read_session(text)
+        if session is None or not session.was_made(self._world.db.mac_key):
+            return None
+        read = partial(self._world.db.read, find_session(session.id))
+        stored = await self._outage.read_briefly(f"find session {session.id}", read)
         if stored is None or not hmac.compare_digest(hashed(session.secret.reveal()), stored.hash):
             return None
-        self._seen[session.id] = None
         if stored.unused >= NOTED_EVERY:
             with suppress(TryAgain):  # a session that ends early is no harm
                 await self._world.db.write(use_session(session.id))
         return session
-
-    async def _look(self, session_id: str) -> StoredSession | None:
-        read = partial(self._world.db.read, find_session(session_id))
-        return await self._outage.read_briefly(f"find session {session_id}", read)
 
     async def end(self, session: Session, *, address: str) -> None:
         """End it: refused at once in every process. Raises StoreUnavailable."""

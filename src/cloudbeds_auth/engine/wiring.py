@@ -23,6 +23,7 @@ from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
 from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.engine.pasted_keys import PastedKeys
 from cloudbeds_auth.engine.properties import PropertyLists
+from cloudbeds_auth.engine.rate_limiter import CALL
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import RefusedCalls
 from cloudbeds_auth.engine.risks import Risks
@@ -33,6 +34,8 @@ from cloudbeds_auth.engine.views import Views
 from cloudbeds_auth.engine.webhooks import WebhookSender
 from cloudbeds_auth.ports import Deliverer
 from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.permissions import Caller
+from cloudbeds_auth.rules.rate_limit import TurnLine
 from cloudbeds_auth.rules.subscriptions import Wanted
 
 
@@ -95,6 +98,18 @@ class Engine:
         if recent is not None and self.access.cached(recent, 0.0) is not None:
             return recent
         return await self.ids.find_to_call(named)
+
+    async def turn_of_key(self, caller: Caller, connection_id: str, sharing: str) -> float:
+        """Wait for a turn of this caller's key, where that has a rate; the seconds that are left to wait for the client
+        id's. It is not spent where that is known to come too late: nothing would be sent. Raises RateLimited.
+        """
+        if caller.root.rate is None:
+            return CALL
+        app, begun = await self.access.app_of(connection_id), self.world.clock.steady()
+        if app is not None:
+            self.world.limiter(app).foresee(CALL, TurnLine(sharing, connection_id))
+        await self.keys.turn(caller, connection_id)
+        return begun + CALL - self.world.clock.steady()
 
     def _promoted(self, connection_id: str) -> None:
         """Another credential of this connection is in use: its token, and what properties stand for, are read anew."""

@@ -11,6 +11,7 @@ from typing import Any
 from cloudbeds_auth.rules.audit import AuditEntry
 from cloudbeds_auth.rules.caller_keys import CallerKey
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event
+from cloudbeds_auth.rules.presentation import Responsible, presentation
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -25,7 +26,7 @@ def precise(moment: datetime | None) -> str | None:
 
 def connection_document(connection: Connection) -> dict[str, Any]:
     """A connection literally as the public contract shows it; there is no token in it."""
-    user = connection.authorizing_user
+    user, by = connection.authorizing_user, presentation(connection).by
     return {
         "id": connection.id,
         "state": connection.state.value,
@@ -42,6 +43,7 @@ def connection_document(connection: Connection) -> dict[str, Any]:
         "used_at": stamp(connection.used_at),
         "problem": connection.problem,
         "next_step": connection.next_step,
+        "waits_for": None if by is Responsible.NOBODY else by.value,
         "connect_url": connection.connect_url,
         "subscriptions": subscriptions_document(connection),
     }

@@ -139,6 +139,13 @@ class Database:
         self._together: dict[object, Together[Any]] = {}
 
     @property
+    def mac_key(self) -> MacKey:
+        """What authenticates its rows, the same in every process. Raises StoreUnavailable before it was opened."""
+        if self._mac_key is None:
+            raise StoreUnavailable("this database was not opened yet")
+        return self._mac_key
+
+    @property
     def read_only(self) -> bool:
         """Whether this is a copy of another installation's database: then every write raises StoreReadOnly."""
         return self._read_only
@@ -239,9 +246,7 @@ class Database:
     def _begun(self, call: Call[T], key: MacKey | None, acting: Acting, now: Instant) -> Transaction[T]:
         if key is None and self._mac_key is None:
             self._mac_key = yield from read_key(self._sealer)
-        key = key or self._mac_key
-        if key is None:
-            raise StoreUnavailable("this database was not opened yet")
+        key = key or self.mac_key
         tx = Tx(now.wall, now.steady, now.clock_id, now.started, self._sealer, key, self._is_dead, acting=acting)
         return (yield from call(tx))
 

@@ -66,9 +66,8 @@ class OperatorPages(Pages):
         return self._of(
             session,
             "connections.html",
-            rows=page.connections,
+            rows=[(one, presentation(one)) for one in page.connections],
             search=search,
-            labels={state: row.words for state, row in STATES.items()},
             states=[(state.value, row.words) for state, row in STATES.items()],
             following=page.next and urlencode(given | {"cursor": page.next}),
         )
@@ -81,6 +80,7 @@ class OperatorPages(Pages):
             session,
             "connection.html",
             id=one.id,
+            badge=presentation(one).badge,
             fields=[(name, value) for name, value in _fields(one) if value],
             events=[_line(event) for event in events],
             following=following and urlencode({"cursor": following}),
