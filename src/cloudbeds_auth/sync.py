@@ -266,4 +266,5 @@ class CallerKeys:
     hotel: Final = blocking(aio_keys.CallerKeys.hotel)
     require_good: Final = blocking(aio_keys.CallerKeys.require_good)
     turn: Final = blocking(aio_keys.CallerKeys.turn)
+    left_by: Final = blocking(aio_keys.CallerKeys.left_by)
     tick: Final = blocking(aio_keys.CallerKeys.tick)

@@ -104,7 +104,10 @@ def test_everything_leaked(make_world: MakeWorld) -> None:
     assert refreshed.returncode == 0, refreshed.stderr
     assert json.loads(refreshed.stdout)["outcomes"] == {"refreshed": 2}
     made.vendor.control("apps", client_id=CLIENT_ID, client_secret=NEW_SECRET)
-    again = made.run("connections", "refresh", "--all", "--json")
+    for _ in range(3):  # one that meets the refusal of the other secret says: run this again
+        again = made.run("connections", "refresh", "--all", "--json")
+        if again.returncode == 0:
+            break
     assert (again.returncode, json.loads(again.stdout)["outcomes"]) == (0, {"refreshed": 2})
 
     assert not any(opens(made, token) for token in stolen)

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from tests.support.drawing import CALM
 
 from cloudbeds_auth.app.schemas import AccessTokenShape, ConnectionShape, EventShape
+from cloudbeds_auth.rules.audit import AuditEntry
 from cloudbeds_auth.rules.caller_keys import CallerKey
 from cloudbeds_auth.rules.documents import (
     access_token_document,
     app_document,
+    audit_document,
     connection_document,
     event_document,
     key_document,
@@ -135,6 +137,15 @@ def test_an_event() -> None:
         "generation": 3,
         "data": {"n": 1},
     }
+
+
+def test_an_entry_of_the_audit_literally() -> None:
+    """Who did what to what, from where; its moment has milliseconds."""
+    entry = AuditEntry("aud_1", moment(1_764_000_000.0), "key_revoked", "admin", "key_1", "192.0.2.7", {"times": 2})
+    assert audit_document(entry) == {
+        "id": "aud_1", "at": "2025-11-24T16:00:00.000Z", "action": "key_revoked", "actor": "admin", "subject": "key_1",
+        "address": "192.0.2.7", "data": {"times": 2},
+    }  # fmt: skip
 
 
 def test_a_key_for_callers_literally() -> None:

@@ -127,6 +127,13 @@ def test_a_candidate_that_never_worked_is_dropped() -> None:
     assert (used.ending, unused.ending) == (Ending.LIVING, Ending.DROPPED)
 
 
+def test_one_grant_of_several_is_disconnected() -> None:
+    """The pairs of the other one live on."""
+    first, second = History().approved("g1").approved("g2").add("disconnected", 1, "g2").lines()
+    assert second.ending is Ending.DISCONNECT
+    assert first.ending is not Ending.DISCONNECT
+
+
 def test_disconnect_ends_what_lives_and_nothing_else() -> None:
     """A connection-wide event names no grant; only living pairs end by it."""
     first, second = History().approved().refreshed(2).add("disconnected", None, None).lines()

@@ -108,8 +108,8 @@ def end_caller_key(tx: Tx, key_id: str) -> Transaction[CallerKey | None]:
     row = yield from query_one("caller_key", id=key_id)
     if row is not None and row["ended_at"] is None:
         mac = changed_mac(tx, "caller_keys", row, ended_at=tx.wall)
-        if (yield from query("end_caller_key", id=key_id, now=tx.wall, mac=mac)):
-            yield from audit(tx, AuditAction.KEY_REVOKED, key_id, {})
+        yield from query("end_caller_key", id=key_id, now=tx.wall, mac=mac)
+        yield from audit(tx, AuditAction.KEY_REVOKED, key_id, {})
     return (yield from read_caller_key(key_id)(tx))
 
 

@@ -19,7 +19,7 @@ SELECT * FROM caller_keys WHERE id < :before ORDER BY id DESC LIMIT :limit
 SELECT * FROM caller_keys WHERE parent = :parent AND id < :before ORDER BY id DESC LIMIT :limit
 
 -- name: end_caller_key
-UPDATE caller_keys SET ended_at = :now, mac = :mac WHERE id = :id AND ended_at IS NULL RETURNING id
+UPDATE caller_keys SET ended_at = :now, mac = :mac WHERE id = :id AND ended_at IS NULL
 
 -- name: use_caller_key
 UPDATE caller_keys SET used_at = :at, used_from = :address
