@@ -68,8 +68,11 @@ class WatchedLogs(logging.Handler):
         self._hex[raw[:PART].hex()] = value
 
     def _shows(self, piece: str, secret: str, line: str) -> bool:
-        """Whether it is the secret's: small letters alone may be a word, and count where it is there as a whole."""
-        return piece[1:] != piece[1:].lower() or any(map(str.isdigit, piece)) or secret in line
+        """Whether it is the secret's: small letters alone may be a word, and digits alone a number of seconds; they
+        count where it is there as a whole.
+        """
+        telling = not piece.isdigit() and (piece[1:] != piece[1:].lower() or any(map(str.isdigit, piece)))
+        return telling or secret in line
 
     def found(self) -> list[tuple[str, str]]:
         """Secrets that are in what was logged, each with the line."""
