@@ -254,6 +254,17 @@ async def test_a_turn_for_which_nothing_would_be_sent(stage: Stage) -> None:
         await one.turn_of_key(caller, grant.connection_id, caller.name)
 
 
+async def test_a_turn_for_a_hotel_whose_app_is_gone(stage: Stage) -> None:
+    """Its token is lent all the same, and the key's own rate is all that there is."""
+    grant, one = await stage.connected(), another(stage.one, limit=Limit(rate_within(10)))
+    caller = await who(stage, await made(stage, rate=2.0))
+    assert caller is not None
+    stage.sql("UPDATE connections SET app = 'gone'")
+    stage.sql("UPDATE grants SET app = 'gone'")
+    assert await one.access.app_of(grant.connection_id) is None
+    assert await one.turn_of_key(caller, grant.connection_id, caller.name) == CALL
+
+
 @pytest.mark.row("A61")
 async def test_both_waits_together(stage: Stage) -> None:
     """Are as long as one may be: what the key's turn took is not waited for again."""
