@@ -69,6 +69,6 @@ class Dashboard:
         return self._pages.keys(session, page, page[-1].id if len(page) == ROWS else None)
 
     async def revoke(self, request: PageRequest, session: Session) -> PageAnswer:
-        """End a key, and those that it made."""
+        """End a key and its children."""
         await self._vault.keys.revoke(request.parameters["key_id"])
         return redirect(f"{self._prefix}/keys")
