@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import watched_logs
 from tests.support.postgres_fixtures import (
     elsewhere,
     kept_driver,
@@ -19,6 +18,7 @@ from tests.support.postgres_fixtures import (
     postgres_url,
     sweeper,
 )
+from tests.support.watch import Watch, begin_watching
 
 __all__ = ["elsewhere", "kept_driver", "postgres_home", "postgres_server", "postgres_url", "sweeper"]
 OWN_TARGETS = {"browser", "instructions", "namespaces", "node", "pgbouncer", "secrets", "strangers"}
@@ -27,7 +27,7 @@ TESTS = Path(__file__).parent
 FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive clients
 ROW = re.compile(r"[FA][0-9]{2,3}\Z")
 skipped: list[str] = []
-LOGS = watched_logs.watched()
+WATCH = begin_watching()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell's background job: our processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,11 +42,11 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def watched() -> Iterator[watched_logs.WatchedLogs]:
-    """No test lets our code log a secret, at any level."""
-    LOGS.begin()
-    yield LOGS
-    assert LOGS.found() == [], "secrets, and the lines that hold them"
+def watched() -> Iterator[Watch]:
+    """No test lets our code tell a secret: in a line at any level, on a terminal, as a number, in a process list."""
+    WATCH.begin()
+    yield WATCH
+    assert WATCH.found() == [], "secrets, and the lines that hold them"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -87,6 +87,15 @@ def _is_long(item: pytest.Item) -> bool:
     call = getattr(item, "callspec", None)
     variant = FIRST if call is None else call.params.get("variant", FIRST)
     return item.get_closest_marker("long") is not None or variant != FIRST
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """What the test made is looked at while it is alive."""
+    try:
+        return (yield)
+    finally:
+        WATCH.see_objects()
 
 
 def pytest_collection_finish() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloudbeds_auth.rules.api_errors import Act, Refusal, Verdict
@@ -307,7 +307,7 @@ class Message:
     id: str
     connection_id: str
     kind: str
-    body: str
+    body: str = field(repr=False)
     attempts: int
 
 

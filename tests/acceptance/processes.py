@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.ports import free_port
+from tests.support.watch import configured, printed
 
 from cloudbeds_simulator.__main__ import build, parser
 from cloudbeds_simulator.http_shell import listen
@@ -38,6 +39,8 @@ class Process:
         own_group: bool = False,
     ) -> None:  # fmt: skip
         base = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        configured(env)
+        self._arguments = arguments
         self.popen = subprocess.Popen(
             [*command, *arguments],
             env={**base, "HOME": str(cwd), "PYTHONUNBUFFERED": "1", **env},
@@ -90,6 +93,8 @@ class Process:
             self.popen.kill()
             status = self.popen.wait()
         self._reader.join(5)
+        if self._arguments[0] == "cloudbeds_auth":
+            printed(self._arguments[1:], self.output)
         for pipe in (self.popen.stdin, self.popen.stdout):
             if pipe:
                 pipe.close()
@@ -234,7 +239,8 @@ class World:
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run one command of ours to its end."""
         base = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
-        return subprocess.run(
+        configured(self.settings)
+        done = subprocess.run(
             [sys.executable, "-m", "cloudbeds_auth", *arguments],
             env={**base, "HOME": str(self.folder), **self.settings},
             cwd=self.folder,
@@ -244,6 +250,8 @@ class World:
             timeout=60,
             check=False,
         )
+        printed(arguments, done.stdout + done.stderr)
+        return done
 
     @property
     def admin(self) -> Http:

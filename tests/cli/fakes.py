@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 from click.testing import CliRunner
+from tests.support.watch import printed
 
 from cloudbeds_auth import Page, errors
 from cloudbeds_auth.cli import commands
@@ -56,7 +57,9 @@ def invoke(*args: str, typed: str = "", env: Mapping[str, str] | None = None) ->
     """Run one command line here, with nothing but pipes around it."""
     with CliRunner().isolation(input=typed, env=env) as streams:
         status = run(args)
-        return Result(status, streams[0].getvalue().decode(), streams[1].getvalue().decode())
+        result = Result(status, streams[0].getvalue().decode(), streams[1].getvalue().decode())
+    printed(args, result.out + result.err)
+    return result
 
 
 class FakeApps(Apps):

@@ -1,15 +1,20 @@
-"""The watch over the logs of all tests: it finds a secret that is logged, in whatever form."""
+"""The watch over what all tests let our code tell: it finds a secret, in whatever form."""
 
 from __future__ import annotations
 
 import base64
+import gc
 import logging
+import subprocess
+import sys
 
 import pytest
-from tests.support.watched_logs import WatchedLogs
+from prometheus_client import Info
+from tests.support.watch import Watch, configured, printed
 
-from cloudbeds_auth.observe import LogObserver
+from cloudbeds_auth.observe import LogObserver, metrics
 from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.model import User
 from cloudbeds_auth.rules.secret import Secret
 
 TOKEN = "9vHq2Yk0mT7c1XbLr4WpZs8aN0q1G2dK"
@@ -24,7 +29,7 @@ TOKEN = "9vHq2Yk0mT7c1XbLr4WpZs8aN0q1G2dK"
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("how", ["message", "fact", "traceback"])
-def test_a_secret_that_is_logged_is_found(watched: WatchedLogs, shown: str, how: str) -> None:
+def test_a_secret_that_is_logged_is_found(watched: Watch, shown: str, how: str) -> None:
     """Whole or in part, encoded or not, where a redaction by shapes knows none."""
     secret = Secret(TOKEN)
     logging.getLogger("cloudbeds_auth").debug("nothing of %s", secret)
@@ -43,8 +48,39 @@ def test_a_secret_that_is_logged_is_found(watched: WatchedLogs, shown: str, how:
 
 
 @pytest.mark.row("A46")
-def test_what_redaction_hides_is_no_finding(watched: WatchedLogs) -> None:
+def test_what_redaction_hides_is_no_finding(watched: Watch) -> None:
     """The line counts as the service would write it."""
     Secret(TOKEN)
     logging.getLogger("any.library").debug("GET /x Authorization: Bearer %s", TOKEN)
+    assert watched.found() == []
+
+
+@pytest.mark.row("A46", control=True)
+@pytest.mark.parametrize("where", ["output", "arguments", "metric", "object"])
+def test_a_secret_that_is_shown_is_found(watched: Watch, where: str) -> None:
+    """By a command, in the list of processes, as a label, by an object's repr; one of the environment counts, too."""
+    configured({"CLOUDBEDS_AUTH_ADMIN_TOKEN": TOKEN})
+    shown: list[User] = []
+    if where == "output":
+        printed(("doctor",), f"the token is {TOKEN}")
+    elif where == "arguments":
+        subprocess.run([sys.executable, "-c", "'cloudbeds_auth'", TOKEN], check=True)
+    elif where == "metric":
+        counts = metrics.Metrics()
+        Info("planted", "x", registry=counts._registry).info({"token": TOKEN})
+        counts.render()
+    else:
+        shown.append(User("1000", TOKEN, "ada@example.com"))
+        watched.see_objects()
+        shown.clear()
+        gc.collect()
+    assert {value for value, _ in watched.found()} == {TOKEN}
+    watched.begin()
+
+
+@pytest.mark.row("A46")
+def test_what_is_to_be_printed_is_no_finding(watched: Watch) -> None:
+    """The command that is asked for a token prints it."""
+    Secret(TOKEN)
+    printed(("access-token", "1000"), TOKEN)
     assert watched.found() == []

@@ -1,22 +1,33 @@
-"""Every line that a test lets our code log, at DEBUG, is searched for every secret that was in use till then (A46).
+"""What every test lets our code tell is searched for every secret that was in use till then (A46).
 
-What is a secret is what was ever put into a `Secret`, and looks like one: tests also name tokens "A-2". The beginning
-and the end of each are looked for, the beginning also in base64 and in hex, in the line as the service would write it,
-facts and traceback included.
+Searched are: lines of the log at DEBUG as the service would write them, facts and traceback included; what commands and
+services print; metrics; the arguments of processes; what `repr` gives of our objects. A command whose purpose it is to
+print a secret, as `access-token`, is left out.
+
+What is a secret is what was ever put into a `Secret`, what a simulator in this process gave, and what a process of ours
+got in its environment, if it looks like one: tests also name tokens "A-2". The beginning and the end of each are looked
+for, the beginning also in base64 and in hex.
 """
 
 from __future__ import annotations
 
 import base64
+import dataclasses
+import gc
 import logging
 import re
+import sys
+from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cache
 from typing import Any, Final
 
 from tests.support.planted import PART
 
-from cloudbeds_auth.observe import FACTS, Redacting
+import cloudbeds_simulator.__main__ as simulator
+from cloudbeds_auth.observe import FACTS, Redacting, metrics
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_simulator.switches import mint
 
 SHORTEST, DIFFERENT = 24, 10  # letters of a secret that is looked for, and how many of them differ
 LOUD = (
@@ -27,11 +38,25 @@ LOUD = (
     "hypothesis",
     "faker",
 )  # at DEBUG they name what they do, for us too
+GIVEN = ("access", "refresh", "code", "secret")  # what a simulator mints that is a secret
+PRINT_SECRETS = (
+    ("access-token",),
+    ("sign-in",),
+    ("connect",),
+    ("keys", "create"),
+    ("apps", "add"),
+    ("connections", "add-key"),
+)
 _WORD = re.compile(r"[\w+/=~.%-]{8,}")
+_SESSION = re.compile(r"[A-Z0-9]{10}\.(?=[\w-]{60,}\Z)")
+_OF_SETTINGS = re.compile(r"CLOUDBEDS_\w*(SECRET|TOKEN|KEYS)(_PREVIOUS)?\Z")
 
 
-class WatchedLogs(logging.Handler):
-    """Remembers what was logged, word by word, and the secrets; `found` compares them."""
+class Watch(logging.Handler):
+    """Remembers what was told, word by word, and the secrets; `found` compares them."""
+
+    current: Watch | None = None
+    """That of the running tests; a benchmark has none."""
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)
@@ -54,12 +79,23 @@ class WatchedLogs(logging.Handler):
         """Take the words of the line as it would be written."""
         shown = copy(record)
         self._clean.filter(shown)
-        line = f"{shown.name} {shown.getMessage()} {getattr(shown, FACTS, '')} {shown.exc_text or ''}"
-        for word in _WORD.findall(line):
-            self._words.setdefault(word, line)
+        self.see(f"{shown.name} {shown.getMessage()} {getattr(shown, FACTS, '')} {shown.exc_text or ''}")
+
+    def see(self, told: str) -> None:
+        """Take the words of this."""
+        for word in _WORD.findall(told):
+            self._words.setdefault(word, told)
+
+    def see_objects(self) -> None:
+        """What `repr` gives of objects of our classes: those that are alive, and as young as what this test made."""
+        for one in (*gc.get_objects(generation=0), *gc.get_objects(generation=1)):
+            kind: Any = type(one)
+            if _is_of_ours(kind):
+                self.see(repr(one))
 
     def note(self, value: str) -> None:
-        """A secret is in use."""
+        """A secret is in use; the id before that of a session, by which histories name it, is none."""
+        value = _SESSION.sub("", value)
         if len(value) < SHORTEST or len(set(value)) < DIFFERENT or "://" in value or value[:PART] in self._parts:
             return
         raw = value.encode("utf-8", "surrogatepass")
@@ -67,32 +103,83 @@ class WatchedLogs(logging.Handler):
             self._parts[part] = value
         self._hex[raw[:PART].hex()] = value
 
-    def _shows(self, piece: str, secret: str, line: str) -> bool:
+    def _shows(self, piece: str, secret: str, told: str) -> bool:
         """Whether it is the secret's: small letters alone may be a word, and digits alone a number of seconds; they
         count where it is there as a whole.
         """
         telling = not piece.isdigit() and (piece[1:] != piece[1:].lower() or any(map(str.isdigit, piece)))
-        return telling or secret in line
+        return telling or secret in told
 
     def found(self) -> list[tuple[str, str]]:
-        """Secrets that are in what was logged, each with the line."""
+        """Secrets that are in what was told, each with the line."""
         return [
-            (known[piece], line)
+            (known[piece], told)
             for known, length in ((self._parts, PART), (self._hex, 2 * PART))
-            for word, line in self._words.items()
+            for word, told in self._words.items()
             for at in range(len(word) - length + 1)
-            if (piece := word[at : at + length]) in known and self._shows(piece, known[piece], line)
+            if (piece := word[at : at + length]) in known and self._shows(piece, known[piece], told)
         ]
 
 
-def watched() -> WatchedLogs:
-    """A watch that hears of every secret from now on."""
-    watch, made = WatchedLogs(), Secret.__init__
+@cache
+def _is_of_ours(kind: Any) -> bool:
+    return kind.__module__.startswith("cloudbeds_auth.") and dataclasses.is_dataclass(kind)
+
+
+def printed(arguments: Sequence[str], output: str) -> None:
+    """A process or a command of ours with these arguments printed this."""
+    if Watch.current is not None and not any(tuple(arguments[: len(one)]) == one for one in PRINT_SECRETS):
+        Watch.current.see(output)
+
+
+def configured(environment: Mapping[str, str]) -> None:
+    """A process of ours got this environment: the secrets of it are in use."""
+    for name, value in environment.items():
+        if Watch.current is not None and _OF_SETTINGS.match(name):
+            for one in value.split(","):
+                Watch.current.note(one)
+
+
+def begin_watching() -> Watch:
+    """A watch that hears of every secret, and of everything that is told, from now on."""
+    watch = Watch.current = Watch()
+    _hear_of_secrets(watch)
+    _hear_of_metrics(watch)
+    sys.addaudithook(lambda event, about: _hear_of_process(watch, about) if event == "subprocess.Popen" else None)
+    return watch
+
+
+def _hear_of_secrets(watch: Watch) -> None:
+    made, minted = Secret.__init__, mint
 
     def noted(self: Secret, value: Any) -> None:
         made(self, value)
         if isinstance(value, str):
             watch.note(value)
 
+    def noted_mint(kind: str) -> str:
+        value = minted(kind)
+        if kind in GIVEN:
+            watch.note(value)
+        return value
+
     Secret.__init__ = noted  # type: ignore[method-assign]
-    return watch
+    vars(simulator)["mint"] = noted_mint
+
+
+def _hear_of_metrics(watch: Watch) -> None:
+    written = metrics.Metrics.render
+
+    def noted(self: metrics.Metrics, *given: Any, **named: Any) -> tuple[bytes, str]:
+        text, media = written(self, *given, **named)
+        watch.see(text.decode())
+        return text, media
+
+    metrics.Metrics.render = noted  # type: ignore[method-assign]
+
+
+def _hear_of_process(watch: Watch, about: tuple[Any, ...]) -> None:
+    """Of a process of ours the arguments; a simulator's are its own."""
+    arguments = [str(one) for one in about[1]]
+    if "cloudbeds_simulator" not in arguments and any("cloudbeds" in one for one in arguments[:3]):
+        watch.see(" ".join(arguments))

@@ -66,7 +66,7 @@ META = "`meta` has a few rows"
 PARKED = "the index has those alone that wait to be claimed, and no more are let in than may wait"
 LIMITED = "as far as its limit, over an index that has nothing else"
 WHOLE = {
-    "apps": EVERY_APP, "redirect_uris": EVERY_APP, "issuers": EVERY_APP,
+    "apps": EVERY_APP, "client_ids": EVERY_APP, "redirect_uris": EVERY_APP, "issuers": EVERY_APP,
     "count_all": CHECK, "pointless": CHECK, "held_by_a_copy": CHECK, "held": CHECK, "longest_list": CHECK,
     "integrity": CHECK, "exposed_grants": CHECK, "exposed_rest": CHECK,
     "circuits_of": "there is a row only of a secret that Cloudbeds refused",

@@ -26,9 +26,9 @@ class PageRequest:
     """
 
     method: str
-    query: str
-    headers: Mapping[str, str]
-    cookies: tuple[str, ...]
+    query: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    cookies: tuple[str, ...] = field(repr=False)
     address: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     app: str = "default"
@@ -79,9 +79,9 @@ class PageAnswer:
     """An answer of ours. `about`: what an application that mounts the pages is asked about before it is sent."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    cookies: tuple[CookieToSet, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    cookies: tuple[CookieToSet, ...] = field(default=(), repr=False)
     about: Connected | Parked | Failed | None = None
 
     def with_headers(self, headers: Mapping[str, str]) -> PageAnswer:

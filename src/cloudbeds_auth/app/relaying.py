@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from starlette.types import Receive
@@ -131,8 +131,8 @@ class ProxiedCall:
     sharing: str
     method: str
     path: str
-    query: str = ""
-    headers: Sequence[tuple[str, str]] = ()
+    query: str = field(default="", repr=False)
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
     body: Body | None = None
 
     @property

@@ -142,7 +142,7 @@ def _integrity(now: Instant) -> Transaction[list[str]]:
 def _foreign(tx: Tx, settings: Settings) -> Transaction[list[str]]:
     """What came from another origin or client id than the settings name (rules.origins)."""
     held, bound = (yield from read_held()(tx)), (yield from read_issuers()(tx))
-    clients = {row["name"]: row["client_id"] for row in (yield from query("apps"))}
+    clients = {row["name"]: row["client_id"] for row in (yield from query("client_ids"))}
     own = settings.app()
     found = findings(held, bound, clients | {own.id: own.client_id or None}, settings.base_url, {own.id})
     return [f"{one.what}: {one.next_step}" for one in found]

@@ -46,9 +46,10 @@ SLOW = 900.0  # seconds that the oldest message may wait
 async def further_apps(subject: Subject) -> Sequence[Finding]:
     """Each app of the store. The settings may have changed since it was added."""
     own, *further = await subject.vault.apps.list()
+    path, scheme = own.redirect_path, urlsplit(own.redirect_uri).scheme
     wrong, well = list[Finding](), list[App]()
     for app in further:
-        found = list(_wrong(app, own, subject.settings))
+        found = list(_wrong(app, own.client_id, path, scheme, subject.settings))
         wrong += found
         well += [] if found else [app]
     if len(wrong) > MOST:
@@ -65,21 +66,23 @@ def _well(apps: Sequence[App]) -> Iterator[Finding]:
             yield from ok(f"{app.id}: {app.redirect_uri} (must be registered for {app.client_id} exactly like this)")
 
 
-def _wrong(app: App, own: App, settings: Settings) -> Iterator[Finding]:
+def _wrong(app: App, own_id: str, own_path: str, own_scheme: str, settings: Settings) -> Iterator[Finding]:
+    """There may be very many apps, so an address is taken apart once."""
+    where = urlsplit(app.redirect_uri)
     again = f"cloudbeds-auth apps remove {app.id}, then add it as it should be"
     if not app.secrets:
         yield from problem(f"{app.id}: its client secret does not open", f"cloudbeds-auth apps rotate-secret {app.id}")
-    if app.client_id == own.client_id:
+    if app.client_id == own_id:
         yield from problem(f"{app.id}: has the client id of the settings' own app", again)
-    if app.redirect_path == own.redirect_path:
+    if where.path == own_path:
         yield from problem(f"{app.id}: its redirect URI has the path of the settings' own", again)
-    if urlsplit(app.redirect_uri).scheme != urlsplit(own.redirect_uri).scheme:
+    if where.scheme != own_scheme:
         yield from problem(f"{app.id}: its redirect URI {ONE_SCHEME}", again)
-    host = urlsplit(app.redirect_uri).hostname or ""
+    host = where.hostname or ""
     if not settings.derived_hosts and host not in settings.allowed_hosts:
         what = f"{app.id}: {host} of its redirect URI is not allowed"
         yield from problem(what, f"add {host} to CLOUDBEDS_AUTH_ALLOWED_HOSTS")
-    port = other_port(app.redirect_uri, settings)
+    port = other_port(where, settings)
     if port is not None:
         what = f"{app.id}: {app.redirect_uri} leads to port {port}, CLOUDBEDS_AUTH_PORT is {settings.port}"
         yield from warning(what, "register a redirect URI with the service's port at Cloudbeds")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
 from cloudbeds_auth.os_files import holder_of, take_port
@@ -46,7 +46,7 @@ async def redirect_uri(subject: Subject) -> Sequence[Finding]:
     settings = subject.settings
     if not settings.client_id:
         return _links_without_app(settings)
-    port = other_port(settings.redirect_uri, settings)
+    port = other_port(urlsplit(settings.redirect_uri), settings)
     if port is not None:
         return warning(
             f"{settings.redirect_uri} leads to port {port}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
@@ -57,7 +57,7 @@ async def redirect_uri(subject: Subject) -> Sequence[Finding]:
 
 def _links_without_app(settings: Settings) -> Sequence[Finding]:
     """The pages that hotels paste their keys into lie where `serve` listens."""
-    port = other_port(settings.public_url, settings)
+    port = other_port(urlsplit(settings.public_url), settings)
     if port is not None:
         return warning(
             f"links lead to {settings.public_url}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
@@ -66,13 +66,12 @@ def _links_without_app(settings: Settings) -> Sequence[Finding]:
     return ok("no client id is set: hotels connect with API keys alone")
 
 
-def other_port(uri: str, settings: Settings) -> int | None:
+def other_port(parts: SplitResult, settings: Settings) -> int | None:
     """The port on this machine that a redirect URI leads to, where that is another one than the service's."""
     from cloudbeds_auth.settings import is_loopback
 
-    parts = urlsplit(uri)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    is_elsewhere = is_loopback(parts.hostname or "") and parts.scheme == "http" and port != settings.port
+    is_elsewhere = port != settings.port and parts.scheme == "http" and is_loopback(parts.hostname or "")
     return port if is_elsewhere else None
 
 

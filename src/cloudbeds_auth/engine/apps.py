@@ -26,6 +26,7 @@ from cloudbeds_auth.transactions.apps import (
     move_app,
     move_grants,
     read_apps,
+    read_client_ids,
     read_conflict,
     read_held,
     read_issuer,
@@ -55,9 +56,9 @@ class Apps:
 
     async def list(self) -> Sequence[App]:
         """The settings' own, then the further ones by name. Their secrets are `Secret`; nothing shows them."""
-        own, bound = self._world.apps, await self._world.db.read(read_issuers())
-        found = [*own.values(), *(app for app in await self._world.db.read(read_apps()) if app.id not in own)]
-        return [replace(app, issuer=bound.get(app.id)) for app in found]
+        own = self._world.apps
+        first = [await self.get(name) for name in own]
+        return [*first, *(app for app in await self._world.db.read(read_apps()) if app.id not in own)]
 
     async def get(self, name: str) -> App:
         """One of them; raises InvalidRequest when there is none of this name."""
@@ -67,10 +68,9 @@ class Apps:
         """What may not be used with the settings as they are, because it came from another origin or client id
         (rule-11): one finding for each cause.
         """
-        db = self._world.db
-        apps = await self.list()
-        bound = {app.id: app.issuer for app in apps if app.issuer is not None}
-        clients = {app.id: app.client_id for app in apps}
+        db, own = self._world.db, self._world.apps
+        clients = {**await db.read(read_client_ids()), **{app.id: app.client_id for app in own.values()}}
+        bound = {app: issuer for app, issuer in (await db.read(read_issuers())).items() if app in clients}
         return findings(await db.browse(read_held()), bound, clients, self._world.issuer, self._world.apps)
 
     async def move_origin(self, name: str, former: str) -> int:

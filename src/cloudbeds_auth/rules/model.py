@@ -244,7 +244,7 @@ class Connection:
     used_at: datetime | None
     problem: str | None = None
     next_step: str | None = None
-    connect_url: str | None = None
+    connect_url: str | None = field(default=None, repr=False)
     source: Source = field(default=UNKNOWN, repr=False)
     registration: str = field(default="", repr=False)
     foreign: bool = field(default=False, repr=False)
@@ -259,8 +259,8 @@ class Connection:
 class AuthorizationRequest:
     """An authorization that was begun: send the hotel to `url`; `state` comes back with the code, to `redirect_uri`."""
 
-    url: str
-    state: str
+    url: str = field(repr=False)
+    state: str = field(repr=False)
     expires_at: datetime
     redirect_uri: str
 
@@ -299,8 +299,8 @@ class Finished:
 class Link:
     """A link to hand to a hotel, good for one connection: `url` is what the hotel opens."""
 
-    token: str
-    url: str
+    token: str = field(repr=False)
+    url: str = field(repr=False)
     expires_at: datetime
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -44,7 +44,7 @@ class PinnedCall:
     """
 
     property_id: str | None
-    query: str
+    query: str = field(repr=False)
     properties: frozenset[str] | None = None
 
 

@@ -67,9 +67,16 @@ def read_app(tx: Tx, name: str) -> Transaction[App | None]:
 
 @transaction
 def read_apps(tx: Tx) -> Transaction[Sequence[App]]:
-    """All of them, by name."""
+    """All of them, by name, each with its issuer."""
     rows = yield from query("apps")
     return [_app_of(row, tx.sealer) for row in rows]
+
+
+@transaction
+def read_client_ids(tx: Tx) -> Transaction[Mapping[str, str]]:
+    """The client id of each app, by its name; no secret is opened for it."""
+    rows = yield from query("client_ids")
+    return {row["name"]: row["client_id"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +128,8 @@ def read_registrations(tx: Tx, names: Sequence[str]) -> Transaction[Registration
     refused: dict[str, set[str]] = {}
     for row in (yield from query("circuits_of", names=as_keys(names))):
         refused.setdefault(row["app"], set()).add(row["fingerprint"])
-    return Registrations(
-        {row["name"]: _app_of(row, tx.sealer) for row in apps},
-        {row["app"]: row["issuer"] for row in issuers},
-        refused,
-    )
+    found = {row["name"]: _app_of(row, tx.sealer) for row in apps}
+    return Registrations(found, {row["app"]: row["issuer"] for row in issuers}, refused)
 
 
 @transaction
@@ -229,6 +233,7 @@ def _app_of(row: Row, sealer: Sealer) -> App:
         credential=CredentialKind(row["credential"]),
         created_at=moment(row["created_at"]),
         rotated_at=None if row["rotated_at"] is None else moment(row["rotated_at"]),
+        issuer=row.get("issuer"),
     )
 
 

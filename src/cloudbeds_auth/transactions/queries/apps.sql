@@ -4,7 +4,10 @@
 SELECT * FROM apps WHERE name = :name
 
 -- name: apps
-SELECT * FROM apps ORDER BY name
+SELECT a.*, i.issuer FROM apps a LEFT JOIN issuers i ON i.app = a.name ORDER BY a.name
+
+-- name: client_ids
+SELECT name, client_id FROM apps
 
 -- name: redirect_uris
 SELECT name, redirect_uri FROM apps ORDER BY name
