@@ -14,6 +14,7 @@ from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.database.sealed_values import IN_META
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
+from cloudbeds_auth.rules.inputs import LARGEST
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.origins import findings
 from cloudbeds_auth.rules.schedule import Reach, out_of_reach
@@ -112,7 +113,7 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress
     counted = await driver.read(lambda now: query_one("count_all"))
     assert counted is not None  # noqa: S101 - a count has one row
     found.connections = counted["connections"]
-    for app in await driver.read(lambda now: query("apps")):
+    for app in await driver.read(lambda now: query("apps", after="", limit=LARGEST)):
         found.apps += 1
         for sealed, place in sealed_secrets(app):
             _try(sealed, place, f"a client secret of the app {app['name']}", sealer, found)

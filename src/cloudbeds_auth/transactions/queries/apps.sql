@@ -4,7 +4,8 @@
 SELECT * FROM apps WHERE name = :name
 
 -- name: apps
-SELECT a.*, i.issuer FROM apps a LEFT JOIN issuers i ON i.app = a.name ORDER BY a.name
+SELECT a.*, i.issuer FROM apps a LEFT JOIN issuers i ON i.app = a.name
+WHERE a.name > :after ORDER BY a.name LIMIT :limit
 
 -- name: client_ids
 SELECT name, client_id FROM apps
