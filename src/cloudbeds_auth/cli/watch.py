@@ -1,0 +1,134 @@
+"""`connections watch`: hotels as they change, until Ctrl-C."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli.commands import command, with_vault
+from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.tables import Draw, in_place, with_badge
+from cloudbeds_auth.rules.documents import connection_document, stamp
+from cloudbeds_auth.rules.model import Connection, moment
+from cloudbeds_auth.rules.presentation import presentation
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.engine.watch import Change, Watch
+    from cloudbeds_auth.ports import Clock
+    from cloudbeds_auth.vault import TokenVault
+
+LOOK_EVERY = 1.0  # seconds
+HEADINGS = ("since", "state", "connection", "hotel", "what to do")
+AROUND, OF_A_ROW = 6, 2  # lines of a terminal: those that are no row, and what a row takes on an average
+MOST_ROWS = 1_000  # that are remembered, for a terminal that becomes taller
+AWAY = "the database does not answer; it is asked again"
+
+Show = Callable[[Sequence["Change"], str], None]
+
+
+@command(
+    "watch",
+    "cloudbeds-auth connections watch                     all hotels: each change, as it happens",
+    "cloudbeds-auth connections watch con_01J... 100001   these alone",
+    "cloudbeds-auth connections watch --json              a JSON document in each line",
+    short_help="Show hotels as they change, until Ctrl-C.",
+)
+@click.argument("connections", metavar="[ID]...", nargs=-1)
+def watch(out: Output, connections: tuple[str, ...]) -> int:
+    """Show hotels as they change, until Ctrl-C: since when, how each is, and what to do. ID: con_... or a property id.
+
+    At a terminal it is a table that stays up to date: first those that are named, or those that are not well, then the
+    newest change on top. Elsewhere each change is a line, and with --json a line of JSON: the connection, as
+    `connections list --json` has it, and `at`. A refresh of a healthy hotel is no change. Nothing is written, and no
+    service is asked.
+    """
+    with suppress(KeyboardInterrupt):
+        with_vault(lambda vault: _watch(out, vault, connections))
+    return 0
+
+
+async def _watch(out: Output, vault: TokenVault, named: Sequence[str]) -> None:
+    from cloudbeds_auth.engine.watch import Watch
+
+    world = vault.engine.world
+    watched = Watch(world, vault.engine.views, [await vault.resolve(one) for one in dict.fromkeys(named)])
+    found = await watched.begin()
+    if out.live is not None:
+        with in_place(out.live) as draw:
+            await _follow(watched, _Board(draw, found, world.clock).show, world.clock)
+    what = f"{len(found)} hotel(s)" if named else f"every hotel, of which {len(found)} are not well now"
+    out.note(f"watching {what}; Ctrl-C ends it")
+    for one in found if named else ():
+        _say(out, stamp(moment(world.clock.wall())), one)
+    await _follow(watched, _in_lines(out), world.clock)
+
+
+async def _follow(watched: Watch, show: Show, clock: Clock) -> None:
+    """Show what changed, again and again; and where the database is away, that."""
+    show((), "")
+    while True:
+        await clock.sleep(LOOK_EVERY)
+        try:
+            changes, trouble = await watched.news(), ""
+        except errors.StoreUnavailable:
+            changes, trouble = [], AWAY
+        show(changes, trouble)
+
+
+def _row(since: str | None, one: Connection) -> tuple[str, ...]:
+    """Under HEADINGS."""
+    shown, properties = presentation(one), ", ".join(one.property_ids)
+    words = f"{shown.words}: {one.problem}" if one.problem else shown.words
+    hotel = f"{one.reference} ({properties})" if one.reference and properties else one.reference or properties
+    return since or "-", with_badge(words, shown.badge), one.id, hotel or "-", shown.next_step or "-"
+
+
+# --- a line for each change
+
+
+def _in_lines(out: Output) -> Show:
+    before = ""
+
+    def show(changes: Sequence[Change], trouble: str) -> None:
+        nonlocal before
+        for change in changes:
+            _say(out, stamp(change.at), change.connection)
+        if trouble and trouble != before:
+            out.note(trouble)
+        before = trouble
+
+    return show
+
+
+def _say(out: Output, at: str | None, one: Connection) -> None:
+    out.json_line({"at": at, **connection_document(one)})
+    out.cells(*(cell for cell in _row(at, one) if cell != "-"))
+
+
+# --- a table that is drawn again in its place
+
+
+class _Board:
+    """Those that are named or not well, and what changed since, the newest change on top."""
+
+    def __init__(self, draw: Draw, found: Sequence[Connection], clock: Clock) -> None:
+        self._draw = draw
+        self._clock = clock
+        self._rows = {one.id: _row(None, one) for one in reversed(found)}  # the newest change last
+
+    def show(self, changes: Sequence[Change], trouble: str) -> None:
+        """The table as it is now, as much of it as the terminal has room for."""
+        for change in changes:
+            self._rows.pop(change.connection.id, None)
+            self._rows[change.connection.id] = _row(stamp(change.at), change.connection)
+        room = max(1, (shutil.get_terminal_size().lines - AROUND) // OF_A_ROW)
+        rows = list(reversed(self._rows.values()))[:MOST_ROWS]
+        self._rows = {row[2]: row for row in reversed(rows)}
+        more = f"; {len(rows) - room} more are not shown" if len(rows) > room else ""
+        at = stamp(moment(self._clock.wall()))
+        self._draw(HEADINGS, rows[:room], f"{trouble or 'as of'} {at}{more}; Ctrl-C ends it")
