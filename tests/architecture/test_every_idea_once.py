@@ -29,7 +29,7 @@ that a user calls.
 LAYERS = {
     "api_keys", "apps", "audit", "authentic", "caller_keys", "candidates", "connections", "history", "imports",
     "incident", "pasted_keys", "properties", "rate_limit", "refresh", "risks", "sessions", "sign_in", "subscriptions",
-    "watch", "webhooks",
+    "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
 SAME_SUBJECT = {"database": "the command and the check"}

@@ -171,7 +171,6 @@ from cloudbeds_auth.transactions.upkeep import (
     retry_all,
 )
 from cloudbeds_auth.transactions.verification import accept, verify_connections, verify_history, verify_keys
-from cloudbeds_auth.transactions.watch import read_new_lines
 
 RATE = Rate(10)
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)
@@ -228,7 +227,6 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "verify_history": lambda one: verify_history(one.connection_id),
     "verify_connections": lambda one: verify_connections(limit=10),
     "verify_keys": lambda one: verify_keys(limit=10),
-    "read_new_lines": lambda one: read_new_lines(0.0),
     "settled_state": lambda one: settled_state("state-1", None, "code"),
 }
 

@@ -18,17 +18,17 @@ from cloudbeds_auth.rules.model import Connection, moment
 from cloudbeds_auth.rules.presentation import presentation
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.engine.watch import Change, Watch
+    from cloudbeds_auth.engine.changed_looks import ChangedLooks
     from cloudbeds_auth.ports import Clock
     from cloudbeds_auth.vault import TokenVault
 
-LOOK_EVERY = 1.0  # seconds
+LOOK_EVERY = 1.0  # seconds, at least
 HEADINGS = ("since", "state", "connection", "hotel", "what to do")
 AROUND, OF_A_ROW = 6, 2  # lines of a terminal: those that are no row, and what a row takes on an average
 MOST_ROWS = 1_000  # that are remembered, for a terminal that becomes taller
 AWAY = "the database does not answer; it is asked again"
 
-Show = Callable[[Sequence["Change"], str], None]
+Show = Callable[[Sequence[Connection], str], None]  # what changed, and what keeps us from seeing it
 
 
 @command(
@@ -53,31 +53,30 @@ def watch(out: Output, connections: tuple[str, ...]) -> int:
 
 
 async def _watch(out: Output, vault: TokenVault, named: Sequence[str]) -> None:
-    from cloudbeds_auth.engine.watch import Watch
+    from cloudbeds_auth.engine.changed_looks import ChangedLooks
 
-    world = vault.engine.world
-    watched = Watch(world, vault.engine.views, [await vault.resolve(one) for one in dict.fromkeys(named)])
-    found = await watched.begin()
-    if out.live is not None:
-        with in_place(out.live) as draw:
-            await _follow(watched, _Board(draw, found, world.clock).show, world.clock)
-    what = f"{len(found)} hotel(s)" if named else f"every hotel, of which {len(found)} are not well now"
-    out.note(f"watching {what}; Ctrl-C ends it")
-    for one in found if named else ():
-        _say(out, stamp(moment(world.clock.wall())), one)
-    await _follow(watched, _in_lines(out), world.clock)
+    engine, ids = vault.engine, [await vault.resolve(one) for one in dict.fromkeys(named)]
+    clock = engine.world.clock
+    with engine.watcher.viewing() as viewer:
+        looks = ChangedLooks(engine.world, engine.views, viewer, ids)
+        found = await looks.begin()
+        if out.live is not None:
+            with in_place(out.live) as draw:
+                await _follow(looks, _Board(draw, found, clock).show)
+        what = f"{len(found)} hotel(s)" if named else f"every hotel, of which {len(found)} are not well now"
+        out.note(f"watching {what}; Ctrl-C ends it")
+        await _follow(looks, _in_lines(out, found if named else (), clock))
 
 
-async def _follow(watched: Watch, show: Show, clock: Clock) -> None:
+async def _follow(looks: ChangedLooks, show: Show) -> None:
     """Show what changed, again and again; and where the database is away, that."""
     show((), "")
     while True:
-        await clock.sleep(LOOK_EVERY)
         try:
-            changes, trouble = await watched.news(), ""
+            changed, trouble = await looks.news(LOOK_EVERY), ""
         except errors.StoreUnavailable:
-            changes, trouble = [], AWAY
-        show(changes, trouble)
+            changed, trouble = [], AWAY
+        show(changed, trouble)
 
 
 def _row(since: str | None, one: Connection) -> tuple[str, ...]:
@@ -91,23 +90,22 @@ def _row(since: str | None, one: Connection) -> tuple[str, ...]:
 # --- a line for each change
 
 
-def _in_lines(out: Output) -> Show:
+def _in_lines(out: Output, found: Sequence[Connection], clock: Clock) -> Show:
+    """Those that were `found` first, and then each that changes."""
     before = ""
 
-    def show(changes: Sequence[Change], trouble: str) -> None:
+    def show(changed: Sequence[Connection], trouble: str) -> None:
         nonlocal before
-        for change in changes:
-            _say(out, stamp(change.at), change.connection)
+        at = stamp(moment(clock.wall()))
+        for one in changed:
+            out.json_line({"at": at, **connection_document(one)})
+            out.cells(*(cell for cell in _row(at, one) if cell != "-"))
         if trouble and trouble != before:
             out.note(trouble)
         before = trouble
 
+    show(found, "")
     return show
-
-
-def _say(out: Output, at: str | None, one: Connection) -> None:
-    out.json_line({"at": at, **connection_document(one)})
-    out.cells(*(cell for cell in _row(at, one) if cell != "-"))
 
 
 # --- a table that is drawn again in its place
@@ -121,14 +119,14 @@ class _Board:
         self._clock = clock
         self._rows = {one.id: _row(None, one) for one in reversed(found)}  # the newest change last
 
-    def show(self, changes: Sequence[Change], trouble: str) -> None:
+    def show(self, changed: Sequence[Connection], trouble: str) -> None:
         """The table as it is now, as much of it as the terminal has room for."""
-        for change in changes:
-            self._rows.pop(change.connection.id, None)
-            self._rows[change.connection.id] = _row(stamp(change.at), change.connection)
+        at = stamp(moment(self._clock.wall()))
+        for one in changed:
+            self._rows.pop(one.id, None)
+            self._rows[one.id] = _row(at, one)
         room = max(1, (shutil.get_terminal_size().lines - AROUND) // OF_A_ROW)
         rows = list(reversed(self._rows.values()))[:MOST_ROWS]
         self._rows = {row[2]: row for row in reversed(rows)}
         more = f"; {len(rows) - room} more are not shown" if len(rows) > room else ""
-        at = stamp(moment(self._clock.wall()))
         self._draw(HEADINGS, rows[:room], f"{trouble or 'as of'} {at}{more}; Ctrl-C ends it")

@@ -14,6 +14,7 @@ from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.database.sealed_values import IN_META
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
+from cloudbeds_auth.rules.inputs import LARGEST
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.origins import findings
 from cloudbeds_auth.rules.schedule import Reach, out_of_reach
@@ -118,7 +119,7 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress
     counted = await driver.read(lambda now: query_one("count_all"))
     assert counted is not None  # noqa: S101 - a count has one row
     found.connections = counted["connections"]
-    for app in await driver.read(lambda now: query("apps")):
+    for app in await driver.read(lambda now: query("apps", after="", limit=LARGEST)):
         found.apps += 1
         for sealed, place in sealed_secrets(app):
             _try(sealed, place, f"a client secret of the app {app['name']}", sealer, found)
@@ -150,7 +151,7 @@ def _integrity(now: Instant) -> Transaction[list[str]]:
 def _foreign(tx: Tx, settings: Settings) -> Transaction[list[str]]:
     """What came from another origin or client id than the settings name (rules.origins)."""
     held, bound = (yield from read_held()(tx)), (yield from read_issuers()(tx))
-    clients = {row["name"]: row["client_id"] for row in (yield from query("apps"))}
+    clients = {row["name"]: row["client_id"] for row in (yield from query("apps", after="", limit=LARGEST))}
     own = settings.app()
     found = findings(held, bound, clients | {own.id: own.client_id or None}, settings.base_url, {own.id})
     return [f"{one.what}: {one.next_step}" for one in found]

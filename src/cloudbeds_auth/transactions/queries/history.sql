@@ -12,9 +12,6 @@ SELECT * FROM calls WHERE span = :span AND first_us < :before ORDER BY first_us 
 SELECT * FROM events WHERE (connection_id, sequence) > (:connection_id, :sequence)
 ORDER BY connection_id, sequence LIMIT :limit
 
--- name: lines_since
-SELECT connection_id, at, kind FROM events WHERE at >= :since ORDER BY at, sequence LIMIT :limit
-
 -- name: forget_methods
 UPDATE calls SET methods = '{}' WHERE connection_id = :connection_id
 
