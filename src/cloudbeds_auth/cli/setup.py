@@ -229,6 +229,6 @@ def examine(out: Output, dotenv: Path, named: bool) -> int:
         for name, found in report.checks.items()
         for one in found
     ]
-    out.table(("", "check", "finding"), rows)
+    out.table(("result", "check", "finding"), rows)
     out.line("no problem found" if report.healthy else "mend what is marked PROBLEM, then run this again")
     return 0 if report.healthy else 1

@@ -128,5 +128,7 @@ class _Board:
         room = max(1, (shutil.get_terminal_size().lines - AROUND) // OF_A_ROW)
         rows = list(reversed(self._rows.values()))[:MOST_ROWS]
         self._rows = {row[2]: row for row in reversed(rows)}
-        more = f"; {len(rows) - room} more are not shown" if len(rows) > room else ""
-        self._draw(HEADINGS, rows[:room], f"{trouble or 'as of'} {at}{more}; Ctrl-C ends it")
+        below = [f"{trouble or 'as of'} {at}", "" if rows else "every hotel is well", "Ctrl-C ends it"]
+        if len(rows) > room:
+            below.insert(1, f"{len(rows) - room} more are not shown")
+        self._draw(HEADINGS, rows[:room], "; ".join(filter(None, below)))
