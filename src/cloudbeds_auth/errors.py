@@ -335,7 +335,7 @@ class TryAgain(Error):
     """Not now; nothing is lost and a later call heals"""
 
     status = 503
-    next_step_default = "call again after `Retry-After`"
+    next_step_default = "try again in a moment; over HTTP, `Retry-After` says when"
     retry_after: float  # seconds, in every one
     retry_after_default: ClassVar[float | None] = 1.0
 

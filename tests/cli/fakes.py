@@ -100,6 +100,7 @@ class FakeVault(TokenVault):
         self.refreshed = replace(ADA, generation=4)
         self.led_to: list[str | None] = [None]
         self.rests = Outbox(0, 0.0, 0, None)
+        self.overdue = 0.0
         self.report = {
             "sqlite": "3.54.1", "file": "/db", "journal_mode": "wal", "synchronous": "full", "key_id": "ab12",
             "longest_token_list": "1", "longest_token_list_of": ADA.id,
@@ -115,8 +116,12 @@ class FakeVault(TokenVault):
             views=SimpleNamespace(
                 troubled=lambda trouble, cursor: self.connections(trouble=trouble),
                 refused_by_secret=lambda limit: self.connections(state="client_refused", limit=limit),
-            )
+            ),
+            upkeep=SimpleNamespace(overdue=self._overdue),
         )
+
+    async def _overdue(self) -> float:
+        return self.overdue
 
     def _note(self, *what: Any) -> None:
         self.asked.append(what)

@@ -90,6 +90,37 @@ async def test_redirect_uri_and_port_disagree(tmp_path: Path) -> None:
     assert levels(await installation.redirect_uri(public)) == [Level.OK]
 
 
+PUBLIC = {"public_url": "https://auth.example.com", "client_id": "app-1"}
+CALLBACK = "https://back.example.com/callback"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, [Level.OK]),
+        (PUBLIC, [Level.WARNING]),
+        (PUBLIC | {"trusted_proxies": "127.0.0.1"}, [Level.OK]),
+        (PUBLIC | {"trusted_proxies": "127.0.0.1", "redirect_uri": CALLBACK}, [Level.OK]),
+        (PUBLIC | {"allowed_hosts": "auth.example.com", "redirect_uri": CALLBACK}, [Level.PROBLEM, Level.WARNING]),
+        ({"allowed_hosts": "auth.example.com", "public_url": "https://auth.example.com"}, [Level.WARNING]),
+    ],
+)
+async def test_addresses_that_hotels_come_to(tmp_path: Path, values: dict[str, Any], expected: list[Level]) -> None:
+    """Each is let in, the redirect URI's where there is an app; a reverse proxy that is not trusted is worth a look."""
+    assert levels(await installation.addresses(subject(tmp_path, **values))) == expected
+
+
+@pytest.mark.parametrize(
+    ("overdue", "level"), [(0.0, Level.OK), (3600.0, Level.OK), (7200.0, Level.WARNING), (90_000.0, Level.PROBLEM)]
+)
+async def test_how_long_a_hotel_has_been_due(tmp_path: Path, overdue: float, level: Level) -> None:
+    """After an outage a large fleet takes its time; a day is longer than that."""
+    vault = FakeVault()
+    vault.overdue = overdue
+    (found,) = await hotels.looked_after(subject(tmp_path, vault))
+    assert (found.level, bool(found.mend)) == (level, level is not Level.OK)
+
+
 async def test_clock(tmp_path: Path) -> None:
     """Against the vendor's own, where it was heard."""
     here = subject(tmp_path)

@@ -30,7 +30,10 @@ def test_help_everywhere(command: list[str], flag: str) -> None:
 @pytest.mark.parametrize("command", MODULES)
 def test_json_everywhere(command: str) -> None:
     """Every command has --json; of a group, every subcommand."""
-    groups = {"connections": ("list", "show", "refresh", "disconnect"), "database": ("adopt",)}
+    groups = {
+        "connections": ("list", "show", "watch", "refresh", "disconnect"), "database": ("adopt",),
+        "completion": ("install",),
+    }  # fmt: skip
     for subcommand in groups.get(command, ("",)):
         assert " --json " in invoke(*filter(None, (command, subcommand)), "--help").out
 

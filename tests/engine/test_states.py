@@ -27,7 +27,7 @@ from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm
 
 INTERVAL = 60.0
-AGAIN = "call again after `Retry-After`"
+AGAIN = "try again in a moment; over HTTP, `Retry-After` says when"
 LINK = "send the hotel its connect link; what is stored is tried again by itself, too"
 OPERATOR = "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault"
 

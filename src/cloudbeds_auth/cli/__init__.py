@@ -1,9 +1,10 @@
 """The command line: `cloudbeds-auth`.
 
 Reading order: `main` (the root: finds commands, turns every ending into an exit status), `output` (the one place that
-prints), `commands` (what all commands share), then the commands: `setup` (and `doctor`), `serve` (and `simulate`),
-`connect`, `connections` (with `fleet`, `import_command`, `import_reader`), `apps`, `keys`, `sign_in`, `call` (and
-`access-token`), `database`, and `demo` (with `demo_journey`, `demo_stage`).
+prints, with `tables` and `progress`), `commands` (what all commands share), then the commands: `setup` (and `doctor`),
+`serve` (and `simulate`), `connect`, `connections` (with `watch`, `fleet`, `import_command`, `import_reader`), `apps`,
+`keys`, `sign_in`, `call` (and `access-token`), `database`, `completion`, and `demo` (with `demo_journey` and
+`demo_stage`).
 
 Heavy imports stay inside the functions that need them: `--version` imports Click, `--help` beside it only what commands
 are declared with.

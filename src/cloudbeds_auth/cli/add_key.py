@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cloudbeds_auth.cli.commands import command, show_connection, with_vault
+from cloudbeds_auth.cli.commands import ASKING, command, show_connection, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
 from cloudbeds_auth.rules.documents import stamp
@@ -57,11 +57,12 @@ def add_key(
         _print_link(out, reference, connection, app)
         return
     key = API_KEY.read(out, secret_file)
-    found = with_vault(
-        lambda vault: vault.add_api_key(
-            key, app=app, reference=reference, connection_id=connection, expected_properties=properties
+    with out.working(ASKING):
+        found = with_vault(
+            lambda vault: vault.add_api_key(
+                key, app=app, reference=reference, connection_id=connection, expected_properties=properties
+            )
         )
-    )
     show_connection(out, found, "connected")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from cloudbeds_auth.cli import setup
-from cloudbeds_auth.cli.commands import command, confirm, group, read_settings, takes_yes, with_vault
+from cloudbeds_auth.cli.commands import READING, command, confirm, group, read_settings, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
 from cloudbeds_auth.rules.documents import app_document, stamp
@@ -41,7 +41,8 @@ def apps() -> None:
 @command("list", "cloudbeds-auth apps list", "cloudbeds-auth apps list --json", group=apps)
 def list_apps(out: Output) -> None:
     """List registrations; a secret is never shown."""
-    found = with_vault(lambda vault: vault.apps.list())
+    with out.working(READING):
+        found = with_vault(lambda vault: vault.apps.list())
     out.document({"apps": [app_document(app) for app in found]})
     out.table(HEADINGS, [_row(app) for app in found])
 
@@ -188,7 +189,8 @@ def move_origin(out: Output, name: str, former: str, yes: bool) -> None:
     here = read_settings().base_url
     refusal = "this sends tokens to another host: say --yes where nobody can be asked"
     confirm(f"Send what {name} has from {origin} to {here} from now on?", refusal, yes=yes)
-    moved = with_vault(lambda vault: vault.apps.move_origin(name, origin))
+    with out.working("moving hotels"):
+        moved = with_vault(lambda vault: vault.apps.move_origin(name, origin))
     out.document({"name": name, "from": origin, "origin": here, "grants": moved})
     out.line(f"{name} is of {here} now, and so are {moved} grant{'' if moved == 1 else 's'} of it")
 

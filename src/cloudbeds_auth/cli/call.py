@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import GENERATION, command, seconds, with_vault
+from cloudbeds_auth.cli.commands import ASKING, GENERATION, command, seconds, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.documents import access_token_document
 
@@ -97,7 +97,8 @@ def call(
     for name, value in form:
         fields.setdefault(name, []).append(value)
     sent = {"params": query or None, "data": fields or None, "json": json_body}
-    answer = with_vault(lambda vault: vault.call(connection, method or "GET", path, **sent))
+    with out.working(ASKING):
+        answer = with_vault(lambda vault: vault.call(connection, method or "GET", path, **sent))
     _show(out, answer)
     if answer.status_code < 400:
         return 0
@@ -147,6 +148,7 @@ def access_token(out: Output, connection: str, min_valid: float, rejected_genera
     each refresh. After a 401 name it: a higher one comes with a new token; the same one means that the token works, and
     that the endpoint itself refuses.
     """
-    token = with_vault(lambda vault: vault.access_token(connection, min_valid, rejected=rejected_generation))
+    with out.working(ASKING):
+        token = with_vault(lambda vault: vault.access_token(connection, min_valid, rejected=rejected_generation))
     out.document(access_token_document(token))
     out.bare(token.reveal())

@@ -18,6 +18,7 @@ import click
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import CONTEXT, examples, output
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.tables import with_badge
 from cloudbeds_auth.ports import ACTING
 from cloudbeds_auth.rules.audit import COMMAND
 from cloudbeds_auth.rules.documents import connection_document, stamp, subscriptions_document
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 SOURCE_SHOWN = "cloudbeds_auth.source_shown"  # in the context of one command line
+ASKING, READING = "asking Cloudbeds", "reading"  # what a command does that takes longer than it should
 
 T = TypeVar("T")
 
@@ -211,9 +213,10 @@ def connection_fields(connection: Connection) -> list[tuple[str, str | None]]:
     """Name and value of all that is known."""
     user, shown = connection.authorizing_user, presentation(connection)
     state = connection.state.value
+    words = shown.words if shown.words == state else f"{shown.words} ({state})"
     return [
         ("connection", connection.id),
-        ("state", shown.words if shown.words == state else f"{shown.words} ({state})"),
+        ("state", with_badge(words, shown.badge)),
         ("credential", "API key" if connection.credential == CredentialKind.API_KEY else None),
         ("app", connection.app),
         ("reference", connection.reference),

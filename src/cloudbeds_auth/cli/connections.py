@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cloudbeds_auth.cli import add_key, fleet, import_command
+from cloudbeds_auth.cli import add_key, fleet, import_command, watch
 from cloudbeds_auth.cli.commands import (
+    ASKING,
+    READING,
     command,
     confirm,
     connection_fields,
@@ -20,6 +22,7 @@ from cloudbeds_auth.cli.commands import (
 )
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
+from cloudbeds_auth.cli.tables import with_badge
 from cloudbeds_auth.rules.documents import connection_document, event_document, stamp
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Event
@@ -37,9 +40,10 @@ HEADINGS = ("connection", "state", "reference", "properties", "approved by", "to
     "cloudbeds-auth connections",
     "cloudbeds-auth connections list --state reauthorization_required",
     "cloudbeds-auth connections show 100001",
+    "cloudbeds-auth connections watch",
     "cloudbeds-auth connections disconnect con_01J... --yes",
     "cloudbeds-auth connections migrate-to-api-key con_01J... --dry-run",
-    short_help="List, show, refresh, claim, disconnect and import hotels.",
+    short_help="List, show, watch, refresh, claim, disconnect and import hotels.",
     default="list",
 )
 def connections() -> None:
@@ -50,6 +54,7 @@ connections.add_command(fleet.refresh)
 connections.add_command(fleet.migrate_to_api_key)
 connections.add_command(import_command.import_hotels)
 connections.add_command(add_key.add_key)
+connections.add_command(watch.watch)
 
 
 @command(
@@ -68,7 +73,8 @@ connections.add_command(add_key.add_key)
 @click.option("--cursor", help="Go on where an earlier page ended.")
 def list_connections(out: Output, **filters: Any) -> None:
     """List connections, newest first."""
-    page = with_vault(lambda vault: vault.connections(**filters))
+    with out.working(READING):
+        page = with_vault(lambda vault: vault.connections(**filters))
     out.document({"connections": [connection_document(one) for one in page], "next": page.next})
     if page:
         out.table(HEADINGS, [_row(one) for one in page])
@@ -82,10 +88,10 @@ def list_connections(out: Output, **filters: Any) -> None:
 
 
 def _row(one: Connection) -> tuple[str, ...]:
-    user = one.authorizing_user
+    user, shown = one.authorizing_user, presentation(one)
     return (
         one.id,
-        presentation(one).words,
+        with_badge(shown.words, shown.badge),
         one.reference or "-",
         ", ".join(one.property_ids) or "-",
         user.name if user else "-",
@@ -137,7 +143,8 @@ def events(out: Output, connection: str, verify: bool) -> int:
         one = await vault.connection(connection)
         return await vault.engine.views.verified_history(one.id)
 
-    history = with_vault(ask)
+    with out.working(READING):
+        history = with_vault(ask)
     lines = [
         {**event_document(event), **({"verified": verified} if verify else {})} for event, verified in history.events
     ]
@@ -181,7 +188,8 @@ def claim(out: Output, connection: str, reference: str | None, secret_file: Path
     VERIFIER.refuse_extras()
     verifier = VERIFIER.given(out, secret_file)
     secret = None if verifier is None else verifier.reveal()
-    one = with_vault(lambda vault: vault.claim(connection, reference, code_verifier=secret))
+    with out.working(ASKING):
+        one = with_vault(lambda vault: vault.claim(connection, reference, code_verifier=secret))
     show_connection(out, one, "claimed")
 
 
@@ -201,7 +209,8 @@ def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
     """
     refusal = "this forgets the hotel's tokens: say --yes where nobody can be asked"
     confirm(f"Disconnect {connection}? Only the hotel can bring it back.", refusal, yes=yes)
-    one = with_vault(lambda vault: vault.disconnect(connection, forget=forget))
+    with out.working(ASKING):
+        one = with_vault(lambda vault: vault.disconnect(connection, forget=forget))
     show_connection(out, one, "disconnected")
 
 

@@ -57,7 +57,7 @@ def check(out: Output) -> int:
     from cloudbeds_auth import runtime
 
     settings = _existing()
-    with out.progress("opening sealed tokens") as progress:
+    with out.progress("checking") as progress:
         found = asyncio.run(runtime.scan(settings, progress))
     where = runtime.shown(settings.database_url)
     out.document({"database": where, **asdict(found)})

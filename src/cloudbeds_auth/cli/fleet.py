@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli.commands import command, confirm, show_connection, takes_yes, with_vault
+from cloudbeds_auth.cli.commands import ASKING, command, confirm, show_connection, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.api_errors import DISABLED
 from cloudbeds_auth.rules.lifecycle import State
@@ -58,16 +58,18 @@ class Tried:
         return found
 
 
-async def _every(vault: TokenVault, **filters: Any) -> list[Connection]:
+async def _every(out: Output, vault: TokenVault, **filters: Any) -> list[Connection]:
     """The connections of all pages."""
     found: list[Connection] = []
     cursor: str | None = None
-    while True:
-        page = await vault.connections(cursor=cursor, **filters)
-        found += page
-        if page.next is None:
-            return found
-        cursor = page.next
+    with out.progress("reading the list") as progress:
+        while True:
+            page = await vault.connections(cursor=cursor, **filters)
+            found += page
+            progress("hotels", len(found), None)
+            if page.next is None:
+                return found
+            cursor = page.next
 
 
 async def _shown(out: Output, doing: str, total: int, reports: AsyncIterator[Tried]) -> list[Tried]:
@@ -115,7 +117,9 @@ def refresh(out: Output, connection: str | None, marked: bool, everything: bool)
     if [marked, everything, connection is not None].count(True) != 1:
         raise click.UsageError("name a connection, or say --marked or --all")
     if connection is not None:
-        show_connection(out, with_vault(lambda vault: vault.refresh(connection)), "refreshed")
+        with out.working(ASKING):
+            refreshed = with_vault(lambda vault: vault.refresh(connection))
+        show_connection(out, refreshed, "refreshed")
         return 0
     tried = with_vault(lambda vault: _try_many(out, vault, _with_tokens if everything else _marked))
     nothing = "no hotel has OAuth tokens" if everything else "no hotel is marked"
@@ -127,13 +131,13 @@ def refresh(out: Output, connection: str | None, marked: bool, everything: bool)
     return status
 
 
-async def _marked(vault: TokenVault) -> list[Connection]:
-    return [one for state in MARKED for one in await _every(vault, state=state) if _has_tokens(one)]
+async def _marked(out: Output, vault: TokenVault) -> list[Connection]:
+    return [one for state in MARKED for one in await _every(out, vault, state=state) if _has_tokens(one)]
 
 
-async def _with_tokens(vault: TokenVault) -> list[Connection]:
+async def _with_tokens(out: Output, vault: TokenVault) -> list[Connection]:
     """By OAuth, also what waits to be claimed."""
-    return [one for one in await _every(vault) if one.credential == CredentialKind.OAUTH and _has_tokens(one)]
+    return [one for one in await _every(out, vault) if one.credential == CredentialKind.OAUTH and _has_tokens(one)]
 
 
 def _has_tokens(one: Connection) -> bool:
@@ -142,9 +146,9 @@ def _has_tokens(one: Connection) -> bool:
 
 
 async def _try_many(
-    out: Output, vault: TokenVault, chosen: Callable[[TokenVault], Awaitable[list[Connection]]]
+    out: Output, vault: TokenVault, chosen: Callable[[Output, TokenVault], Awaitable[list[Connection]]]
 ) -> list[Tried]:
-    hotels = await chosen(vault)
+    hotels = await chosen(out, vault)
     return await _shown(out, "refreshing", len(hotels), _tried(vault, hotels))
 
 
@@ -199,7 +203,7 @@ def migrate_to_api_key(
     """
     if everything == bool(connections):
         raise click.UsageError("name connections, or say --all")
-    hotels = with_vault(lambda vault: _chosen(vault, connections))
+    hotels = with_vault(lambda vault: _chosen(out, vault, connections))
     movable = [one for one in hotels if _to_move(one)]
     if movable and not dry_run:
         what = movable[0].id if len(movable) == 1 else f"{len(movable)} hotels"
@@ -214,15 +218,11 @@ def migrate_to_api_key(
     return status
 
 
-async def _chosen(vault: TokenVault, named: Sequence[str]) -> list[Connection]:
+async def _chosen(out: Output, vault: TokenVault, named: Sequence[str]) -> list[Connection]:
     """The connections named, or all of OAuth."""
     if named:
         return [await vault.connection(one) for one in dict.fromkeys(named)]
-    return await _movable(vault)
-
-
-async def _movable(vault: TokenVault) -> list[Connection]:
-    return [one for one in await _every(vault) if _to_move(one)]
+    return [one for one in await _every(out, vault) if _to_move(one)]
 
 
 def _to_move(one: Connection) -> bool:

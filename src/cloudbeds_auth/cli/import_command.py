@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, TextIO
@@ -16,6 +16,7 @@ from cloudbeds_auth.cli import commands, import_reader
 from cloudbeds_auth.cli.commands import command, confirm, with_vault
 from cloudbeds_auth.cli.import_reader import Line
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.progress import Show
 from cloudbeds_auth.rules.imports import Outcome
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
@@ -46,8 +47,6 @@ MOVES = "the key takes the place of what there is"
 KEYED = "the key works, and is of the hotel that was named"
 KEYS = "A hotel that has tokens here moves to its key: they are never refreshed again."
 KEYS_DONE = "Delete FILE: it holds living keys."
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,25 +98,27 @@ def import_hotels(out: Output, file: TextIO, dry_run: bool, yes: bool) -> int:
 
 
 def _report_plan(out: Output, lines: Sequence[Line]) -> None:
-    planned = list(zip(lines, _plan(lines), strict=True))
+    with out.progress("looking") as progress:
+        planned = list(zip(lines, _plan(lines, progress), strict=True))
     out.document({"dry_run": True, "hotels": [{**_named(line), "would": plan} for line, plan in planned]})
     out.table(("line", "property", "reference", "what would happen"), [(*_cells(line), plan) for line, plan in planned])
     warning = KEYS if all(line.api_key for line in lines) else WARNING
     out.hint(f"{len(lines)} hotels read; nothing was sent. {warning}")
 
 
-def _plan(lines: Sequence[Line]) -> list[str]:
+def _plan(lines: Sequence[Line], progress: Show) -> list[str]:
     """What would happen to each. Where there is no database yet, asking makes none either."""
     if commands.database_exists():
-        return with_vault(lambda vault: _foreseen(vault, lines))
+        return with_vault(lambda vault: _foreseen(vault, lines, progress))
     import_reader.refuse_unknown_apps(lines, ("default",))
     return [NEW for _ in lines]
 
 
-async def _foreseen(vault: TokenVault, lines: Sequence[Line]) -> list[str]:
+async def _foreseen(vault: TokenVault, lines: Sequence[Line], progress: Show) -> list[str]:
     await _refuse_unknown_apps(vault, lines)
-    plans = []
+    plans = list[str]()
     for line in lines:
+        progress("hotels", len(plans), len(lines))
         page = await vault.connections(property_id=line.hotel.property_id, app=line.hotel.app)
         states = {one.state for one in page if one.connected_at is not None}
         if states and line.api_key:
@@ -136,7 +137,7 @@ async def _refuse_unknown_apps(vault: TokenVault, lines: Sequence[Line]) -> None
 # --- what happens
 
 
-async def _import(vault: TokenVault, lines: Sequence[Line], progress: Progress) -> tuple[list[Result], str]:
+async def _import(vault: TokenVault, lines: Sequence[Line], progress: Show) -> tuple[list[Result], str]:
     await _refuse_unknown_apps(vault, lines)
     results: dict[int, Result] = {}
     waiting = list(lines)
@@ -151,7 +152,7 @@ async def _import(vault: TokenVault, lines: Sequence[Line], progress: Progress) 
 
 
 async def _round(
-    vault: TokenVault, lines: Sequence[Line], results: dict[int, Result], progress: Progress, what: str
+    vault: TokenVault, lines: Sequence[Line], results: dict[int, Result], progress: Show, what: str
 ) -> None:
     """Each once, a few at a time."""
     left, done = iter(lines), count(1)

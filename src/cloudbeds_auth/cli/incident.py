@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import command, with_vault
+from cloudbeds_auth.cli.commands import READING, command, with_vault
 from cloudbeds_auth.cli.output import Output
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def incident(out: Output, leaked: str) -> None:
     async def look(vault: TokenVault) -> Situation:
         return await situation_of(vault)
 
-    steps = incident_steps(Leak(leaked), with_vault(look))
+    with out.working(READING):
+        steps = incident_steps(Leak(leaked), with_vault(look))
     out.document({"leaked": leaked, "steps": [step.document() for step in steps]})
     out.line(f"leaked: {leaked}. Nothing was changed; in this order:")
     for number, step in enumerate(steps, 1):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cloudbeds_auth.cli.commands import command, confirm, group, takes_yes, with_vault
+from cloudbeds_auth.cli.commands import READING, command, confirm, group, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.caller_keys import CallerKey, limits_of, reach_of
 from cloudbeds_auth.rules.documents import key_document, stamp
@@ -62,7 +62,8 @@ def list_keys(out: Output, parent: str | None = None, created_by: str | None = N
             found.extend(page)
         return found
 
-    found = [key for key in with_vault(all_of) if created_by in {None, key.created_by}]
+    with out.working(READING):
+        found = [key for key in with_vault(all_of) if created_by in {None, key.created_by}]
     out.document({"keys": [key_document(key) for key in found]})
     out.table(HEADINGS, [_row(key) for key in found])
 

@@ -31,6 +31,7 @@ MODULES = {
     "access-token": "call",
     "database": "database",
     "doctor": "setup",
+    "completion": "completion",
 }
 """Command to the module of this package in which it has its own name."""
 

@@ -1,23 +1,32 @@
 """The one place that prints: tables for people at a terminal, aligned text in a pipe, or one JSON document.
 
-Results go to standard output, everything else to standard error, so that `--json` and pipes carry results only.
+Results go to standard output, everything else to standard error, so that `--json` and pipes carry results only. A
+terminal that says of itself that it draws nothing (`TERM=dumb`), or whose reader wants no colour (`NO_COLOR`), is sent
+no escape codes; a narrow one is sent what it has room for, and nothing is left out.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import Final, TextIO
 
-if TYPE_CHECKING:
-    from rich.progress import TaskID
+import click
+
+from cloudbeds_auth.cli import progress, tables
+from cloudbeds_auth.cli.tables import Look, Screen, harmless
+
+UNDRAWN: Final = {"", "dumb", "unknown"}  # values of TERM: terminals that obey no escape codes
+STEPS: Final = {True: Look("green", "✓", "ok"), False: Look("red", "✗", "FAILED")}
+LIVE_COLUMNS, LIVE_LINES = 80, 12  # of a terminal in which a table is drawn in place, at least
 
 
 class Output:
-    """How one command speaks. With `as_json`, `document` and `note` do; without, all the others."""
+    """How one command speaks. With `as_json`, `document`, `json_line` and `note` do; without, all the others."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
@@ -32,28 +41,27 @@ class Output:
         """Columns to draw in."""
         return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
 
+    @property
+    def colour(self) -> bool:
+        """Whether standard output is a terminal that has colours, and its reader wants them (no-color.org)."""
+        return draws(sys.stdout) and not os.environ.get("NO_COLOR")
+
+    @property
+    def screen(self) -> Screen | None:
+        """The terminal that standard output is; None: it is none."""
+        return Screen(self.width, self.unicode, self.colour) if sys.stdout.isatty() else None
+
+    # --- for programs
+
     def document(self, data: object) -> None:
         """The one JSON document of `--json`; silent without."""
         if self.as_json:
             _write(json.dumps(data, indent=2, ensure_ascii=not self.unicode), sys.stdout)
 
-    def line(self, text: str = "") -> None:
-        """A line for people."""
-        if not self.as_json:
-            _write(_harmless(text), sys.stdout)
-
-    def note(self, text: str) -> None:
-        """A line on standard error, also with `--json`: what to do or wait for, not a result."""
-        _write(_harmless(text), sys.stderr)
-
-    def say(self, text: str) -> None:
-        """A line for people that is no result and yet expected; with `--json` on standard error."""
-        (self.note if self.as_json else self.line)(text)
-
-    def hint(self, text: str) -> None:
-        """A line on standard error for people."""
-        if not self.as_json:
-            self.note(text)
+    def json_line(self, data: object) -> None:
+        """One of many JSON documents of `--json`, in a line of its own."""
+        if self.as_json:
+            _write(json.dumps(data, ensure_ascii=not self.unicode), sys.stdout)
 
     def bare(self, text: str) -> None:
         """A value for scripts, exactly as it is."""
@@ -65,64 +73,118 @@ class Output:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
 
-    def fields(self, rows: Sequence[tuple[str, str | None]]) -> None:
-        """Name and value, one line each, aligned; what has no value is left out."""
-        there = [(name, value) for name, value in rows if value]
-        width = max((len(name) for name, _ in there), default=0)
-        for name, value in there:
-            self.line(f"{name:<{width}}  {value}")
+    # --- for people
 
-    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Rows under headings: drawn by Rich at a terminal, aligned text elsewhere."""
+    def line(self, text: str = "") -> None:
+        """A line for people."""
+        if not self.as_json:
+            _write(harmless(text), sys.stdout)
+
+    def note(self, text: str) -> None:
+        """A line on standard error, also with `--json`: what to do or wait for, not a result."""
+        _write(harmless(text), sys.stderr)
+
+    def say(self, text: str) -> None:
+        """A line for people that is no result and yet expected; with `--json` on standard error."""
+        (self.note if self.as_json else self.line)(text)
+
+    def hint(self, text: str) -> None:
+        """A line on standard error for people."""
+        if not self.as_json:
+            self.note(text)
+
+    def cells(self, *cells: str) -> None:
+        """One line of something that goes on, two spaces between its cells; at a terminal with symbols and colours."""
+        if not self.as_json:
+            screen = self.screen
+            _write("  ".join(screen.drawn(one) if screen else harmless(one) for one in cells if one), sys.stdout)
+
+    def fields(self, rows: Sequence[tuple[str, str | None]]) -> None:
+        """Name and value, one line each, aligned; what has no value is left out. At a terminal a long value is wrapped
+        between its words.
+        """
         if self.as_json:
             return
-        clean = [[_harmless(cell) for cell in row] for row in rows]
-        if sys.stdout.isatty() and self.unicode:
-            _rich_table(headings, clean)
+        there, screen = [(name, value) for name, value in rows if value], self.screen
+        indent = max((len(name) for name, _ in there), default=0) + 2
+        for name, value in there:
+            first, *rest = screen.wrapped(value, indent) if screen else [harmless(value)]
+            _write(f"{harmless(name):<{indent}}{first}", sys.stdout)
+            for line in rest:
+                _write(f"{'':<{indent}}{line}", sys.stdout)
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Rows under headings: at a terminal wrapped to its width, or, where that has no room for the longest words,
+        each row as fields; elsewhere a line for each.
+        """
+        if self.as_json:
             return
-        widths = [max(len(row[at]) for row in [headings, *clean]) for at in range(len(headings))]
-        for row in [headings, *clean]:
-            self.line(aligned(row, widths))
+        screen = self.screen
+        drawn = None if screen is None else tables.as_text(screen, headings, rows)
+        if drawn is not None:
+            _write(drawn, sys.stdout)
+        elif screen is not None:
+            self._as_fields(headings, rows)
+        else:
+            clean = [[harmless(cell) for cell in row] for row in rows]
+            widths = [max(len(row[at]) for row in [headings, *clean]) for at in range(len(headings))]
+            for row in [headings, *clean]:
+                self.line(aligned(row, widths))
+
+    def _as_fields(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        for number, row in enumerate(rows):
+            if number:
+                self.line()
+            self.fields([(name, None if cell == "-" else cell) for name, cell in zip(headings, row, strict=True)])
+
+    @property
+    def live(self) -> Screen | None:
+        """The terminal where a table can be drawn in place (`tables.in_place`); None: there is none."""
+        size = shutil.get_terminal_size((0, 0))
+        roomy = size.columns >= LIVE_COLUMNS and size.lines >= LIVE_LINES
+        return self.screen if roomy and draws(sys.stdout) and not self.as_json else None
 
     def step(self, ok: bool, name: str, detail: str = "") -> None:
         """One step of a longer work, as it happened."""
-        marks = ("✓", "✗") if self.unicode else ("ok", "FAILED")
-        mark = marks[0] if ok else marks[1]
-        if sys.stdout.isatty():
-            mark = f"\033[3{2 if ok else 1}m{mark}\033[0m"
+        look = STEPS[ok]
+        mark = look.symbol if self.unicode else look.plain
+        mark = click.style(mark, fg=look.colour) if self.colour else mark
         if not self.as_json:
-            _write(f"{mark} {_harmless(name)}" + (f"\n    {_harmless(detail)}" if detail else ""), sys.stdout)
+            _write(f"{mark} {harmless(name)}" + (f"\n    {harmless(detail)}" if detail else ""), sys.stdout)
+
+    # --- while it lasts
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Show that the command waits: a spinner at a terminal, one line elsewhere."""
-        if not sys.stderr.isatty():
+        if not draws(sys.stderr):
             self.note(text)
             yield
             return
-        from rich.console import Console
-
-        with Console(stderr=True).status(_harmless(text)):
+        with progress.spinner(harmless(text), after=0.0):
             yield
 
     @contextmanager
-    def progress(self, text: str) -> Iterator[Callable[[str, int, int], None]]:
-        """Show how far a long work is: a bar at a terminal, else nothing. Call it with what, how many, of how many."""
-        if not sys.stderr.isatty():
-            yield lambda what, done, total: None
+    def working(self, text: str) -> Iterator[None]:
+        """Show at a terminal that the command works, once it has done so for two seconds; nothing elsewhere."""
+        if self.as_json or not draws(sys.stderr):
+            yield
             return
-        from rich.console import Console
-        from rich.progress import Progress
+        with progress.spinner(harmless(text)):
+            yield
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            tasks: dict[str, TaskID] = {}
-
-            def show(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bar.add_task(_harmless(f"{text}: {what}"))
-                bar.update(tasks[what], completed=done, total=total)
-
-            yield show
+    @contextmanager
+    def progress(self, text: str) -> Iterator[Callable[[str, int, int | None], None]]:
+        """Show how far a long work is: a bar at a terminal, else a line on standard error every ten seconds; nothing
+        with `--json`. Call it with what, how many, of how many (None: that is not known).
+        """
+        if self.as_json:
+            yield lambda what, done, total: None
+        elif not draws(sys.stderr):
+            yield progress.lines(text, self.note)
+        else:
+            with progress.bar(harmless(text)) as show:
+                yield show
 
 
 def aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -132,24 +194,12 @@ def aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def complain(text: str) -> None:
     """An error for people, on standard error."""
-    _write(_harmless(text), sys.stderr)
+    _write(harmless(text), sys.stderr)
 
 
-def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*headings, box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
-
-
-def _harmless(text: str) -> str:
-    """Control characters taken out: a vendor's or a hotel's text must not steer the reader's terminal."""
-    return "".join(char if char in "\n\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+def draws(stream: TextIO) -> bool:
+    """Whether this is a terminal that obeys escape codes."""
+    return stream.isatty() and os.environ.get("TERM", "") not in UNDRAWN
 
 
 def _write(text: str, stream: TextIO) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from cloudbeds_auth import errors
 from cloudbeds_auth.cli import incident
 from cloudbeds_auth.cli.commands import command, group, show_source
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.tables import Look, Painted, with_badge
+from cloudbeds_auth.rules.presentation import Badge
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Need, Settings
@@ -36,7 +39,13 @@ The redirect URI must be entered exactly like this. Cloudbeds then shows a clien
 """
 PLAIN = re.compile(r"[A-Za-z0-9_./:@%+~-]+")
 HEADER = "# Settings of cloudbeds-auth. The client secret is in here: keep this file to yourself.\n"
-MARKS = {"ok": "ok", "skipped": "-", "warning": "!", "problem": "PROBLEM"}
+MARKS = {
+    "ok": with_badge("ok", Badge.HEALTHY),
+    "skipped": with_badge("skipped", Badge.ENDED),
+    "warning": Painted("warning", Look("yellow", "!", "!")),
+    "problem": Painted("PROBLEM", Look("red", "✗", "x")),
+}
+"""How well a check found things, by its level."""
 
 
 @command(
@@ -209,14 +218,17 @@ def examine(out: Output, dotenv: Path, named: bool) -> int:
         show_source(found)
         return found
 
-    with out.waiting("checking"):
-        report = asyncio.run(run(read_settings, SystemClock(), CHECKS))
+    with out.progress("checking") as progress:
+        done = count()
+        report = asyncio.run(
+            run(read_settings, SystemClock(), CHECKS, lambda name: progress("checks", next(done), len(CHECKS)))
+        )
     out.document(report.document())
     rows = [
         (MARKS[one.level.value], name, f"{one.what}; to mend: {one.mend}" if one.mend else one.what)
         for name, found in report.checks.items()
         for one in found
     ]
-    out.table(("", "check", "finding"), rows)
+    out.table(("result", "check", "finding"), rows)
     out.line("no problem found" if report.healthy else "mend what is marked PROBLEM, then run this again")
     return 0 if report.healthy else 1

@@ -22,7 +22,7 @@ from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.apps import read_held, read_issuers, sealed_secrets
 from cloudbeds_auth.transactions.grants import LATCHED
 from cloudbeds_auth.transactions.rows import access_place, token_place
-from cloudbeds_auth.transactions.runner import Database, Driver
+from cloudbeds_auth.transactions.runner import HISTORY_BEHIND, Database, Driver
 from cloudbeds_auth.transactions.seals import MOST_SEALS, read_seals
 from cloudbeds_auth.transactions.statements import (
     Instant,
@@ -39,6 +39,7 @@ from cloudbeds_auth.transactions.verification import verify_connections, verify_
 
 CHUNK = 500
 VERIFIED = 50  # connections whose histories one transaction reads
+BEHIND = "those of the hotels that were moved here have not all come: `cloudbeds-auth database copy` again brings them"
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Found:
     key_id: str = ""
     values: dict[str, int] = field(default_factory=dict)  # that are stored and open, by the id of the key
     seals: dict[str, int] = field(default_factory=dict)  # that a key has made at most, by its id
+    history_behind: bool = False  # hotels were moved here, and their histories have not all come
     problems: list[str] = field(default_factory=list)
 
     def fields(self) -> list[tuple[str, str]]:
@@ -61,6 +63,7 @@ class Found:
             ("schema", str(self.schema)), ("apps", str(self.apps)), ("connections", str(self.connections)),
             ("grants", str(self.grants)),
             ("sealed values", f"{self.sealed_values}, {len(self.problems)} problems"),
+            *([("histories", BEHIND)] if self.history_behind else []),
             *(("key", self._key(key_id)) for key_id in sorted({*self.values, *self.seals})),
         ]  # fmt: skip
 
@@ -107,9 +110,12 @@ async def _altered(database: Database, found: Found, progress: Progress) -> None
 
 
 async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress) -> None:
+    progress("the database itself", 0, 1)
     found.problems += await driver.read(_integrity)
     found.problems += await driver.read(_pointless)
+    progress("the database itself", 1, 1)
     found.schema = await driver.read(schema.version)
+    found.history_behind = bool(await driver.read(lambda now: query("meta", name=HISTORY_BEHIND)))
     counted = await driver.read(lambda now: query_one("count_all"))
     assert counted is not None  # noqa: S101 - a count has one row
     found.connections = counted["connections"]
@@ -121,10 +127,12 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress
         row = await driver.read(lambda now, name=name: query_one("meta", name=name))  # type: ignore[misc]
         if row is not None:
             _try(bytes.fromhex(row["value"]), place, f"the value {name}", sealer, found)
-    after = ""
+    after, listed = "", 0
     while ids := await driver.read(lambda now, after=after: _ids(now, after)):  # type: ignore[misc]
         found.problems += await driver.read(partial(_wrongly_shown, ids=ids))
         after = ids[-1]
+        listed += len(ids)
+        progress("lists", listed, found.connections)
     after = ""
     while page := await driver.read(lambda now, after=after: _page(now, after)):  # type: ignore[misc]
         for grant, tokens, problem in page:

@@ -33,7 +33,7 @@ from cloudbeds_auth.system import random_bytes
 from cloudbeds_auth.transactions.authentic import read_chains, read_key, set_chains
 from cloudbeds_auth.transactions.history import TAKEN_OVER, without_names
 from cloudbeds_auth.transactions.roles import show
-from cloudbeds_auth.transactions.runner import Driver
+from cloudbeds_auth.transactions.runner import HISTORY_BEHIND, Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
 
 LEASES = 60.0  # seconds that refreshes under way get to end
@@ -42,7 +42,6 @@ RUN = "copying_run"  # which of several runs of the command fills the target
 COPYING = "copying"  # the target's owner until it is whole: no installation, so it is read-only
 HISTORY = ("events", "calls")
 BESIDE = ("chain", "mac_before")  # what the query newest_events has beside the event
-BEHIND = "history_behind"  # in the target's `meta`: the table and the key up to which it came; not there: all of it did
 
 Pause = Callable[[float], Awaitable[None]]
 
@@ -247,7 +246,7 @@ def _open(now: Instant, *, identity: clone_guard.Identity, keys: Mapping[str, st
     yield from query("forget_meta", name=RUN)
     for name, value in keys.items():
         yield from query("set_meta", name=name, value=value)
-    yield from query("set_meta", name=BEHIND, value=json.dumps(HISTORY[:1]))
+    yield from query("set_meta", name=HISTORY_BEHIND, value=json.dumps(HISTORY[:1]))
     yield from clone_guard.adopt(now, identity)
 
 
@@ -255,7 +254,7 @@ def _open(now: Instant, *, identity: clone_guard.Identity, keys: Mapping[str, st
 
 
 def _behind(now: Instant) -> Transaction[str | None]:
-    row = yield from query_one("meta", name=BEHIND)
+    row = yield from query_one("meta", name=HISTORY_BEHIND)
     return None if row is None else str(row["value"])
 
 
@@ -296,7 +295,7 @@ def _add_history(
     if batch.table == "events":
         whole = {home: chain for home, chain in chains.items() if forgotten.get(home) == 0.0 and chain.is_of(key, home)}
         yield from _reach_back(found, whole, key)
-    yield from query("set_meta", name=BEHIND, value=json.dumps([batch.table, *batch.to]))
+    yield from query("set_meta", name=HISTORY_BEHIND, value=json.dumps([batch.table, *batch.to]))
 
 
 def _reach_back(found: Rows, former: Mapping[str, Chain], key: MacKey) -> Transaction[None]:
@@ -327,7 +326,7 @@ def _finish(now: Instant, *, table: str) -> Transaction[None]:
     """The next table begins, or all is there; then lines that an earlier version wrote as events are merged anew."""
     following = HISTORY[HISTORY.index(table) + 1 :]
     if following:
-        yield from query("set_meta", name=BEHIND, value=json.dumps(following[:1]))
+        yield from query("set_meta", name=HISTORY_BEHIND, value=json.dumps(following[:1]))
     else:
-        for name in (BEHIND, TAKEN_OVER):
+        for name in (HISTORY_BEHIND, TAKEN_OVER):
             yield from query("forget_meta", name=name)

@@ -93,7 +93,8 @@ class SqliteFile:
         except (apsw.Error, OSError) as error:
             raise ConfigurationError(
                 f"the database at {self.path} cannot be opened: {_said(error)}",
-                next_step="make the file and its folder writable for this user, or set CLOUDBEDS_AUTH_DATABASE_URL",
+                next_step="see that the disk has room, and that this user may write the file and its folder; or set "
+                "CLOUDBEDS_AUTH_DATABASE_URL",
             ) from error
         self._connection, self._unsynced = connection, unsynced
         return before

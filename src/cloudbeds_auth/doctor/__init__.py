@@ -10,8 +10,10 @@ from cloudbeds_auth.doctor.examination import Check
 CHECKS: dict[str, Check] = {
     "settings": installation.settings_complete,
     "redirect URI": installation.redirect_uri,
+    "addresses": installation.addresses,
     "database": database.opens,
     "durability": database.durability,
+    "histories": database.histories,
     "database privacy": database.permissions,
     "SQLite": database.sqlite_version,
     "Cloudbeds": installation.vendor_reachable,
@@ -21,6 +23,7 @@ CHECKS: dict[str, Check] = {
     "apps": hotels.further_apps,
     "origins": hotels.where_from,
     "hotels": hotels.need_a_person,
+    "upkeep": hotels.looked_after,
     "calls": hotels.calls_refused,
     "risks": hotels.at_risk,
     "altered": hotels.altered,

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from cloudbeds_auth.doctor.examination import Finding, Subject, ok, problem, warning
 from cloudbeds_auth.os_files import network_file_system
+from cloudbeds_auth.transactions.runner import HISTORY_BEHIND
 from cloudbeds_auth.transactions.seals import MANY_SEALS, MOST_SEALS, NEW_KEY, SEALS
 
 if TYPE_CHECKING:
@@ -73,6 +74,16 @@ async def durability(subject: Subject) -> Sequence[Finding]:
     if (journal, synchronous) not in DURABLE:
         return problem(f"{found}: a power cut could lose a hotel", LOCAL)
     return ok(found)
+
+
+async def histories(subject: Subject) -> Sequence[Finding]:
+    """Of hotels that were moved here, the histories have come, too (`database copy`)."""
+    if HISTORY_BEHIND not in await subject.vault.store_report():
+        return ok("all are here")
+    return warning(
+        "the histories of the hotels that were moved here have not all come; hotels are served without them",
+        "run the same `cloudbeds-auth database copy` again, with the former CLOUDBEDS_AUTH_DATABASE_URL",
+    )
 
 
 async def permissions(subject: Subject) -> Sequence[Finding]:

@@ -117,8 +117,17 @@ class Subject:
 Check = Callable[[Subject], Awaitable[Sequence[Finding]]]
 
 
-async def examine(read: Callable[[Need], Settings], clock: Clock, checks: Mapping[str, Check]) -> Report:
-    """Run all checks, named."""
+def begun(check: str) -> None:
+    """Where nobody looks at the progress."""
+
+
+async def examine(
+    read: Callable[[Need], Settings],
+    clock: Clock,
+    checks: Mapping[str, Check],
+    begin: Callable[[str], None] = begun,
+) -> Report:
+    """Run all checks, named. `begin` is called with the name of each before it is run."""
     subject = _subject(read, clock)
     async with AsyncExitStack() as stack:
         if subject.read is not None:
@@ -126,10 +135,11 @@ async def examine(read: Callable[[Need], Settings], clock: Clock, checks: Mappin
                 await _open(subject, subject.read, stack)
             except errors.Error as error:
                 subject.closed = error
-        return Report({name: await _ask(check, subject) for name, check in checks.items()})
+        return Report({name: await _ask(name, check, subject, begin) for name, check in checks.items()})
 
 
-async def _ask(check: Check, subject: Subject) -> Sequence[Finding]:
+async def _ask(name: str, check: Check, subject: Subject, begin: Callable[[str], None]) -> Sequence[Finding]:
+    begin(name)
     try:
         return await check(subject)
     except SkipCheck as why:

@@ -13,7 +13,7 @@ from cloudbeds_auth.doctor.installation import other_port
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, State
 from cloudbeds_auth.rules.model import App, Connection
 from cloudbeds_auth.rules.presentation import presentation
-from cloudbeds_auth.rules.schedule import LONG_LIST
+from cloudbeds_auth.rules.schedule import DAY, LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
 from cloudbeds_auth.transactions.connections import Trouble
 
@@ -38,6 +38,11 @@ ACCEPT = (
     "`cloudbeds-auth database accept con_...` takes a connection as it is"
 )
 SLOW = 900.0  # seconds that the oldest message may wait
+LATE = 3600.0  # seconds for which a hotel may be due; after an outage a large fleet takes its time
+BEGIN = (
+    "run `cloudbeds-auth serve`, or open a vault with upkeep=True: Cloudbeds forgets tokens that nobody refreshes for "
+    "about a month; where one runs, look for `upkeep_failed` in its log"
+)
 
 
 # --- registrations
@@ -118,6 +123,17 @@ def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
     named = f"{one.id} ({', '.join(one.property_ids)})" if one.property_ids else one.id
     why = f"{named}: {shown.words}" + (f": {one.problem}" if one.problem else "") + f"; waits for {shown.by}"
     return Finding(level, why, shown.next_step or one.connect_url or f"cloudbeds-auth connections show {one.id}")
+
+
+async def looked_after(subject: Subject) -> Sequence[Finding]:
+    """What is due is done: a service runs, or a vault with upkeep. Of a hotel that is in use this costs a moment at its
+    next call; one that is not loses its tokens in the end.
+    """
+    overdue = await subject.vault.engine.upkeep.overdue()
+    if overdue <= LATE:
+        return ok("no hotel waits to be refreshed or kept alive")
+    level = Level.PROBLEM if overdue > DAY else Level.WARNING
+    return [Finding(level, f"for {overdue / 3600:.0f} h a hotel has been due to be refreshed or kept alive", BEGIN)]
 
 
 async def calls_refused(subject: Subject) -> Sequence[Finding]:

@@ -75,6 +75,29 @@ def other_port(parts: SplitResult, settings: Settings) -> int | None:
     return port if is_elsewhere else None
 
 
+async def addresses(subject: Subject) -> Sequence[Finding]:
+    """Who comes to the addresses that hotels are given is let in, and is told apart from who comes to others."""
+    settings = subject.settings
+    named = {"CLOUDBEDS_AUTH_PUBLIC_URL": settings.public_url}
+    if settings.client_id:
+        named["CLOUDBEDS_REDIRECT_URI"] = settings.redirect_uri
+    found: list[Finding] = []
+    for name, url in named.items():
+        host = urlsplit(url).hostname or ""
+        if host not in settings.allowed_hosts:
+            found += problem(
+                f"{host} of {name} is not in CLOUDBEDS_AUTH_ALLOWED_HOSTS: who comes there is answered 421",
+                f"add {host} to CLOUDBEDS_AUTH_ALLOWED_HOSTS, or do not set that at all",
+            )
+    if urlsplit(settings.public_url).scheme == "https" and not settings.trusted_proxies:
+        found += warning(
+            f"{settings.public_url} is https, so a reverse proxy is before the service, and none is trusted: "
+            "all callers count as one address, with one share",
+            "set CLOUDBEDS_AUTH_TRUSTED_PROXIES to the proxy's address, like 127.0.0.1",
+        )
+    return found or ok("who comes to them is let in")
+
+
 # --- the way to Cloudbeds
 
 

@@ -39,6 +39,7 @@ from cloudbeds_auth.transactions.connections import (
     count_states,
     list_connections,
     list_troubled,
+    read_connections,
 )
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.statements import Call
@@ -78,6 +79,11 @@ class Views:
     async def connection(self, connection_id: str) -> Connection:
         """One connection; raises UnknownConnection."""
         return (await self._shown([await self._world.known(connection_id)]))[0]
+
+    async def current(self, connection_ids: Sequence[str]) -> list[Connection]:
+        """These connections as they look now, in this order; one that there is not is left out."""
+        found = await self._world.db.browse(read_connections(connection_ids))
+        return await self._shown([found[one] for one in connection_ids if one in found])
 
     async def lifetime(self, connection_id: str) -> float:
         """Seconds from issue to end of its stored access token; infinite where there is none, or none that ends."""

@@ -42,6 +42,7 @@ GIVE_KEY = (
 )
 AT_ONCE = 3  # transactions of one kind of read
 MOST = 200  # ids in one of them
+HISTORY_BEHIND = "history_behind"  # in `meta` of a database that hotels were moved to: how far their histories came
 
 
 class Together(Generic[T]):
@@ -227,7 +228,8 @@ class Database:
         `key_id`, how many values each key has sealed (`seals:ID`), the longest token list and whose it is; of SQLite
         `sqlite` (its version), `file`, `journal_mode`, `synchronous` as in effect on this connection; of PostgreSQL
         `postgresql` (its version), `database`, `fsync`, `full_page_writes`, `synchronous_commit`, `role` (primary or
-        standby), `asynchronous_standbys` (how many).
+        standby), `asynchronous_standbys` (how many). `history_behind`: how far the histories came of hotels that were
+        moved here; not there where all did.
         """
         return {**await self.browse(_report()), "key_id": self._sealer.key_id}
 
@@ -261,8 +263,10 @@ def _report(tx: Tx) -> Transaction[Mapping[str, str]]:
     (row,) = yield from query("report")
     longest = yield from query_one("longest_list")
     length, whose = (0, "") if longest is None else (longest["length"], longest["connection_id"])
+    behind = yield from query_one("meta", name=HISTORY_BEHIND)
+    histories = {} if behind is None else {HISTORY_BEHIND: str(behind["value"])}
     seals = {f"{SEALS}{key_id}": str(count) for key_id, count in (yield from read_seals()(tx)).items()}
-    return {**row, **seals, "longest_token_list": str(length), "longest_token_list_of": whose}
+    return {**row, **seals, **histories, "longest_token_list": str(length), "longest_token_list_of": whose}
 
 
 def keys_missing(key_ids: Sequence[str], counts: Mapping[str, int] | None) -> ConfigurationError:
