@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -107,7 +109,9 @@ def test_children_end_with_the_demo(tmp_path: Path, number: signal.Signals) -> N
 
 @pytest.mark.long
 def test_stay_leaves_both_running_until_ctrl_c(tmp_path: Path) -> None:
-    """It says where to look, opens nothing, and ends well."""
+    """It says where to look: the dashboard with a link that signs in, the glass box, and what to try. It opens nothing
+    where nobody sits at a terminal, and ends well.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "cloudbeds_auth", "demo", "--stay"],
         stdout=subprocess.PIPE,
@@ -116,8 +120,15 @@ def test_stay_leaves_both_running_until_ctrl_c(tmp_path: Path) -> None:
         cwd=tmp_path,
     ) as running:
         assert running.stdout is not None
-        curl = next((line for line in running.stdout if "curl" in line), "")
+        said, curl = "", ""
+        while "curl" not in curl:
+            said += (curl := running.stdout.readline())
         try:
+            assert "Lose the next answer to a refresh" in said
+            assert re.search(r"http://127\.0\.0\.1:\d+/sign-in#[\w-]{43}\n", said)
+            [glass_box] = re.findall(r"http://127\.0\.0\.1:\d+/glass-box", said)
+            with urllib.request.urlopen(glass_box) as shown:
+                assert b"Healed" in shown.read(), "the answer that died with the service"
             children = children_of(running.pid)
             answer = subprocess.run(["sh", "-c", curl], capture_output=True, text=True) if which("curl") else None
         finally:
