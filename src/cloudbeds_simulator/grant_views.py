@@ -64,6 +64,7 @@ class GrantView:
     tone: str
     badge: str
     how: str
+    last_used: str
     pairs: Sequence[PairView]
     older: int
     keys: Sequence[TokenView]
@@ -99,7 +100,8 @@ def view(grant: VendorGrant, hotels: str, app: str, entries: Iterable[JournalEnt
     ]
     older = max(0, len(rotation.pairs) - PAIRS)
     keys = [_key(grant, key.value, key.ended) for key in grant.keys]
-    return GrantView(grant.number, hotels, app, tone, badge, how, shown, older, keys)
+    used = moment(grant.last_used_at, now)
+    return GrantView(grant.number, hotels, app, tone, badge, how, used, shown, older, keys)
 
 
 def access(grant: VendorGrant, pair: TokenPair, now: float) -> TokenView:

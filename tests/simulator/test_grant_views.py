@@ -110,6 +110,16 @@ def test_an_approval_that_has_ended() -> None:
     assert (seen(grant).badge, seen(grant).tone) == ("Ended", "attention")
 
 
+def test_an_approval() -> None:
+    """Its pairs, newest first, and when it was last used."""
+    grant = granted("V2/n")
+    renew(grant)
+    grant.last_used_at = 12.0
+    shown = seen(grant)
+    assert [pair.number for pair in shown.pairs] == [2, 1]
+    assert (shown.number, shown.hotels, shown.app, shown.last_used, shown.older) == (1, "Hotel", "App", "00:00:12", 0)
+
+
 def test_access_tokens() -> None:
     """One that lives says until when, one that was replaced when that was, one that ran out since when."""
     grant = granted("V2/n")

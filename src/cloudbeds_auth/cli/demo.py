@@ -147,6 +147,10 @@ async def _stay(out: Output, stage: Stage) -> None:
     from cloudbeds_auth.cli.demo_stage import TOKEN_TIMEOUT
 
     dashboard, glass_box = await stage.sign_in_link(), f"{stage.simulator_url}/glass-box"
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
     out.say(
         "Both go on running until Ctrl-C. Open two windows side by side:\n"
         f"  the dashboard, as an operator sees it   {dashboard}\n"
@@ -156,8 +160,8 @@ async def _stay(out: Output, stage: Stage) -> None:
         '  1. In the glass box press "Lose the next answer to a refresh".\n'
         '  2. In the dashboard open the hotel and press "Refresh now".\n'
         "  3. The glass box shows a pair that the service never got, and that the refresh token before it is still\n"
-        "     accepted. The service asks again with that one, and is healed: by itself within half a minute, or when\n"
-        f"     you refresh once more after {TOKEN_TIMEOUT:g} s.\n"
+        "     accepted. The service asks again with that one, and is healed: by itself in half a minute or so, or\n"
+        f"     when you refresh once more after {TOKEN_TIMEOUT:g} s.\n"
         "More to look at:\n"
         f"  how the simulator is used   {stage.simulator_url}/  (log: {stage.simulator.log})\n"
         f"  connect another time        {stage.service_url}/connect  (log: {stage.folder / 'service.log'})\n"
@@ -167,10 +171,6 @@ async def _stay(out: Output, stage: Stage) -> None:
     if sys.stdout.isatty() and has_display():
         for url in (dashboard, glass_box):
             await asyncio.to_thread(open_browser, url)
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
     await ended.wait()
 
 
