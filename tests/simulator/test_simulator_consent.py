@@ -138,6 +138,12 @@ def test_escaping() -> None:
     assert b"<script" not in page.body
 
 
+async def test_an_address_that_cannot_be_read(sim: Driver) -> None:
+    """Whatever is registered as a redirect URI, the page is shown."""
+    await sim.control("POST", "apps", client_id=CLIENT, redirect_uris=["http://["])
+    assert (await sim.ask("GET", f"{PATH}?client_id={CLIENT}&redirect_uri=http://[&response_type=code")).status == 200
+
+
 @pytest.mark.parametrize(
     ("scope", "words"),
     [
