@@ -53,8 +53,8 @@ venv: ## make .venv from the hash-pinned lock
 	  echo "$$project" > $(STAMP)-project; \
 	fi
 
-demo: venv ## the whole journey against the simulator, step by step
-	@$(BIN)/cloudbeds-auth demo
+demo: venv ## the whole journey against the simulator, step by step; STAY=1 leaves both running, to watch them side by side
+	@$(BIN)/cloudbeds-auth demo $(if $(STAY),--stay)
 
 test: venv ## the tests that need nothing else, the import contract included; of long ones a share
 	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/pytest_plugin $(TESTS)

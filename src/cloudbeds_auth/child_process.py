@@ -54,6 +54,11 @@ def bare_environment(home: Path, **values: str) -> dict[str, str]:
     return environment(HOME=str(home), XDG_DATA_HOME=str(home), PYTHONUNBUFFERED="1") | values
 
 
+def has_display() -> bool:
+    """Whether a browser that is opened here would show: on a Mac always, elsewhere where there is a display."""
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
 def open_browser(url: str) -> None:
     """Ask the user's browser to show an address; returns when it was asked. That there is none is no error."""
     with suppress(OSError, subprocess.TimeoutExpired):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from cloudbeds_simulator import answers, methods, modules
-from cloudbeds_simulator.answers import REFUSALS, SimulatedAnswer, consent_page, problem_page
+from cloudbeds_simulator.answers import REFUSALS, SimulatedAnswer
+from cloudbeds_simulator.approval_pages import consent_page, problem_page
 from cloudbeds_simulator.journal import JournalEntry, ReceivedCall
 from cloudbeds_simulator.records import IssuedKey, IssuedTokens, Rejection, VendorApp
 from cloudbeds_simulator.rotation import FirstUse, variant_of

@@ -35,6 +35,15 @@ class FirstUse(Enum):
     SUCCESSFUL = "only a request answered 2xx"
 
 
+class WhyRefused(Enum):
+    """What ended a refresh token while its grant lives on."""
+
+    FIRST_USE = "a newer access token was used"
+    OLDER_PRESENTED = "an older refresh token was presented again"
+    NEWER_PRESENTED = "a newer refresh token was presented"
+    SPENT = "it was presented, and counts once"
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One reading of the rotation rules.
@@ -122,11 +131,13 @@ class Rotation:
     """One grant's tokens. It starts with a first pair, as a code exchange gives it.
 
     ``mint`` makes a fresh token value of a kind, ``"access"`` or ``"refresh"``; ``lifetime`` is that of access tokens
-    in seconds. ``accepted`` holds the living R's, oldest first. An ``empty`` one has no pair at all, for an approval
-    whose code was exchanged for an API key.
+    in seconds. ``accepted`` holds the living R's, oldest first; ``refused`` what ended each other one, and when. An
+    ``empty`` one has no pair at all, for an approval whose code was exchanged for an API key.
     """
 
-    __slots__ = ("_by_refresh", "_now", "_outlived", "accepted", "lifetime", "mint", "pairs", "revoked", "variant")
+    __slots__ = (
+        "_by_refresh", "_now", "_outlived", "accepted", "lifetime", "mint", "pairs", "refused", "revoked", "variant",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -142,6 +153,7 @@ class Rotation:
         self.lifetime = lifetime
         self.pairs: list[TokenPair] = []
         self.revoked = False
+        self.refused: dict[str, tuple[WhyRefused, float]] = {}
         self._by_refresh: dict[str, int] = {}  # R -> ordinal of the newest pair that carries it
         self._now = -1  # ordinal of the current pair; V0 may go back to an earlier one
         self._outlived = 0  # every R of a lower ordinal was issued before an A that has been used
@@ -162,7 +174,7 @@ class Rotation:
             return self._give_again(at + 1, now)
         keeps = self.variant.repeat is Repeat.SAME_REFRESH_TOKEN
         pair = self._issue(refresh_token if keeps else self.mint("refresh"), now)
-        self.accepted = self._accepted_after(at, pair.refresh_token)
+        self._accept(self._accepted_after(at, pair.refresh_token), at, now)
         return IssuedPair(pair)
 
     def show(self, refresh_token: str) -> RefreshRefusal | None:
@@ -171,13 +183,16 @@ class Rotation:
             return RefreshRefusal("revoked")
         if refresh_token in self.accepted:
             return None
-        ordinal = self._by_refresh.get(refresh_token)
-        if ordinal is None:
+        if refresh_token not in self._by_refresh:
             return RefreshRefusal("unknown")
-        if self.variant.reuse_revokes and ordinal < self._outlived:
+        if self.would_revoke(refresh_token):
             self.revoke()
             return RefreshRefusal("reuse")
         return RefreshRefusal("dead")
+
+    def would_revoke(self, refresh_token: str) -> bool:
+        """Whether presenting this R of the grant, which is dead, ends the whole grant (V3)."""
+        return self.variant.reuse_revokes and self._by_refresh[refresh_token] < self._outlived
 
     def alive(self, access_token: str, now: float) -> bool:
         """Whether a resource would accept this A; asking changes nothing."""
@@ -195,7 +210,9 @@ class Rotation:
         if counts and self.current.first_used_at is None:
             self._replace(self._now, first_used_at=now)
             if self.variant.repeat is not Repeat.SAME_REFRESH_TOKEN:
-                self.accepted = (self.current.refresh_token,)
+                newest = self.current.refresh_token
+                self.refused |= {one: (WhyRefused.FIRST_USE, now) for one in self.accepted if one != newest}
+                self.accepted = (newest,)
                 self._outlived = self._now
         return True
 
@@ -220,7 +237,7 @@ class Rotation:
     def _give_again(self, child: int, now: float) -> IssuedPair:
         """V0: the R after the presented one is its unused child; that pair is current again, later ones are dead."""
         again = self._by_refresh[self.accepted[child]]
-        self.accepted = self.accepted[: child + 1]
+        self._accept(self.accepted[: child + 1], child - 1, now)
         if again != self._now:
             self._replace(self._now, superseded_at=now)
             self._replace(again, superseded_at=None)
@@ -237,6 +254,14 @@ class Rotation:
         parents = () if self.variant.child_kills_parent else before
         siblings = self.accepted[at + 1 :] if repeat is Repeat.SIBLINGS else ()
         return (*parents, *sent, *siblings, new)
+
+    def _accept(self, living: tuple[str, ...], presented: int, now: float) -> None:
+        """These R's are accepted from now on, because the one at this position was presented."""
+        for at, token in enumerate(self.accepted):
+            if token not in living:
+                older = WhyRefused.NEWER_PRESENTED if at < presented else WhyRefused.SPENT
+                self.refused[token] = (WhyRefused.OLDER_PRESENTED if at > presented else older, now)
+        self.accepted = living
 
     def _replace(self, ordinal: int, **changes: float | None) -> None:
         self.pairs[ordinal] = replace(self.pairs[ordinal], **changes)  # type: ignore[arg-type]  # times only

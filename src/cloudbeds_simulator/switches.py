@@ -111,9 +111,9 @@ class SimulatedClock:
         return self.read() + self.ahead
 
     def advance(self, seconds: float) -> float:
-        """Move forward by this many seconds; the time it is then. Raises ValueError for a step back."""
-        if not seconds >= 0:
-            raise ValueError("the clock only moves forward: seconds must be 0 or more")
+        """Move forward by this many seconds; the time it is then. Raises ValueError for a step that is not."""
+        if not (seconds >= 0 and math.isfinite(seconds)):
+            raise ValueError("the clock only moves forward: seconds must be a number, 0 or more")
         self.ahead += seconds
         return self.now()
 

@@ -70,6 +70,26 @@ def test_the_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child_process.open_browser("http://localhost:7000/connect/abc")
 
 
+@pytest.mark.parametrize(
+    ("platform", "variable", "there"),
+    [
+        ("linux", "DISPLAY", True),
+        ("linux", "WAYLAND_DISPLAY", True),
+        ("linux", "TERM", False),
+        ("darwin", "TERM", True),
+    ],
+)
+def test_whether_a_browser_would_show(
+    monkeypatch: pytest.MonkeyPatch, platform: str, variable: str, there: bool
+) -> None:
+    """A Mac has a display; elsewhere a variable names it."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, ":9")
+    monkeypatch.setattr(sys, "platform", platform)
+    assert child_process.has_display() is there
+
+
 def test_what_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     """What processes need to run here, what is asked for besides, and what is said; an allow-list, so nothing else."""
     for name, value in {**SECRETS, "LC_TIME": "C", "PYTHONPATH": "x", "SSL_CERT_FILE": "y", "DISPLAY": ":9"}.items():

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -107,7 +110,9 @@ def test_children_end_with_the_demo(tmp_path: Path, number: signal.Signals) -> N
 
 @pytest.mark.long
 def test_stay_leaves_both_running_until_ctrl_c(tmp_path: Path) -> None:
-    """It says where to look, opens nothing, and ends well."""
+    """It says where to look: the dashboard with a link that signs in, the glass box, and what to try. It opens nothing
+    where nobody sits at a terminal, and ends well.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "cloudbeds_auth", "demo", "--stay"],
         stdout=subprocess.PIPE,
@@ -116,8 +121,15 @@ def test_stay_leaves_both_running_until_ctrl_c(tmp_path: Path) -> None:
         cwd=tmp_path,
     ) as running:
         assert running.stdout is not None
-        curl = next((line for line in running.stdout if "curl" in line), "")
+        said, curl = "", ""
+        while "curl" not in curl:
+            said += (curl := running.stdout.readline())
         try:
+            assert "Lose the next answer to a refresh" in said
+            assert re.search(r"http://127\.0\.0\.1:\d+/sign-in#[\w-]{43}\n", said)
+            [glass_box] = re.findall(r"http://127\.0\.0\.1:\d+/glass-box", said)
+            with urllib.request.urlopen(glass_box) as shown:
+                assert b"Healed" in shown.read(), "the answer that died with the service"
             children = children_of(running.pid)
             answer = subprocess.run(["sh", "-c", curl], capture_output=True, text=True) if which("curl") else None
         finally:
@@ -127,6 +139,36 @@ def test_stay_leaves_both_running_until_ctrl_c(tmp_path: Path) -> None:
     assert answer is None or json.loads(answer.stdout)["connections"][0]["state"] == "fresh"
     assert all(ended(pid) for pid in children)
     assert [entry.name for entry in tmp_path.iterdir()] == []
+
+
+@pytest.mark.long
+def test_stay_opens_both_at_a_terminal_with_a_display(tmp_path: Path) -> None:
+    """The user's browser is asked for the dashboard, by a link that signs in, and for the glass box."""
+    script, seen = tmp_path / "browser", tmp_path / "seen"
+    script.write_text(f'#!/bin/sh\necho "$1" >> {seen}\n', "utf-8")
+    script.chmod(0o755)
+    ours, theirs = pty.openpty()
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "cloudbeds_auth", "demo", "--stay"],
+            stdout=theirs,
+            env=environment(tmp_path, PYTHONIOENCODING="utf-8", BROWSER=f"{script} %s", DISPLAY=":9"),
+            cwd=tmp_path,
+        ) as running,
+        os.fdopen(ours) as screen,
+    ):
+        os.close(theirs)
+        try:
+            while "curl" not in screen.readline():
+                assert running.poll() is None
+            while not (seen.exists() and seen.read_text("utf-8").count("\n") == 2):
+                time.sleep(0.02)  # the test's own time limit is the deadline
+        finally:
+            running.send_signal(signal.SIGINT)
+        assert running.wait() == 0
+    dashboard, glass_box = seen.read_text("utf-8").splitlines()
+    assert "/sign-in#" in dashboard
+    assert glass_box.endswith("/glass-box")
 
 
 def children_of(pid: int) -> list[int]:

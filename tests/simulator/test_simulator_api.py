@@ -177,7 +177,7 @@ async def test_unknown_method(sim: Driver, verb: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/oauth", "/api/getHotels", "/api/v1.3/oauth/access_token", "/api/v1.3/getUserInfo"]
+    "path", ["/nothing", "/oauth", "/api/getHotels", "/api/v1.3/oauth/access_token", "/api/v1.3/getUserInfo"]
 )
 async def test_html_404(sim: Driver, path: str) -> None:
     """Any path without an API version, and two observed traps, get a 404 page."""

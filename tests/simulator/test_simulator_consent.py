@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from tests.simulator.driver import CALLBACK, CLIENT, Driver, Reply
 
-from cloudbeds_simulator import answers
+from cloudbeds_simulator.approval_pages import consent_page, in_words
 from cloudbeds_simulator.records import VendorApp
 
 QUERY = f"client_id={CLIENT}&redirect_uri={quote(CALLBACK)}&response_type=code&state=s%201&scope=read%3Ahotel+read:rate"
@@ -29,13 +29,15 @@ def form(page: Reply) -> dict[str, str]:
 
 
 async def test_page(sim: Driver) -> None:
-    """The page names app, hotels and exactly the scopes asked for, and loads nothing from anywhere."""
+    """The page names app, hotels and exactly the scopes asked for, and loads nothing but the simulator's own files."""
     page = await sim.ask("GET", f"{PATH}?{QUERY}")
     text = page.body.decode()
     assert page.status == 200
     assert all(word in text for word in ("Demo App", "Hotel Aurora", "Harbour House", "read:hotel", "read:rate"))
     assert "write:rate" not in text
-    assert not re.search(r"(src|href)=", text)
+    assert "See rates" in text
+    assert "Simulated Cloudbeds" in text
+    assert {one.rpartition("/")[0] for one in re.findall(r'(?:src|href)="([^"]*)"', text)} == {"/_assets"}
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert page.headers["Cache-Control"] == "no-store"
 
@@ -132,5 +134,26 @@ def test_escaping() -> None:
     """Whatever the app is called and whatever it sends, the page shows it as text."""
     evil = '"><script>alert(1)</script>'
     app = VendorApp(evil, "s", evil, frozenset(), ())
-    page = answers.consent_page(app, [], [evil], {"state": evil, evil: "x"}, "/x")
+    page = consent_page(app, [], [evil], {"state": evil, evil: "x"}, "/x")
     assert b"<script" not in page.body
+
+
+async def test_an_address_that_cannot_be_read(sim: Driver) -> None:
+    """Whatever is registered as a redirect URI, the page is shown."""
+    await sim.control("POST", "apps", client_id=CLIENT, redirect_uris=["http://["])
+    assert (await sim.ask("GET", f"{PATH}?client_id={CLIENT}&redirect_uri=http://[&response_type=code")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ("read:hotel", "See the hotel's details"),
+        ("write:reservation", "Change reservations"),
+        ("delete:guest", "Delete guests"),
+        ("read:", "read:"),
+        ("everything", "everything"),
+    ],
+)
+def test_scopes_in_words(scope: str, words: str) -> None:
+    """What a scope allows is said in words; one of another form is shown as it is."""
+    assert in_words(scope) == words

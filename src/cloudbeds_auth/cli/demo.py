@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cloudbeds_auth.child_process import has_display, open_browser
 from cloudbeds_auth.cli.commands import command, need_server
 from cloudbeds_auth.cli.output import Output, aligned
 from cloudbeds_auth.rules.timeline import AttemptOutcome, Ending, PairLine
@@ -31,12 +33,16 @@ IN_ASCII = str.maketrans("█▶✗─·└\N{MULTIPLICATION SIGN}—", "=>x-.`x
 @command(
     "demo",
     "cloudbeds-auth demo",
-    "cloudbeds-auth demo --stay                 leave simulator and service running, to look around",
+    "cloudbeds-auth demo --stay                 leave both running: watch them side by side in a browser",
     "cloudbeds-auth demo --variant V0/n         another reading of Cloudbeds' rotation rule",
     "cloudbeds-auth demo --json --keep /tmp/d   for programs; logs and database stay in that folder",
     short_help="The whole journey against a simulated Cloudbeds.",
 )
-@click.option("--stay", is_flag=True, help="Leave both running until Ctrl-C, and say where to look.")
+@click.option(
+    "--stay",
+    is_flag=True,
+    help="Leave both running until Ctrl-C, and say what to try; a terminal with a display opens a browser.",
+)
 @click.option(
     "--variant",
     default="V2/n",
@@ -137,19 +143,34 @@ def _draw(out: Output, journey: Journey, steps: list[Step], held: bool) -> None:
 
 
 async def _stay(out: Output, stage: Stage) -> None:
-    """Say where to look, and wait for Ctrl-C, which is how this is meant to end."""
-    out.say(
-        "Both go on running until Ctrl-C. Nothing was opened; look at:\n"
-        f"  connect another time   {stage.service_url}/connect\n"
-        f"  service                {stage.service_url}/healthz  (log: {stage.folder / 'service.log'})\n"
-        f"  simulator              {stage.simulator_url}/_control/state  (log: {stage.simulator.log})\n"
-        f"  admin token            {stage.admin_token_path}\n"
-        f'  curl -H "Authorization: Bearer $(cat {stage.admin_token_path})" {stage.service_url}/api/v1/connections'
-    )
+    """Say where to look and what to try, and wait for Ctrl-C, which is how this is meant to end."""
+    from cloudbeds_auth.cli.demo_stage import TOKEN_TIMEOUT
+
+    dashboard, glass_box = await stage.sign_in_link(), f"{stage.simulator_url}/glass-box"
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
+    out.say(
+        "Both go on running until Ctrl-C. Open two windows side by side:\n"
+        f"  the dashboard, as an operator sees it   {dashboard}\n"
+        "      the link signs in one browser, once, within ten minutes; later enter the admin token\n"
+        f"  the glass box, as Cloudbeds sees it     {glass_box}\n"
+        "Then try this, and watch an answer that is lost heal:\n"
+        '  1. In the glass box press "Lose the next answer to a refresh".\n'
+        '  2. In the dashboard open the hotel and press "Refresh now".\n'
+        "  3. The glass box shows a pair that the service never got, and that the refresh token before it is still\n"
+        "     accepted. The service asks again with that one, and is healed: by itself in half a minute or so, or\n"
+        f"     when you refresh once more after {TOKEN_TIMEOUT:g} s.\n"
+        "More to look at:\n"
+        f"  how the simulator is used   {stage.simulator_url}/  (log: {stage.simulator.log})\n"
+        f"  connect another time        {stage.service_url}/connect  (log: {stage.folder / 'service.log'})\n"
+        f"  admin token                 {stage.admin_token_path}\n"
+        f'  curl -H "Authorization: Bearer $(cat {stage.admin_token_path})" {stage.service_url}/api/v1/connections'
+    )
+    if sys.stdout.isatty() and has_display():
+        for url in (dashboard, glass_box):
+            await asyncio.to_thread(open_browser, url)
     await ended.wait()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -103,6 +104,18 @@ class Stage:
             CLOUDBEDS_AUTH_ADMIN_TOKEN_FILE=str(self.admin_token_path),
             CLOUDBEDS_AUTH_TOKEN_TIMEOUT=f"{TOKEN_TIMEOUT:g}",
         )
+
+    async def sign_in_link(self) -> str:
+        """A one-time link to the dashboard, from the command that prints one. Raises Surprise."""
+        command = [sys.executable, "-m", "cloudbeds_auth", "sign-in"]
+        pipe = asyncio.subprocess.PIPE
+        running = await asyncio.create_subprocess_exec(
+            *command, env=dict(self._settings()), cwd=self.folder, stdout=pipe, stderr=pipe
+        )
+        printed, complained = await running.communicate()
+        if running.returncode != 0:
+            raise Surprise(f"`cloudbeds-auth sign-in` failed: {complained.decode('utf-8', 'replace')[:300]}")
+        return printed.decode().strip()
 
     async def close(self) -> None:
         """End both processes, however far the demo came."""

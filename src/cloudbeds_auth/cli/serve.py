@@ -72,8 +72,8 @@ def simulate(out: Output, options: tuple[str, ...]) -> int:
     """Run a simulated Cloudbeds on 127.0.0.1:7001 until it is stopped; no account is needed.
 
     All options of `python -m cloudbeds_simulator --help` are taken. It prints the settings to use it with: a made-up
-    app, and a database apart from your real one. It is for loopback only: its control API under /_control/ shows
-    everything.
+    app, and a database apart from your real one. Its first page says how it is used; its glass box shows everything,
+    live. It is for loopback only.
     """
     need_server()
     named = {option.partition("=")[0] for option in options}
@@ -116,3 +116,4 @@ def _say(out: Output, line: str, *, made_up: bool) -> None:
     for name, value in settings.items():
         out.line(f"  export {name}={value}")
     out.line("  cloudbeds-auth serve")
+    out.line(f"to watch it, in a browser: {url}/glass-box")

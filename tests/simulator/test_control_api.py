@@ -9,6 +9,7 @@ import pytest
 from tests.simulator.driver import SECRET, Driver
 
 from cloudbeds_simulator.__main__ import DEFAULT_REDIRECTS
+from cloudbeds_simulator.control_api import ROUTES
 from cloudbeds_simulator.switches import SimulatedClock, mint
 from cloudbeds_simulator.webhooks import is_loopback
 
@@ -154,6 +155,7 @@ async def test_wait_times_out(sim: Driver) -> None:
         ("POST", "choose", {"property_ids": ["nowhere"]}, 400),
         ("POST", "choose", {"property_ids": "100001"}, 400),
         ("POST", "advance", {"seconds": -1}, 400),
+        ("POST", "advance", {"seconds": "inf"}, 400),
         ("POST", "expire", {"grant": 0}, 400),
     ],
 )
@@ -180,9 +182,15 @@ def test_loopback_only(remote: str | None, allowed: bool) -> None:
     assert is_loopback(remote) == allowed
 
 
+def test_every_route_says_what_it_is_for(sim: Driver) -> None:
+    """The first page lists exactly the routes that there are."""
+    assert ROUTES.keys() == sim.simulator.control.routes
+    assert all(route.purpose for route in ROUTES.values())
+
+
 async def test_stranger_is_refused(sim: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer from elsewhere gets 403 from every control route."""
-    monkeypatch.setattr("cloudbeds_simulator.http_shell.is_loopback", lambda _: False)
+    monkeypatch.setattr("cloudbeds_simulator.local_requests.is_loopback", lambda _: False)
     assert (await sim.ask("GET", "/_control/state")).status == 403
 
 
