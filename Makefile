@@ -31,7 +31,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets test-rules test-deploy coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets test-rules test-deploy release-tools dist release-check coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -162,6 +162,15 @@ test-rules: venv ## alert rules, dashboard and metrics, by promtool: their form,
 test-deploy: venv ## the systemd unit by systemd's own checker, the Containerfile's parts, and the service behind nginx (needs `make system`)
 	@$(BIN)/python -m pytest tests/deploy
 
+release-tools: venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+
+dist: release-tools ## wheel, sdist, SBOM and checksums of the commit that is checked out, in dist/
+	@$(BIN)/python -m tests.release.build dist && cat dist/SHA256SUMS
+
+release-check: release-tools ## what `make dist` makes: built twice it is the same, its metadata is whole, it installs from the lock
+	@$(BIN)/python -m pytest tests/release
+
 prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000, STORE=disk or memory, RESUME=file
 	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2 \
 	  --store $(STORE) --controls $(if $(RESUME),--resume $(RESUME))
@@ -201,6 +210,8 @@ lock: ## pin every dependency with hashes and without addresses (needs uv, and n
 	uv pip compile $(LOCKING) --group browser --constraint $(LOCK) -o requirements/browser.txt
 	uv pip compile $(LOCKING) --group types --constraint $(LOCK) -o requirements/types.txt
 	uv pip compile $(LOCKING) --extra server --extra postgres --extra httpx --extra requests --extra pytest --group bench --constraint $(LOCK) -o requirements/bench.txt pyproject.toml
+	uv pip compile $(LOCKING) --extra server --extra postgres --extra otel --constraint $(LOCK) -o requirements/service.txt pyproject.toml
+	uv pip compile $(LOCKING) --group release --constraint $(LOCK) -o requirements/release.txt
 	uv pip compile $(LOCKING) --group secrets --constraint $(LOCK) -o requirements/secrets.txt
 	uv pip compile $(LOCKING) --group mutation --constraint $(LOCK) -o requirements/mutation.txt
 	uv pip compile $(LOCKING) --group fuzz --constraint $(LOCK) -o requirements/fuzz.txt

@@ -22,7 +22,7 @@ from tests.support.postgres_fixtures import (
 
 __all__ = ["elsewhere", "kept_driver", "postgres_home", "postgres_server", "postgres_url", "sweeper"]
 OWN_TARGETS = {
-    "browser", "deploy", "instructions", "namespaces", "node", "pgbouncer", "prometheus", "secrets",
+    "browser", "deploy", "instructions", "namespaces", "node", "pgbouncer", "prometheus", "release", "secrets",
     "strangers",
 }  # fmt: skip
 """Each needs packages, or root."""
