@@ -31,7 +31,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets test-rules test-deploy release-tools dist release-check coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,8 +66,8 @@ test-long: venv ## what `make test` leaves out but for kills and poolers: simula
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
 
-system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces, valgrind, slowhttptest, Node where it is missing
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 pgbouncer slowhttptest valgrind
+system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces, valgrind, slowhttptest, nginx, promtool, systemd-analyze, Node where it is missing
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 nginx pgbouncer prometheus slowhttptest systemd valgrind
 	@node --version && npm --version || apt-get install -y -qq --no-install-recommends nodejs npm
 
 browser: venv
@@ -156,6 +156,21 @@ test-secrets: venv ## no secret in any line of the history, nor in wheel and sdi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/secrets.txt
 	@$(BIN)/python -m pytest tests/secrets
 
+test-rules: venv ## alert rules, dashboard and metrics, by promtool: their form, and what fires at which series (needs `make system`)
+	@$(BIN)/python -m pytest tests/prometheus
+
+test-deploy: venv ## the systemd unit by systemd's own checker, the Containerfile's parts, and the service behind nginx (needs `make system`)
+	@$(BIN)/python -m pytest tests/deploy
+
+release-tools: venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+
+dist: release-tools ## wheel, sdist, SBOM and checksums of the commit that is checked out, in dist/
+	@$(BIN)/python -m tests.release.build dist && cat dist/SHA256SUMS
+
+release-check: release-tools ## what `make dist` makes: built twice it is the same, its metadata is whole, it installs from the lock
+	@$(BIN)/python -m pytest tests/release
+
 prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000, STORE=disk or memory, RESUME=file
 	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2 \
 	  --store $(STORE) --controls $(if $(RESUME),--resume $(RESUME))
@@ -195,6 +210,8 @@ lock: ## pin every dependency with hashes and without addresses (needs uv, and n
 	uv pip compile $(LOCKING) --group browser --constraint $(LOCK) -o requirements/browser.txt
 	uv pip compile $(LOCKING) --group types --constraint $(LOCK) -o requirements/types.txt
 	uv pip compile $(LOCKING) --extra server --extra postgres --extra httpx --extra requests --extra pytest --group bench --constraint $(LOCK) -o requirements/bench.txt pyproject.toml
+	uv pip compile $(LOCKING) --extra server --extra postgres --extra otel --constraint $(LOCK) -o requirements/service.txt pyproject.toml
+	uv pip compile $(LOCKING) --group release --constraint $(LOCK) -o requirements/release.txt
 	uv pip compile $(LOCKING) --group secrets --constraint $(LOCK) -o requirements/secrets.txt
 	uv pip compile $(LOCKING) --group mutation --constraint $(LOCK) -o requirements/mutation.txt
 	uv pip compile $(LOCKING) --group fuzz --constraint $(LOCK) -o requirements/fuzz.txt

@@ -1,16 +1,52 @@
-"""Draws the tables of `docs/observing.md` from `rules.happenings`: prints them, or updates the page with `--write`."""
+"""Draws the tables of `docs/observing.md`: metrics as `/metrics` shows them, events from `rules.happenings`.
+
+Prints them, or updates the page with `--write`.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventHistogram, EventMetric, Happening, Label, LogLevel
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from cloudbeds_auth.observe.metrics import PREFIX, Metrics
+from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventHistogram, EventMetric, Happening, LogLevel
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
+from cloudbeds_auth.transactions.outbox import Outbox
 
 PAGE = Path(__file__).with_name("observing.md")
 BEGIN, END = "<!-- events -->", "<!-- /events -->"
-PREFIX = "cloudbeds_auth"
+SCRAPE = "each scrape"
+NORMAL = {
+    "happenings": "see the level of each event below",
+    "refreshes": "`refreshed`: 3.3 a day for each hotel in use, 2 for another; the others stand",
+    "token_requests": "`issued` rises with `refreshed`; the others stand, `ambiguous` but for hiccups",
+    "proofs": "`proof` rises, one for each refresh; the others stand",
+    "proxied_requests": "`2xx` rises with the calls; `4xx` are callers' errors, `5xx` Cloudbeds'",
+    "refusals": "stands, but for callers' errors",
+    "store_errors": "stands",
+    "webhooks": "`webhook_delivered` rises; the others stand",
+    "token_request_seconds": "below 1 s",
+    "proof_seconds": "below 1 s",
+    "proxied_request_seconds": "Cloudbeds' time and a few milliseconds",
+    "proxied_turn_seconds": "near 0; above 0.5 s the rate limit is nearly spent",
+    "proxied_vendor_seconds": "as Cloudbeds is: mostly below 1 s",
+    "store_seconds": "a few milliseconds over SQLite; over PostgreSQL its round trips, too",
+    "upkeep_last_success_timestamp_seconds": "less than an hour ago where there are hotels; 0: never in this process",
+    "build_info": "1, with the version that was installed",
+    "gauge_readable": "1",
+    "connections": "`fresh` and `stale`, a few in `refreshing` and `backing_off`; who left, in `disconnected`",
+    "connections_age_seconds": "0; with more than 20,000 connections up to a minute",
+    "upkeep_overdue_seconds": "0, or some seconds; after an outage it falls again",
+    "outbox_waiting": "0, or a few for some seconds, where an address is set",
+    "outbox_oldest_seconds": "below a minute",
+    "outbox_given_up": "0",
+}
+"""What a metric shows of a service that is well. One without a line here cannot be drawn."""
 
 
 def block() -> str:
@@ -20,13 +56,20 @@ def block() -> str:
         ((f"`{one}`", _level(one), _code(one.facts), one.meaning, _counted(one)) for one in Happening),
     )
     metrics = table(
-        ("metric", "what it counts"),
+        ("metric", "type", "what it counts or shows", "moves with", "normally"),
         (
-            *((f"`{PREFIX}_{one.name}_total{_by(*one.labels)}`", _said(one.help)) for one in _counters()),
-            *((f"`{PREFIX}_{one.name}_seconds{_by(*one.labels)}` (histogram)", _said(one.help)) for one in _timed()),
+            (f"`{_series(one)}`", one.type, _said(one.documentation), _moves(_short(one)), NORMAL[_short(one)])
+            for one in families()
         ),
     )
     return f"{BEGIN}\n{metrics}\n\n{events}\n{END}"
+
+
+def families() -> list[Metric]:
+    """Every metric of an answer of `/metrics` in which all numbers could be had."""
+    counted, outbox = StateCounts({State.FRESH: 1}, 0.0), Outbox(0, 0.0, 0, None)
+    text = Metrics().render(counted, outbox, 0.0)[0].decode()
+    return [one for one in text_string_to_metric_families(text) if not one.name.endswith("_created")]
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -44,8 +87,33 @@ def replaced(page: str) -> str:
     return before + block() + after
 
 
-def _counters() -> Iterable[EventMetric]:
-    return dict.fromkeys((EVERY_EVENT, *(one.metric for one in Happening if one.metric is not None)))
+def _short(one: Metric) -> str:
+    return one.name.removeprefix(f"{PREFIX}_")
+
+
+def _series(one: Metric) -> str:
+    """Its name as it is asked for, and its labels."""
+    labels = {label: "…" for sample in one.samples for label in sample.labels if label != "le"}
+    return f"{one.name}{'_total' if one.type == 'counter' else ''}{_by(labels)}"
+
+
+def _by(labels: Mapping[str, str]) -> str:
+    return f"{{{','.join(f'{name}={value}' for name, value in labels.items())}}}" if labels else ""
+
+
+def _moves(name: str) -> str:
+    """The events that it counts or times; what is read from the database, or never changes."""
+    if name == EVERY_EVENT.name:
+        return "every event"
+    if name == "upkeep_last_success_timestamp_seconds":
+        return _code([Happening.UPKEEP_DONE])
+    return _code(one for one in Happening if name in _names(one)) or SCRAPE
+
+
+def _names(one: Happening) -> list[str]:
+    """The metrics beside `EVERY_EVENT` that an event moves."""
+    of: list[EventMetric | EventHistogram] = [*([one.metric] if one.metric else []), *one.timed]
+    return [f"{each.name}_seconds" if isinstance(each, EventHistogram) else each.name for each in of]
 
 
 def _level(one: Happening) -> str:
@@ -54,16 +122,7 @@ def _level(one: Happening) -> str:
 
 
 def _counted(one: Happening) -> str:
-    counted = [one.metric.name] if one.metric else []
-    return _code((*counted, *(f"{timed.name}_seconds" for timed in one.timed)))
-
-
-def _timed() -> Iterable[EventHistogram]:
-    return dict.fromkeys(timed for one in Happening for timed in one.timed)
-
-
-def _by(*labels: Label) -> str:
-    return f"{{{','.join(f'{label.name}=…' for label in labels)}}}" if labels else ""
+    return _code(_names(one))
 
 
 def _said(words: str) -> str:

@@ -21,7 +21,10 @@ from tests.support.postgres_fixtures import (
 from tests.support.watch import Watch, begin_watching
 
 __all__ = ["elsewhere", "kept_driver", "postgres_home", "postgres_server", "postgres_url", "sweeper"]
-OWN_TARGETS = {"browser", "instructions", "namespaces", "node", "pgbouncer", "secrets", "strangers"}
+OWN_TARGETS = {
+    "browser", "deploy", "instructions", "namespaces", "node", "pgbouncer", "prometheus", "release", "secrets",
+    "strangers",
+}  # fmt: skip
 """Each needs packages, or root."""
 TESTS = Path(__file__).parent
 FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive clients

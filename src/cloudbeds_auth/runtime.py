@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -43,6 +44,7 @@ from cloudbeds_auth.wire.webhook_sender import HttpDeliverer
 
 if TYPE_CHECKING:
     from cloudbeds_auth.observe.metrics import Metrics
+    from cloudbeds_auth.observe.traces import Asgi
     from cloudbeds_auth.wire.hotel_client import HotelClients
     from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
@@ -102,7 +104,7 @@ async def build(
     """
     if settings is None:
         settings, reread = Settings.load(), reread or Settings.load
-    observer = FanOut(LogObserver(), *observers)
+    observer = FanOut(LogObserver(), *observers, *_spans())
     db = await open_database(settings, observer)
     admin_token, admin_token_file = key_files.ensure_admin_token(settings)
     timing = Timing.of(settings.token_timeout)
@@ -152,6 +154,33 @@ def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings
                     apps[app.id] = app
 
     return update
+
+
+def _tracing() -> bool:
+    """Whether this program has a provider of tracers: one that has not even imported OpenTelemetry has none."""
+    if "opentelemetry.trace" not in sys.modules:
+        return False
+    from cloudbeds_auth.observe import traces
+
+    return traces.provided()
+
+
+def _spans() -> list[Observer]:
+    """The observer that makes spans, where they go anywhere."""
+    if not _tracing():
+        return []
+    from cloudbeds_auth.observe.traces import Traces
+
+    return [Traces(system.SystemClock())]
+
+
+def within_callers_trace(app: Asgi) -> Asgi:
+    """The application, whose spans belong to the traces of its callers; itself, where there are no spans."""
+    if not _tracing():
+        return app
+    from cloudbeds_auth.observe import traces
+
+    return traces.within_callers_trace(app)
 
 
 def metrics() -> Metrics:

@@ -1,7 +1,7 @@
-"""The alerts of docs/operating.md: each accident is provoked, and its query is true of what `/metrics` says then.
+"""Alerts of docs/prometheus/alerts.yml: each accident is provoked, and its query is true of what `/metrics` says then.
 
-The queries are read from the page. A series that a query names has to be there before the accident, at 0: Prometheus
-takes no increase of one that appears with its first event.
+The queries are read from the rules. A series that a query names has to be there before the accident, at 0: Prometheus
+takes no increase of one that appears with its first event. What the other rules fire at, promtool shows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.keys import WEBHOOK_SECRET
 from tests.support.ports import free_port
 from tests.support.postgres import server
 
-PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
+RULES = Path(__file__).parents[2] / "docs" / "prometheus" / "alerts.yml"
 RULE = re.compile(r"- alert: (\w+)\n +expr: '([^']+)'")
 QUERY = re.compile(r"(?P<increase>increase\()?(?P<name>\w+)\{(?P<labels>[^}]*)\}(?:\[\d+m\]\))? > (?P<above>\d+)")
 MATCHER = re.compile(r'(\w+)(=~?)"([^"]*)"')
@@ -36,8 +36,9 @@ TOKEN = "a-metrics-token-of-more-than-32-characters"
 
 @cache
 def rules() -> dict[str, str]:
-    """The queries of the page by their alerts."""
-    return dict(RULE.findall(PAGE.read_text("utf-8")))
+    """The queries of the first group, that of accidents, by their alerts."""
+    accidents = RULES.read_text("utf-8").split("- name: ")[1]
+    return dict(RULE.findall(accidents))
 
 
 @dataclass

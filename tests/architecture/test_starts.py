@@ -18,8 +18,8 @@ from tests.support.simulator import CLIENT, SECRET, vendor
 from cloudbeds_auth import TokenVault
 
 HEAVY = {
-    "aiohttp", "apsw", "asyncio", "click", "cryptography", "email", "fastapi", "httpx2", "jinja2", "prometheus_client",
-    "psycopg", "pydantic", "rich", "ssl", "starlette", "uvicorn",
+    "aiohttp", "apsw", "asyncio", "click", "cryptography", "email", "fastapi", "httpx2", "jinja2", "opentelemetry",
+    "prometheus_client", "psycopg", "pydantic", "rich", "ssl", "starlette", "uvicorn",
 }  # fmt: skip
 AT_THE_END = "import atexit, json, sys; atexit.register(lambda: print(json.dumps([*sys.modules]), file=sys.stderr)); "
 COMMAND = "import sys; from cloudbeds_auth.cli.main import run; run(sys.argv[1:])"

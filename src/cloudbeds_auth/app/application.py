@@ -54,7 +54,7 @@ class Parts:
     """What the service is made of, opened; the opener closes it.
 
     `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only those of the
-    settings are.
+    settings are. `traced` puts spans into the traces of callers.
     """
 
     vault: TokenVault
@@ -62,13 +62,14 @@ class Parts:
     upstream: Upstream
     authenticate: Authenticate | None = None
     limits: Limits = field(default_factory=Limits)
+    traced: Callable[[ASGIApp], ASGIApp] = lambda app: app
 
 
 def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
     """The whole service as one ASGI application, without a lifespan; `tally` reports what is refused."""
     vault, relay = parts.vault, Relay(parts.vault, parts.upstream, parts.limits)
     checks = CredentialChecks(parts.limits, vault.engine.world.clock)
-    gateway = Gateway(
+    gateway: ASGIApp = Gateway(
         vault,
         framework(vault, relay, parts.metrics, draining, SessionRoutes(vault, checks, tally)),
         Proxy(vault, relay),
@@ -77,6 +78,7 @@ def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
         tally=tally,
         checks=checks,
     )
+    gateway = parts.traced(gateway)
     prefix = path_prefix(vault.settings.public_url)
     if not prefix:
         return gateway
@@ -91,7 +93,9 @@ def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
 def framework(
     vault: TokenVault, relay: Relay, metrics: Metrics, draining: Draining, of_sessions: SessionRoutes
 ) -> FastAPI:
-    """Serves every path but the proxy's. FastAPI's own pages about the API are off: they load from another host."""
+    """Serves every path but the proxy's. FastAPI's own pages about the API are off: they load from another host; so is
+    its own telemetry, whose spans would hold one-time links and ids of hotels.
+    """
     app = FastAPI(
         title="cloudbeds-auth",
         summary="Keeps hotels connected to Cloudbeds",
@@ -99,6 +103,7 @@ def framework(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.vault, app.state.relay, app.state.metrics, app.state.draining = vault, relay, metrics, draining
     app.state.unready = Remembered(partial(api.unready, vault), vault.engine.world.clock)
@@ -213,6 +218,6 @@ def open_parts(settings: Settings | None) -> Opener:
         engine.views.begin_counting()
         upstream = runtime.upstream(vault.settings)
         stack.push_async_callback(upstream.aclose)
-        return Parts(vault, metrics.render, upstream)
+        return Parts(vault, metrics.render, upstream, traced=runtime.within_callers_trace)
 
     return opener
