@@ -21,8 +21,11 @@ from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 FORMS = ("/connect/{one_time}", "/paste-key/{one_time}", "/add-app/{one_time}")
-OPERATORS = {"/connections", "/connections/{identifier}", "/keys"}  # pages
-SENT = {"/connections/{identifier}/refresh", "/connections/{identifier}/disconnect", "/keys/{key_id}/revoke"}  # forms
+OPERATORS = {"/connections", "/connections/{identifier}", "/keys", "/docs"}  # pages
+SENT = {
+    *(f"/connections/{{identifier}}/{act}" for act in ("refresh", "link", "disconnect", "try")),
+    "/keys/{key_id}/revoke",
+}
 SIGN_IN = {"/session", "/session/end"}  # forms that anyone may send
 ANYONE = {
     *FORMS,
@@ -33,6 +36,7 @@ ANYONE = {
     "/connect",
     "/connected",
     "/not-connected/{code}",
+    "/errors",
     "/errors/{code}",
     "/claim/{connection_id}",
     "/callback",
@@ -46,12 +50,13 @@ def routes() -> list[tuple[str, str]]:
     vault, limits = RealVault(), Limits()
     world = vault.engine.world
     connections = Connections(limits, [], Tally(world.observer, every=limits.report_every))
+    relay = Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), limits)
     app = framework(
         vault,
-        Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), limits),
+        relay,
         lambda *_: (b"", "text/plain"),
         Draining(connections, world.clock, world.observer),
-        SessionRoutes(vault, CredentialChecks(limits, world.clock), connections.tally),
+        SessionRoutes(vault, CredentialChecks(limits, world.clock), connections.tally, relay),
     )
     found: list[tuple[str, str]] = []
     pending = list(app.routes)
@@ -71,7 +76,7 @@ async def test_route_table() -> None:
         *(("GET", path) for path in ANYONE | OPERATORS),
         *(("POST", path) for path in SENT | SIGN_IN),
         *((method, SIGN_IN_FIRST) for method in METHODS),
-        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors/{code}", *FORMS)),
+        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors", "/errors/{code}", *FORMS)),
         *(("POST", path) for path in FORMS),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
@@ -123,7 +128,7 @@ async def test_every_route_needs_a_credential(service: Running[RealVault]) -> No
                 assert answer.status == 401, path
                 assert answer.headers["X-Cloudbeds-Auth-Code"] == "unauthenticated"
                 assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-                page = path.startswith(("/connections", "/keys"))
+                page = path.startswith(("/connections", "/keys", "/docs"))
                 assert answer.content_type == ("text/html" if page else "application/problem+json")
                 assert not page or method == "HEAD" or "Sign in to see this page." in await answer.text()
             _ours(dict(answer.headers))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
+from typing import Any
 
 import pytest
 
 from cloudbeds_auth.errors import by_code
 from cloudbeds_auth.rules import api_errors, lifecycle, risks
 from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, PROPERTY_MISMATCH, UNRECOGNIZED, State
-from cloudbeds_auth.rules.model import App, Connection
+from cloudbeds_auth.rules.model import App, Connection, User
 from cloudbeds_auth.rules.presentation import (
     PASTE,
     RISKS,
@@ -20,6 +21,8 @@ from cloudbeds_auth.rules.presentation import (
     WAITING,
     Badge,
     Responsible,
+    has_tokens,
+    hotel_name,
     lacking,
     presentation,
     remedy_of,
@@ -47,6 +50,27 @@ def test_every_state_and_problem_is_shown(state: State, problem: str | None, pas
         elif shown.badge is not Badge.ENDED:
             assert shown.by is Responsible.NOBODY
         assert shown.next_step or shown.by is Responsible.NOBODY
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"reference": "tenant-7", "authorizing_user": User("1", "Ada", "a@b.c")}, "tenant-7"),
+        ({"authorizing_user": User("1", "Ada", "a@b.c")}, "Ada"),
+        ({"authorizing_user": User("1", "", "a@b.c")}, "a@b.c"),
+        ({}, "Property 1"), ({"property_ids": ()}, "con_1"),
+    ],
+)  # fmt: skip
+def test_what_people_know_a_hotel_by(changes: dict[str, Any], name: str) -> None:
+    """The operator's own name for it, a person, a property; the id where nothing else is known."""
+    assert hotel_name(replace(HOTEL, **changes)) == name
+
+
+def test_what_has_tokens() -> None:
+    """All but what was replaced, and what an operator disconnected."""
+    gone = replace(HOTEL, state=State.DISCONNECTED)
+    assert [has_tokens(one) for one in (HOTEL, gone, replace(gone, problem=api_errors.DISABLED))] == [True, False, True]
+    assert not has_tokens(replace(HOTEL, state=State.SUPERSEDED))
 
 
 def test_words_for_people() -> None:

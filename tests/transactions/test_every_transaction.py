@@ -100,7 +100,16 @@ from cloudbeds_auth.transactions.grants import (
     take_lease,
     write_intent,
 )
-from cloudbeds_auth.transactions.history import add_calls, forget, note_use, read_history, roll_up, sweep, take_over
+from cloudbeds_auth.transactions.history import (
+    add_calls,
+    forget,
+    note_use,
+    read_history,
+    read_pair_history,
+    roll_up,
+    sweep,
+    take_over,
+)
 from cloudbeds_auth.transactions.imports import NewImport, add_import
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
 from cloudbeds_auth.transactions.outbox import (
@@ -178,6 +187,7 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_cohorts": lambda one: read_cohorts(),
     "read_registrations": lambda one: read_registrations(["default"]),
     "read_history": lambda one: read_history(one.connection_id),
+    "read_pair_history": lambda one: read_pair_history(one.connection_id),
     "read_link": lambda one: read_link("l1"),
     "read_link_outcome": lambda one: read_link_outcome("l1"),
     "open_circuits": lambda one: open_circuits("default"),
