@@ -6,6 +6,7 @@ Pure but for the scopes, which are the routes' own dependencies.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -64,7 +65,9 @@ class ApiField:
 
 @dataclass(frozen=True, slots=True)
 class ApiOperation:
-    """One method of a path. `anchor` names it in the page; `answer` is an example, None where it is the vendor's."""
+    """One method of a path. `anchor` names it in the page; `title` is the beginning of what is `said`; `answer` is an
+    example, None where it is the vendor's.
+    """
 
     method: str
     path: str
@@ -112,7 +115,7 @@ def scopes() -> Mapping[tuple[str, str], str]:
 
 
 def _operation(method: str, path: str, operation: Schema, schemas: Schema, public_url: str) -> ApiOperation:
-    parameters = operation.get("parameters", ())
+    parameters, said = operation.get("parameters", ()), " ".join(operation["description"].split())
     body = _json(operation.get("requestBody", {}))
     status, answer = next((status, one) for status, one in operation["responses"].items() if status.startswith("2"))
     shown = path
@@ -123,8 +126,8 @@ def _operation(method: str, path: str, operation: Schema, schemas: Schema, publi
         method=method,
         path=shown,
         anchor=f"{method}{shown}".lower().translate({ord("/"): "-", ord("{"): None, ord("}"): None}),
-        title=operation["summary"],
-        said=" ".join(operation.get("description", "").split()),
+        title=re.split(r"[.:;] ", said)[0].rstrip("."),
+        said=said,
         scope=scopes().get((method, path), ANYONE),
         fields=[*_parameters(parameters, schemas), *_members(body, schemas)],
         curl=_curl(method, public_url + _with_examples(path, parameters), example),

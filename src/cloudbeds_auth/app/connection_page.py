@@ -5,6 +5,7 @@ Who did what is in the hotel's history and in the audit, as `session:` and the i
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cloudbeds_auth.app.browser import parameters
@@ -40,8 +41,7 @@ class ConnectionPage:
         events = await self._vault.events(one.id, cursor=cursor, limit=LINES)
         timeline = await self._vault.engine.views.timeline(one.id, cursor=cursor)
         following = events[-1].cursor if len(events) == LINES else None
-        now = moment(self._vault.engine.world.clock.wall())
-        story = HotelStory(one, events, following, timeline, now, first=cursor is None)
+        story = HotelStory(one, events, following, timeline, self._now(), first=cursor is None)
         return self._pages.connection(session, story, self._try_it.examples)
 
     async def renew(self, request: PageRequest, session: Session) -> PageAnswer:
@@ -52,7 +52,7 @@ class ConnectionPage:
         """Make a link by which the hotel approves again, and show it: it is sent to the hotel by the operator."""
         one = await self._vault.connection(request.parameters["identifier"])
         link = await self._vault.create_link(connection_id=one.id)
-        return self._pages.link_made(session, one, link)
+        return self._pages.link_made(session, one, link, self._now())
 
     async def disconnect(self, request: PageRequest, session: Session) -> PageAnswer:
         """Tell Cloudbeds, and forget its tokens."""
@@ -67,6 +67,9 @@ class ConnectionPage:
         asked = fields(request, "form_token", ASKED)[ASKED] or self._try_it.examples[0]
         tried = await self._try_it.call(one.id, asked, session.actor)
         return self._pages.tried(session, one, tried, self._try_it.examples)
+
+    def _now(self) -> datetime:
+        return moment(self._vault.engine.world.clock.wall())
 
     def _shown(self, connection_id: str) -> PageAnswer:
         return redirect(f"{self._prefix}/connections/{connection_id}")

@@ -22,7 +22,7 @@ from cloudbeds_auth.rules.model import Connection, CredentialKind, Event, Link
 from cloudbeds_auth.rules.pair_drawing import Timeline, drawing
 from cloudbeds_auth.rules.presentation import Badge, Presentation, Responsible, has_tokens, hotel_name, presentation
 from cloudbeds_auth.rules.sessions import Session
-from cloudbeds_auth.rules.time_words import relative
+from cloudbeds_auth.rules.time_words import duration, relative
 
 WHO = {
     Responsible.HOTEL: "The hotel has to do this; you can ask it to.",
@@ -47,10 +47,11 @@ class HotelStory:
 
 
 class Moment(NamedTuple):
-    """A moment as people read it, and exactly."""
+    """A moment as people read it, exactly, and by the clock (UTC)."""
 
     words: str
     exact: str
+    clock: str
 
 
 class HotelActions(NamedTuple):
@@ -95,18 +96,17 @@ class ConnectionPages(OperatorPages):
             following=story.following and urlencode({"cursor": story.following}),
         ).with_headers(SCRIPT)
 
-    def link_made(self, session: Session, one: Connection, link: Link) -> PageAnswer:
+    def link_made(self, session: Session, one: Connection, link: Link, now: datetime) -> PageAnswer:
         """The link that is to be sent to the hotel."""
-        shown = self._of(
-            session, "link_made.html", id=one.id, hotel=hotel_name(one), url=link.url, ends=stamp(link.expires_at)
-        )
+        ends = _moment(link.expires_at, now)
+        shown = self._of(session, "link_made.html", id=one.id, hotel=hotel_name(one), url=link.url, ends=ends)
         return shown.with_headers(SCRIPT)
 
     def tried(self, session: Session, one: Connection, tried: TriedCall, examples: Sequence[str]) -> PageAnswer:
         """What Cloudbeds answered."""
         return self._of(
             session, "tried.html", id=one.id, hotel=hotel_name(one), tried=tried, examples=examples, path=tried.path,
-            command=f"cloudbeds-auth call {one.id} {quote(tried.path)}",
+            took=duration(tried.seconds), command=f"cloudbeds-auth call {one.id} {quote(tried.path)}",
         )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def _moments(one: Connection, now: datetime) -> list[tuple[str, Moment | None]]:
 
 
 def _moment(at: datetime | None, now: datetime) -> Moment | None:
-    return None if at is None else Moment(relative(at, now), stamp(at) or "")
+    return None if at is None else Moment(relative(at, now), stamp(at) or "", f"{at:%b} {at.day}, {at:%H:%M:%S}")
 
 
 def _line(event: Event, now: datetime) -> dict[str, object]:
