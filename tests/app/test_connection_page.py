@@ -31,7 +31,7 @@ async def test_a_healthy_hotel(operator: Operator) -> None:
     """
     for path in (HOTEL, "/connections/1000"):
         status, _, page = await operator.open(path)
-        assert (status, page.count("<h1>Ada Hotelier</h1>")) == (200, 1)
+        assert (status, page.count("<h1>Property 1000</h1>")) == (200, 1)
         assert '<span class="badge healthy">Healthy</span>' in page
         assert "Nothing to do." in page
         assert 'value="http://localhost:7000/proxy/con_1" readonly' in page

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
-from typing import Any
 
 import pytest
 
 from cloudbeds_auth.errors import by_code
 from cloudbeds_auth.rules import api_errors, lifecycle, risks
 from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, PROPERTY_MISMATCH, UNRECOGNIZED, State
-from cloudbeds_auth.rules.model import App, Connection, User
+from cloudbeds_auth.rules.model import App, Connection
 from cloudbeds_auth.rules.presentation import (
     PASTE,
     RISKS,
@@ -22,7 +21,6 @@ from cloudbeds_auth.rules.presentation import (
     Badge,
     Responsible,
     has_tokens,
-    hotel_name,
     lacking,
     presentation,
     remedy_of,
@@ -50,20 +48,6 @@ def test_every_state_and_problem_is_shown(state: State, problem: str | None, pas
         elif shown.badge is not Badge.ENDED:
             assert shown.by is Responsible.NOBODY
         assert shown.next_step or shown.by is Responsible.NOBODY
-
-
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({"reference": "tenant-7", "authorizing_user": User("1", "Ada", "a@b.c")}, "tenant-7"),
-        ({"authorizing_user": User("1", "Ada", "a@b.c")}, "Ada"),
-        ({"authorizing_user": User("1", "", "a@b.c")}, "a@b.c"),
-        ({}, "Property 1"), ({"property_ids": ()}, "con_1"),
-    ],
-)  # fmt: skip
-def test_what_people_know_a_hotel_by(changes: dict[str, Any], name: str) -> None:
-    """The operator's own name for it, a person, a property; the id where nothing else is known."""
-    assert hotel_name(replace(HOTEL, **changes)) == name
 
 
 def test_what_has_tokens() -> None:

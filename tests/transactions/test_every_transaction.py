@@ -75,6 +75,8 @@ from cloudbeds_auth.transactions.candidates import (
 from cloudbeds_auth.transactions.connections import (
     Trouble,
     claim_listings,
+    count_cohorts,
+    count_of_apps,
     count_states,
     disconnect,
     list_connections,
@@ -106,6 +108,7 @@ from cloudbeds_auth.transactions.history import (
     note_use,
     read_history,
     read_pair_history,
+    read_recent,
     roll_up,
     sweep,
     take_over,
@@ -120,7 +123,7 @@ from cloudbeds_auth.transactions.outbox import (
     read_outbox,
 )
 from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
-from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
+from cloudbeds_auth.transactions.rate_limit import pause_turns, read_window_use, reserve_turn
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
 from cloudbeds_auth.transactions.refusals import (
     Counted,
@@ -165,6 +168,7 @@ from cloudbeds_auth.transactions.upkeep import (
     due_beyond,
     next_due,
     read_overdue,
+    read_queues,
     retry_all,
 )
 from cloudbeds_auth.transactions.verification import accept, verify_connections, verify_history, verify_keys
@@ -182,6 +186,8 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_connection": lambda one: read_connection(one.connection_id),
     "list_connections": lambda one: list_connections(),
     "count_states": lambda one: count_states(),
+    "count_cohorts": lambda one: count_cohorts([], 10),
+    "count_of_apps": lambda one: count_of_apps(["default"], 10),
     "list_troubled": lambda one: list_troubled(Trouble.RISK, cursor=None, limit=10),
     "read_connections": lambda one: read_connections([one.connection_id]),
     "read_cohorts": lambda one: read_cohorts(),
@@ -194,6 +200,9 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "next_due": lambda one: next_due(),
     "due_beyond": lambda one: due_beyond(0.0),
     "read_overdue": lambda one: read_overdue(),
+    "read_queues": lambda one: read_queues(),
+    "read_window_use": lambda one: read_window_use(["client"]),
+    "read_recent": lambda one: read_recent(10.0, 10),
     "read_app": lambda one: read_app("aurora"),
     "read_apps": lambda one: read_apps(),
     "read_conflict": lambda one: read_conflict(APP),

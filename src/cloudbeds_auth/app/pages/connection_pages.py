@@ -19,8 +19,9 @@ from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.event_words import actor_words, event_words
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, CredentialKind, Event, Link
+from cloudbeds_auth.rules.overview import Offer, name_of, offer_of
 from cloudbeds_auth.rules.pair_drawing import Timeline, drawing
-from cloudbeds_auth.rules.presentation import Badge, Presentation, Responsible, has_tokens, hotel_name, presentation
+from cloudbeds_auth.rules.presentation import Responsible, has_tokens, presentation
 from cloudbeds_auth.rules.sessions import Session
 from cloudbeds_auth.rules.time_words import duration, relative
 
@@ -55,12 +56,12 @@ class Moment(NamedTuple):
 
 
 class HotelActions(NamedTuple):
-    """Which buttons the page has. `best`: the one that mends what is wrong."""
+    """Which buttons the page has. `best`: the one that takes the next step."""
 
     refresh: bool
     link: bool
     disconnect: bool
-    best: str
+    best: Offer | None
 
 
 class ConnectionPages(OperatorPages):
@@ -78,13 +79,13 @@ class ConnectionPages(OperatorPages):
             session,
             "connection.html",
             id=one.id,
-            hotel=hotel_name(one),
+            hotel=name_of(one),
             seen=seen,
             who=WHO[seen.by],
             code=one.problem if one.problem in by_code() else one.state if one.state in by_code() else None,
             connect_url=one.connect_url,
             claims=one.state is State.PARKED,
-            can=_actions(one, seen),
+            can=_actions(one),
             proxy=f"{self._public_url}/proxy/{one.id}",
             examples=examples,
             picture=found and pair_svg(found),
@@ -99,23 +100,22 @@ class ConnectionPages(OperatorPages):
     def link_made(self, session: Session, one: Connection, link: Link, now: datetime) -> PageAnswer:
         """The link that is to be sent to the hotel."""
         ends = _moment(link.expires_at, now)
-        shown = self._of(session, "link_made.html", id=one.id, hotel=hotel_name(one), url=link.url, ends=ends)
+        shown = self._of(session, "link_made.html", id=one.id, hotel=name_of(one), url=link.url, ends=ends)
         return shown.with_headers(SCRIPT)
 
     def tried(self, session: Session, one: Connection, tried: TriedCall, examples: Sequence[str]) -> PageAnswer:
         """What Cloudbeds answered."""
         return self._of(
-            session, "tried.html", id=one.id, hotel=hotel_name(one), tried=tried, examples=examples, path=tried.path,
+            session, "tried.html", id=one.id, hotel=name_of(one), tried=tried, examples=examples, path=tried.path,
             took=duration(tried.seconds), command=f"cloudbeds-auth call {one.id} {quote(tried.path)}",
         )  # fmt: skip
 
 
-def _actions(one: Connection, seen: Presentation) -> HotelActions:
+def _actions(one: Connection) -> HotelActions:
     oauth, living = one.credential == CredentialKind.OAUTH, one.state not in {State.SUPERSEDED, State.PARKED}
     refresh = oauth and living and has_tokens(one)
     link = living and one.connect_url is None
-    best = "link" if seen.by is Responsible.HOTEL else "refresh" if seen.badge is Badge.RECOVERING else ""
-    return HotelActions(refresh, link, one.state is not State.SUPERSEDED and has_tokens(one), best)
+    return HotelActions(refresh, link, one.state is not State.SUPERSEDED and has_tokens(one), offer_of(one))
 
 
 def _known(one: Connection) -> list[tuple[str, str | None]]:
