@@ -186,7 +186,7 @@ async def test_disconnect(operator: Operator, monkeypatch: pytest.MonkeyPatch) -
     session = next(facts["session"] for what, facts in vault.observer.seen if what == "signed_in")
     assert (newest.kind, newest.actor) == ("disconnected", f"session:{session}")
     _, _, page = await operator.open(HOTEL)
-    assert f"an operator (session:{session})" in page
+    assert f"the signed-in operator {session}" in page
     assert "Make a reconnect link" in page
     for gone in ("Refresh now", "Disconnect for good"):
         assert gone not in page

@@ -1,4 +1,4 @@
-"""What a line of a history says to people: every kind that is written, and who did it."""
+"""What a line of a history says to people: every kind that is written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import cloudbeds_auth
 from cloudbeds_auth.rules import lifecycle
-from cloudbeds_auth.rules.event_words import KINDS, actor_words, event_words
+from cloudbeds_auth.rules.event_words import KINDS, event_words
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent
 from cloudbeds_auth.rules.model import Event
 
@@ -60,15 +60,3 @@ def test_words_are_sentences() -> None:
 def test_what_a_line_says(words: str, kind: str, data: dict[str, object]) -> None:
     """With what it adds in brackets; a kind that a later version writes is shown by its name."""
     assert said(kind, **data) == words
-
-
-@pytest.mark.parametrize(
-    ("actor", "words"),
-    [
-        ("vault", "this service"), ("hotel", "the hotel"), ("cloudbeds", "Cloudbeds"), ("admin", "the admin token"),
-        ("session:ab12", "an operator (session:ab12)"), ("key_01M8", "the key key_01M8"), ("made up", "made up"),
-    ],
-)  # fmt: skip
-def test_who(actor: str, words: str) -> None:
-    """Each name that histories have."""
-    assert actor_words(actor) == words

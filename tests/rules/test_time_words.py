@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloudbeds_auth.rules.time_words import duration, relative
+from cloudbeds_auth.rules.time_words import duration, relative, span
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
@@ -18,9 +18,9 @@ NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
         (3600, "1 h 0 min"), (28740, "7 h 59 min"), (172799, "47 h 59 min"), (172800, "2 d 0 h"), (792000, "9 d 4 h"),
     ],
 )  # fmt: skip
-def test_a_length_of_time(seconds: float, words: str) -> None:
+def test_a_length_of_time_on_a_scale(seconds: float, words: str) -> None:
     """In one or two units, none of which is larger than it has to be."""
-    assert duration(seconds) == words
+    assert span(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,11 @@ def test_a_length_of_time(seconds: float, words: str) -> None:
 def test_a_moment(seconds: float, words: str) -> None:
     """How far it is from now."""
     assert relative(NOW + timedelta(seconds=seconds), NOW) == words
+
+
+def test_a_length_of_time() -> None:
+    """The largest unit that it is one of."""
+    lengths = (0.9, 1, 59.9, 60, 7200, 86400 * 1234)
+    assert [duration(seconds) for seconds in lengths] == [
+        "less than a second", "1 second", "59 seconds", "1 minute", "2 hours", "1,234 days",
+    ]  # fmt: skip

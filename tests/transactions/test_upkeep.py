@@ -318,3 +318,9 @@ async def test_what_waits_in_each_queue(bench: Bench, clock: HandClock, monkeypa
     assert (await bench.store.read(read_queues()))[Queue.UPKEEP] == Queued(3, 0, about(5.0))
     monkeypatch.setattr(upkeep, "MOST_COUNTED", 2)
     assert (await bench.store.read(read_queues()))[Queue.UPKEEP].waiting == 2
+
+
+async def test_a_comparison_that_comes_first(bench: Bench) -> None:
+    """Has not waited for a day."""
+    await bench.connected()
+    assert (await bench.store.read(read_queues()))[Queue.COMPARISONS] == Queued(1, 0, 0.0)

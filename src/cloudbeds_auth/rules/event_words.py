@@ -1,4 +1,4 @@
-"""What a line of a history says in the words of people, and who did it: for pages and tables.
+"""What a line of a history says in the words of people, for pages; who did it is in `audit.actor_words`.
 
 Programs read kinds and data (`rules.documents.event_document`); nothing here is read back.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cloudbeds_auth.rules import lifecycle
-from cloudbeds_auth.rules.audit import COMMAND, PROGRAM, UNKNOWN_MAKER, VAULT
 from cloudbeds_auth.rules.inputs import one_line
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent
 from cloudbeds_auth.rules.model import Event
@@ -74,18 +73,6 @@ CAME_BY: Mapping[str, str] = {
 DETAILS = ("detail", "reason", "risk", "reference")
 """The first of these that the data has is put in brackets."""
 CODES = frozenset({"reason", "risk"})  # of these: words with underscores
-ACTORS: Mapping[str, str] = {
-    VAULT.name: "this service",
-    "system": "this service",
-    "hotel": "the hotel",
-    "cloudbeds": "Cloudbeds",
-    "caller": "programs",
-    "admin": "the admin token",
-    COMMAND.name: "a command on the server",
-    PROGRAM.name: "a program of yours",
-    UNKNOWN_MAKER: "an operator",
-}
-SESSION, KEY = "session:", "key_"  # how the names of the others begin
 
 
 def event_words(event: Event) -> str:
@@ -100,13 +87,6 @@ def event_words(event: Event) -> str:
     said = came or KINDS.get(event.kind) or event.kind.replace("_", " ").capitalize()
     detail = _detail(data)
     return f"{said} ({detail})" if detail else said
-
-
-def actor_words(actor: str) -> str:
-    """Who did it."""
-    if actor.startswith(SESSION):
-        return f"an operator ({actor})"
-    return ACTORS.get(actor) or (f"the key {actor}" if actor.startswith(KEY) else actor)
 
 
 def _detail(data: Mapping[str, object]) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import dropwhile
 
 from cloudbeds_auth.rules.model import moment
-from cloudbeds_auth.rules.time_words import duration
+from cloudbeds_auth.rules.time_words import span
 from cloudbeds_auth.rules.timeline import Attempt, Ending, Origin, PairLine
 
 NEWEST_DRAWN = 12  # pairs
@@ -156,7 +156,7 @@ def _drawn(line: PairLine, timeline: Timeline, start: datetime, name: str) -> Dr
         ends=ends,
         began=line.began is not None,
         refresh_until=refresh_token_until(line, timeline.lines, now),
-        lived=duration((ends - line.began).total_seconds()) if line.began else "?",
+        lived=span((ends - line.began).total_seconds()) if line.began else "?",
         ending=_ending(line, timeline),
         calls=_calls(line),
         notes=_notes(line),

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
+MINUTE = 60  # seconds
+_LONGEST = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 
 
 def duration(seconds: float) -> str:
+    """`3 minutes`: the largest unit that it is one of, cut; below a second nothing is said of it."""
+    for length, unit in _LONGEST:
+        whole = int(seconds // length)
+        if whole:
+            return f"{whole:,} {unit}{'s' if whole > 1 else ''}"
+    return "less than a second"
+
+
+def span(seconds: float) -> str:
     """A length of time in one or two units: `4.0 s`, `12 min 5 s`, `7 h 59 min`, `9 d 4 h`."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
@@ -21,11 +31,8 @@ def duration(seconds: float) -> str:
 
 
 def relative(at: datetime, now: datetime) -> str:
-    """How far a moment is from now, in one unit, rounded down: `just now`, `5 minutes ago`, `in 3 hours`."""
+    """How far a moment is from now: `just now`, `5 minutes ago`, `in 3 hours`."""
     seconds = (at - now).total_seconds()
-    for length, unit in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
-        count = int(abs(seconds) // length)
-        if count:
-            words = f"{count} {unit}{'s' if count > 1 else ''}"
-            return f"in {words}" if seconds > 0 else f"{words} ago"
-    return "in less than a minute" if seconds > 0 else "just now"
+    if abs(seconds) < MINUTE:
+        return "in less than a minute" if seconds > 0 else "just now"
+    return f"in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} ago"

@@ -32,7 +32,7 @@ class Queue(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Queued:
     """How many wait now, and how many more will within an hour, each no further than MOST_COUNTED; for how many seconds
-    the first has waited, 0 where none does.
+    the first has waited, 0 where none does or where it is not known.
     """
 
     waiting: int
@@ -128,7 +128,9 @@ def read_queues(tx: Tx) -> Transaction[Mapping[Queue, Queued]]:
     found = {}
     for queue in Queue:
         (row,) = yield from query(queue, now=tx.wall, horizon=tx.wall + SOON, most=MOST_COUNTED)
-        late = 0.0 if row["first"] is None else max(0.0, tx.wall - row["first"])
+        # Of a comparison the moment says how soon it comes, and not since when it waits (`set_comparison`).
+        known = row["first"] is not None and queue is not Queue.COMPARISONS
+        late = max(0.0, tx.wall - row["first"]) if known else 0.0
         found[queue] = Queued(row["waiting"], row["soon"], late)
     return found
 

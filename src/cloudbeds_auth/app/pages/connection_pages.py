@@ -15,15 +15,16 @@ from cloudbeds_auth.app.pages.pair_svg import pair_svg
 from cloudbeds_auth.app.problems import POLICY, policy
 from cloudbeds_auth.app.trying import TriedCall
 from cloudbeds_auth.errors import by_code
+from cloudbeds_auth.rules.audit import actor_words
 from cloudbeds_auth.rules.documents import stamp
-from cloudbeds_auth.rules.event_words import actor_words, event_words
+from cloudbeds_auth.rules.event_words import event_words
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, CredentialKind, Event, Link
 from cloudbeds_auth.rules.overview import Offer, name_of, offer_of
 from cloudbeds_auth.rules.pair_drawing import Timeline, drawing
 from cloudbeds_auth.rules.presentation import Responsible, has_tokens, presentation
 from cloudbeds_auth.rules.sessions import Session
-from cloudbeds_auth.rules.time_words import duration, relative
+from cloudbeds_auth.rules.time_words import relative, span
 
 WHO = {
     Responsible.HOTEL: "The hotel has to do this; you can ask it to.",
@@ -107,7 +108,7 @@ class ConnectionPages(OperatorPages):
         """What Cloudbeds answered."""
         return self._of(
             session, "tried.html", id=one.id, hotel=name_of(one), tried=tried, examples=examples, path=tried.path,
-            took=duration(tried.seconds), command=f"cloudbeds-auth call {one.id} {quote(tried.path)}",
+            took=span(tried.seconds), command=f"cloudbeds-auth call {one.id} {quote(tried.path)}",
         )  # fmt: skip
 
 
