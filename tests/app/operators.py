@@ -24,7 +24,7 @@ class Operator(Tab):
 
     service: Running[RealVault]
 
-    async def send(self, path: str, headers: dict[str, str | None] | None = None, **fields: str) -> Answer:
+    async def send(self, path: str, headers: dict[str, str | None] | None = None, /, **fields: str) -> Answer:
         """Send a form; a header that is None is left out."""
         return await self.post(path, urlencode(fields).encode(), headers or {})
 

@@ -68,6 +68,45 @@ async def test_below_the_public_urls_prefix(path: str, headers: dict[str, str]) 
         assert problem["type"] == f"/auth/errors/{problem['code']}"
 
 
+OF_THE_CONTRACT = [
+    "unauthenticated",
+    "forbidden",
+    "invalid_request",
+    "invalid_return_to",
+    "unknown_connection",
+    "ambiguous_property",
+    "reauthorization_required",
+    "connection_disconnected",
+    "unclaimed",
+    "not_refreshable",
+    "state_mismatch",
+    "authorization_denied",
+    "authorization_expired",
+    "token_endpoint_unavailable",
+    "store_unavailable",
+    "store_read_only",
+    "rate_limited",
+    "refresh_pending",
+    "refresh_in_doubt",
+    "client_refused",
+    "property_mismatch",
+    "key_refused",
+    "draining",
+    "upstream_failed",
+    "outcome_unknown",
+    "body_not_replayable",
+]
+
+
+async def test_every_code_in_one_list(service: Running[RealVault]) -> None:
+    """Those of the public contract and the further ones, each with a link that leads to its page; open to anyone."""
+    status, text = await page(service, "/errors")
+    linked = re.findall(r'<a href="errors/([a-z_]+)">', text)
+    assert (status, linked) == (200, sorted(by_code()))
+    assert set(OF_THE_CONTRACT) <= set(linked)
+    assert "//" not in text
+
+
 async def test_a_code_that_there_is_not(service: Running[RealVault]) -> None:
     """404, and what was asked for is not repeated."""
     status, text = await page(service, "/errors/bad_weather")

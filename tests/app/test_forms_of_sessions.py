@@ -105,7 +105,13 @@ async def test_a_form_without_the_token(operator: Operator, case: str, monkeypat
 
 
 @pytest.mark.row("A17")
-@pytest.mark.parametrize("path", ["/connections/con_1/refresh", DISCONNECT, "/keys/key_1/revoke", "/session/end"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/connections/con_1/refresh", "/connections/con_1/link", "/connections/con_1/try", DISCONNECT,
+        "/keys/key_1/revoke", "/session/end",
+    ],
+)  # fmt: skip
 async def test_every_form_is_asked(operator: Operator, path: str) -> None:
     """None is left out."""
     token = await operator.form_token()

@@ -31,9 +31,13 @@ OPERATORS = {
     "/settings",
     "/live/hotels",
     "/live",
+    "/docs",
 }  # pages, and the stream of what changes in them
-OF_SESSIONS = ("/connections", "/apps", "/keys", "/audit", "/work", "/settings", "/live")
-SENT = {"/connections/{identifier}/refresh", "/connections/{identifier}/disconnect", "/keys/{key_id}/revoke"}  # forms
+OF_SESSIONS = ("/connections", "/apps", "/keys", "/audit", "/work", "/settings", "/live", "/docs")
+SENT = {
+    *(f"/connections/{{identifier}}/{act}" for act in ("refresh", "link", "disconnect", "try")),
+    "/keys/{key_id}/revoke",
+}  # forms
 SIGN_IN = {"/session", "/session/end"}  # forms that anyone may send
 ANYONE = {
     *FORMS,
@@ -44,6 +48,7 @@ ANYONE = {
     "/connect",
     "/connected",
     "/not-connected/{code}",
+    "/errors",
     "/errors/{code}",
     "/claim/{connection_id}",
     "/callback",
@@ -57,12 +62,13 @@ def routes() -> list[tuple[str, str]]:
     vault, limits = RealVault(), Limits()
     world = vault.engine.world
     connections = Connections(limits, [], Tally(world.observer, every=limits.report_every))
+    relay = Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), limits)
     app = framework(
         vault,
-        Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), limits),
+        relay,
         lambda *_: (b"", "text/plain"),
         Draining(connections, world.clock, world.observer),
-        SessionRoutes(vault, CredentialChecks(limits, world.clock), connections.tally),
+        SessionRoutes(vault, CredentialChecks(limits, world.clock), connections.tally, relay),
     )
     found: list[tuple[str, str]] = []
     pending = list(app.routes)
@@ -82,7 +88,7 @@ async def test_route_table() -> None:
         *(("GET", path) for path in ANYONE | OPERATORS),
         *(("POST", path) for path in SENT | SIGN_IN),
         *((method, SIGN_IN_FIRST) for method in METHODS),
-        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors/{code}", *FORMS)),
+        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors", "/errors/{code}", *FORMS)),
         *(("POST", path) for path in FORMS),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),

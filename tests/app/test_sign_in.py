@@ -58,7 +58,7 @@ async def test_what_signs_nobody_in(service: Running[RealVault], entered: str) -
 async def test_another_form(service: Running[RealVault], body: bytes) -> None:
     """Is said to be none of ours."""
     status, _, page = await Operator(service).post("/session", body, {})
-    assert (status, "the form has other fields" in page) == (400, True)
+    assert (status, "The form has other fields" in page) == (400, True)
 
 
 async def test_a_key_of_a_program_is_no_admin_token(service: Running[RealVault]) -> None:
@@ -319,7 +319,7 @@ async def test_the_page_to_sign_in(service: Running[RealVault]) -> None:
     async with service.http.get(service.url + "/static/sign-in.js") as answer:
         assert answer.content_type == "text/javascript"
     operator = await signed_in(service)
-    for path in ("/apps", "/audit", "/keys", "/settings", "/work"):
+    for path in ("/apps", "/audit", "/keys", "/settings", "/work", "/docs"):
         headers = {"Cookie": f"{SESSION}={operator.cookies[SESSION]}"}
         async with service.http.get(service.url + path, headers=headers) as answer:
             assert "script-src" not in answer.headers["Content-Security-Policy"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -21,7 +21,9 @@ from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, Connection, Event, Link, User
 from cloudbeds_auth.rules.origins import Foreign
+from cloudbeds_auth.rules.pair_drawing import Timeline
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.timeline import pairs
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.outbox import Outbox
 from cloudbeds_auth.vault import TokenVault
@@ -116,6 +118,7 @@ class FakeVault(TokenVault):
             views=SimpleNamespace(
                 troubled=lambda trouble, cursor: self.connections(trouble=trouble),
                 refused_by_secret=lambda limit: self.connections(state="client_refused", limit=limit),
+                timeline=self.timeline,
             ),
             upkeep=SimpleNamespace(overdue=self._overdue),
         )
@@ -153,6 +156,9 @@ class FakeVault(TokenVault):
 
     async def events(self, connection_id: str, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         return self.history[:limit]
+
+    async def timeline(self, connection_id: str) -> Timeline:
+        return Timeline(pairs(self.history), AT + timedelta(hours=1), AT + timedelta(hours=7))
 
     async def refresh(self, connection_id: str) -> Connection:
         self._note("refresh", self._found(connection_id))

@@ -236,6 +236,17 @@ def test_show(vault: FakeVault) -> None:
     assert list(document)[:-1] == CONTRACT_FIELDS
 
 
+def test_show_with_a_picture(vault: FakeVault) -> None:
+    """A bar for each pair, when it is looked after next; and for programs the data that it is drawn from."""
+    shown = invoke("connections", "show", "con_ADA", "--picture").out
+    assert "pair  " in shown
+    assert "looked after next: in 6 hours" in shown
+    document = json.loads(invoke("connections", "show", "con_ADA", "--picture", "--json").out)
+    assert [(one["generation"], one["ended_by"]) for one in document["pairs"]] == [(1, None)]
+    vault.history = ()
+    assert "no token pairs in this history" in invoke("connections", "show", "con_ADA", "--picture").out
+
+
 def test_refresh(vault: FakeVault) -> None:
     """The vault is asked once; the connection is shown."""
     result = invoke("connections", "refresh", "100001")

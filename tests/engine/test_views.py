@@ -77,6 +77,40 @@ async def test_a_connection_and_its_next_step(stage: Stage) -> None:
     assert (await look.connection(grant.connection_id)).next_step == "nothing to do: the next attempt settles it"
 
 
+async def test_a_timeline(stage: Stage) -> None:
+    """The pairs of the newest events, with what each carried, up to now; of older events, up to the newest of those."""
+    grant = await stage.connected()
+    began = stage.clock.wall()
+    stage.one.calls.note(token(stage, grant.id), "GET", "/a", 200)
+    await stage.one.calls.flush(everything=True)
+    await stage.clock.sleep(100.0)
+    await stage.one.commit(grant, 2)
+    await stage.clock.sleep(50.0)
+    found = await stage.one.views.timeline(grant.connection_id)
+    assert [(one.generation, one.calls) for one in found.lines] == [(1, 1), (2, 0)]
+    assert found.now == moment(began + 150)
+    assert found.planned is not None
+    assert found.planned > found.now
+    assert found.newest
+    newest = (await stage.one.views.events(grant.connection_id, limit=1))[0]
+    older = await stage.one.views.timeline(grant.connection_id, cursor=newest.cursor)
+    assert [one.generation for one in older.lines] == [1]
+    assert (older.now, older.planned, older.newest) == (moment(began), None, False)
+    nothing = await stage.one.views.timeline(grant.connection_id, cursor="1_0_0")
+    assert (list(nothing.lines), nothing.now) == ([], moment(began + 150))
+    with pytest.raises(UnknownConnection):
+        await stage.one.views.timeline("con_nobody")
+    with pytest.raises(InvalidRequest):
+        await stage.one.views.timeline(grant.connection_id, cursor="x")
+
+
+async def test_a_timeline_of_what_has_ended(stage: Stage) -> None:
+    """It is not looked after again."""
+    grant = await stage.connected()
+    await stage.one.store.write(disconnect(grant.connection_id))
+    assert (await stage.one.views.timeline(grant.connection_id)).planned is None
+
+
 async def test_an_open_circuit_shows(stage: Stage) -> None:
     """Our secret is refused: every living hotel of that app says so, those of others and those that left do not."""
     stage.apps["other"] = replace(APP, id="other")

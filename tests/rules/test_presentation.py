@@ -20,6 +20,7 @@ from cloudbeds_auth.rules.presentation import (
     WAITING,
     Badge,
     Responsible,
+    has_tokens,
     lacking,
     presentation,
     remedy_of,
@@ -47,6 +48,13 @@ def test_every_state_and_problem_is_shown(state: State, problem: str | None, pas
         elif shown.badge is not Badge.ENDED:
             assert shown.by is Responsible.NOBODY
         assert shown.next_step or shown.by is Responsible.NOBODY
+
+
+def test_what_has_tokens() -> None:
+    """All but what was replaced, and what an operator disconnected."""
+    gone = replace(HOTEL, state=State.DISCONNECTED)
+    assert [has_tokens(one) for one in (HOTEL, gone, replace(gone, problem=api_errors.DISABLED))] == [True, False, True]
+    assert not has_tokens(replace(HOTEL, state=State.SUPERSEDED))
 
 
 def test_words_for_people() -> None:

@@ -6,11 +6,12 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudbeds_auth.cli.demo import picture
+from cloudbeds_auth.cli.pair_picture import picture
 from cloudbeds_auth.rules.model import Event
+from cloudbeds_auth.rules.pair_drawing import Timeline
 from cloudbeds_auth.rules.timeline import AttemptOutcome, Ending, Origin, PairLine, pairs
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -174,7 +175,7 @@ def test_a_history_cut_at_its_old_end() -> None:
     first, second = pairs(History().approved().refreshed(2).events[3:])
     assert (first.origin, first.began, first.generation) == (Origin.UNKNOWN, None, 1)
     assert second.origin is Origin.REFRESH
-    assert picture([first, second], LATER)
+    assert picture(Timeline([first, second], LATER))
 
 
 def test_moments_as_the_http_api_writes_them() -> None:
@@ -189,7 +190,7 @@ def test_variants_give_different_pictures() -> None:
     plain = History().approved().refreshed(2)
     same = History().approved().refreshed(2, same_refresh_token=True)
     refused = History().approved().add("intent_written", 1, position=1).add("token_refused", 1).refreshed(2)
-    drawn = {"\n".join(picture(one.lines(), LATER)) for one in (plain, same, refused)}
+    drawn = {"\n".join(picture(Timeline(one.lines(), LATER))) for one in (plain, same, refused)}
     assert len(drawn) == 3
 
 
@@ -213,6 +214,7 @@ EVENTS = st.lists(
 )
 
 
+@settings(deadline=None)  # it draws what it reads, several times
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_any_history_can_be_read_and_drawn(raw: list[tuple[str, int | None, str | None]], dice: random.Random) -> None:
     """Order does not matter, a pair has one line, and the picture is as wide as its axis whatever happened."""
@@ -228,19 +230,33 @@ def test_any_history_can_be_read_and_drawn(raw: list[tuple[str, int | None, str 
         assert (line.ended is None) == (line.ending is Ending.LIVING)
         assert all(one.outcome is not AttemptOutcome.OPEN for one in line.attempts[:-1])
     for plain in (False, True):
-        drawn = picture(lines, LATER, plain=plain)
-        assert len(drawn) >= len(lines)
-        assert not plain or "\n".join(drawn).isascii()
+        for width in (30, 100):
+            drawn = picture(Timeline(lines, LATER), plain=plain, width=width)
+            assert len(drawn) >= len(lines)
+            assert max(map(len, drawn)) <= width
+            assert not plain or "\n".join(drawn).isascii()
 
 
 def test_the_picture_itself() -> None:
     """A bar per pair on one axis, a mark where a refresh was cut off, and the columns."""
     history = History().approved().add("calls", 1, count=2, refused=0, methods={"GET /api/v1.3/userinfo": 2})
     history.add("intent_written", 1, position=0).refreshed(2)
-    drawn = picture(history.lines(), START + timedelta(seconds=16), width=100, plain=True)
+    drawn = picture(Timeline(history.lines(), START + timedelta(seconds=16)), width=100, plain=True)
     assert drawn == [
         "pair  08:00:01 -------------------- 08:00:16  lived  ended by      proven  calls",
-        "1.1   ==========x=====......................  6.0 s  refresh       yes     GET /api/v1.3/userinfo x2",
+        "1.1   ==========x=====~~....................  6.0 s  refresh       yes     GET /api/v1.3/userinfo x2",
         "      ` 08:00:05 refresh: cut off: the process ended before an answer was stored",
         "1.2   ...............======================>  9.0 s  still living  yes     -",
+        "= the access token works   ~ its refresh token is still good   x a refresh went wrong",
     ]
+
+
+def test_the_first_use_of_a_pair() -> None:
+    """The first call or proof that its access token is known to have carried, whichever was told first."""
+    history = History().approved()
+    assert history.lines()[0].first_used == START + timedelta(seconds=2)
+    early = (START + timedelta(seconds=1.5)).timestamp()
+    history.add("calls", 1, count=1, first=early).add("calls", 1, count=1, first=early + 60)
+    (line,) = history.lines()
+    assert line.first_used == START + timedelta(seconds=1.5)
+    assert line.document()["first_used"] == "2026-11-24T08:00:01.500Z"

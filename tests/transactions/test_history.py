@@ -8,7 +8,7 @@ from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.rules.history import Calls, HistoryPlace
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.transactions.grants import read_grant
-from cloudbeds_auth.transactions.history import add_calls, note_use, read_history, read_recent
+from cloudbeds_auth.transactions.history import add_calls, note_use, read_history, read_pair_history, read_recent
 from cloudbeds_auth.transactions.marketplace import discard_parked
 
 # --- history and calls
@@ -53,6 +53,43 @@ async def test_calls(bench: Bench) -> None:
     assert second.data == {"first": 1e10, "last": 1e10 + 10, "count": 3, "refused": 1, "methods": {"GET /a": 3}}
     assert first.data["count"] == 1
     assert (await bench.look(grant.connection_id)).used_at == moment(1e10 + 10)
+
+
+async def test_what_a_picture_is_drawn_from(bench: Bench, clock: HandClock) -> None:
+    """Events alone, and behind them the calls of each generation that they tell of, added up over lines and spans."""
+    grant = await bench.connected()
+    clock.pass_(60)
+    await bench.committed(grant, 2)
+    newest = clock.wall
+    lines = [
+        Calls(grant.id, generation, newest + at, newest + at + 1, count, refused, {"GET /a": 1})
+        for generation, at, count, refused in (
+            (1, -50, 3, 1),
+            (1, -30, 4, 0),
+            (2, 1, 5, 0),
+            (1, -90, 9, 0),
+            (7, 0, 1, 0),
+        )
+    ]
+    await record_calls(bench.store, lines)
+    events, planned = await bench.store.read(read_pair_history(grant.connection_id))
+    kinds = [event.kind for event in events if event.kind != "calls"]
+    assert kinds[:1] == ["pair_committed"]
+    assert kinds[-1] == "candidate_received"
+    calls = {event.generation: event.data for event in events if event.kind == "calls"}
+    assert {at: (one["count"], one["refused"]) for at, one in calls.items()} == {1: (7, 1), 2: (5, 0)}
+    assert calls[1]["first"] == newest - 50
+    assert planned is not None
+    assert planned > newest
+    older, _ = await bench.store.read(read_pair_history(grant.connection_id, place=HistoryPlace(3, 0)))
+    assert [event.kind for event in older] == ["promoted", "candidate_received"]
+    assert await bench.store.read(read_pair_history("con_nobody")) == ([], None)
+
+
+async def test_what_is_parked_is_not_looked_after(bench: Bench) -> None:
+    """The end of its waiting is no refresh."""
+    grant = await bench.approved(parked=True)
+    assert (await bench.store.read(read_pair_history(grant.connection_id)))[1] is None
 
 
 async def test_a_use_of_a_grant_that_is_deleted_meanwhile(bench: Bench) -> None:

@@ -62,6 +62,7 @@ OF_ONE: dict[str, dict[str, Any]] = {
     "latch_grants": SOME, "close_grants": SOME, "unlatch_grants": SOME,
     "newest_events": {"after": f"con_{10:026}", "to": HOME},
     "grants_after": {"after": GRANT}, "issued_after": {"after": GRANT},
+    "calls_by_generation": {"since": 0, "until": 10**18},
     "old_calls": {"before": 500}, "sweep_calls": {"before": 500}, "meta": {"name": "schema_version"},
 }  # fmt: skip
 EVERY_APP = "what is asked for is every app; read again only where one came or went"

@@ -71,7 +71,7 @@ def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
     checks = CredentialChecks(parts.limits, vault.engine.world.clock)
     gateway: ASGIApp = Gateway(
         vault,
-        framework(vault, relay, parts.metrics, draining, SessionRoutes(vault, checks, tally)),
+        framework(vault, relay, parts.metrics, draining, SessionRoutes(vault, checks, tally, relay)),
         Proxy(vault, relay),
         authenticate=parts.authenticate or known_to(vault),
         limits=parts.limits,
@@ -121,6 +121,7 @@ def _pages(browser: Browser) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     for path, name in PAGES.items():
         router.add_api_route(path, _endpoint(getattr(browser, name)), methods=methods(name))
+    router.add_api_route(ERRORS, _endpoint(browser.errors), methods=["GET", "HEAD"])
     router.add_api_route(f"{ERRORS}/{{code}}", _endpoint(browser.error), methods=["GET", "HEAD"])
     router.add_api_route("/static/{name}", _endpoint(browser.static), methods=["GET"])
     router.add_api_route("/favicon.ico", _endpoint(browser.static), methods=["GET"])

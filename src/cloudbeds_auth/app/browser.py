@@ -169,6 +169,11 @@ class Browser:
         kind = by_code().get(request.parameters["code"])
         return self._pages.problem(NotFound(), None) if kind is None else self._pages.meaning(kind)
 
+    async def errors(self, request: PageRequest) -> PageAnswer:
+        """Every code that a problem may have."""
+        found = by_code()
+        return self._pages.meanings([found[code] for code in sorted(found)])
+
     async def connected(self, request: PageRequest) -> PageAnswer:
         """The page after the approval; it is open to anyone, so it shows nothing but what the address holds."""
         try:

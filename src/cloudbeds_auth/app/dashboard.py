@@ -1,4 +1,5 @@
-"""What an operator sees and does in a browser: hotels by state, one hotel and its history, callers' keys.
+"""What an operator sees and does in a browser: hotels by state, a list of them, callers' keys. One hotel's page is in
+`connection_page`.
 
 Who did what is in histories and in the audit, as `session:` and the id of the session.
 """
@@ -41,27 +42,6 @@ class Dashboard:
         )  # fmt: skip
         page = await views.connections(search)
         return self._pages.hotels(session, search, page, await views.count_looks(), self._first)
-
-    async def connection(self, request: PageRequest, session: Session) -> PageAnswer:
-        """One hotel, and a page of its history."""
-        one = await self._vault.connection(request.parameters["identifier"])
-        cursor = parameters(request, "cursor").get("cursor")
-        events = await self._vault.events(one.id, cursor=cursor, limit=ROWS)
-        return self._pages.connection(session, one, events, events[-1].cursor if len(events) == ROWS else None)
-
-    async def renew(self, request: PageRequest, session: Session) -> PageAnswer:
-        """Refresh it now."""
-        return self._shown((await self._vault.refresh(request.parameters["identifier"])).id)
-
-    async def disconnect(self, request: PageRequest, session: Session) -> PageAnswer:
-        """Tell Cloudbeds, and forget its tokens."""
-        engine = self._vault.engine
-        found = await engine.ids.find(request.parameters["identifier"])
-        await engine.disconnecter.disconnect(found, forget=False)
-        return self._shown(found)
-
-    def _shown(self, connection_id: str) -> PageAnswer:
-        return redirect(f"{self._prefix}/connections/{connection_id}")
 
     async def keys(self, request: PageRequest, session: Session) -> PageAnswer:
         """Callers' keys, newest first; or the children of one."""

@@ -50,7 +50,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # without either there is no body (RFC 9112 section 6.3)
 
 # The paths marked *anyone* in the public contract, but for the callbacks: `Callbacks` knows those.
-EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
+EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/errors", "/favicon.ico"})
 # Paths with one variable segment, in the only spelling that is accepted: an encoded twin is not one of them.
 PATTERN = re.compile(
     r"/hooks/[A-Za-z0-9_-]{1,256}\Z|/claim/con_[A-Za-z0-9]{1,64}\Z|/(?:connect|paste-key|add-app)/[A-Za-z0-9_-]{1,256}\Z"
@@ -63,8 +63,9 @@ DESCRIPTION = b"/openapi.json"
 SECRETIVE = re.compile(r"\A/(connect|hooks|paste-key|add-app)/.*", re.DOTALL)  # no log shows what follows
 # Where anyone may come to sign in, and pages that a session alone opens, in the one spelling that they have.
 SIGN_IN = frozenset({"/", "/sign-in", "/session", "/session/end"})
-OF_SESSIONS = re.compile(r"/(?:connections|apps|keys|audit|work|settings|live)(?:/|\Z)")
+OF_SESSIONS = re.compile(r"/(?:connections|apps|keys|audit|work|settings|live|docs)(?:/|\Z)")
 LIVE = re.compile(r"/live(?:/|\Z)")  # of these, what a page asks for by itself: that is no use of its session
+REFERENCE = "/docs"  # of these the one that a credential opens, too
 SIGN_IN_FIRST = "/sign-in-first"  # where they are answered without a session
 CALLBACK = "/callback"  # where the one handler of all callbacks is served, however the redirect URIs are spelled
 # In a request's state:
@@ -219,6 +220,8 @@ class Gateway:
         if path not in SIGN_IN and not OF_SESSIONS.match(path):
             return False
         scope["state"][SESSION] = session = await self._session(scope)
+        if session is None and path == REFERENCE and has_credential(scope):
+            return False
         if session is not None:
             ACTING.set(Acting(session.actor, address_of(scope)))
         if session is None and path not in SIGN_IN:
@@ -311,6 +314,11 @@ def credential(scope: Scope) -> str:
     if len(found) > 1:
         raise Unauthenticated("several credentials came with the request, and they differ")
     return found.pop()
+
+
+def has_credential(scope: Scope) -> bool:
+    """Whether the caller sent one, good or not."""
+    return any(name in {b"authorization", b"x-api-key"} for name, _ in scope["headers"])
 
 
 def host_name(host: str) -> str:

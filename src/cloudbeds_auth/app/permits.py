@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import Depends, Request
 
@@ -81,6 +81,10 @@ async def reached(
     return hotel
 
 
+SCOPES: Final[dict[object, Scope]] = {}
+"""Of each dependency that `need` made, what it asks for: the API's description says it."""
+
+
 def need(scope: Scope) -> Callable[[Request], Permit]:
     """The dependency of a route that needs `scope`; raises Forbidden."""
 
@@ -91,6 +95,7 @@ def need(scope: Scope) -> Callable[[Request], Permit]:
             raise Forbidden(f"the scope `{scope.value}` is needed")
         return Permit(caller, scope, request.app.state.vault, state)
 
+    SCOPES[permit] = scope
     return permit
 
 

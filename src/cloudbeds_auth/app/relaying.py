@@ -297,17 +297,25 @@ def _passing_body(answer: UpstreamAnswer) -> PassingBody:
 
 async def read_all(answer: UpstreamAnswer, limit: int) -> bytes:
     """A small answer as a whole; raises UpstreamFailed when it is larger than `limit` bytes or breaks off."""
-    parts: list[bytes] = []
-    size = 0
+    body, whole = await read_beginning(answer, limit)
+    if not whole:
+        raise UpstreamFailed("the answer is larger than it may be here")
+    return body
+
+
+async def read_beginning(answer: UpstreamAnswer, limit: int) -> tuple[bytes, bool]:
+    """At most `limit` bytes of an answer, which is closed, and whether these are all; raises UpstreamFailed when it
+    breaks off before.
+    """
+    read = bytearray()
     try:
         async with asyncio.timeout(60):
             async for chunk in answer.chunks():
-                size += len(chunk)
-                if size > limit:
-                    raise UpstreamFailed("the answer is larger than it may be here")
-                parts.append(chunk)
+                read += chunk
+                if len(read) > limit:
+                    break
     except (Lost, TimeoutError) as error:
         raise UpstreamFailed("the answer broke off") from error
     finally:
         answer.close()
-    return b"".join(parts)
+    return bytes(read[:limit]), len(read) <= limit

@@ -6,7 +6,7 @@ changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -14,19 +14,26 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from cloudbeds_auth.app.api_description import describe_api
+from cloudbeds_auth.app.api_reference import api_reference
 from cloudbeds_auth.app.asgi import page_request, response
 from cloudbeds_auth.app.checks import CredentialChecks
+from cloudbeds_auth.app.connection_page import ASKED, ConnectionPage
 from cloudbeds_auth.app.dashboard import Dashboard
 from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
 from cloudbeds_auth.app.forms import fields, may_be_read
-from cloudbeds_auth.app.gateway import METHODS, SESSION, SIGN_IN_FIRST, path_prefix
+from cloudbeds_auth.app.gateway import METHODS, REFERENCE, SESSION, SIGN_IN_FIRST, path_prefix
 from cloudbeds_auth.app.limits import Tally
 from cloudbeds_auth.app.live import LiveStream
+from cloudbeds_auth.app.pages.connection_pages import ConnectionPages
 from cloudbeds_auth.app.pages.service_pages import ServicePages
+from cloudbeds_auth.app.permits import need
 from cloudbeds_auth.app.problems import REFUSAL
+from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.service_views import ServiceViews
 from cloudbeds_auth.app.sign_in import SignIn
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, Unauthenticated
+from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.rules.sessions import Session
 
 if TYPE_CHECKING:
@@ -55,10 +62,10 @@ def must_be_sent_from_here(request: PageRequest, public_url: str) -> None:
         raise Forbidden("nothing but the form of a page is taken here", next_step=AGAIN)
 
 
-def must_hold_form_token(request: PageRequest, session: Session) -> None:
-    """Raises Forbidden unless the form is one of this session's pages."""
+def must_hold_form_token(request: PageRequest, session: Session, names: Sequence[str]) -> None:
+    """Raises Forbidden unless the form is one of this session's pages; `names`: its other fields."""
     try:
-        given = fields(request, FORM_TOKEN)[FORM_TOKEN]
+        given = fields(request, FORM_TOKEN, *names)[FORM_TOKEN]
     except InvalidRequest:
         given = ""
     if not session.is_form_token(given):
@@ -68,12 +75,15 @@ def must_hold_form_token(request: PageRequest, session: Session) -> None:
 class SessionRoutes:
     """Answers each of these pages."""
 
-    def __init__(self, vault: TokenVault, checks: CredentialChecks, tally: Tally) -> None:
+    def __init__(self, vault: TokenVault, checks: CredentialChecks, tally: Tally, relay: Relay) -> None:
+        self._vault = vault
         self._public_url = vault.settings.public_url
         self._engine = vault.engine
-        self._pages = ServicePages(path_prefix(self._public_url), "/static")
+        prefix = path_prefix(self._public_url)
+        self._pages = ServicePages(prefix, "/static")
         self._sign_in = SignIn(vault, self._pages, checks, tally)
         self._dashboard = Dashboard(vault, self._pages)
+        self._of_one = ConnectionPage(vault, ConnectionPages(prefix, "/static", self._public_url), relay)
         self._service = ServiceViews(vault, self._pages)
 
     def router(self) -> APIRouter:
@@ -83,10 +93,10 @@ class SessionRoutes:
         def shows(path: str, page: PageHandler, methods: Collection[str] = ("GET",)) -> None:
             router.add_api_route(path, self._endpoint(page), methods=[*methods])
 
-        def takes(path: str, handler: PageHandler) -> None:
-            shows(path, self._form(handler), ("POST",))
+        def takes(path: str, handler: PageHandler, *names: str) -> None:
+            shows(path, self._form(handler, names), ("POST",))
 
-        sign_in, dashboard = self._sign_in, self._dashboard
+        sign_in, dashboard, of_one = self._sign_in, self._dashboard, self._of_one
         shows("/sign-in", sign_in.page)
         shows(SIGN_IN_FIRST, sign_in.first, METHODS)
         router.add_api_route("/session", self._begin, methods=["POST"])
@@ -95,9 +105,12 @@ class SessionRoutes:
         shows("/connections", _seen(dashboard.hotels))
         shows("/live/hotels", _seen(dashboard.hotels))
         router.add_api_route("/live", self._live, methods=["GET"])
-        shows("/connections/{identifier}", _seen(dashboard.connection))
-        takes("/connections/{identifier}/refresh", _seen(dashboard.renew))
-        takes("/connections/{identifier}/disconnect", _seen(dashboard.disconnect))
+        shows("/connections/{identifier}", _seen(of_one.show))
+        takes("/connections/{identifier}/refresh", _seen(of_one.renew))
+        takes("/connections/{identifier}/link", _seen(of_one.link))
+        takes("/connections/{identifier}/disconnect", _seen(of_one.disconnect))
+        takes("/connections/{identifier}/try", _seen(of_one.attempt), ASKED)
+        router.add_api_route(REFERENCE, self._reference, methods=["GET"])
         shows("/keys", _seen(dashboard.keys))
         takes("/keys/{key_id}/revoke", _seen(dashboard.revoke))
         of_service = self._service
@@ -111,13 +124,25 @@ class SessionRoutes:
     async def _home(self, request: PageRequest, session: Session | None) -> PageAnswer:
         return self._pages.welcome() if session is None else await self._dashboard.hotels(request, session)
 
-    def _form(self, handler: PageHandler) -> PageHandler:
-        """The handler of a form that a page of the session sends."""
+    async def _reference(self, request: Request) -> Response:
+        """The API described, for a session, and for a caller with the scope `admin`."""
+
+        async def shown(asked: PageRequest, session: Session | None) -> PageAnswer:
+            if session is None:
+                need(Scope.ADMIN)(request)
+            groups = api_reference(describe_api(request.app), self._public_url.rstrip("/"))
+            settings = self._vault.settings
+            return self._pages.api(session, groups, settings.public_url, settings.base_url, settings.api_version)
+
+        return await self._endpoint(shown)(request)
+
+    def _form(self, handler: PageHandler, names: Sequence[str]) -> PageHandler:
+        """The handler of a form that a page of the session sends, with fields of these names."""
 
         async def asked(request: PageRequest, session: Session | None) -> PageAnswer:
             must_be_sent_from_here(request, self._public_url)
             if session is not None:
-                must_hold_form_token(request, session)
+                must_hold_form_token(request, session, names)
             return await handler(request, session)
 
         return asked

@@ -3,8 +3,8 @@
 Reading order: `main` (the root: finds commands, turns every ending into an exit status), `output` (the one place that
 prints, with `tables` and `progress`), `commands` (what all commands share), then the commands: `setup` (and `doctor`),
 `serve` (and `simulate`), `connect`, `connections` (with `watch`, `fleet`, `import_command`, `import_reader`), `apps`,
-`keys`, `sign_in`, `call` (and `access-token`), `database`, `completion`, and `demo` (with `demo_journey` and
-`demo_stage`).
+`keys`, `sign_in`, `call` (and `access-token`), `database`, `completion`, and `demo` (with `demo_journey`,
+`demo_stage`, `pair_picture`).
 
 Heavy imports stay inside the functions that need them: `--version` imports Click, `--help` beside it only what commands
 are declared with.

@@ -21,11 +21,13 @@ from cloudbeds_auth.cli.commands import (
     with_vault,
 )
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.pair_picture import picture
 from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
 from cloudbeds_auth.cli.tables import with_badge
 from cloudbeds_auth.rules.documents import connection_document, event_document, stamp
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Event
+from cloudbeds_auth.rules.pair_drawing import Timeline
 from cloudbeds_auth.rules.presentation import presentation
 
 if TYPE_CHECKING:
@@ -104,20 +106,30 @@ def _row(one: Connection) -> tuple[str, ...]:
     "show",
     "cloudbeds-auth connections show con_01J...",
     "cloudbeds-auth connections show 100001 --json",
+    "cloudbeds-auth connections show 100001 --picture",
     group=connections,
 )
 @click.argument("connection", metavar="ID")
 @click.option("--events", type=click.IntRange(0, 200), default=10, show_default=True, help="How much of its history.")
-def show(out: Output, connection: str, events: int) -> None:
-    """Show one connection and the newest part of its history. ID: con_... or a property id."""
+@click.option("--picture", "drawn", is_flag=True, help="Draw its newest token pairs over time.")
+def show(out: Output, connection: str, events: int, drawn: bool) -> None:
+    """Show one connection and the newest part of its history. ID: con_... or a property id.
 
-    async def ask(vault: TokenVault) -> tuple[Connection, list[Event]]:
+    With --picture: a bar for each of its newest token pairs, how long it lived and what ended it, its calls, and each
+    refresh that went wrong.
+    """
+
+    async def ask(vault: TokenVault) -> tuple[Connection, list[Event], Timeline | None]:
         one = await vault.connection(connection)
-        return one, list(await vault.events(one.id, limit=events)) if events else []
+        history = list(await vault.events(one.id, limit=events)) if events else []
+        return one, history, await vault.engine.views.timeline(one.id) if drawn else None
 
-    one, history = with_vault(ask)
-    out.document({**connection_document(one), "events": [event_document(event) for event in history]})
+    one, history, timeline = with_vault(ask)
+    told = {} if timeline is None else {"pairs": [line.document() for line in timeline.lines]}
+    out.document({**connection_document(one), "events": [event_document(event) for event in history], **told})
     out.fields(connection_fields(one))
+    for line in () if timeline is None else ("", *picture(timeline, width=out.width, plain=not out.unicode)):
+        out.line(line)
     if history:
         out.line()
         out.table(("when", "what", "generation", "who"), [_event_row(event) for event in history])

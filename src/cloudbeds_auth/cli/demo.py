@@ -7,10 +7,9 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +17,13 @@ import click
 
 from cloudbeds_auth.child_process import has_display, open_browser
 from cloudbeds_auth.cli.commands import command, need_server
-from cloudbeds_auth.cli.output import Output, aligned
-from cloudbeds_auth.rules.timeline import AttemptOutcome, Ending, PairLine
+from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.pair_picture import picture
+from cloudbeds_auth.rules.pair_drawing import Timeline
 
 if TYPE_CHECKING:
     from cloudbeds_auth.cli.demo_journey import Journey, Step
     from cloudbeds_auth.cli.demo_stage import Stage
-
-HEADINGS = ("pair", "", "lived", "ended by", "proven", "calls")
-NARROWEST, WIDEST = 20, 48
-IN_ASCII = str.maketrans("█▶✗─·└\N{MULTIPLICATION SIGN}—", "=>x-.`x-")  # what a picture is drawn with
 
 
 @command(
@@ -137,7 +133,7 @@ def _draw(out: Output, journey: Journey, steps: list[Step], held: bool) -> None:
     if journey.lines:
         out.line("\nThe token pairs of this hotel, drawn from the events table alone:\n")
         now = moment(journey.stage.clock.wall())
-        for line in picture(journey.lines, now, width=out.width, plain=not out.unicode):
+        for line in picture(Timeline(journey.lines, now), width=out.width - 2, plain=not out.unicode):
             out.line(f"  {line}")
         out.line()
 
@@ -172,106 +168,3 @@ async def _stay(out: Output, stage: Stage) -> None:
         for url in (dashboard, glass_box):
             await asyncio.to_thread(open_browser, url)
     await ended.wait()
-
-
-# --- the picture
-
-
-def picture(lines: Sequence[PairLine], now: datetime, *, width: int = 100, plain: bool = False) -> list[str]:
-    """Draw token pairs for a terminal: a bar per pair on one time axis, and what the bar cannot say.
-
-    At most about `width` columns wide; a line per pair, and one more per troubled attempt. `plain` keeps to ASCII, for
-    terminals that cannot show more.
-    """
-    if not lines:
-        return ["no token pairs in this history"]
-    rows = [_columns(line, lines, now) for line in lines]
-    widths = [max(len(HEADINGS[at]), *(len(row[at]) for row in rows)) for at in range(len(HEADINGS))]
-    taken = sum(widths) + 2 * (len(HEADINGS) - 1)
-    widths[1] = max(NARROWEST, min(WIDEST, width - taken))
-    start = min(line.began or line.lived_until(now) for line in lines)
-    axis = _Axis(start, max(line.lived_until(now) for line in lines), widths[1])
-    drawn = [aligned((HEADINGS[0], axis.heading(), *HEADINGS[2:]), widths)]
-    for line, row in zip(lines, rows, strict=True):
-        drawn.append(aligned((row[0], axis.bar(line, now), *row[2:]), widths))
-        drawn.extend(" " * (widths[0] + 2) + note for note in _notes(line))
-    return [one.translate(IN_ASCII) for one in drawn] if plain else drawn
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """The time all bars share, cut into cells."""
-
-    start: datetime
-    end: datetime
-    cells: int
-
-    def cell(self, at: datetime) -> int:
-        """Which cell a moment falls into."""
-        span = (self.end - self.start).total_seconds() or 1.0
-        share = (at - self.start).total_seconds() / span
-        return min(self.cells - 1, max(0, int(share * self.cells)))
-
-    def heading(self) -> str:
-        """Begin and end of the axis over the bars."""
-        same_day = self.start.date() == self.end.date() and (self.end - self.start).total_seconds() < 86400
-        shape = "%H:%M:%S" if same_day else "%m-%d %H:%M"
-        left, right = self.start.strftime(shape), self.end.strftime(shape)
-        rail = self.cells - len(left) - len(right) - 2
-        return f"{left} {'─' * rail} {right}" if rail > 0 else left
-
-    def bar(self, line: PairLine, now: datetime) -> str:
-        """One pair's time, with a mark where a refresh went wrong."""
-        first, last = self.cell(line.began or self.start), self.cell(line.lived_until(now))
-        drawn = ["·"] * self.cells
-        drawn[first : last + 1] = ["█"] * (last + 1 - first)
-        if line.ending is Ending.LIVING:
-            drawn[last] = "▶"
-        for attempt in line.troubles:
-            drawn[self.cell(attempt.at)] = "?" if attempt.outcome is AttemptOutcome.OPEN else "✗"
-        return "".join(drawn)
-
-
-def _columns(line: PairLine, lines: Sequence[PairLine], now: datetime) -> tuple[str, ...]:
-    grants = list(dict.fromkeys(one.grant_id for one in lines))
-    name = f"{grants.index(line.grant_id) + 1}.{line.generation}"
-    lived = _span((line.lived_until(now) - line.began).total_seconds()) if line.began else "?"
-    return name, "", lived, _ending(line, now), "yes" if line.proven else "no", _calls(line)
-
-
-def _ending(line: PairLine, now: datetime) -> str:
-    if line.ending is Ending.LIVING:
-        return "expired" if line.expires_at is not None and line.expires_at <= now else "still living"
-    return line.ending.value
-
-
-def _calls(line: PairLine) -> str:
-    if not line.calls:
-        return "—"
-    named = [f"{name} \N{MULTIPLICATION SIGN}{number}" for name, number in sorted(line.methods.items())]
-    refused = f" ({line.calls_refused} of {line.calls} answered 401)" if line.calls_refused else ""
-    return (", ".join(named) or str(line.calls)) + refused
-
-
-def _notes(line: PairLine) -> list[str]:
-    """What went wrong on the way to the next pair, one line each."""
-    notes = [
-        f"└ {one.at:%H:%M:%S} refresh: {one.outcome.value}" + (f" ({one.detail})" if one.detail else "")
-        for one in line.troubles
-    ]
-    if line.same_refresh_token:
-        notes.append("└ came with the same refresh token as the pair before")
-    return notes
-
-
-def _span(seconds: float) -> str:
-    """A length of time in one or two units."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes} min {int(seconds % 60)} s"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -15,9 +15,9 @@ import click
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli.commands import ASKING, command, confirm, show_connection, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.rules.api_errors import DISABLED
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, CredentialKind
+from cloudbeds_auth.rules.presentation import has_tokens
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
@@ -132,17 +132,12 @@ def refresh(out: Output, connection: str | None, marked: bool, everything: bool)
 
 
 async def _marked(out: Output, vault: TokenVault) -> list[Connection]:
-    return [one for state in MARKED for one in await _every(out, vault, state=state) if _has_tokens(one)]
+    return [one for state in MARKED for one in await _every(out, vault, state=state) if has_tokens(one)]
 
 
 async def _with_tokens(out: Output, vault: TokenVault) -> list[Connection]:
     """By OAuth, also what waits to be claimed."""
-    return [one for one in await _every(out, vault) if one.credential == CredentialKind.OAUTH and _has_tokens(one)]
-
-
-def _has_tokens(one: Connection) -> bool:
-    """What an operator disconnected has none; what Cloudbeds calls so has."""
-    return one.state is not State.SUPERSEDED and (one.state is not State.DISCONNECTED or one.problem == DISABLED)
+    return [one for one in await _every(out, vault) if one.credential == CredentialKind.OAUTH and has_tokens(one)]
 
 
 async def _try_many(

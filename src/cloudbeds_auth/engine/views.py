@@ -23,11 +23,13 @@ from cloudbeds_auth.errors import Error, InvalidRequest, ReauthorizationRequired
 from cloudbeds_auth.rules.history import HistoryPlace
 from cloudbeds_auth.rules.inputs import Search, checked_cursor, checked_text, checked_whole
 from cloudbeds_auth.rules.lifecycle import State, seen
-from cloudbeds_auth.rules.model import App, Connection, Event, Page, StateCounts
+from cloudbeds_auth.rules.model import App, Connection, Event, Page, StateCounts, moment
 from cloudbeds_auth.rules.origins import Foreign, foreign_secret
 from cloudbeds_auth.rules.overview import BY_WORDS, AppLook, app_presentation
+from cloudbeds_auth.rules.pair_drawing import Timeline
 from cloudbeds_auth.rules.presentation import lacking, mended_by_link, presentation, remedy_of
 from cloudbeds_auth.rules.risks import unapproved_scopes
+from cloudbeds_auth.rules.timeline import pairs
 from cloudbeds_auth.transactions.apps import read_apps
 from cloudbeds_auth.transactions.authorizations import read_link
 from cloudbeds_auth.transactions.connections import (
@@ -41,7 +43,7 @@ from cloudbeds_auth.transactions.connections import (
     list_troubled,
     read_connections,
 )
-from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.history import read_history, read_pair_history
 from cloudbeds_auth.transactions.statements import Call
 from cloudbeds_auth.transactions.verification import (
     AlteredRows,
@@ -176,6 +178,16 @@ class Views:
         checked_whole("limit", limit, 1, MOST_LISTED)
         await self._world.known(connection_id)
         return await self._world.db.browse(read_history(connection_id, place=place, limit=limit))
+
+    async def timeline(self, connection_id: str, *, cursor: str | None = None) -> Timeline:
+        """The token pairs of a connection, as the newest events from `cursor` on tell them; raises as `events`."""
+        place, world = HistoryPlace.parse(cursor), self._world
+        await world.known(connection_id)
+        events, planned = await world.db.browse(read_pair_history(connection_id, place=place, limit=MOST_LISTED))
+        if cursor is None:
+            return Timeline(pairs(events), moment(world.clock.wall()), None if planned is None else moment(planned))
+        told = max((event.at for event in events), default=moment(world.clock.wall()))
+        return Timeline(pairs(events), told, newest=False)
 
     async def verified_history(self, connection_id: str) -> VerifiedHistory:
         """All events, oldest first, each with whether it is as it was written; raises UnknownConnection."""

@@ -43,7 +43,8 @@ UNASKED = frozenset({"vault", "cloudbeds", "hotel"})
 
 _PEOPLE = {
     "admin": "the admin token", "command": "the command line", "program": "a program that uses the library",
-    "vault": "the service itself", "hotel": "the hotel", "cloudbeds": "Cloudbeds", UNKNOWN_MAKER: "an operator",
+    "vault": "the service itself", "hotel": "the hotel", "cloudbeds": "Cloudbeds", "caller": "programs",
+    UNKNOWN_MAKER: "an operator",
     STRANGERS: "somebody unknown",
 }  # fmt: skip
 

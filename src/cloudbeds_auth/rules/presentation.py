@@ -18,6 +18,7 @@ from cloudbeds_auth.errors import (
     StoreReadOnly,
     Unclaimed,
 )
+from cloudbeds_auth.rules.api_errors import DISABLED
 from cloudbeds_auth.rules.api_errors import NEXT_STEP as OF_REFUSED_CALL
 from cloudbeds_auth.rules.lifecycle import (
     ALTERED,
@@ -236,6 +237,13 @@ def _step(one: Connection, app: App | None, remedy: str | None) -> NextStep | No
         return NO_APP_STATE
     says_more = WAITING.get(problem) if runs or one.state is State.PARKED else None
     return says_more or row.step or SERVING.get(problem)
+
+
+def has_tokens(one: Connection) -> bool:
+    """Whether anything is stored that can be tried: what an operator disconnected has none; what Cloudbeds calls so
+    has.
+    """
+    return one.state is not State.SUPERSEDED and (one.state is not State.DISCONNECTED or one.problem == DISABLED)
 
 
 def lacking(scopes: Sequence[str]) -> str:

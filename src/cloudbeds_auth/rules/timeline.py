@@ -1,7 +1,7 @@
 """The picture of a history: one line per token pair, made from a connection's events and from nothing else.
 
-`pairs(events)` is data only; the terminal (`cli.demo`) draws it. What the events do not say is not
-guessed: a pair whose beginning was not in the events handed in has no `began`.
+`pairs(events)` is data only; `rules.pair_drawing` lays it out, and the page of a connection and the terminal draw that.
+What the events do not say is not guessed: a pair whose beginning was not in the events handed in has no `began`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class PairLine:
 
     `attempts` are the refreshes that began while this was the newest pair. `ended` is None while it lives. Of the
     `calls` that its access token carried, by method and path in `methods`, `calls_refused` were answered 401.
+    `first_used`: the first call or proof that its access token is known to have carried.
     """
 
     grant_id: str
@@ -88,6 +89,7 @@ class PairLine:
     calls: int = 0
     calls_refused: int = 0
     methods: Counter[str] = field(default_factory=Counter)
+    first_used: datetime | None = None
 
     @property
     def troubles(self) -> tuple[Attempt, ...]:
@@ -117,12 +119,18 @@ class PairLine:
             "calls": self.calls,
             "calls_refused": self.calls_refused,
             "methods": dict(self.methods),
+            "first_used": precise(self.first_used),
         }
 
     def end(self, at: datetime | None, ending: Ending) -> None:
         """The first thing that ended a pair is what ended it; only a refusal is taken back (rule-12)."""
         if self.ending in {Ending.LIVING, Ending.REFUSED}:
             self.ended, self.ending = at, ending
+
+    def use(self, at: datetime | None) -> None:
+        """Its access token is known to have been sent at that moment."""
+        if at is not None:
+            self.first_used = at if self.first_used is None else min(at, self.first_used)
 
     def close(self, outcome: AttemptOutcome, detail: str = "") -> None:
         """Say how the attempt that is still open ended."""
@@ -213,12 +221,14 @@ class _Book:
 
     def _proved(self, line: PairLine, event: Event) -> None:
         line.proven = True
+        line.use(event.at)
         if line.ending is Ending.REFUSED:
             line.ended, line.ending = None, Ending.LIVING
 
     def _calls(self, line: PairLine, event: Event) -> None:
         line.calls += _count(event.data.get("count"))
         line.calls_refused += _count(event.data.get("refused"))
+        line.use(_moment(event.data.get("first")))
         counts = event.data.get("methods")
         if isinstance(counts, Mapping):
             line.methods.update({str(name): _count(number) for name, number in counts.items()})

@@ -27,7 +27,7 @@ from cloudbeds_auth.rules.history import (
     span_at,
 )
 from cloudbeds_auth.rules.lifecycle import CALL_REFUSED, FORGOTTEN
-from cloudbeds_auth.rules.model import CredentialKind, Event, Role
+from cloudbeds_auth.rules.model import KEPT_ALIVE, CredentialKind, Event, Role
 from cloudbeds_auth.rules.schedule import used_since
 from cloudbeds_auth.transactions.audit import sweep_audit
 from cloudbeds_auth.transactions.authentic import read_chains, set_chains
@@ -211,6 +211,30 @@ def read_history(
             place = place.after_calls(row["first_us"])
             read.append(calls_event_of(row, numbers[passed], place.cursor))
     return read
+
+
+@transaction
+def read_pair_history(
+    tx: Tx, connection_id: str, *, place: HistoryPlace = NEWEST, limit: int = 200
+) -> Transaction[tuple[Sequence[Event], float | None]]:
+    """What the picture of token pairs is drawn from: at most `limit` events, without lines of calls, and for each
+    generation its calls in that time, added up; and the unix second when the connection is looked after next.
+    """
+    events = yield from query("events", connection_id=connection_id, before=place.sequence, limit=limit)
+    read = [event_of(row, "") for row in events]
+    told = {(one.grant_id, one.generation) for one in read}
+    for span in SPANS if events else ():
+        carried = yield from query(
+            "calls_by_generation", connection_id=connection_id, span=span, since=microseconds(events[-1]["at"]),
+            until=place.first_us,
+        )  # fmt: skip
+        known = (row for row in carried if (row["grant_id"], row["generation"]) in told)
+        read.extend(calls_event_of(row, events[0]["sequence"], "") for row in known)
+    current = yield from query_one("current", connection_ids=as_keys([connection_id]))
+    if current is None or current["role"] not in KEPT_ALIVE:
+        return read, None
+    planned: float | None = current["due_at"] if current["retry_at"] is None else current["retry_at"]
+    return read, planned
 
 
 def _newest_first(row: Row) -> int:

@@ -6,6 +6,7 @@ Everything a template shows is escaped, and the pages work without any script. T
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -116,6 +117,10 @@ class Pages:
             lost=kind.lost,
             next_step=kind.next_step_default,
         )
+
+    def meanings(self, kinds: Sequence[type[Error]]) -> PageAnswer:
+        """Every code, with a link to its page."""
+        return self._page("errors.html", 200, {CODE: "ok"}, kinds=kinds)
 
     def _page(self, name: str, status: int, headers: dict[str, str], **values: object) -> PageAnswer:
         text = self._environment.get_template(name).render(assets=self._assets, **values)

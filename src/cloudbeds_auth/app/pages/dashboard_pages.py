@@ -1,5 +1,5 @@
-"""The pages of operators: to sign in, hotels, and the keys of callers. They work without a script: those that have one
-say more with it.
+"""The pages of operators: to sign in, hotels, the keys of callers, and the API. They work without a script: those that
+have one say more with it. One hotel's page is in `connection_pages`.
 """
 
 from __future__ import annotations
@@ -7,19 +7,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
+from cloudbeds_auth.app.api_reference import ApiGroup
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.pages import Pages
-from cloudbeds_auth.app.pages.words import duration, when
+from cloudbeds_auth.app.pages.words import when
 from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.audit import actor_words
 from cloudbeds_auth.rules.caller_keys import CallerKey, limits_of, reach_of
-from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.inputs import Search
-from cloudbeds_auth.rules.model import Connection, CredentialKind, Event, Page, StateCounts
+from cloudbeds_auth.rules.model import Connection, Page, StateCounts
 from cloudbeds_auth.rules.overview import BY_WORDS, Bound, WordCount, name_of, offer_of, properties_of, word_counts
 from cloudbeds_auth.rules.presentation import Responsible, presentation
 from cloudbeds_auth.rules.sessions import Session
+from cloudbeds_auth.rules.time_words import duration
 
 FINE = {CODE: "ok"}
 WAITS = {Responsible.HOTEL: "Waits for the hotel.", Responsible.OPERATOR: "Waits for you.", Responsible.NOBODY: ""}
@@ -52,7 +53,10 @@ class OperatorPages(Pages):
             home=self._home,
             title=error.title(),
             detail=error.detail if error.detail != error.title() else None,
+            lost=error.lost,
             next_step=error.next_step,
+            connection_id=error.connection_id,
+            connect_url=error.connect_url,
             code=error.code,
         )
 
@@ -78,18 +82,20 @@ class OperatorPages(Pages):
         )
         return shown.with_headers({POLICY: policy(script=True, connect=True)})
 
-    def connection(
-        self, session: Session, one: Connection, events: Sequence[Event], following: str | None
+    def api(
+        self, session: Session | None, groups: Sequence[ApiGroup], public_url: str, base_url: str, version: str
     ) -> PageAnswer:
-        """One hotel: its state, what to do next, and its history; `following`: the cursor of what was before that."""
-        return self._of(
-            session,
-            "connection.html",
-            id=one.id,
-            badge=presentation(one).badge,
-            fields=[(name, value) for name, value in _fields(one) if value],
-            events=[_line(event) for event in events],
-            following=following and urlencode({"cursor": following}),
+        """The API, described; `base_url` is Cloudbeds', `version` that of its API."""
+        return self._page(
+            "api.html",
+            200,
+            FINE,
+            home=self._home,
+            form_token="" if session is None else session.form_token,
+            groups=groups,
+            url=public_url.rstrip("/"),
+            vendor=base_url,
+            example=f"/api/{version}/getHotels",
         )
 
     def keys(
@@ -107,36 +113,6 @@ class OperatorPages(Pages):
 
     def _of(self, session: Session, name: str, **values: object) -> PageAnswer:
         return self._page(name, 200, FINE, home=self._home, form_token=session.form_token, **values)
-
-
-def _fields(one: Connection) -> list[tuple[str, str | None]]:
-    """Name and value of what is known of a hotel; its id is the first."""
-    user, seen = one.authorizing_user, presentation(one)
-    return [
-        ("Connection", one.id),
-        ("State", seen.words if seen.words == one.state.value else f"{seen.words} ({one.state.value})"),
-        ("Problem", one.problem),
-        ("Next step", one.next_step),
-        ("Waits for", None if seen.by is Responsible.NOBODY else seen.by.value),
-        ("Connect link", one.connect_url),
-        ("Properties", ", ".join(one.property_ids)),
-        ("Reference", one.reference),
-        ("App", one.app),
-        ("Credential", "API key" if one.credential == CredentialKind.API_KEY else "OAuth"),
-        ("Approved by", None if user is None else f"{user.name} <{user.email}>"),
-        ("Scopes", " ".join(one.scopes)),
-        ("Connected", stamp(one.connected_at)),
-        ("Token expires", stamp(one.expires_at)),
-        ("Refreshed", stamp(one.refreshed_at)),
-        ("Last used", stamp(one.used_at)),
-    ]
-
-
-def _line(event: Event) -> dict[str, object]:
-    generation = "" if event.generation is None else event.generation
-    return {
-        "at": stamp(event.at), "kind": event.kind.replace("_", " "), "generation": generation, "actor": event.actor,
-    }  # fmt: skip
 
 
 def _row(key: CallerKey) -> dict[str, object]:

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
-from cloudbeds_auth.app.pages.words import duration, up_to, when
+from cloudbeds_auth.app.pages.words import up_to, when
 from cloudbeds_auth.engine.jobs import JobRecord
 from cloudbeds_auth.engine.workload import MOST_APPS, ClientWindow, Workload
 from cloudbeds_auth.rules.audit import AuditEntry, actor_words
@@ -20,6 +20,7 @@ from cloudbeds_auth.rules.model import App, CredentialKind
 from cloudbeds_auth.rules.overview import AppLook
 from cloudbeds_auth.rules.presentation import Badge
 from cloudbeds_auth.rules.sessions import Session
+from cloudbeds_auth.rules.time_words import duration
 from cloudbeds_auth.settings import Setting, rows
 from cloudbeds_auth.transactions.outbox import MOST as MOST_MESSAGES
 from cloudbeds_auth.transactions.outbox import Outbox

@@ -5,6 +5,13 @@
 SELECT * FROM calls WHERE connection_id = :connection_id AND span = :span AND first_us <= :first_us
 ORDER BY first_us DESC, generation DESC, line DESC LIMIT :limit
 
+-- name: calls_by_generation
+-- What each generation carried, of the lines of one span that began between two moments.
+SELECT grant_id, generation, MIN(first_us) AS first_us, MAX(last_us) AS last_us, CAST(SUM(count) AS BIGINT) AS count,
+    CAST(SUM(refused) AS BIGINT) AS refused, '{}' AS methods
+FROM calls WHERE connection_id = :connection_id AND span = :span AND first_us >= :since AND first_us <= :until
+GROUP BY grant_id, generation
+
 -- name: old_calls
 SELECT * FROM calls WHERE span = :span AND first_us < :before ORDER BY first_us LIMIT :limit
 
