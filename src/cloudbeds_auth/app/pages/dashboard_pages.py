@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.app.pages import Pages
-from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
+from cloudbeds_auth.app.pages import FINE, Pages
+from cloudbeds_auth.app.problems import POLICY, headers_of, policy
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.caller_keys import CallerKey
 from cloudbeds_auth.rules.documents import stamp
@@ -16,7 +16,6 @@ from cloudbeds_auth.rules.model import Connection, CredentialKind, Event, Page, 
 from cloudbeds_auth.rules.presentation import STATES, Responsible, presentation
 from cloudbeds_auth.rules.sessions import Session
 
-FINE = {CODE: "ok"}
 WORDS = tuple(dict.fromkeys(row.words for row in STATES.values()))  # each once, in the order of the states
 
 
