@@ -21,7 +21,18 @@ from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 FORMS = ("/connect/{one_time}", "/paste-key/{one_time}", "/add-app/{one_time}")
-OPERATORS = {"/connections", "/connections/{identifier}", "/keys"}  # pages
+OPERATORS = {
+    "/connections",
+    "/connections/{identifier}",
+    "/apps",
+    "/keys",
+    "/audit",
+    "/work",
+    "/settings",
+    "/live/hotels",
+    "/live",
+}  # pages, and the stream of what changes in them
+OF_SESSIONS = ("/connections", "/apps", "/keys", "/audit", "/work", "/settings", "/live")
 SENT = {"/connections/{identifier}/refresh", "/connections/{identifier}/disconnect", "/keys/{key_id}/revoke"}  # forms
 SIGN_IN = {"/session", "/session/end"}  # forms that anyone may send
 ANYONE = {
@@ -123,7 +134,7 @@ async def test_every_route_needs_a_credential(service: Running[RealVault]) -> No
                 assert answer.status == 401, path
                 assert answer.headers["X-Cloudbeds-Auth-Code"] == "unauthenticated"
                 assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-                page = path.startswith(("/connections", "/keys"))
+                page = path.startswith(OF_SESSIONS)
                 assert answer.content_type == ("text/html" if page else "application/problem+json")
                 assert not page or method == "HEAD" or "Sign in to see this page." in await answer.text()
             _ours(dict(answer.headers))

@@ -18,7 +18,9 @@ OF_HOTELS = (
     "/claim/con_01J00000000000000000000000", "/not-connected/authorization_denied", "/not-connected/property_mismatch",
     "/not-connected/refresh_pending", "/connect/made-up", "/errors/rate_limited", "/errors/none", "/sign-in", "/",
 )  # fmt: skip
-OF_OPERATORS = ("/", "/connections", "/connections/{hotel}", "/keys", "/connections/con_none")
+OF_OPERATORS = (
+    "/", "/connections", "/connections/{hotel}", "/apps", "/keys", "/audit", "/work", "/settings", "/connections/con_x",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def test_a_link_signs_in(page: Page, made: World, tmp_path: Path) -> None:
     url = link(made)
     page.goto(url)
     page.wait_for_url(f"{made.base}/")
-    assert page.get_by_text("healthy").is_visible()
+    assert page.get_by_role("link", name="1 healthy", exact=True).is_visible()
     page.screenshot(path=tmp_path / "overview.png")
     page.go_back()
     assert "#" not in page.url
@@ -85,10 +85,10 @@ def test_a_day_of_an_operator(page: Page, made: World, tmp_path: Path) -> None:
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{made.base}/")
     page.get_by_role("link", name="Hotels", exact=True).click()
-    page.get_by_label("State").select_option("fresh")
+    page.get_by_label("Shown as", exact=True).select_option("healthy")
     page.get_by_role("button", name="Search").click()
     page.screenshot(path=tmp_path / "hotels.png")
-    page.get_by_role("link", name=home).click()
+    page.locator(f"#to-{home}").click()
     page.get_by_role("button", name="Refresh").click()
     page.wait_for_url(f"{made.base}/connections/{home}")
     assert made.admin.get(f"/api/v1/connections/{home}").json["generation"] == 2
@@ -143,7 +143,7 @@ def test_on_a_telephone(browser: Browser, made: World) -> None:
     assert narrow.evaluate("document.documentElement.scrollWidth") <= 360
     narrow.goto(link(made))
     narrow.wait_for_url(f"{made.base}/")
-    for path in ("/", "/connections", f"/connections/{home}", "/keys"):
+    for path in ("/", f"/connections/{home}", "/apps", "/keys", "/audit", "/work", "/settings"):
         narrow.goto(made.base + path)
         assert narrow.evaluate("document.documentElement.scrollWidth") <= 360, path
     context.close()

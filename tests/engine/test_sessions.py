@@ -118,6 +118,17 @@ async def test_a_session_that_is_used(stage: Stage) -> None:
     assert await stage.one.sessions.recognize(session.text.reveal()) == session
 
 
+async def test_a_page_that_asks_by_itself(stage: Stage) -> None:
+    """Is no use of its session: one that nobody uses ends, however long its page is open."""
+    session = await signed_in(stage)
+    for _ in range(3):
+        await stage.clock.sleep(IDLE_SESSION / 4)
+        assert await stage.one.sessions.recognize(session.text.reveal(), used=False) == session
+    await stage.clock.sleep(IDLE_SESSION / 4)
+    assert await stage.one.sessions.recognize(session.text.reveal(), used=False) is None
+    assert stage.one.driver.seen["use_session"] == 0
+
+
 async def test_while_the_store_is_away(stage: Stage) -> None:
     """Nobody is known, and nobody is taken to be signed out."""
     session = await signed_in(stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,9 +29,20 @@ from cloudbeds_auth.transactions.apps import add_app, open_circuit
 from cloudbeds_auth.transactions.connections import Trouble, count_states, disconnect
 from cloudbeds_auth.transactions.grants import AttemptEnd, Leased, settle, take_lease, write_intent
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.homes import set_reference
 from cloudbeds_auth.transactions.refusals import note_problem
 from cloudbeds_auth.transactions.risks import note_risks
-from cloudbeds_auth.transactions.statements import Call
+from cloudbeds_auth.transactions.statements import Call, Transaction, Tx, query_one, transaction
+
+
+@transaction
+def set_references(tx: Tx, references: Mapping[str, str]) -> Transaction[None]:
+    """What your own program calls these hotels."""
+    for connection_id, reference in references.items():
+        connection = yield from query_one("connection_row", connection_id=connection_id)
+        assert connection is not None
+        yield from set_reference(tx, connection, reference, 1)
+
 
 FURTHER = App("further", "client-2", (Secret("further-1"),), "http://localhost:7000/further")
 
@@ -295,6 +307,94 @@ async def test_a_count_that_is_none(stage: Stage, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(views, "COUNTED_AGAIN", math.inf)
     await stage.clock.sleep(601.0)
     assert await look.count_states() is None
+
+
+async def test_counting_as_people_read_it(stage: Stage) -> None:
+    """Those for which our credentials are refused are no healthy ones."""
+    stage.apps["other"] = replace(APP, id="other")
+    for at, app in enumerate(("default", "default", "other")):
+        await stage.connected(pair(at, property_ids=(str(at),)), app=app)
+    look = stage.one.views
+    assert await look.count_looks() == StateCounts({State.FRESH: 3, State.STALE: 0}, age=0.0)
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=1e6))
+    await stage.clock.sleep(3500.0)
+    refused_and_well = {State.FRESH: 1, State.CLIENT_REFUSED: 2}
+    assert await look.count_looks() == StateCounts(refused_and_well, age=0.0)
+
+
+async def test_counting_very_many_that_are_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than matter; and nothing where none are counted."""
+    for at in range(3):
+        await stage.connected(pair(at, property_ids=(str(at),)))
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
+    monkeypatch.setattr(views, "COUNTED_AT_ONCE", 2)
+    look = stage.one.views
+    capped = StateCounts({State.FRESH: 1, State.CLIENT_REFUSED: 2}, age=0.0, capped=True)
+    assert await look.count_looks() == capped
+    monkeypatch.setattr(views, "count_states", partial(count_states, limit=1))
+    assert await look.count_looks() is None
+    await stage.one.drain()
+
+
+async def test_a_list_by_words(stage: Stage) -> None:
+    """As people read states, and newest or oldest first, page by page."""
+    made = [(await stage.connected(pair(at, property_ids=(str(at),)))).connection_id for at in range(3)]
+    await stage.one.store.write(disconnect(made[1]))
+    look = stage.one.views
+
+    async def ids(**search: Any) -> list[str]:
+        return [one.id for one in await look.connections(Search(**search))]
+
+    assert await ids(words="healthy") == [made[2], made[0]]
+    assert await ids(words="healthy", oldest=True) == [made[0], made[2]]
+    assert await ids(words="disconnected", oldest=True) == [made[1]]
+    assert await ids(words="our credentials are refused") == []
+    assert await ids(oldest=True, limit=2) == made[:2]
+    assert await ids(oldest=True, cursor=made[1]) == made[2:]
+    with pytest.raises(InvalidRequest, match="there are: healthy; "):
+        await look.connections(Search(words="rotten"))
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
+    assert await ids(words="our credentials are refused", oldest=True) == [made[0], made[2]]
+
+
+async def test_a_list_by_whichever_matches(stage: Stage) -> None:
+    """The id of a connection or of a property, or a reference, whatever order is asked for."""
+    made = [(await stage.connected(pair(at, property_ids=(str(at),)))).connection_id for at in range(3)]
+    await stage.one.store.write(set_references({made[0]: "tenant 7", made[1]: "2"}))
+    look = stage.one.views
+
+    async def ids(either: str, **search: Any) -> list[str]:
+        return [one.id for one in await look.connections(Search(either=either, **search))]
+
+    assert await ids(made[1]) == [made[1]]
+    assert await ids("tenant 7") == [made[0]]
+    assert await ids("2", oldest=True) == [made[2], made[1]]
+    assert await ids("2", words="disconnected") == []
+    assert await ids(made[1], cursor=made[1]) == []
+    assert await ids("nobody's") == []
+    assert await ids(made[1], app="other") == []
+
+
+async def test_registrations(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings' own first, then the others by name, a page at a time; each with its hotels and what is wrong."""
+    for at in range(3):
+        await stage.one.store.write(add_app(further(at)))
+    await stage.connected(app="hotel-1")
+    refused_one = further(1)
+    hash_of_secret = fingerprint(refused_one, refused_one.secrets[0])
+    await stage.one.store.write(open_circuit("hotel-1", hash_of_secret, trial_after=60.0))
+    look = stage.one.views
+    first, following = await look.app_looks(None, 2)
+    assert [one.app.id for one in first] == ["default", "hotel-0", "hotel-1"]
+    assert [(one.connections, one.more, one.seen.words) for one in first] == [
+        (0, False, "in order"), (0, False, "in order"), (1, False, "Cloudbeds refuses its secret"),
+    ]  # fmt: skip
+    assert following == "hotel-1"
+    monkeypatch.setattr(views, "MOST_OF_APP", 0)
+    rest, following = await look.app_looks(following, 2)
+    assert ([(one.app.id, one.more) for one in rest], following) == ([("hotel-2", True)], None)
+    with pytest.raises(InvalidRequest):
+        await look.app_looks("\x00", 2)
 
 
 async def test_history(stage: Stage) -> None:

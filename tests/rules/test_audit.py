@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from cloudbeds_auth.rules.audit import Acting, entry_id, first_id, ulid
+from cloudbeds_auth.rules.audit import Acting, actor_words, entry_id, first_id, ulid
 
 AT = 1_764_000_000.123456
 
@@ -39,3 +39,15 @@ def test_one_act_has_one_id() -> None:
 def test_the_address_is_of_who_acts(name: str, address: str | None) -> None:
     """What is done in the name of somebody else did not come from there."""
     assert Acting("admin", "192.0.2.7").of(name) == Acting(name, address)
+
+
+@pytest.mark.parametrize(
+    ("actor", "words"),
+    [
+        ("session:9G5FAV3KQ2", "the signed-in operator 9G5FAV3KQ2"), ("admin", "the admin token"), ("key_1", "key_1"),
+        ("anyone", "somebody unknown"),
+    ],
+)  # fmt: skip
+def test_who_did_it_for_people(actor: str, words: str) -> None:
+    """A key is called by its id."""
+    assert actor_words(actor) == words

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
-from cloudbeds_auth.rules.caller_keys import DIGITS, MOST_OF_CHILD, NewKey, checked_key, hash_of_key, id_of, write
+from cloudbeds_auth.rules.caller_keys import (
+    DIGITS,
+    MOST_OF_CHILD,
+    CallerKey,
+    NewKey,
+    checked_key,
+    hash_of_key,
+    id_of,
+    limits_of,
+    reach_of,
+    write,
+)
+from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, Scope
 
 ID = "key_01J9Z3NDEKTSV4RRFFQ69G5FAV"
@@ -79,3 +93,15 @@ def test_a_key_that_cannot_be(new: NewKey, parent: Caller | None, error: type[Er
 def test_a_key_that_can_be(new: NewKey, parent: Caller | None) -> None:
     """It is as it was."""
     assert checked_key(new, parent) is new
+
+
+def test_a_key_for_people() -> None:
+    """For which hotels it is, and what it is limited to; a child that names none is for those of its parent."""
+    key = CallerKey(ID, "a job", READS, None, False, None, None, "admin", moment(0.0), None, None, None, None)
+    assert (reach_of(key), limits_of(key)) == ("all hotels", "")
+    assert reach_of(replace(key, parent="key_1")) == "as key_1"
+    bounds = Bounds(frozenset({"con_1"}), frozenset({"1000"}), frozenset({"tenant 7"}))
+    assert reach_of(replace(key, reach=bounds)) == "1000, con_1, tenant 7"
+    assert reach_of(replace(key, reach=Bounds())) == "none"
+    limited = replace(key, read_only=True, rate=2.5, methods=frozenset({"getguest", "gethotels"}))
+    assert limits_of(limited) == "reads, 2.5 a second, getguest, gethotels"

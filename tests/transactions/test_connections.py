@@ -25,6 +25,8 @@ from cloudbeds_auth.rules.origins import Cohort, Source
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote, read_candidate
 from cloudbeds_auth.transactions.connections import (
+    count_cohorts,
+    count_of_apps,
     count_states,
     disconnect,
     list_connections,
@@ -230,6 +232,44 @@ async def test_every_combination(bench: Bench, clock: HandClock) -> None:
             and reference in {None, one.reference}
             and (property_id is None or property_id in one.property_ids)
         ], filters  # fmt: skip
+
+
+async def test_oldest_first(bench: Bench, clock: HandClock) -> None:
+    """The other way round, page by page, of all states and of each."""
+    await many(bench, clock)
+    await bench.store.write(drop_candidate((await bench.approved()).id, "refused twice"))
+    cohorts = await bench.store.read(read_cohorts())
+    for states in ((), *((state,) for state in State), (State.FRESH, State.STALE, State.DISCONNECTED)):
+        newest = await listed(bench, states=states)
+        assert await listed(bench, states=states, oldest=True) == newest[::-1], states
+    living = (State.FRESH, State.STALE)
+    newest = await listed(bench, states=living, cohorts=cohorts)
+    assert len(newest) == 2
+    assert await listed(bench, states=living, cohorts=cohorts, oldest=True) == newest[::-1]
+
+
+async def test_whichever_matches(bench: Bench, clock: HandClock) -> None:
+    """An id, a property, a reference: each connection once."""
+    made = await many(bench, clock)
+    found = partial(listed, bench)
+    assert await found(either="1000") == [made["fresh"].connection_id]
+    assert await found(either="tenant-2") == [made[one].connection_id for one in ("disconnected", "stale")]
+    assert await found(either="tenant-2", states=[State.STALE]) == [made["stale"].connection_id]
+    assert await found(either=made["stale"].connection_id) == [made["stale"].connection_id]
+    assert await found(either=made["stale"].connection_id, app="other") == []
+    assert await found(either="nobody") == []
+
+
+async def test_counting_cohorts_and_apps(bench: Bench, clock: HandClock) -> None:
+    """By stored state those that live, and of an app all that there are; no more than are asked for."""
+    await many(bench, clock)
+    cohorts = await bench.store.read(read_cohorts())
+    assert await bench.store.read(count_cohorts([], 9)) == {}
+    counted = await bench.store.read(count_cohorts(cohorts, 9))
+    assert counted == {State.FRESH: 2, State.REFRESHING: 1, State.IN_DOUBT: 1, State.BACKING_OFF: 1}
+    assert sum((await bench.store.read(count_cohorts(cohorts, 3))).values()) == 3
+    apps = await bench.store.read(count_of_apps(["default", "other", "nobody"], 3))
+    assert apps == {"default": 3, "other": 1, "nobody": 0}
 
 
 @transaction

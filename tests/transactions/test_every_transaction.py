@@ -75,6 +75,8 @@ from cloudbeds_auth.transactions.candidates import (
 from cloudbeds_auth.transactions.connections import (
     Trouble,
     claim_listings,
+    count_cohorts,
+    count_of_apps,
     count_states,
     disconnect,
     list_connections,
@@ -100,7 +102,16 @@ from cloudbeds_auth.transactions.grants import (
     take_lease,
     write_intent,
 )
-from cloudbeds_auth.transactions.history import add_calls, forget, note_use, read_history, roll_up, sweep, take_over
+from cloudbeds_auth.transactions.history import (
+    add_calls,
+    forget,
+    note_use,
+    read_history,
+    read_recent,
+    roll_up,
+    sweep,
+    take_over,
+)
 from cloudbeds_auth.transactions.imports import NewImport, add_import
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
 from cloudbeds_auth.transactions.outbox import (
@@ -111,7 +122,7 @@ from cloudbeds_auth.transactions.outbox import (
     read_outbox,
 )
 from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
-from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
+from cloudbeds_auth.transactions.rate_limit import pause_turns, read_window_use, reserve_turn
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
 from cloudbeds_auth.transactions.refusals import (
     Counted,
@@ -156,6 +167,7 @@ from cloudbeds_auth.transactions.upkeep import (
     due_beyond,
     next_due,
     read_overdue,
+    read_queues,
     retry_all,
 )
 from cloudbeds_auth.transactions.verification import accept, verify_connections, verify_history, verify_keys
@@ -173,6 +185,8 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_connection": lambda one: read_connection(one.connection_id),
     "list_connections": lambda one: list_connections(),
     "count_states": lambda one: count_states(),
+    "count_cohorts": lambda one: count_cohorts([], 10),
+    "count_of_apps": lambda one: count_of_apps(["default"], 10),
     "list_troubled": lambda one: list_troubled(Trouble.RISK, cursor=None, limit=10),
     "read_connections": lambda one: read_connections([one.connection_id]),
     "read_cohorts": lambda one: read_cohorts(),
@@ -184,6 +198,9 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "next_due": lambda one: next_due(),
     "due_beyond": lambda one: due_beyond(0.0),
     "read_overdue": lambda one: read_overdue(),
+    "read_queues": lambda one: read_queues(),
+    "read_window_use": lambda one: read_window_use(["client"]),
+    "read_recent": lambda one: read_recent(10.0, 10),
     "read_app": lambda one: read_app("aurora"),
     "read_apps": lambda one: read_apps(),
     "read_conflict": lambda one: read_conflict(APP),

@@ -8,7 +8,7 @@ from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.rules.history import Calls, HistoryPlace
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.transactions.grants import read_grant
-from cloudbeds_auth.transactions.history import add_calls, note_use, read_history
+from cloudbeds_auth.transactions.history import add_calls, note_use, read_history, read_recent
 from cloudbeds_auth.transactions.marketplace import discard_parked
 
 # --- history and calls
@@ -29,6 +29,17 @@ async def test_history(bench: Bench, clock: HandClock) -> None:
         2,
         1,
     ]
+
+
+async def test_recent_events(bench: Bench, clock: HandClock) -> None:
+    """Of all connections, those of the last seconds, and of many the newest."""
+    early = await bench.connected()
+    clock.pass_(60.0)
+    late = await bench.approved()
+    assert await bench.store.read(read_recent(10.0, 9)) == {(late.connection_id, 1)}
+    everything = await bench.store.read(read_recent(90.0, 9))
+    assert everything == {(late.connection_id, 1), *((early.connection_id, number) for number in (1, 2, 3))}
+    assert await bench.store.read(read_recent(90.0, 1)) == {(late.connection_id, 1)}
 
 
 async def test_calls(bench: Bench) -> None:

@@ -31,6 +31,7 @@ GIVEN: dict[str, Any] = {
     "app": "hotel-1", "name": "hotel-1", "names": as_keys(["hotel-1"]), "cursor": "z",
     "reference": "tenant-3",
     "property_id": "100011", "property_ids": as_keys(["100011"]), "cohorts": as_keys([COHORT]),
+    "either": HOME,
     "states": " fresh ", "state": "refreshing", "former": HOME, "token_hash": "h", "now": NOW, "limit": 20,
     "most": 20, "lines": json.dumps(LINES), "events": json.dumps([{"connection_id": HOME, "sequence": 1}]),
     "periods": json.dumps([{"connection_id": HOME, "generation": 1, "begins": 0, "ends": 9}]), "horizon": NOW + 1e9,
@@ -46,9 +47,13 @@ GIVEN: dict[str, Any] = {
      "user_email", "user_id", "user_name", "value", "work"), "text",
 )  # fmt: skip
 FRESH = {"state": "fresh", "after": NOW, "until": NOW * 2}
+HEALTHY = {"state": "fresh", "after": 0, "until": NOW * 2, "cursor": ""}  # as people ask, stale or not
 SOME = {"after": f"gra_{10:026}", "to": GRANT}
 OF_ONE: dict[str, dict[str, Any]] = {
     "page_of_state": FRESH, "page_of_app_and_state": {**FRESH, "app": "default"}, "page_of_cohorts": FRESH,
+    "page_of_state_oldest": HEALTHY, "page_of_cohorts_oldest": HEALTHY,
+    "page_oldest": {"cursor": ""}, "page_of_unproven_oldest": {"app": None, "cursor": ""}, "page_of_id": {"app": None},
+    "apps": {"after": ""},
     "page_of_app": {"app": "default"}, "cohorts": {"after": ""}, "connections_after": {"after": HOME},
     "page_of_property": {"app": None, "reference": None}, "page_of_reference": {"app": None},
     "page_of_unproven": {"app": None}, "count_shown": {"after": HOME},

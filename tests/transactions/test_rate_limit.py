@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.support.bench import Bench, HandClock, about
 
-from cloudbeds_auth.rules.rate_limit import SPACED, WINDOW, Rate
-from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
+from cloudbeds_auth.rules.rate_limit import SPACED, WINDOW, Rate, WindowUse
+from cloudbeds_auth.transactions.rate_limit import pause_turns, read_window_use, reserve_turn
 
 RATE = Rate(1, 1.0)  # a request a second
 SLOW = Rate(1, 100.0)
@@ -114,3 +114,25 @@ async def test_a_pause_shortens_no_queue(bench: Bench) -> None:
         await bench.store.write(reserve_turn("client", SLOW, 1e6))
     await bench.store.write(pause_turns("client", 1.0))
     assert await bench.store.write(reserve_turn("client", SLOW, 0.0)) == pytest.approx(300.0, abs=10.0)
+
+
+async def test_how_much_is_in_use(bench: Bench, clock: HandClock) -> None:
+    """Turns of the last window and those given for later; after a 429 for how long nothing is sent. Nothing is written
+    by looking; of another start, nothing is known.
+    """
+    for _ in range(4):
+        await bench.store.write(reserve_turn("client", THREE, 5.0))
+
+    async def use() -> WindowUse | None:
+        found = await bench.store.read(read_window_use(["client", "another client"]))
+        assert found.keys() <= {"client"}
+        return found.get("client")
+
+    assert await use() == WindowUse(3, 1, 0.0, spaced=False)
+    await bench.store.write(pause_turns("client", 60.0))
+    clock.pass_(WINDOW)
+    found = await use()
+    assert found is not None
+    assert (found.taken, found.ahead, found.paused, found.spaced) == (1, 0, about(60.0 - WINDOW), True)
+    clock.reboot()
+    assert await use() is None

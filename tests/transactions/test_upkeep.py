@@ -27,12 +27,15 @@ from cloudbeds_auth.transactions.grants import (
 from cloudbeds_auth.transactions.refusals import Counted, confirm, count_refusal
 from cloudbeds_auth.transactions.statements import Statement, Transaction, Tx, transaction
 from cloudbeds_auth.transactions.upkeep import (
+    Queue,
+    Queued,
     claim_due,
     claim_polls,
     claim_retries,
     due_beyond,
     next_due,
     read_overdue,
+    read_queues,
     retry_all,
 )
 
@@ -300,3 +303,24 @@ async def test_a_call_makes_an_idle_grant_due(db: SqliteBench, state: str, due: 
     db.sql("UPDATE grants SET due_at = ?, state = ?", db.clock.wall + 86400, state)
     await record_calls(db.store, [Calls(grant.id, 1, db.clock.wall, db.clock.wall, 1, 0, {})])
     assert await db.store.read(next_due()) == about(due)
+
+
+# --- for people
+
+
+async def test_what_waits_in_each_queue(bench: Bench, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now, within an hour, and for how long the first has waited; no more is counted than matters."""
+    assert set((await bench.store.read(read_queues())).values()) == {Queued(0, 0, 0.0)}
+    for _ in range(3):
+        await bench.approved()
+    assert (await bench.store.read(read_queues()))[Queue.UPKEEP] == Queued(0, 3, 0.0)
+    clock.pass_(CANDIDATE + 5.0)
+    assert (await bench.store.read(read_queues()))[Queue.UPKEEP] == Queued(3, 0, about(5.0))
+    monkeypatch.setattr(upkeep, "MOST_COUNTED", 2)
+    assert (await bench.store.read(read_queues()))[Queue.UPKEEP].waiting == 2
+
+
+async def test_a_comparison_that_comes_first(bench: Bench) -> None:
+    """Has not waited for a day."""
+    await bench.connected()
+    assert (await bench.store.read(read_queues()))[Queue.COMPARISONS] == Queued(1, 0, 0.0)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth.app.browser import parameters
+from cloudbeds_auth.app.browser import CONNECT, parameters
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, redirect
 from cloudbeds_auth.app.gateway import path_prefix
 from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
+from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.sessions import Session
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 ROWS = 50  # of a page
-SEARCHED = ("state", "property", "reference")
+SEARCHED = ("search", "show", "app", "order")
+OLDEST = "oldest"  # first; any other order is newest first
 
 
 class Dashboard:
@@ -27,20 +29,18 @@ class Dashboard:
         self._vault = vault
         self._pages = pages
         self._prefix = path_prefix(vault.settings.public_url)
+        self._first = f"{self._prefix}{CONNECT}" if vault.settings.open_connect else None  # where a first hotel begins
 
-    async def home(self, request: PageRequest, session: Session) -> PageAnswer:
-        """How many hotels are in which state."""
-        return self._pages.overview(session, await self._vault.engine.views.count_states())
-
-    async def connections(self, request: PageRequest, session: Session) -> PageAnswer:
-        """A page of hotels, newest first, as they are searched for."""
-        asked = parameters(request, *SEARCHED, "cursor")
-        state, known, reference = (asked.get(name, "").strip() for name in SEARCHED)
-        page = await self._vault.connections(
-            state=state or None, property_id=known or None, reference=reference or None, cursor=asked.get("cursor"),
-            limit=ROWS,
+    async def hotels(self, request: PageRequest, session: Session) -> PageAnswer:
+        """All hotels at a glance: how many look how, and a page of those that are searched for."""
+        asked = {name: text.strip() for name, text in parameters(request, *SEARCHED, "cursor").items()}
+        views = self._vault.engine.views
+        search = Search(
+            words=asked.get("show") or None, either=asked.get("search") or None, app=asked.get("app") or None,
+            oldest=asked.get("order") == OLDEST, cursor=asked.get("cursor") or None, limit=ROWS,
         )  # fmt: skip
-        return self._pages.connections(session, page, dict(zip(SEARCHED, (state, known, reference), strict=True)))
+        page = await views.connections(search)
+        return self._pages.hotels(session, search, page, await views.count_looks(), self._first)
 
     async def connection(self, request: PageRequest, session: Session) -> PageAnswer:
         """One hotel, and a page of its history."""
@@ -64,9 +64,11 @@ class Dashboard:
         return redirect(f"{self._prefix}/connections/{connection_id}")
 
     async def keys(self, request: PageRequest, session: Session) -> PageAnswer:
-        """Callers' keys, newest first."""
-        page = await self._vault.keys.list(cursor=parameters(request, "cursor").get("cursor"), limit=ROWS)
-        return self._pages.keys(session, page, page[-1].id if len(page) == ROWS else None)
+        """Callers' keys, newest first; or the children of one."""
+        asked = parameters(request, "cursor", "parent")
+        parent = asked.get("parent")
+        page = await self._vault.keys.list(parent=parent, cursor=asked.get("cursor"), limit=ROWS)
+        return self._pages.keys(session, page, page[-1].id if len(page) == ROWS else None, parent)
 
     async def revoke(self, request: PageRequest, session: Session) -> PageAnswer:
         """End a key and its children."""

@@ -63,7 +63,8 @@ DESCRIPTION = b"/openapi.json"
 SECRETIVE = re.compile(r"\A/(connect|hooks|paste-key|add-app)/.*", re.DOTALL)  # no log shows what follows
 # Where anyone may come to sign in, and pages that a session alone opens, in the one spelling that they have.
 SIGN_IN = frozenset({"/", "/sign-in", "/session", "/session/end"})
-OF_SESSIONS = re.compile(r"/(?:connections|keys)(?:/|\Z)")
+OF_SESSIONS = re.compile(r"/(?:connections|apps|keys|audit|work|settings|live)(?:/|\Z)")
+LIVE = re.compile(r"/live(?:/|\Z)")  # of these, what a page asks for by itself: that is no use of its session
 SIGN_IN_FIRST = "/sign-in-first"  # where they are answered without a session
 CALLBACK = "/callback"  # where the one handler of all callbacks is served, however the redirect URIs are spelled
 # In a request's state:
@@ -206,7 +207,8 @@ class Gateway:
     async def _session(self, scope: Scope) -> Session | None:
         """That of the browser, by its cookie."""
         held = self._cookie.read([value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"])
-        return None if held is None else await self._sessions.recognize(held)
+        used = LIVE.match(scope["path"]) is None
+        return None if held is None else await self._sessions.recognize(held, used=used)
 
     async def _page(self, scope: Scope) -> bool:
         """Whether it is a page of operators: the scope's state gets the browser's session, which opens nothing else.

@@ -106,6 +106,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disconnect()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """The service stops: what is sent for as long as somebody looks ends, too."""
+        self._connections.ending = True
+        super().shutdown()
+
     def pause_writing(self) -> None:
         """The caller is behind with reading: within `limits.reading` it must catch up, or keep to `reading_rate`."""
         super().pause_writing()

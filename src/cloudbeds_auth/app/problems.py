@@ -32,14 +32,14 @@ REFUSAL = "cloudbeds_refusal"  # in a request's state: the error that it was ans
 _CODE, _OK, _POLICY = CODE.encode(), b"ok", POLICY.encode()
 
 
-def policy(*beyond: str, script: bool = False) -> str:
+def policy(*beyond: str, script: bool = False, connect: bool = False) -> str:
     """What a page of ours may load, and where its forms may lead: to us, and from there by redirects to `beyond`
     (browsers apply `form-action` to redirects, too: Content Security Policy Level 3, section 6.4.1.1).
 
-    `script`: it has one, which is a file of ours.
+    `script`: it has one, which is a file of ours; `connect`: which asks us for more.
     """
     leads = " ".join(("'self'", *beyond))
-    scripts = "script-src 'self'; " if script else ""
+    scripts = ("script-src 'self'; " if script else "") + ("connect-src 'self'; " if connect else "")
     return (
         f"default-src 'none'; {scripts}style-src 'self'; img-src 'self'; form-action {leads}; base-uri 'none'; "
         "frame-ancestors 'none'"

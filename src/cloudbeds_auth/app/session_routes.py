@@ -21,8 +21,10 @@ from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
 from cloudbeds_auth.app.forms import fields, may_be_read
 from cloudbeds_auth.app.gateway import METHODS, SESSION, SIGN_IN_FIRST, path_prefix
 from cloudbeds_auth.app.limits import Tally
-from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
+from cloudbeds_auth.app.live import LiveStream
+from cloudbeds_auth.app.pages.service_pages import ServicePages
 from cloudbeds_auth.app.problems import REFUSAL
+from cloudbeds_auth.app.service_views import ServiceViews
 from cloudbeds_auth.app.sign_in import SignIn
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, Unauthenticated
 from cloudbeds_auth.rules.sessions import Session
@@ -68,9 +70,11 @@ class SessionRoutes:
 
     def __init__(self, vault: TokenVault, checks: CredentialChecks, tally: Tally) -> None:
         self._public_url = vault.settings.public_url
-        self._pages = OperatorPages(path_prefix(self._public_url), "/static")
+        self._engine = vault.engine
+        self._pages = ServicePages(path_prefix(self._public_url), "/static")
         self._sign_in = SignIn(vault, self._pages, checks, tally)
         self._dashboard = Dashboard(vault, self._pages)
+        self._service = ServiceViews(vault, self._pages)
 
     def router(self) -> APIRouter:
         """All of them; the gateway lets in where a session is needed those alone that have one."""
@@ -88,16 +92,24 @@ class SessionRoutes:
         router.add_api_route("/session", self._begin, methods=["POST"])
         takes("/session/end", sign_in.end)
         shows("/", self._home)
-        shows("/connections", _seen(dashboard.connections))
+        shows("/connections", _seen(dashboard.hotels))
+        shows("/live/hotels", _seen(dashboard.hotels))
+        router.add_api_route("/live", self._live, methods=["GET"])
         shows("/connections/{identifier}", _seen(dashboard.connection))
         takes("/connections/{identifier}/refresh", _seen(dashboard.renew))
         takes("/connections/{identifier}/disconnect", _seen(dashboard.disconnect))
         shows("/keys", _seen(dashboard.keys))
         takes("/keys/{key_id}/revoke", _seen(dashboard.revoke))
+        of_service = self._service
+        for path, page in (
+            ("/apps", of_service.apps), ("/audit", of_service.audit), ("/work", of_service.work),
+            ("/settings", of_service.values),
+        ):  # fmt: skip
+            shows(path, _seen(page))
         return router
 
     async def _home(self, request: PageRequest, session: Session | None) -> PageAnswer:
-        return self._pages.welcome() if session is None else await self._dashboard.home(request, session)
+        return self._pages.welcome() if session is None else await self._dashboard.hotels(request, session)
 
     def _form(self, handler: PageHandler) -> PageHandler:
         """The handler of a form that a page of the session sends."""
@@ -116,6 +128,15 @@ class SessionRoutes:
             return await self._sign_in.begin(asked, session, request.scope)
 
         return await self._endpoint(begun)(request)
+
+    async def _live(self, request: Request) -> Response:
+        """A stream for a page; the gateway lets none in without a session."""
+        session: Session = getattr(request.state, SESSION)
+
+        async def is_good() -> bool:
+            return await self._engine.sessions.recognize(session.text.reveal(), used=False) is not None
+
+        return LiveStream(self._engine.watcher, self._engine.world.clock, is_good)
 
     def _endpoint(self, page: PageHandler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:

@@ -10,7 +10,7 @@ import click
 
 from cloudbeds_auth.cli.commands import command, confirm, group, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.rules.caller_keys import CallerKey
+from cloudbeds_auth.rules.caller_keys import CallerKey, limits_of, reach_of
 from cloudbeds_auth.rules.documents import key_document, stamp
 from cloudbeds_auth.rules.permissions import Scope
 
@@ -157,28 +157,14 @@ def _show(out: Output, key: CallerKey, done: str | None = None, **more: object) 
     if done is not None:
         out.line(done)
     out.fields([
-        ("key", key.id), ("name", key.name), ("scopes", " ".join(sorted(key.scopes))), ("for", _reach(key)),
-        ("limits", _limits(key)), ("made by", key.created_by), ("made", stamp(key.created_at)), ("ends", _end(key)),
+        ("key", key.id), ("name", key.name), ("scopes", " ".join(sorted(key.scopes))), ("for", reach_of(key)),
+        ("limits", limits_of(key)), ("made by", key.created_by), ("made", stamp(key.created_at)), ("ends", _end(key)),
         ("last used", _used(key)),
     ])  # fmt: skip
 
 
 def _row(key: CallerKey) -> tuple[str, ...]:
-    return key.id, key.name, " ".join(sorted(key.scopes)), _reach(key), _limits(key), _end(key), _used(key)
-
-
-def _reach(key: CallerKey) -> str:
-    if key.parent is not None and key.reach is None:
-        return f"as {key.parent}"
-    if key.reach is None:
-        return "all hotels"
-    return ", ".join(sorted((*key.reach.connections, *key.reach.properties, *key.reach.references))) or "none"
-
-
-def _limits(key: CallerKey) -> str:
-    methods = () if key.methods is None else sorted(key.methods)
-    rate = () if key.rate is None else (f"{key.rate:g} a second",)
-    return ", ".join((*(("reads",) if key.read_only else ()), *rate, *methods))
+    return key.id, key.name, " ".join(sorted(key.scopes)), reach_of(key), limits_of(key), _end(key), _used(key)
 
 
 def _end(key: CallerKey) -> str:

@@ -268,13 +268,16 @@ class World:
         """What gives this process the turns of this app's client id."""
         key = app.id, app.client_id
         if key not in self.limiters:
-            own = self.apps.get(app.id)  # of the same level, unless it is for a pasted key
-            same = own is not None and own.level == app.level
-            limit = self.limit if same else self.limits.get(app.level, self.limit)
             self.limiters[key] = RateLimiter(
-                self.db, self.clock, self.observer, limit, app=app.id, client_id=app.client_id
+                self.db, self.clock, self.observer, self.limit_of(app), app=app.id, client_id=app.client_id
             )
         return self.limiters[key]
+
+    def limit_of(self, app: App) -> Limit | None:
+        """The vendor's rate for this app's client id; None: it is not applied."""
+        own = self.apps.get(app.id)  # of the same level, unless it is for a pasted key
+        same = own is not None and own.level == app.level
+        return self.limit if same else self.limits.get(app.level, self.limit)
 
     def key_limiter(self, key_id: str, rate: Rate) -> RateLimiter:
         """What gives this process the turns of a key for callers that has a rate of its own."""

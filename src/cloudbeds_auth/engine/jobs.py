@@ -59,6 +59,18 @@ class Job:
     always: bool = False
 
 
+@dataclass(slots=True)
+class JobRecord:
+    """How a job went in this process: unix seconds of its last success and of its last failure (None: there was none),
+    how often it failed, and the kind of the last error.
+    """
+
+    succeeded_at: float | None = None
+    failed_at: float | None = None
+    failures: int = 0
+    error: str = ""
+
+
 class Upkeep:
     """Refreshes grants that are due, keeps alive those that are idle or set aside, tries marked ones again, resumes
     candidates and moves to API keys, and deletes approvals that were not claimed: the first to expire first.
@@ -219,12 +231,13 @@ def table(
 
 
 class Jobs:
-    """Runs the jobs of one open vault, each beside the others."""
+    """Runs the jobs of one open vault, each beside the others; `records` say how each went."""
 
     def __init__(self, world: World, jobs: Sequence[Job]) -> None:
         self._world = world
         self._jobs = jobs
         self._running = Tasks()
+        self.records = {job.name: JobRecord() for job in jobs}
 
     def start(self, *, upkeep: bool) -> None:
         """Begin with all of them, or without upkeep with those that always run."""
@@ -247,8 +260,13 @@ class Jobs:
                 seconds = await self._safely(job)
 
     async def _safely(self, job: Job) -> float:
+        record, now = self.records[job.name], self._world.clock.wall
         try:
-            return await job.tick()
+            seconds = await job.tick()
         except Exception as error:  # noqa: BLE001 - the loop outlives every failure in it
-            self._world.observer.happened(Happening.BACKGROUND_FAILED, error=type(error).__name__)
+            record.failed_at, record.error = now(), type(error).__name__
+            record.failures += 1
+            self._world.observer.happened(Happening.BACKGROUND_FAILED, error=record.error)
             return job.after_failure
+        record.succeeded_at = now()
+        return seconds

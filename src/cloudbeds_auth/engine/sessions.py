@@ -73,8 +73,9 @@ class Sessions:
         world.observer.happened(Happening.SIGNED_IN, session=session.id, how=how.value, address=address)
         return session
 
-    async def recognize(self, text: str) -> Session | None:
-        """The session whose cookie this is; None: no session's, or not any more. Raises StoreUnavailable.
+    async def recognize(self, text: str, *, used: bool = True) -> Session | None:
+        """The session whose cookie this is; None: no session's, or not any more. Raises StoreUnavailable. `used`: by a
+        person, and not by a page that asks by itself.
 
         Any stranger can make a cookie up: such a one costs no look into the database (A79). A copy of another
         installation's database knows nobody: what was ended at the original since would be alive in it.
@@ -88,7 +89,7 @@ class Sessions:
         stored = await self._outage.read_briefly(f"find session {session.id}", read)
         if stored is None or not hmac.compare_digest(hashed(session.secret.reveal()), stored.hash):
             return None
-        if stored.unused >= NOTED_EVERY:
+        if used and stored.unused >= NOTED_EVERY:
             with suppress(TryAgain):  # a session that ends early is no harm
                 await self._world.db.write(use_session(session.id))
         return session

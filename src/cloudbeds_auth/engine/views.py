@@ -8,6 +8,7 @@ the same. Hotels whose approval lacks a scope that the app asks for by now are e
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,16 +22,20 @@ from cloudbeds_auth.engine.refused_cohorts import BY_REFUSAL, LIVING, NEVER_STOR
 from cloudbeds_auth.errors import Error, InvalidRequest, ReauthorizationRequired
 from cloudbeds_auth.rules.history import HistoryPlace
 from cloudbeds_auth.rules.inputs import Search, checked_cursor, checked_text, checked_whole
-from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, UNRECOGNIZED, State, seen
+from cloudbeds_auth.rules.lifecycle import State, seen
 from cloudbeds_auth.rules.model import App, Connection, Event, Page, StateCounts
-from cloudbeds_auth.rules.origins import Foreign
-from cloudbeds_auth.rules.presentation import lacking, presentation, remedy_of
-from cloudbeds_auth.rules.risks import NEXT_STEP as OF_RISK
+from cloudbeds_auth.rules.origins import Foreign, foreign_secret
+from cloudbeds_auth.rules.overview import BY_WORDS, AppLook, app_presentation
+from cloudbeds_auth.rules.presentation import lacking, mended_by_link, presentation, remedy_of
 from cloudbeds_auth.rules.risks import unapproved_scopes
+from cloudbeds_auth.transactions.apps import read_apps
 from cloudbeds_auth.transactions.authorizations import read_link
 from cloudbeds_auth.transactions.connections import (
+    COUNTED_AT_ONCE,
     NOTHING,
     Trouble,
+    count_cohorts,
+    count_of_apps,
     count_states,
     list_connections,
     list_troubled,
@@ -48,10 +53,10 @@ from cloudbeds_auth.transactions.verification import (
 # What is never stored: why a connection looks like this while nothing is wrong with the hotel.
 PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
 MOST_LISTED = 200
+MOST_OF_APP = 1_000  # connections of one app that are counted
 MOST_PAGES = 25  # that one question reads; what comes after is the next page's
 GOOD_FOR = 7 * 86400.0  # seconds that a link is good for
 MADE_AGAIN = 86400.0  # seconds before its end
-MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED, *OF_RISK)  # problems of a connection that is not marked
 COUNTED_AGAIN = 60.0  # seconds after which very many connections are counted again
 COUNTED_GOOD_FOR = 600.0  # seconds after which a count says nothing any more
 NEVER_COUNTED: tuple[Mapping[State, int], float] = ({}, -math.inf)  # and the steady second of the last whole count
@@ -81,23 +86,27 @@ class Views:
 
     async def connections(self, search: Search) -> Page:
         """One page, newest first; one that is not full may have a next one all the same. Raises InvalidRequest for a
-        state that there is not, a limit out of 1 to 200, and what is no text or no cursor.
+        state or words that there are not, a limit out of 1 to 200, and what is no text or no cursor.
         """
-        wanted, limit = _state(search.state), checked_whole("limit", search.limit, 1, MOST_LISTED)
+        states, limit = _states(search), checked_whole("limit", search.limit, 1, MOST_LISTED)
+        wanted = states[0] if states else None  # of those with the same words all live and are stored, or none is
+        by_name = (search.reference, search.property_id, search.either) != (None, None, None)
         asked = partial(
             list_connections,
-            states=() if wanted is None else LIVING if wanted in NEVER_STORED else (wanted,),
+            states=LIVING if wanted in NEVER_STORED else states,
             reference=checked_text("reference", search.reference),
             property_id=checked_text("property", search.property_id),
+            either=checked_text("the search", search.either),
             app=checked_text("app", search.app),
+            oldest=search.oldest and not by_name and search.app is None,
             limit=limit,
         )
         cursor = checked_cursor(search.cursor)
         if wanted in BY_REFUSAL and self._world.db.read_only is not (wanted is State.READ_ONLY):
             return Page((), None)
-        if search.reference is None and search.property_id is None:  # else few are looked through anyhow
+        if not by_name:  # else few are looked through anyhow
             asked = partial(asked, cohorts=await self._cohorts.looking_like(wanted))
-        return await self._filled(asked, cursor, limit, lambda one: wanted in {None, one.state})
+        return await self._filled(asked, cursor, limit, lambda one: not states or one.state in states)
 
     async def refused_by_secret(self, limit: int) -> Page:
         """The newest of those for which our credentials are refused, and not because they came from elsewhere."""
@@ -188,6 +197,38 @@ class Views:
             self.begin_counting()
         return StateCounts(last, age) if age <= COUNTED_GOOD_FOR else None
 
+    async def count_looks(self) -> StateCounts | None:
+        """As `count_states`, for people: those for which our credentials are refused are counted as such, and a stale
+        access token is no difference.
+        """
+        stored = await self.count_states()
+        cohorts = await self._cohorts.looking_like(State.CLIENT_REFUSED)
+        if stored is None or not cohorts:
+            return stored
+        refused = await self._world.db.browse(count_cohorts(cohorts, COUNTED_AT_ONCE))
+        counts = Counter(stored.connections)
+        counts[State.FRESH] += counts.pop(State.STALE, 0)
+        counts.subtract(refused)
+        counts[State.CLIENT_REFUSED] = sum(refused.values())
+        return StateCounts(+counts, stored.age, counts[State.CLIENT_REFUSED] >= COUNTED_AT_ONCE)
+
+    async def app_looks(self, after: str | None, limit: int) -> tuple[Sequence[AppLook], str | None]:
+        """Registrations as people see them: the settings' own first, then at most `limit` further ones, behind the one
+        of this name; and the name behind which there may be more. Raises InvalidRequest.
+        """
+        world, behind = self._world, checked_text("the cursor", after)
+        further = await world.db.browse(read_apps(behind or "", limit))
+        apps = [*(() if behind else world.apps.values()), *(app for app in further if app.id not in world.apps)]
+        known = await self._cohorts.registrations({app.id for app in apps})
+        hotels = await world.db.browse(count_of_apps([app.id for app in apps], MOST_OF_APP))
+        looks = []
+        for app in apps:
+            foreign = foreign_secret(known.issuers.get(app.id), world.issuer, app.id)
+            own, refused = app.id in world.apps, app.id in known.shut
+            seen_as = app_presentation(app, foreign, refused=refused, own=own)
+            looks.append(AppLook(app, seen_as, hotels[app.id], hotels[app.id] >= MOST_OF_APP))
+        return looks, further[-1].id if len(further) == limit else None
+
     def begin_counting(self) -> None:
         """Count very many connections behind the caller, so that the first one to ask for the numbers has some."""
         self._world.tasks.begin("count states", partial(self._count, self._world.clock.steady()))
@@ -232,10 +273,7 @@ class Views:
         """The connection with its link, if the hotel has to approve again, or may have to, or it is to be claimed."""
         if connection.state is State.PARKED:
             return replace(connection, connect_url=self._world.claim_url(connection.id))
-        by_link = connection.problem in MENDED_BY_LINK and not connection.pasted
-        if connection.state is not State.REAUTHORIZATION_REQUIRED and not by_link:
-            return connection
-        return await self.with_link(connection)
+        return await self.with_link(connection) if mended_by_link(connection) else connection
 
     async def with_link(self, connection: Connection) -> Connection:
         """The connection with its link, in any state."""
@@ -273,9 +311,13 @@ class Views:
         return self._world.link_url(token)
 
 
-def _state(state: str | None) -> State | None:
-    """The state of this name; raises InvalidRequest."""
+def _states(search: Search) -> tuple[State, ...]:
+    """Those of this name or with these words; none: all of them. Raises InvalidRequest."""
+    if search.words is not None:
+        if search.words not in BY_WORDS:
+            raise InvalidRequest(f"no hotel is shown as {search.words[:64]!r}; there are: {'; '.join(BY_WORDS)}")
+        return BY_WORDS[search.words]
     try:
-        return None if state is None else State(state)
+        return () if search.state is None else (State(search.state),)
     except ValueError:
-        raise InvalidRequest(f"there is no state {str(state)[:64]!r}; there are {', '.join(State)}") from None
+        raise InvalidRequest(f"there is no state {str(search.state)[:64]!r}; there are {', '.join(State)}") from None

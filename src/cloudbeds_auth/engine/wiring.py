@@ -31,7 +31,9 @@ from cloudbeds_auth.engine.sessions import Sessions
 from cloudbeds_auth.engine.subscriptions import Subscriber
 from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.views import Views
+from cloudbeds_auth.engine.watching import Watcher
 from cloudbeds_auth.engine.webhooks import WebhookSender
+from cloudbeds_auth.engine.workload import Workloads
 from cloudbeds_auth.ports import Deliverer
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.permissions import Caller
@@ -89,6 +91,8 @@ class Engine:
             self.subscriber, webhooks,
         )  # fmt: skip
         self.jobs: Final = Jobs(world, jobs)
+        self.watcher: Final = Watcher(world)
+        self.workloads: Final = Workloads(world, self.jobs)
 
     async def find_to_relay(self, named: str) -> str:
         """As `ConnectionIds.find_to_call`; what was read within a minute will do while its fresh token is in memory:

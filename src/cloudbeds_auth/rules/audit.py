@@ -41,6 +41,19 @@ UNASKED = frozenset({"vault", "cloudbeds", "hotel"})
 """Actors whose lines of a history are no entries of the audit: nobody of ours did it."""
 
 
+_PEOPLE = {
+    "admin": "the admin token", "command": "the command line", "program": "a program that uses the library",
+    "vault": "the service itself", "hotel": "the hotel", "cloudbeds": "Cloudbeds", UNKNOWN_MAKER: "an operator",
+    STRANGERS: "somebody unknown",
+}  # fmt: skip
+
+
+def actor_words(actor: str) -> str:
+    """Who did something, for people; a key by its id."""
+    kind, _, name = actor.partition(":")
+    return f"the signed-in operator {name}" if kind == "session" else _PEOPLE.get(actor, actor)
+
+
 class AuditAction(StrEnum):
     """What is not about one connection. Of connections, the words are those of their histories."""
 

@@ -90,6 +90,22 @@ def hash_of_key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def reach_of(key: CallerKey) -> str:
+    """Which hotels it is for, for people."""
+    if key.parent is not None and key.reach is None:
+        return f"as {key.parent}"
+    if key.reach is None:
+        return "all hotels"
+    return ", ".join(sorted((*key.reach.connections, *key.reach.properties, *key.reach.references))) or "none"
+
+
+def limits_of(key: CallerKey) -> str:
+    """What it is limited to at Cloudbeds, for people; empty where to nothing."""
+    methods = () if key.methods is None else sorted(key.methods)
+    rate = () if key.rate is None else (f"{key.rate:g} a second",)
+    return ", ".join((*(("reads",) if key.read_only else ()), *rate, *methods))
+
+
 def checked_key(new: NewKey, parent: Caller | None) -> NewKey:
     """Raises InvalidRequest for what contradicts itself, Forbidden for what its parent does not hold."""
     if not new.scopes:

@@ -29,7 +29,12 @@ _MOST_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which connections are listed: those that match each part given. `cursor` is `next` of the page before."""
+    """Which connections are listed: those that match each part given, newest first. `cursor` is `next` of the page
+    before.
+
+    `words`: as people read states (`rules.overview`). `either`: the id of a connection or property, or a reference.
+    `oldest` first, where no more than states are asked for.
+    """
 
     state: str | None = None
     reference: str | None = None
@@ -37,6 +42,9 @@ class Search:
     app: str | None = None
     cursor: str | None = None
     limit: int = 100
+    words: str | None = None
+    either: str | None = None
+    oldest: bool = False
 
 
 def is_text(given: str) -> bool:

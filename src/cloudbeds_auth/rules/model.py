@@ -267,10 +267,13 @@ class AuthorizationRequest:
 
 @dataclass(frozen=True, slots=True)
 class StateCounts:
-    """Connections by the state that they are shown in, as they were counted `age` seconds ago."""
+    """Connections by the state that they are shown in, as they were counted `age` seconds ago. `capped`: there are more
+    of those for which our credentials are refused than were counted, and fewer of the others that live.
+    """
 
     connections: Mapping[State, int]
     age: float
+    capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

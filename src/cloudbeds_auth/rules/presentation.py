@@ -192,6 +192,8 @@ SERVING: dict[str, NextStep] = {
 }
 """By problem, where the state asks for nothing: what the calls of a healthy hotel run into, or what is done with it."""
 BY_ITSELF = (Badge.HEALTHY, Badge.RECOVERING)
+MENDED_BY_LINK = frozenset({HOTEL_SCOPE_MISSING, UNRECOGNIZED, *OF_RISK})
+"""Problems of a connection that is not marked, which the hotel's next approval mends."""
 
 
 def presentation(connection: Connection, *, app: App | None = None, remedy: str | None = None) -> Presentation:
@@ -204,6 +206,12 @@ def presentation(connection: Connection, *, app: App | None = None, remedy: str 
     by = Responsible.NOBODY if step is None else step.by
     text = connection.next_step or (None if step is None else step.text)
     return Presentation(row.words, _badge(row.badge, by), text, by)
+
+
+def mended_by_link(one: Connection) -> bool:
+    """Whether the hotel has to approve again, or may have to: then the connection is shown with its connect link."""
+    by_link = one.problem in MENDED_BY_LINK and not one.pasted
+    return by_link or one.state is State.REAUTHORIZATION_REQUIRED
 
 
 def _badge(of_state: Badge, by: Responsible) -> Badge:

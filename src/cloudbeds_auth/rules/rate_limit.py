@@ -61,6 +61,18 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowUse:
+    """How much of a client id's rate is in use: turns of the last window, and those that were given for later. No other
+    is given for `paused` seconds, and they are `spaced` evenly, since Cloudbeds answered 429.
+    """
+
+    taken: int
+    ahead: int
+    paused: float
+    spaced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Turns:
     """What is stored of a client id; moments are seconds of one clock.
 
@@ -83,6 +95,12 @@ class Turns:
     def give(self, moment: float, now: float, rate: Rate) -> Turns:
         """With the turn of this moment, and without those that no longer count."""
         return replace(self, given=(*(one for one in self.given if one > now - rate.window), moment))
+
+    def use(self, now: float) -> WindowUse:
+        """What of them is in use now."""
+        taken = sum(now - WINDOW < one <= now for one in self.given)
+        ahead = sum(one > now for one in self.given)
+        return WindowUse(taken, ahead, max(0.0, self.closed_until - now), now < self.spaced_until)
 
     def closed(self, until: float) -> Turns:
         """No further turn before this moment; those given stay given."""

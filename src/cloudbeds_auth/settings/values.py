@@ -31,7 +31,7 @@ NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGN
 OUR_PATHS = (
     "/api/v1", "/proxy", "/healthz", "/readyz", "/metrics", "/claim", "/connect", "/connected", "/not-connected",
     "/paste-key", "/add-app", "/errors", "/session", "/sign-in", "/hooks", "/static", "/connections", "/apps", "/keys",
-    "/docs", "/openapi.json", "/favicon.ico",
+    "/audit", "/work", "/settings", "/live", "/docs", "/openapi.json", "/favicon.ico",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from enum import Enum
 
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.audit import AuditAction
+from cloudbeds_auth.rules.inputs import LARGEST
 from cloudbeds_auth.rules.lifecycle import ORIGIN_MOVED
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
 from cloudbeds_auth.rules.origins import Held, Source, same_service
@@ -66,9 +67,9 @@ def read_app(tx: Tx, name: str) -> Transaction[App | None]:
 
 
 @transaction
-def read_apps(tx: Tx) -> Transaction[Sequence[App]]:
-    """All of them, by name."""
-    rows = yield from query("apps")
+def read_apps(tx: Tx, after: str = "", limit: int = LARGEST) -> Transaction[Sequence[App]]:
+    """All of them, or at most `limit` behind the one of this name, by name."""
+    rows = yield from query("apps", after=after, limit=limit)
     return [_app_of(row, tx.sealer) for row in rows]
 
 

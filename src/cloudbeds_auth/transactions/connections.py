@@ -109,26 +109,29 @@ def list_connections(
     reference: str | None = None,
     property_id: str | None = None,
     app: str | None = None,
+    either: str | None = None,
     cohorts: Sequence[Cohort] | None = None,
+    oldest: bool = False,
     cursor: str | None = None,
     limit: int = 100,
 ) -> Transaction[Page]:
     """One page, newest first, of those that match everything given; one more is looked for to know whether there is a
-    next page. `app` is the connection's. `cohorts` come with `states`, and are ignored where a property or a reference
-    is given.
+    next page. `app` is the connection's. `either`: the id of a connection or property, or a reference. `cohorts` come
+    with `states`, and are ignored where a property or a reference is given. `oldest` first comes with states alone.
 
     By state it may lack a connection that a process of an earlier version wrote about (`current_grants`), or have one
     that is in another state by now.
     """
     asked: dict[str, object] = {
-        "cursor": cursor or BEYOND, "limit": limit + 1, "now": tx.wall, "app": app, "reference": reference,
-        "property_id": property_id, "states": f" {' '.join(states)} " if states else None,
+        "cursor": cursor or ("" if oldest else BEYOND), "limit": limit + 1, "now": tx.wall, "app": app,
+        "either": either, "reference": reference, "property_id": property_id,
+        "states": f" {' '.join(states)} " if states else None,
     }  # fmt: skip
     ids: dict[str, None] = {}
     for name, more in _searches(states, cohorts, tx.wall, asked):
-        rows = yield from query(name, **{**asked, **more})
+        rows = yield from query(f"{name}_oldest" if oldest else name, **{**asked, **more})
         ids |= dict.fromkeys(row["id"] for row in rows)
-    return (yield from _page(tx, ids, limit))
+    return (yield from _page(tx, ids, limit, "oldest" if oldest else "newest"))
 
 
 class Trouble(StrEnum):
@@ -145,9 +148,9 @@ def list_troubled(tx: Tx, trouble: Trouble, *, cursor: str | None, limit: int) -
     return (yield from _page(tx, (row["id"] for row in rows), limit))
 
 
-def _page(tx: Tx, ids: Iterable[str], limit: int) -> Transaction[Page]:
-    """The newest `limit` of them, as the database orders ids."""
-    rows = yield from query("newest", connection_ids=as_keys(ids), limit=limit + 1)
+def _page(tx: Tx, ids: Iterable[str], limit: int, order: str = "newest") -> Transaction[Page]:
+    """The first `limit` of them, as the database orders ids."""
+    rows = yield from query(order, connection_ids=as_keys(ids), limit=limit + 1)
     page = [row["id"] for row in rows[:limit]]
     found = yield from read_connections(page)(tx)
     return Page(tuple(found[one] for one in page), page[-1] if len(rows) > limit else None)
@@ -158,7 +161,11 @@ def _searches(
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """The queries that name a page together, with their parameters: over the index that leaves least to read."""
     of_app = asked["app"] is not None
-    if asked["property_id"] is not None:
+    if asked["either"] is not None:
+        yield "page_of_id", {}
+        yield "page_of_property", {"property_id": asked["either"]}
+        yield "page_of_reference", {"reference": asked["either"]}
+    elif asked["property_id"] is not None:
         yield "page_of_property", {}
     elif asked["reference"] is not None:
         yield "page_of_reference", {}
@@ -214,6 +221,23 @@ def count_states(tx: Tx, after: StateCount = NOTHING, limit: int = COUNTED_AT_ON
     whole = sum(row["connections"] for row in rows) < limit
     state, connection_id = (rows[-1]["state"], rows[-1]["last"]) if rows else (after.state, after.connection_id)
     return StateCount(counted, state, connection_id, whole)
+
+
+@transaction
+def count_cohorts(tx: Tx, cohorts: Sequence[Cohort], limit: int) -> Transaction[Mapping[State, int]]:
+    """How many living connections of these cohorts there are by stored state, no more of them all than `limit`."""
+    rows = yield from query("count_cohorts", cohorts=as_keys(one.key for one in cohorts), limit=limit)
+    return {State(row["state"]): row["connections"] for row in rows}
+
+
+@transaction
+def count_of_apps(tx: Tx, names: Sequence[str], most: int) -> Transaction[Mapping[str, int]]:
+    """How many connections there are of each of these apps, no more than `most`."""
+    found = {}
+    for name in names:
+        (row,) = yield from query("count_of_app", app=name, most=most)
+        found[name] = row["connections"]
+    return found
 
 
 @transaction

@@ -305,3 +305,10 @@ def _sweep_events(tx: Tx, before: float, limit: int) -> Transaction[Rows]:
             read[event["connection_id"]].verify(event)
     yield from set_chains({home: one.begin_here() for home, one in read.items() if not one.problems})
     return events
+
+
+@transaction
+def read_recent(tx: Tx, seconds: float, limit: int) -> Transaction[frozenset[tuple[str, int]]]:
+    """Connections and numbers of the events of the last so many seconds, at most `limit`, the newest."""
+    rows = yield from query("recent_events", since=tx.wall - seconds, limit=limit)
+    return frozenset((row["connection_id"], row["sequence"]) for row in rows)

@@ -7,10 +7,11 @@ other one is given for a window.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
-from cloudbeds_auth.rules.rate_limit import WINDOW, Rate, Turns
+from cloudbeds_auth.rules.rate_limit import WINDOW, Rate, Turns, WindowUse
 from cloudbeds_auth.transactions.rows import behind
-from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 
 
 @transaction
@@ -43,13 +44,28 @@ def _turns(tx: Tx, client_id: str) -> Transaction[Turns]:
     row = yield from query_one("budget", client_id=client_id, started=tx.started)
     if row is None:
         return Turns()
-    back = behind(row, tx)
-    given = tuple(moment - back for moment in json.loads(row["given"]))
-    turns = Turns(given, row["closed_until"] - back, row["spaced_until"] - back)
+    turns = _stored(row, tx)
     if row["started"] != tx.started:
         turns = turns.closed(tx.steady + WINDOW)
         yield from _set_turns(tx, client_id, turns)
     return turns
+
+
+def _stored(row: Row, tx: Tx) -> Turns:
+    back = behind(row, tx)
+    given = tuple(moment - back for moment in json.loads(row["given"]))
+    return Turns(given, row["closed_until"] - back, row["spaced_until"] - back)
+
+
+@transaction
+def read_window_use(tx: Tx, client_ids: Sequence[str]) -> Transaction[Mapping[str, WindowUse]]:
+    """How much of the rate of each of these client ids is in use, of those that were used since the store's start."""
+    found = {}
+    for client_id in client_ids:
+        row = yield from query_one("stored_budget", client_id=client_id)
+        if row is not None and row["started"] == tx.started:
+            found[client_id] = _stored(row, tx).use(tx.steady)
+    return found
 
 
 def _set_turns(tx: Tx, client_id: str, turns: Turns) -> Transaction[None]:

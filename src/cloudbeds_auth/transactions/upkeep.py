@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, Life, due, retry_in
@@ -13,6 +15,29 @@ from cloudbeds_auth.rules.webhooks import FIRST, POLL
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 
 LOOKED_AT = 1_000  # grants that are due, of which some are claimed
+MOST_COUNTED = 10_000  # of what is due
+SOON = 3600.0  # seconds
+
+
+class Queue(StrEnum):
+    """What the background has to do, a queue each; the value is the query that counts it."""
+
+    UPKEEP = "upkeep_queue"
+    RETRIES = "retry_queue"
+    APP_STATES = "poll_queue"
+    LISTINGS = "listing_queue"
+    COMPARISONS = "comparison_queue"
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """How many wait now, and how many more will within an hour, each no further than MOST_COUNTED; for how many seconds
+    the first has waited, 0 where none does or where it is not known.
+    """
+
+    waiting: int
+    soon: int
+    late: float
 
 
 @transaction
@@ -95,6 +120,19 @@ def read_overdue(tx: Tx) -> Transaction[float]:
     """Seconds for which the grant has been due that no process has begun with for longest; 0 when none is due."""
     row = yield from query_one("next_due")
     return 0.0 if row is None else max(0.0, tx.wall - row["due_at"])
+
+
+@transaction
+def read_queues(tx: Tx) -> Transaction[Mapping[Queue, Queued]]:
+    """What waits to be done in the background, by any process."""
+    found = {}
+    for queue in Queue:
+        (row,) = yield from query(queue, now=tx.wall, horizon=tx.wall + SOON, most=MOST_COUNTED)
+        # Of a comparison the moment says how soon it comes, and not since when it waits (`set_comparison`).
+        known = row["first"] is not None and queue is not Queue.COMPARISONS
+        late = max(0.0, tx.wall - row["first"]) if known else 0.0
+        found[queue] = Queued(row["waiting"], row["soon"], late)
+    return found
 
 
 def set_due(row: Row, now: Instant, *, after: float = -math.inf, **changed: object) -> Transaction[None]:

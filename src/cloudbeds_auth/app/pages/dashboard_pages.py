@@ -1,22 +1,27 @@
-"""The pages of operators: to sign in, and what a session sees. Plain HTML; none but that to sign in has a script."""
+"""The pages of operators: to sign in, hotels, and the keys of callers. They work without a script: those that have one
+say more with it.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.pages import FINE, Pages
+from cloudbeds_auth.app.pages.words import duration, when
 from cloudbeds_auth.app.problems import POLICY, headers_of, policy
 from cloudbeds_auth.errors import Error
-from cloudbeds_auth.rules.caller_keys import CallerKey
+from cloudbeds_auth.rules.audit import actor_words
+from cloudbeds_auth.rules.caller_keys import CallerKey, limits_of, reach_of
 from cloudbeds_auth.rules.documents import stamp
+from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.model import Connection, CredentialKind, Event, Page, StateCounts
-from cloudbeds_auth.rules.presentation import STATES, Responsible, presentation
+from cloudbeds_auth.rules.overview import BY_WORDS, Bound, WordCount, name_of, offer_of, properties_of, word_counts
+from cloudbeds_auth.rules.presentation import Responsible, presentation
 from cloudbeds_auth.rules.sessions import Session
 
-WORDS = tuple(dict.fromkeys(row.words for row in STATES.values()))  # each once, in the order of the states
+WAITS = {Responsible.HOTEL: "Waits for the hotel.", Responsible.OPERATOR: "Waits for you.", Responsible.NOBODY: ""}
 
 
 class OperatorPages(Pages):
@@ -50,26 +55,27 @@ class OperatorPages(Pages):
             code=error.code,
         )
 
-    def overview(self, session: Session, counts: StateCounts | None) -> PageAnswer:
-        """How many hotels are in which state, in the words that people read; None: they are being counted."""
-        by_words = Counter[str]()
-        for state, count in ({} if counts is None else counts.connections).items():
-            by_words[STATES[state].words] += count
-        shown = [(words, by_words[words]) for words in WORDS if words in by_words]
-        age = 0.0 if counts is None else counts.age
-        return self._of(session, "overview.html", counts=None if counts is None else shown, age=age)
-
-    def connections(self, session: Session, page: Page, search: Mapping[str, str]) -> PageAnswer:
-        """A list of hotels, and the search that led to it."""
-        given = {name: value for name, value in search.items() if value}
-        return self._of(
+    def hotels(
+        self, session: Session, search: Search, page: Page, counts: StateCounts | None, first: str | None
+    ) -> PageAnswer:
+        """All hotels at a glance. `counts` None: they are being counted; `first`: where a first hotel may be connected
+        without a link.
+        """
+        narrowed = _narrowed(search)
+        shown = self._of(
             session,
-            "connections.html",
-            rows=[(one, presentation(one)) for one in page.connections],
+            "hotels.html",
+            tiles=None if counts is None else [_tile(one) for one in word_counts(counts)],
+            age=None if counts is None or counts.age < 1 else duration(counts.age),
+            rows=[_hotel(one) for one in page],
             search=search,
-            states=[(state.value, row.words) for state, row in STATES.items()],
-            following=page.next and urlencode(given | {"cursor": page.next}),
+            words=[*BY_WORDS],
+            narrowed=bool(narrowed),
+            following=page.next and urlencode(_query(search) | {"cursor": page.next}),
+            later=search.cursor is not None,
+            first=first,
         )
+        return shown.with_headers({POLICY: policy(script=True, connect=True)})
 
     def connection(
         self, session: Session, one: Connection, events: Sequence[Event], following: str | None
@@ -85,10 +91,18 @@ class OperatorPages(Pages):
             following=following and urlencode({"cursor": following}),
         )
 
-    def keys(self, session: Session, keys: Sequence[CallerKey], following: str | None) -> PageAnswer:
-        """Callers' keys; `following`: the cursor of the next page."""
-        rows = [_row(key) for key in keys]
-        return self._of(session, "keys.html", rows=rows, following=following and urlencode({"cursor": following}))
+    def keys(
+        self, session: Session, keys: Sequence[CallerKey], following: str | None, parent: str | None
+    ) -> PageAnswer:
+        """Callers' keys; `following`: the cursor of the next page; `parent`: whose children they are."""
+        of_parent = {} if parent is None else {"parent": parent}
+        return self._of(
+            session,
+            "keys.html",
+            rows=[_row(key) for key in keys],
+            parent=parent,
+            following=following and urlencode(of_parent | {"cursor": following}),
+        )
 
     def _of(self, session: Session, name: str, **values: object) -> PageAnswer:
         return self._page(name, 200, FINE, home=self._home, form_token=session.form_token, **values)
@@ -125,9 +139,43 @@ def _line(event: Event) -> dict[str, object]:
 
 
 def _row(key: CallerKey) -> dict[str, object]:
-    used = "never" if key.used_at is None else f"{stamp(key.used_at)} from {key.used_from}"
-    ends = f"revoked {stamp(key.ended_at)}" if key.ended_at is not None else stamp(key.expires_at) or "never"
+    used = "never" if key.used_at is None else f"{when(key.used_at)}, from {key.used_from}"
+    ends = f"revoked {when(key.ended_at)}" if key.ended_at is not None else when(key.expires_at) or "never"
     return {
-        "id": key.id, "name": key.name, "scopes": " ".join(sorted(key.scopes)), "used": used, "ends": ends,
-        "revoked": key.ended_at is not None,
+        "id": key.id, "name": key.name, "scopes": ", ".join(sorted(key.scopes)), "reach": reach_of(key),
+        "limits": limits_of(key) or "none", "maker": actor_words(key.created_by), "made": when(key.created_at),
+        "parent": key.parent, "used": used, "ends": ends, "revoked": key.ended_at is not None,
+    }  # fmt: skip
+
+
+def _narrowed(search: Search) -> dict[str, str]:
+    """What it asks for, as the query of its page has it."""
+    given = {"search": search.either, "show": search.words, "app": search.app}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _query(search: Search) -> dict[str, str]:
+    return _narrowed(search) | ({"order": "oldest"} if search.oldest else {})
+
+
+_BOUNDS = {Bound.EXACTLY: "{:,}", Bound.AT_LEAST: "{:,}+", Bound.AT_MOST: "≤ {:,}"}
+
+
+def _tile(one: WordCount) -> dict[str, str]:
+    return {
+        "words": one.words, "badge": one.badge, "number": _BOUNDS[one.bound].format(one.connections),
+        "query": urlencode({"show": one.words}),
+    }  # fmt: skip
+
+
+def _hotel(one: Connection) -> dict[str, object]:
+    """A row of the list: what people call it, what else is known of it, how it is, and what is next."""
+    seen, name, user = presentation(one), name_of(one), one.authorizing_user
+    facts = (
+        properties_of(one), "" if user is None else f"approved by {user.name}",
+        "" if one.app == "default" else f"app {one.app}",
+    )  # fmt: skip
+    return {
+        "id": one.id, "name": name, "facts": [fact for fact in facts if fact not in {"", name}], "seen": seen,
+        "waits_for": WAITS[seen.by] if seen.next_step else "", "offer": offer_of(one),
     }  # fmt: skip

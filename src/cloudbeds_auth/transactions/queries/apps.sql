@@ -4,7 +4,7 @@
 SELECT * FROM apps WHERE name = :name
 
 -- name: apps
-SELECT * FROM apps ORDER BY name
+SELECT * FROM apps WHERE name > :after ORDER BY name LIMIT :limit
 
 -- name: redirect_uris
 SELECT name, redirect_uri FROM apps ORDER BY name

@@ -36,10 +36,20 @@ ORDER BY g.connection_id
 -- The order of ids is the database's, in each of these queries and here, where their answers are put together.
 SELECT key AS id FROM json_each(:connection_ids) ORDER BY key DESC LIMIT :limit
 
+-- name: oldest
+SELECT key AS id FROM json_each(:connection_ids) ORDER BY key LIMIT :limit
+
 -- name: page
 -- Each query of a page names the ids of connections before the cursor, newest first: a search over one index, which
 -- goes no further than the page where nothing else is asked.
 SELECT id FROM connections WHERE id < :cursor ORDER BY id DESC LIMIT :limit
+
+-- name: page_oldest
+-- The other way round, as all that end like this.
+SELECT id FROM connections WHERE id > :cursor ORDER BY id LIMIT :limit
+
+-- name: page_of_id
+SELECT id FROM connections WHERE id = :either AND id < :cursor AND (CAST(:app AS TEXT) IS NULL OR app = :app) LIMIT :limit
 
 -- name: page_of_app
 SELECT id FROM connections WHERE app = :app AND id < :cursor ORDER BY id DESC LIMIT :limit
@@ -69,6 +79,11 @@ SELECT DISTINCT connection_id AS id FROM grants
 WHERE COALESCE(shown, app) <> '' AND state = :state AND connection_id < :cursor AND stale_at > :after AND stale_at <= :until
 ORDER BY connection_id DESC LIMIT :limit
 
+-- name: page_of_state_oldest
+SELECT DISTINCT connection_id AS id FROM grants
+WHERE COALESCE(shown, app) <> '' AND state = :state AND connection_id > :cursor AND stale_at > :after AND stale_at <= :until
+ORDER BY connection_id LIMIT :limit
+
 -- name: page_of_app_and_state
 SELECT DISTINCT connection_id AS id FROM grants
 WHERE COALESCE(shown, app) <> '' AND COALESCE(shown, app) = :app AND state = :state AND connection_id < :cursor
@@ -80,6 +95,11 @@ ORDER BY connection_id DESC LIMIT :limit
 SELECT id FROM current_grants
 WHERE active_grant IS NULL AND id < :cursor AND grant_id IS NULL AND (CAST(:app AS TEXT) IS NULL OR app = :app)
 ORDER BY id DESC LIMIT :limit
+
+-- name: page_of_unproven_oldest
+SELECT id FROM current_grants
+WHERE active_grant IS NULL AND id > :cursor AND grant_id IS NULL AND (CAST(:app AS TEXT) IS NULL OR app = :app)
+ORDER BY id LIMIT :limit
 
 -- name: page_of_problem
 -- The state as an expression: with a bare column SQLite takes the index of all that are fresh.
@@ -107,6 +127,20 @@ WITH RECURSIVE found AS (
     FROM found WHERE found.cohort IS NOT NULL
 )
 SELECT cohort FROM found WHERE cohort > :after LIMIT :limit
+
+-- name: count_cohorts
+-- Those that live, by stored state; no more are counted than matter.
+SELECT state, COUNT(*) AS connections FROM (
+    SELECT state FROM grants
+    WHERE COALESCE(shown, app) <> '' AND state IN ('fresh', 'refreshing', 'in_doubt', 'backing_off') AND
+        COALESCE(shown, app) || ' ' || app || ' ' || kind || ' ' || COALESCE(issuer, '') || ' ' || COALESCE(client_id, '')
+        IN (SELECT key FROM json_each(:cohorts))
+    LIMIT :limit
+) AS counted
+GROUP BY state
+
+-- name: count_of_app
+SELECT COUNT(*) AS connections FROM (SELECT 1 FROM connections WHERE app = :app LIMIT :most) AS counted
 
 -- name: count_shown
 -- The next so many of what is shown, by stored state.

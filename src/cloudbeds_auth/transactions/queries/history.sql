@@ -55,3 +55,6 @@ UPDATE connections SET active_grant = :grant_id WHERE id = :connection_id
 
 -- name: events_behind
 SELECT * FROM events WHERE connection_id = :connection_id AND sequence > :sequence ORDER BY sequence LIMIT :limit
+
+-- name: recent_events
+SELECT connection_id, sequence FROM events WHERE at > :since ORDER BY at DESC LIMIT :limit

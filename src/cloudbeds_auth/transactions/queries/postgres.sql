@@ -198,3 +198,12 @@ SELECT DISTINCT each.id FROM json_each(:cohorts) AS cohorts CROSS JOIN LATERAL (
         AND g.state = :state AND g.connection_id < :cursor AND g.stale_at > :after AND g.stale_at <= :until
     ORDER BY g.connection_id DESC LIMIT :limit) AS each
 ORDER BY id DESC LIMIT :limit
+
+-- name: page_of_cohorts_oldest
+SELECT DISTINCT each.id FROM json_each(:cohorts) AS cohorts CROSS JOIN LATERAL (
+    SELECT DISTINCT g.connection_id AS id FROM grants g WHERE COALESCE(g.shown, g.app) <> ''
+        AND COALESCE(g.shown, g.app) || ' ' || g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' '
+            || COALESCE(g.client_id, '') = cohorts.key
+        AND g.state = :state AND g.connection_id > :cursor AND g.stale_at > :after AND g.stale_at <= :until
+    ORDER BY g.connection_id LIMIT :limit) AS each
+ORDER BY id LIMIT :limit

@@ -168,3 +168,12 @@ SELECT DISTINCT each.value AS id FROM json_each(:cohorts) AS cohorts, json_each(
         AND g.state = :state AND g.connection_id < :cursor AND g.stale_at > :after AND g.stale_at <= :until
         ORDER BY g.connection_id DESC LIMIT :limit))) AS each
 ORDER BY id DESC LIMIT :limit
+
+-- name: page_of_cohorts_oldest
+SELECT DISTINCT each.value AS id FROM json_each(:cohorts) AS cohorts, json_each((
+    SELECT json_group_array(connection_id) FROM (SELECT DISTINCT g.connection_id FROM grants g WHERE COALESCE(g.shown, g.app) <> ''
+        AND COALESCE(g.shown, g.app) || ' ' || g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' '
+            || COALESCE(g.client_id, '') = cohorts.key
+        AND g.state = :state AND g.connection_id > :cursor AND g.stale_at > :after AND g.stale_at <= :until
+        ORDER BY g.connection_id LIMIT :limit))) AS each
+ORDER BY id LIMIT :limit

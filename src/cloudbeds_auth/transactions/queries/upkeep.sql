@@ -34,3 +34,34 @@ WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND 
 UPDATE grants SET poll_at = :now
 WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL
     AND poll_at > :horizon ORDER BY poll_at DESC LIMIT :limit)
+
+-- name: upkeep_queue
+-- Each queue is counted over its index, and no further than matters.
+SELECT
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE due_at <= :now LIMIT :most) AS counted) AS waiting,
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE due_at > :now AND due_at <= :horizon LIMIT :most) AS counted) AS soon,
+    (SELECT due_at FROM grants WHERE due_at >= 0 ORDER BY due_at LIMIT 1) AS first
+
+-- name: retry_queue
+SELECT
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE retry_at <= :now LIMIT :most) AS counted) AS waiting,
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE retry_at > :now AND retry_at <= :horizon LIMIT :most) AS counted) AS soon,
+    (SELECT retry_at FROM grants WHERE retry_at >= 0 ORDER BY retry_at LIMIT 1) AS first
+
+-- name: poll_queue
+SELECT
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL AND poll_at <= :now LIMIT :most) AS counted) AS waiting,
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL AND poll_at > :now AND poll_at <= :horizon LIMIT :most) AS counted) AS soon,
+    (SELECT poll_at FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL AND poll_at >= 0 ORDER BY poll_at LIMIT 1) AS first
+
+-- name: listing_queue
+SELECT
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE role = 'active' AND reauth IS NULL AND list_at IS NOT NULL AND list_at <= :now LIMIT :most) AS counted) AS waiting,
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE role = 'active' AND reauth IS NULL AND list_at IS NOT NULL AND list_at > :now AND list_at <= :horizon LIMIT :most) AS counted) AS soon,
+    (SELECT list_at FROM grants WHERE role = 'active' AND reauth IS NULL AND list_at IS NOT NULL AND list_at >= 0 ORDER BY list_at LIMIT 1) AS first
+
+-- name: comparison_queue
+SELECT
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL AND subscribe_at <= :now LIMIT :most) AS counted) AS waiting,
+    (SELECT COUNT(*) FROM (SELECT 1 FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL AND subscribe_at > :now AND subscribe_at <= :horizon LIMIT :most) AS counted) AS soon,
+    (SELECT subscribe_at FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL AND subscribe_at >= 0 ORDER BY subscribe_at LIMIT 1) AS first

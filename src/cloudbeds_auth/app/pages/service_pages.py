@@ -1,0 +1,210 @@
+"""The pages about the service itself: registrations at Cloudbeds, the audit, the work that waits, the settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from pydantic import ByteSize
+from pydantic.fields import FieldInfo
+
+from cloudbeds_auth.app.exchanges import PageAnswer
+from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
+from cloudbeds_auth.app.pages.words import duration, up_to, when
+from cloudbeds_auth.engine.jobs import JobRecord
+from cloudbeds_auth.engine.workload import MOST_APPS, ClientWindow, Workload
+from cloudbeds_auth.rules.audit import AuditEntry, actor_words
+from cloudbeds_auth.rules.model import App, CredentialKind
+from cloudbeds_auth.rules.overview import AppLook
+from cloudbeds_auth.rules.presentation import Badge
+from cloudbeds_auth.rules.sessions import Session
+from cloudbeds_auth.settings import Setting, rows
+from cloudbeds_auth.transactions.outbox import MOST as MOST_MESSAGES
+from cloudbeds_auth.transactions.outbox import Outbox
+from cloudbeds_auth.transactions.upkeep import MOST_COUNTED, Queue, Queued
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Settings
+
+UNSET = "not set"
+LATE = 900.0  # seconds that the first in a queue may wait: as long as `doctor` lets a message wait
+LEVELS = {"partner": "a partner of Cloudbeds", "property": "one property, for itself"}
+CREDENTIALS = {CredentialKind.OAUTH: "OAuth tokens", CredentialKind.API_KEY: "an API key"}
+QUEUES = {
+    Queue.UPKEEP: (
+        "Refreshes and keep-alive",
+        "Tokens are renewed ahead of their end. A few that wait for seconds are normal; many are after an outage.",
+    ),
+    Queue.RETRIES: (
+        "Refused hotels, tried again",
+        "A hotel that has to reconnect is tried again now and then: some come back by themselves.",
+    ),
+    Queue.APP_STATES: (
+        "Asking whether a hotel left",
+        "Cloudbeds is asked now and then whether a hotel disabled the app there.",
+    ),
+    Queue.LISTINGS: ("Asking for properties", "Once a day each hotel's properties are listed anew."),
+    Queue.COMPARISONS: (
+        "Comparing webhook subscriptions",
+        "What Cloudbeds is to report is compared with what the settings want. All at once after they changed.",
+    ),
+}
+JOBS = {
+    "write calls": "Writing down how often hotels are called for",
+    "write uses of keys": "Writing down when keys are used",
+    "write failures": "Writing down who failed to sign in",
+    "upkeep": "Refreshing, and keeping alive",
+    "key in use": "Saying which encryption key is in use",
+    "retention": "Deleting what is too old",
+    "app states": "Asking whether hotels left",
+    "groups": "Asking for properties",
+    "subscriptions": "Comparing webhook subscriptions",
+    "webhooks": "Delivering messages",
+}
+
+
+class ServicePages(OperatorPages):
+    """Renders them, and those about hotels."""
+
+    def apps(self, session: Session, looks: Sequence[AppLook], following: str | None) -> PageAnswer:
+        """Registrations at Cloudbeds; `following`: the cursor of the next page."""
+        shown = following and urlencode({"cursor": following})
+        return self._of(session, "apps.html", rows=[_app(one) for one in looks], following=shown)
+
+    def audit(
+        self, session: Session, entries: Sequence[AuditEntry], following: str | None, *, later: bool
+    ) -> PageAnswer:
+        """Who did what; `later`: this is not the first page."""
+        shown = following and urlencode({"cursor": following})
+        return self._of(session, "audit.html", rows=[_entry(one) for one in entries], following=shown, later=later)
+
+    def work(self, session: Session, found: Workload, now: float, *, sends: bool) -> PageAnswer:
+        """What waits, at this unix second. `sends`: an address is set for messages."""
+        return self._of(
+            session,
+            "work.html",
+            queues=[_queue(queue, queued) for queue, queued in found.queues.items()],
+            windows=[_window(one) for one in found.windows],
+            more=MOST_APPS if len(found.windows) > MOST_APPS else 0,
+            outbox=_outbox(found.outbox) if sends else _mute(found.outbox),
+            jobs=[_job(name, record, now) for name, record in found.jobs.items()],
+        )
+
+    def settings(self, session: Session, settings: Settings) -> PageAnswer:
+        """Each as it was read."""
+        model = type(settings)
+        found = [_setting(settings, name, row, model.model_fields[name]) for name, row in rows(model).items()]
+        return self._of(session, "settings.html", rows=found, warnings=settings.warnings)
+
+
+def _app(look: AppLook) -> dict[str, object]:
+    app: App = look.app
+    number = f"{look.connections:,} or more" if look.more else f"{look.connections:,}"
+    return {
+        "name": app.id, "seen": look.seen, "client_id": app.client_id, "level": LEVELS.get(app.level, app.level),
+        "redirect_uri": app.redirect_uri, "scopes": app.scopes, "credential": CREDENTIALS[app.credential],
+        "connections": number, "query": urlencode({"app": app.id}), "added": when(app.created_at),
+        "rotated": when(app.rotated_at),
+    }  # fmt: skip
+
+
+def _entry(one: AuditEntry) -> dict[str, object]:
+    return {
+        "at": when(one.at), "actor": actor_words(one.actor), "action": one.action.replace("_", " "),
+        "subject": one.subject or "", "is_hotel": (one.subject or "").startswith("con_"), "address": one.address or "",
+        "data": ", ".join(f"{name}: {_fact(value)}" for name, value in one.data.items()),
+    }  # fmt: skip
+
+
+def _fact(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _queue(queue: Queue, queued: Queued) -> dict[str, object]:
+    name, meaning = QUEUES[queue]
+    badge = Badge.ATTENTION if queued.late > LATE else Badge.RECOVERING if queued.late > LATE / 5 else Badge.HEALTHY
+    return {
+        "name": name, "meaning": meaning, "waiting": up_to(queued.waiting, MOST_COUNTED),
+        "soon": up_to(queued.soon, MOST_COUNTED), "badge": badge, "late": duration(queued.late) if queued.late else "",
+    }  # fmt: skip
+
+
+def _window(one: ClientWindow) -> dict[str, object]:
+    use, rate = one.use, one.limit.rate
+    state, badge = "below the limit", Badge.HEALTHY
+    if use.paused:
+        state, badge = (
+            f"Cloudbeds said that it is too much: nothing is sent for {duration(use.paused)}",
+            Badge.RECOVERING,
+        )
+    elif use.spaced:
+        state, badge = "Cloudbeds said so within the last hour: requests are spaced evenly", Badge.RECOVERING
+    elif use.taken >= rate.most:
+        state = "all in use: what comes waits its turn"
+    return {
+        "name": one.app.id, "client_id": one.app.client_id, "waiting": one.waiting,
+        "allowed": f"{rate.most} within {rate.window:g} s" + (", only watched" if one.limit.observed else ""),
+        "taken": use.taken, "ahead": use.ahead, "state": state, "badge": badge,
+    }  # fmt: skip
+
+
+def _outbox(outbox: Outbox) -> dict[str, object]:
+    waiting = up_to(outbox.waiting, MOST_MESSAGES)
+    if outbox.given_up:
+        given_up = up_to(outbox.given_up, MOST_MESSAGES)
+        text = f"Given up: {given_up}, the last because of {outbox.problem}. Waiting: {waiting}."
+        return {"badge": Badge.ATTENTION, "text": f"{text} Mend the receiver, and let it ask for every connection."}
+    if not outbox.waiting:
+        return {"badge": Badge.HEALTHY, "text": "Every message was delivered."}
+    late = outbox.oldest > LATE
+    text = f"Waiting to be delivered: {waiting}, the oldest for {duration(outbox.oldest)}."
+    if late:
+        text += " Is the receiver reachable, and does it answer 2xx?"
+    return {"badge": Badge.ATTENTION if late else Badge.HEALTHY, "text": text}
+
+
+def _mute(outbox: Outbox) -> dict[str, object]:
+    """No address is set: nothing is sent, and nothing is wrong."""
+    text = f"No address is set, so nothing is sent. Kept for a while: {up_to(outbox.waiting, MOST_MESSAGES)}."
+    return {"badge": Badge.HEALTHY, "text": text}
+
+
+def _job(name: str, record: JobRecord, now: float) -> dict[str, object]:
+    succeeded = "not yet" if record.succeeded_at is None else f"{duration(now - record.succeeded_at)} ago"
+    failed = "" if record.failed_at is None else f"{duration(now - record.failed_at)} ago: {record.error}"
+    fails = record.failed_at is not None and record.failed_at > (record.succeeded_at or 0.0)
+    return {
+        "name": JOBS.get(name, name), "succeeded": succeeded, "failures": f"{record.failures:,}", "failed": failed,
+        "badge": Badge.ATTENTION if fails else Badge.HEALTHY,
+    }  # fmt: skip
+
+
+def _setting(settings: Settings, attribute: str, row: Setting, field: FieldInfo) -> dict[str, object]:
+    """Of a secret only whether it is set; an address that may hold one is treated alike."""
+    value, given = getattr(settings, attribute), attribute in settings.model_fields_set
+    kept = row.secret or not field.repr
+    shown = ("set" if value else UNSET) if kept else _written(value)
+    in_file = not {row.name, row.file_name}.isdisjoint(settings.from_env_file)
+    origin = f"`{settings.env_file}`" if in_file else "the environment"
+    return {
+        "name": row.name, "means": row.means, "value": shown, "is_shown": not kept and shown != UNSET,
+        "origin": origin if given else f"the default{': ' if row.default else ''}{row.default}",
+    }  # fmt: skip
+
+
+def _written(value: object) -> str:
+    """A value as it is written in a variable."""
+    match value:
+        case None | () | "":
+            return UNSET
+        case ByteSize():
+            return value.human_readable().replace(".0", "")
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return " ".join(str(one) for one in value)
+    return str(value)

@@ -1,0 +1,66 @@
+"""What there is to do, for people: what waits in the background, how much of each client id's rate is in use, how the
+jobs of this process went, and what waits to be delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.jobs import JobRecord, Jobs
+from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.rate_limit import Limit, WindowUse
+from cloudbeds_auth.transactions.apps import read_apps
+from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
+from cloudbeds_auth.transactions.rate_limit import read_window_use
+from cloudbeds_auth.transactions.upkeep import Queue, Queued, read_queues
+
+MOST_APPS = 20  # further ones whose window is shown, the first by name
+UNUSED = WindowUse(0, 0, 0.0, spaced=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientWindow:
+    """How much of the rate of one client id is in use; `waiting`: requests of ours that wait in this process."""
+
+    app: App
+    limit: Limit
+    use: WindowUse
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """All of it, at one moment."""
+
+    queues: Mapping[Queue, Queued]
+    windows: Sequence[ClientWindow]
+    outbox: Outbox
+    jobs: Mapping[str, JobRecord]
+
+
+class Workloads:
+    """Reads it."""
+
+    def __init__(self, world: World, jobs: Jobs) -> None:
+        self._world = world
+        self._jobs = jobs
+
+    async def read(self) -> Workload:
+        """What there is to do now. Raises StoreUnavailable."""
+        db = self._world.db
+        queues, outbox = await db.browse(read_queues()), await db.browse(read_outbox())
+        return Workload(queues, await self._windows(), outbox, self._jobs.records)
+
+    async def _windows(self) -> Sequence[ClientWindow]:
+        """Of the settings' own apps and of a few further ones; of those that are kept to no rate, none."""
+        world = self._world
+        further = await world.db.browse(read_apps(limit=MOST_APPS))
+        limited = [(app, limit) for app in (*world.apps.values(), *further) if (limit := world.limit_of(app))]
+        used = await world.db.browse(read_window_use([app.client_id for app, _ in limited]))
+        return [ClientWindow(app, limit, used.get(app.client_id, UNUSED), self._waiting(app)) for app, limit in limited]
+
+    def _waiting(self, app: App) -> int:
+        limiter = self._world.limiters.get((app.id, app.client_id))
+        return 0 if limiter is None else limiter.waiting
