@@ -31,7 +31,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets test-rules test-deploy release-tools dist release-check coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser images test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets test-rules test-deploy release-tools dist release-check coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,8 +73,11 @@ system: ## what needs system packages (Debian, as root): a browser, a pooler, ne
 browser: venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/browser.txt
 
-test-browser: browser ## the hotel's pages in a real browser (needs `make system`)
+test-browser: browser ## the pages in a real browser, and axe-core on each (needs `make system`)
 	@$(BIN)/python -m pytest tests/browser
+
+images: browser ## docs/images: every page that people look at, or those with ONLY=link in their name (needs `make system`)
+	@$(BIN)/python -m tests.browser.images $(ONLY)
 
 test-node: venv ## a program in another language behind the proxy: Node with axios (needs node and npm)
 	@$(BIN)/python -m pytest tests/node
@@ -216,7 +219,9 @@ lock: ## pin every dependency with hashes and without addresses (needs uv, and n
 	uv pip compile $(LOCKING) --group mutation --constraint $(LOCK) -o requirements/mutation.txt
 	uv pip compile $(LOCKING) --group fuzz --constraint $(LOCK) -o requirements/fuzz.txt
 	uv pip compile $(LOCKING) --group strangers -o requirements/strangers.txt
-	cd tests/node && rm -f package-lock.json && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	for folder in tests/node tests/browser; do \
+	  (cd $$folder && rm -f package-lock.json && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund) || exit 1; \
+	done
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .venv-strangers site .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -11,6 +11,7 @@ from tests.app.running import Running
 BROWSER = "cloudbeds-auth-browser"
 START = "cloudbeds-auth-start"
 OUTCOME = "cloudbeds-auth-outcome"
+CONNECTED = "cloudbeds-auth-connected"
 
 
 class Tab:

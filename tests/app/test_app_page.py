@@ -76,7 +76,9 @@ async def test_it_takes_one_registration(service: Running[RealVault]) -> None:
     """Pressed again, or with others: the first one stays, and the page leads on to the approval."""
     link = await service.vault.apps.create_link("aurora")
     await enter(service, f"/add-app/{link.token}", **ENTERED)
-    status, code, page = await enter(service, f"/add-app/{link.token}", client_id="client-3", client_secret="another")
+    status, code, page = await enter(
+        service, f"/add-app/{link.token}", client_id="client-3", client_secret="canary-other"
+    )
     assert (status, code, f'href="/connect/{link.token}"' in page) == (400, "invalid_request", True)
     assert (await service.vault.apps.get("aurora")).client_id == "client-2"
 
@@ -91,7 +93,7 @@ async def test_a_link_that_is_over(service: Running[RealVault]) -> None:
         path = f"/add-app/{token}"
         for status, _, page in (await enter(service, path, **ENTERED), await tab.open(path)):
             assert (status, "authorization_expired" in page) == (400, True)
-            assert ("ask for a new link" in page, "<form" in page) == (True, False)
+            assert ("or ask for a new one" in page, "<form" in page) == (True, False)
 
 
 async def test_before_it_no_hotel_is_connected(service: Running[RealVault]) -> None:
@@ -99,7 +101,7 @@ async def test_before_it_no_hotel_is_connected(service: Running[RealVault]) -> N
     link = await service.vault.apps.create_link("aurora")
     for path in (f"/connect/{link.token}", f"/paste-key/{link.token}"):
         status, _, page = await Tab(service).open(path)
-        assert (status, "open the link as it was sent" in page) == (400, True)
+        assert (status, "Open the link that you were sent once more" in page) == (400, True)
 
 
 async def test_no_log_shows_the_link(service: Running[RealVault]) -> None:

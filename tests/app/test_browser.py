@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from tests.app.running import AS_ADMIN, Running, a_service, raw
-from tests.app.tab import BROWSER, START, Tab
+from tests.app.tab import BROWSER, CONNECTED, START, Tab
 from tests.app.vaults import FAILURES, RealVault, given
 from yarl import URL
 
@@ -29,6 +29,7 @@ async def test_the_whole_way(tab: Tab) -> None:
     assert status == 200
     assert "<h1>Connected</h1>" in page
     assert "con_new" in page
+    assert "<dd>2000</dd>" in page
     assert tab.service.vault.exchanges == ["c-1"]
 
 
@@ -330,10 +331,26 @@ async def test_no_code_leaves_the_callback(tab: Tab) -> None:
 
 
 async def test_connected_tells_only_what_it_is_told(tab: Tab) -> None:
-    """The page shows an id only when it looks like one."""
+    """An id only when it looks like one; and of another browser's hotel, or beside a planted cookie, nothing else."""
     _, _, page = await tab.open("/connected?connection_id=%3Cscript%3E")
     assert "script" not in page
+    whole, other = '["con_1", "<b>", "1", "default", "read:hotel"]', '["con_2", "b", "c", "d", "e"]'
+    for planted in (whole, other, '["con_1", "a", "b"]', "["):
+        tab.cookies[CONNECTED] = quote(planted)
+        status, _, page = await tab.open("/connected?connection_id=con_1")
+        assert (status, "<dl>" in page, "<b>" in page) == (200, planted == whole, False)
     assert (await tab.open("/connected?connection_id=con_1&connection_id=con_2"))[0] == 400
+
+
+async def test_a_failure_that_returns_to_our_own_page(tab: Tab) -> None:
+    """It is no page that says "Connected"; a code that there is not is not repeated."""
+    state = await tab.begin("?return_to=/connected")
+    _, location, _ = await tab.open(f"/callback?error=access_denied&state={state}")
+    assert location == "/connected?error=authorization_denied"
+    status, _, page = await tab.open(location)
+    assert (status, "<h1>You did not approve</h1>" in page) == (400, True)
+    status, _, page = await tab.open("/connected?error=bad_weather")
+    assert (status, "bad_weather" in page) == (404, False)
 
 
 async def test_static_files(service: Running[RealVault]) -> None:

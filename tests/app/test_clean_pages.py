@@ -61,9 +61,11 @@ async def test_the_page_says_what_this_failure_was(tab: Tab) -> None:
     state = await tab.begin()
     words = quote("<b>The desk</b> is closed")
     location = await fails(tab, f"error=x&error_description={words}&state={state}")
-    assert "Cloudbeds answered: &lt;b&gt;The desk&lt;/b&gt; is closed" in (await tab.open(location))[2]
+    page = (await tab.open(location))[2]
+    assert "Cloudbeds answered: &lt;b&gt;The desk&lt;/b&gt; is closed" in page
+    assert "<h1>Cloudbeds did not approve</h1>" in page
     status, _, page = await Tab(tab.service).open(location)
-    assert (status, "The hotel did not approve" in page, "The desk" in page) == (400, True, False)
+    assert (status, "You did not approve" in page, "The desk" in page) == (400, True, False)
     for planted in (
         "x",
         "%5B%5D",
@@ -73,7 +75,7 @@ async def test_the_page_says_what_this_failure_was(tab: Tab) -> None:
     ):
         tab.cookies[OUTCOME] = planted
         status, _, page = await tab.open(location)
-        assert (status, "The hotel did not approve" in page) == (400, True)
+        assert (status, "You did not approve" in page) == (400, True)
 
 
 @pytest.mark.row("A81")

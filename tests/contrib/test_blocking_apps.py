@@ -391,11 +391,13 @@ def test_upkeep_is_asked_for(run: Run, upkeep: bool) -> None:
 
 
 def test_a_page_about_a_hotel_that_has_to_approve_again() -> None:
-    """It has the link that mends it, and so has the document."""
+    """It has the link that mends it, in the language that is asked for; and so has the document, in English."""
     error = ReauthorizationRequired(connect_url="https://app.example/auth/connect/one-time")
-    shown = page_or_problem(error, BROWSER, "/auth")
+    shown = page_or_problem(error, "/auth", accept=BROWSER, language="es")
     assert b'href="https://app.example/auth/connect/one-time"' in shown.body
-    assert b'"connect_url": "https://app.example/auth/connect/one-time"' in page_or_problem(error, "*/*", "/auth").body
+    assert b"Su hotel debe dar la autorizaci" in shown.body
+    document = page_or_problem(error, "/auth", accept="*/*", language="es").body
+    assert b'"connect_url": "https://app.example/auth/connect/one-time"' in document
 
 
 def test_without_our_pages_a_problem_has_no_page() -> None:

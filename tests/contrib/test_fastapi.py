@@ -441,7 +441,7 @@ async def test_a_hotel_that_began_in_the_marketplace(run: Run) -> None:
         code, _ = await theirs.vendor.approve(begun.url)
         back = await theirs.tab().get("/callback", params={"code": code})
         assert back.headers["Location"].endswith(f"/claim/{told[0].id}")
-        assert "waits" in (await theirs.tab().get(back.headers["Location"])).text
+        assert "Your approval has arrived" in (await theirs.tab().get(back.headers["Location"])).text
         again = await theirs.tab().get("/callback", params={"code": code, "state": "of-cloudbeds"})
         assert again.text == "<h1>Whose is it?</h1>"
         assert (told[1].id, theirs.exchanges()) == (told[0].id, 1)

@@ -258,7 +258,7 @@ def test_the_flow_in_a_blocking_application_runs_as_written(kind: str, tmp_path:
         MOUNTED[kind]("mounted", tmp_path, made) as browser,
     ):
         assert browser.get("/me").json["code"] == "unknown_connection"
-        assert "<h1>Nothing is connected" in browser.get("/me", headers={"Accept": "text/html"}).text
+        assert "<h1>This hotel is not connected" in browser.get("/me", headers={"Accept": "text/html"}).text
         browser.cookies["localhost"] = {"csrftoken": "a" * 32}  # as a form of theirs has it, for Django
         link = browser.post("/connect-my-hotel", headers={"X-CSRFToken": "a" * 32}).headers["Location"]
         shown = browser.start(link, follow=True)

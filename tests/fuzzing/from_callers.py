@@ -29,6 +29,7 @@ from cloudbeds_auth.app.problems import BodyTooLarge, LengthRequired
 from cloudbeds_auth.errors import Forbidden, InvalidRequest, InvalidReturnTo, Unauthenticated
 from cloudbeds_auth.rules import caller_keys, proxy_policy
 from cloudbeds_auth.rules.inputs import CURSOR, LONGEST_REFERENCE, checked_cursor, checked_properties, checked_reference
+from cloudbeds_auth.rules.languages import ENGLISH, LANGUAGES, language_of
 from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope
 from cloudbeds_auth.rules.property_pin import FORM, judge_call, require_pinned
 from cloudbeds_auth.rules.redirects import LONGEST, allowed_return, origin_of, with_query
@@ -209,14 +210,15 @@ def callback_query(data: bytes) -> bool:
 
 @parser(
     b"cloudbeds-auth-browser=0123456789abcdef0123456789abcdef; cloudbeds-auth-start=/connect/abc%3Fx=1",
-    b"cloudbeds-auth-outcome=%5B%22state_mismatch%22%2C%22a%22%2C%22b%22%5D",
+    b"cloudbeds-auth-outcome=%5B%22state_mismatch%22%2C%22a%22%2C%22b%22%2C%22%22%5D",
+    b"cloudbeds-auth-connected=%5B%22con_1%22%2C%22a%22%2C%22b%22%2C%22c%22%2C%22d%22%5D",
     b"cloudbeds-auth-outcome=" + b"%5B" * 5000,
     b"cloudbeds-auth-browser=a; cloudbeds-auth-browser=b",
-    words="cloudbeds-auth-browser= cloudbeds-auth-start= cloudbeds-auth-outcome= __Host- /connect "
-    "state_mismatch %5B%22 %22%2C%22 %22%5D",
+    words="cloudbeds-auth-browser= cloudbeds-auth-start= cloudbeds-auth-outcome= cloudbeds-auth-connected= __Host- "
+    "/connect state_mismatch %5B%22 %22%2C%22 %22%5D",
 )
 def cookies(data: bytes) -> bool:
-    """A start is a path of ours, and words about a failure can be shown; what is set comes back."""
+    """A start is a path of ours, and words about an end can be shown; what is set comes back, unless it is too long."""
     kept = Cookies(secure=False)
     came = _with_cookie(data.decode("latin-1"))
     browser, start, outcome = kept.browser(came), kept.start(came), kept.outcome(came, "state_mismatch")
@@ -224,12 +226,31 @@ def cookies(data: bytes) -> bool:
     assert start is None or re.match(
         r"https://us\.example/connect(?:[/?]|\Z)", urljoin("https://us.example/x/y", start)
     )
-    assert outcome is None or all(len(one) <= 400 and one.isprintable() for one in outcome)
+    hotel = kept.connected(came, "con_1")
+    assert all(len(one) <= 1000 and one.isprintable() for one in (*(outcome or ()), *(hotel or ())))
     words = data.decode("utf-8", "replace")
-    (cookie,) = kept.remember_outcome(PageAnswer(200), OutcomeCookie("state_mismatch", words, words)).cookies
+    (cookie,) = kept.remember_outcome(PageAnswer(200), OutcomeCookie("state_mismatch", words, "1", words)).cookies
     back = kept.outcome(_with_cookie(f"{cookie.key}={cookie.value}"), "state_mismatch")
-    assert back == (OutcomeCookie("state_mismatch", words[:400], words[:400]) if words[:400].isprintable() else None)
-    return (browser, start, outcome) != (None, None, None)
+    shown, expected = words[:1000], OutcomeCookie("state_mismatch", words[:1000], "1", words[:1000])
+    assert len(cookie.value) <= 3500
+    assert back == (expected if cookie.value and shown.isprintable() else None)
+    return (browser, start, outcome, hotel) != (None, None, None, None)
+
+
+@parser(
+    b"pt-PT,pt;q=0.9,en;q=0.8",
+    b"en;q=0.5,es-419",
+    b"de",
+    b"es;q=0",
+    words="es pt en -BR , ;q= 0.5 1.000 0.0001 * Q=1",
+)
+def accepted_language(data: bytes) -> bool:
+    """It is one of ours, and no other than English where no other is named."""
+    header = data.decode("latin-1")
+    found = language_of(header)
+    assert found in LANGUAGES.values()
+    assert found == ENGLISH or found[:2] in header.lower()
+    return found != ENGLISH
 
 
 def _with_cookie(header: str) -> PageRequest:

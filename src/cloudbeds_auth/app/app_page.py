@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest, redirect
 from cloudbeds_auth.app.forms import fields
-from cloudbeds_auth.app.pages import Pages
+from cloudbeds_auth.app.pages.hotel_pages import HotelPages, PagesByLanguage
 from cloudbeds_auth.errors import AuthorizationExpired, Error, InvalidRequest
 from cloudbeds_auth.rules.links import AppRequest
 from cloudbeds_auth.rules.secret import Secret
@@ -27,27 +27,27 @@ GO_ON = "connect the hotel; if the wrong ones were entered, ask where the link c
 
 
 class AppPage:
-    """The handler of its path; `connect` is the address of the pages of connect links."""
+    """The handler of its path; `connect` is the address of the pages of connect links, `asks` is as for the pages."""
 
-    def __init__(self, vault: TokenVault, pages: Pages, connect: str) -> None:
-        self._apps, self._pages, self._connect = vault.apps, pages, connect
-        self._asks = urlsplit(vault.settings.public_url).hostname or ""
+    def __init__(self, vault: TokenVault, pages: PagesByLanguage, connect: str, asks: str) -> None:
+        self._apps, self._pages, self._connect, self._asks = vault.apps, pages, connect, asks
 
     async def answer(self, request: PageRequest) -> PageAnswer:
         """The empty form; for a filled one "saved", or the form again with what is wrong with it."""
-        token = request.parameters["one_time"]
-        connect = f"{self._connect}/{quote(token, safe='')}"
+        token, pages = request.parameters["one_time"], self._pages.of(request)
         try:
             asked = await self._apps.read_link(token)
             if request.method == "POST":
-                return await self._entered(token, asked, request, connect)
+                return await self._entered(token, asked, request, pages)
         except Error as error:
-            return replace(self._pages.problem(error, None), about=Failed(error))
-        return redirect(connect) if asked is None else self._pages.add_app(asked, self._asks, None)
+            return replace(pages.problem(error, None), about=Failed(error))
+        return redirect(self._after(token)) if asked is None else pages.add_app(asked, self._asks, None)
 
-    async def _entered(self, token: str, asked: AppRequest | None, request: PageRequest, connect: str) -> PageAnswer:
+    async def _entered(
+        self, token: str, asked: AppRequest | None, request: PageRequest, pages: HotelPages
+    ) -> PageAnswer:
         if asked is None:
-            return self._pages.problem(InvalidRequest(ENTERED, next_step=GO_ON), connect)
+            return pages.problem(InvalidRequest(ENTERED, next_step=GO_ON), self._after(token))
         try:
             given = fields(request, CLIENT_ID, CLIENT_SECRET)
             secret = Secret(given[CLIENT_SECRET])
@@ -55,5 +55,9 @@ class AppPage:
         except AuthorizationExpired:
             raise
         except Error as error:
-            return self._pages.add_app(asked, self._asks, error)
-        return self._pages.app_added(connect)
+            return pages.add_app(asked, self._asks, error)
+        return pages.app_added(self._after(token))
+
+    def _after(self, token: str) -> str:
+        """Where the hotel connects by the same link."""
+        return f"{self._connect}/{quote(token, safe='')}"

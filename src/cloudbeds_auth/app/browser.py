@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from cloudbeds_auth.app.app_page import ADD_APP, AppPage
-from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
+from cloudbeds_auth.app.cookies import ConnectedCookie, Cookies, OutcomeCookie
 from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest, Parked, redirect
 from cloudbeds_auth.app.gateway import host_name, path_prefix
 from cloudbeds_auth.app.key_page import PASTE_KEY, KeyPage
 from cloudbeds_auth.app.limits import OF_ALL, OF_ONE, STARTS_OF_ALL, STARTS_OF_ONE, Arrivals
 from cloudbeds_auth.app.pages import Pages, static_files
+from cloudbeds_auth.app.pages.hotel_pages import PagesByLanguage
 from cloudbeds_auth.app.problems import CODE, MethodNotAllowed, NotFound, answer_for
 from cloudbeds_auth.errors import (
     AuthorizationDenied,
@@ -49,6 +50,7 @@ PAGES = {
 """Path below the public URL, and the handler: wherever the pages are served. The others have a path of the server's."""
 FORMS = frozenset({"connect_once", "paste_key", "add_app"})  # handlers of pages whose form is posted to the same path
 MOST_PARAMETERS = 20
+DENIED = "access_denied"  # the error where the hotel said no
 MOVED = "moved=1"  # in the query of a browser that was sent to the redirect URI's host
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
@@ -67,9 +69,11 @@ class Browser:
         self._world = vault.engine.world
         self._settings = settings
         self._prefix = path_prefix(settings.public_url)
-        self._pages = Pages(self._prefix, assets)
-        self.paste_key: Final = KeyPage(vault, self._pages).answer
-        self.add_app: Final = AppPage(vault, self._pages, self._prefix + CONNECT).answer
+        self._pages = PagesByLanguage(self._prefix, assets)
+        self._codes = Pages(self._prefix, assets)
+        self._asks = urlsplit(settings.public_url).hostname or ""
+        self.paste_key: Final = KeyPage(vault, self._pages, self._asks).answer
+        self.add_app: Final = AppPage(vault, self._pages, self._prefix + CONNECT, self._asks).answer
         self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
         self._static = static_files()
         clock = self._world.clock
@@ -113,16 +117,16 @@ class Browser:
         try:
             asked = await self._vault.read_link(one_time)
         except Error as error:
-            return self._not_begun(error, path)
+            return self._not_begun(request, error, path)
         instead = f"{self._prefix}{PASTE_KEY}/{quote(one_time, safe='')}" if asked.takes_key else None
         if instead is not None and not asked.takes_approval:
             return redirect(instead)
         elsewhere = self._elsewhere(request, asked.redirect_uri, path)
         if elsewhere is not None:
             return redirect(elsewhere)
-        asks = urlsplit(asked.return_to or "").hostname or urlsplit(self._settings.public_url).hostname or ""
+        asks = urlsplit(asked.return_to or "").hostname or self._asks
         vendor = origin_of(self._settings.authorize_url) or self._vault.base_url
-        page = self._pages.link(asked, asks, self._prefix + path, vendor, instead)
+        page = self._pages.of(request).link(asked, asks, self._prefix + path, vendor, instead)
         browser = self._cookies.browser(request) or self._world.entropy.token()
         return self._cookies.remember_browser(page, browser)
 
@@ -138,7 +142,7 @@ class Browser:
                 return await self._arrived(request, asked)
             finished = await self._finished(request, asked)
         except MethodNotAllowed as error:
-            return self._pages.problem(error, None)  # no callback at all
+            return self._pages.of(request).problem(error, None)  # no callback at all
         except Error as error:
             return self.failed(error)
         return self._cookies.forget_start(self._done(finished))
@@ -150,42 +154,49 @@ class Browser:
             answer = self._cookies.forget_start(redirect(with_query(back, error=error.code)))
         else:
             answer = redirect(f"{self._prefix}{NOT_CONNECTED}/{error.code}").with_headers({CODE: error.code})
-            outcome = OutcomeCookie(error.code, error.detail, error.next_step)
-            answer = self._cookies.remember_outcome(answer, outcome)
+            answer = self._cookies.remember_outcome(answer, OutcomeCookie.of(error))
         return replace(answer, about=Failed(error))
 
     async def not_connected(self, request: PageRequest) -> PageAnswer:
         """The page about a failed approval: what it was, in the browser where it failed, else what its code means."""
-        code = request.parameters["code"]
-        kind = by_code().get(code)
+        return self._about(request, request.parameters["code"])
+
+    def _about(self, request: PageRequest, code: str) -> PageAnswer:
+        kind, pages = by_code().get(code), self._pages.of(request)
         if kind is None:
-            return self._pages.problem(NotFound(), None)
+            return pages.problem(NotFound(), None)
         outcome = self._cookies.outcome(request, code)
-        error = kind() if outcome is None else kind(outcome.detail, next_step=outcome.next_step)
-        return self._pages.problem(error, self._start_again(request))
+        return pages.problem(kind() if outcome is None else outcome.error(kind), self._start_again(request))
 
     async def error(self, request: PageRequest) -> PageAnswer:
         """What a code means, what is lost, what to do: where the `type` of a problem leads."""
         kind = by_code().get(request.parameters["code"])
-        return self._pages.problem(NotFound(), None) if kind is None else self._pages.meaning(kind)
+        return self._pages.of(request).problem(NotFound(), None) if kind is None else self._codes.meaning(kind)
 
     async def errors(self, request: PageRequest) -> PageAnswer:
         """Every code that a problem may have."""
         found = by_code()
-        return self._pages.meanings([found[code] for code in sorted(found)])
+        return self._codes.meanings([found[code] for code in sorted(found)])
 
     async def connected(self, request: PageRequest) -> PageAnswer:
-        """The page after the approval; it is open to anyone, so it shows nothing but what the address holds."""
+        """The page after the approval; it is open to anyone: what it was, it shows in the browser that approved."""
+        pages = self._pages.of(request)
         try:
-            shown = parameters(request, "connection_id").get("connection_id", "")
+            asked = parameters(request, "connection_id", "error")
         except InvalidRequest as error:
-            return self._pages.problem(error, None)
-        return self._pages.connected(shown if _CONNECTION_ID.match(shown) else None)
+            return pages.problem(error, None)
+        if "error" in asked:  # a `return_to` may lead here
+            return self._about(request, asked["error"])
+        shown = asked.get("connection_id", "")
+        if not _CONNECTION_ID.match(shown):
+            return pages.connected(self._asks, None)
+        return pages.connected(self._asks, self._cookies.connected(request, shown) or ConnectedCookie(shown))
 
     async def claim(self, request: PageRequest) -> PageAnswer:
-        """Where an approval from the Marketplace waits; the page says how it is claimed."""
+        """Where an approval from the Marketplace waits; the page says what happens next."""
         connection_id = request.parameters["connection_id"]
-        return self._pages.waiting(connection_id if _CONNECTION_ID.match(connection_id) else None)
+        shown = connection_id if _CONNECTION_ID.match(connection_id) else None
+        return self._pages.of(request).waiting(self._asks, shown)
 
     async def static(self, request: PageRequest) -> PageAnswer:
         """One of our few files; the icon, for browsers that ask without a link to it."""
@@ -236,6 +247,7 @@ class Browser:
             answer = redirect(f"{self._prefix}{CLAIM}/{connection.id}")
         else:
             answer = redirect(with_query(self._prefix + CONNECTED, connection_id=connection.id))
+            answer = self._cookies.remember_connected(answer, ConnectedCookie.of(connection))
         return replace(answer, about=Parked(connection) if waits else Connected(connection))
 
     def _checked(self, return_to: str | None) -> str | None:
@@ -264,12 +276,13 @@ class Browser:
                 return redirect(elsewhere)
             return self._cookies.remember(redirect(begun.url), browser, start)
         except Error as error:
-            return self._not_begun(error, start)
+            return self._not_begun(request, error, start)
 
-    def _not_begun(self, error: Error, start: str) -> PageAnswer:
+    def _not_begun(self, request: PageRequest, error: Error, start: str) -> PageAnswer:
         """The page about it; where a later try may succeed, it links to the start."""
         again = error.status >= 500 or isinstance(error, StateMismatch)
-        return replace(self._pages.problem(error, self._prefix + start if again else None), about=Failed(error))
+        page = self._pages.of(request).problem(error, self._prefix + start if again else None)
+        return replace(page, about=Failed(error))
 
     def _elsewhere(self, request: PageRequest, redirect_uri: str, start: str) -> str | None:
         """The same path on the redirect URI's host, unless the browser is there: it asks for that name; or it was sent
@@ -331,7 +344,11 @@ def _code(asked: dict[str, str]) -> str | None:
 
 
 def _reason(asked: dict[str, str]) -> str:
-    """The vendor's own words, shortened; the page escapes them (A11)."""
-    words = asked.get("error_description") or asked.get("error") or ""
+    """That the hotel did not approve, or that Cloudbeds did not (RFC 6749 section 4.1.2.1), in the vendor's own words,
+    shortened; the page escapes them (A11).
+    """
+    error = asked.get("error") or DENIED
+    words = asked.get("error_description") or ("" if error == DENIED else error)
     line = "".join(letter if letter.isprintable() else " " for letter in words)[:200].strip()
-    return f"Cloudbeds answered: {line}" if line else "Cloudbeds sent no code: the hotel did not approve"
+    who = AuthorizationDenied.title() if error == DENIED else "Cloudbeds answered"
+    return f"{who}: {line}" if line else who

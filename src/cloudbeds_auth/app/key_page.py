@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cloudbeds_auth.app.cookies import ConnectedCookie
 from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest
 from cloudbeds_auth.app.forms import fields
-from cloudbeds_auth.app.pages import Pages
+from cloudbeds_auth.app.pages.hotel_pages import HotelPages, PagesByLanguage
 from cloudbeds_auth.engine.pasted_keys import link_for_key
 from cloudbeds_auth.errors import AuthorizationExpired, Error, InvalidReturnTo
 from cloudbeds_auth.rules.redirects import allowed_return, with_query
@@ -25,36 +26,36 @@ FIELD = "api_key"
 
 
 class KeyPage:
-    """The handler of its path."""
+    """The handler of its path; `asks`: as for the pages."""
 
-    def __init__(self, vault: TokenVault, pages: Pages) -> None:
-        self._vault, self._pages = vault, pages
+    def __init__(self, vault: TokenVault, pages: PagesByLanguage, asks: str) -> None:
+        self._vault, self._pages, self._asks = vault, pages, asks
         self._world, self._keys = vault.engine.world, vault.engine.pasted_keys
 
     async def answer(self, request: PageRequest) -> PageAnswer:
         """The empty form; for a filled one "connected", or the form again with what is wrong with the key."""
-        token = request.parameters["one_time"]
+        token, pages = request.parameters["one_time"], self._pages.of(request)
         try:
-            return await (self._taken(token, request) if request.method == "POST" else self._form(token))
+            return await (self._taken(token, request, pages) if request.method == "POST" else self._form(token, pages))
         except Error as error:
-            return replace(self._pages.problem(error, None), about=Failed(error))
+            return replace(pages.problem(error, None), about=Failed(error))
 
-    async def _taken(self, token: str, request: PageRequest) -> PageAnswer:
+    async def _taken(self, token: str, request: PageRequest, pages: HotelPages) -> PageAnswer:
         link = await link_for_key(self._world, token)
         try:
             home = await self._keys.add_from_link(token, Secret(fields(request, FIELD)[FIELD]))
         except AuthorizationExpired:
             raise
         except Error as error:
-            return await self._form(token, error)
-        page = self._pages.connected(home, key=True, back=self._back(link.return_to, home, link.reference))
-        return replace(page, about=Connected(await self._vault.connection(home)))
+            return await self._form(token, pages, error)
+        connection, back = await self._vault.connection(home), self._back(link.return_to, home, link.reference)
+        page = pages.connected(self._asks, ConnectedCookie.of(connection), key=True, back=back)
+        return replace(page, about=Connected(connection))
 
-    async def _form(self, token: str, error: Error | None = None) -> PageAnswer:
+    async def _form(self, token: str, pages: HotelPages, error: Error | None = None) -> PageAnswer:
         link = await link_for_key(self._world, token)
         app = await self._world.app_of(link)
-        scopes = " ".join(dict.fromkeys(("read:hotel", *app.scopes)))
-        return self._pages.paste_key(scopes, error)
+        return pages.paste_key([*dict.fromkeys(("read:hotel", *app.scopes))], error)
 
     def _back(self, return_to: str | None, home: str, reference: str | None) -> str | None:
         """Where the hotel came from. A link and no redirect: a browser follows none to elsewhere after a form."""

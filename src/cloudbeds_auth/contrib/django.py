@@ -52,7 +52,8 @@ def problem(request: Any, error: Error) -> Any:
     """
     connected = _path_of("connected")
     prefix = None if connected is None else connected.removesuffix("/connected")
-    return _response(page_or_problem(error, request.headers.get("Accept", ""), prefix))
+    accept, language = (request.headers.get(name, "") for name in ("Accept", "Accept-Language"))
+    return _response(page_or_problem(error, prefix, accept=accept, language=language))
 
 
 class ProblemMiddleware:

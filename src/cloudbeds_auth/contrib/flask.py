@@ -56,7 +56,8 @@ def problem(error: Error) -> Response:
         prefix = url_for(f"{NAME}.connected").removesuffix("/connected")
     except BuildError:
         prefix = None
-    return _response(page_or_problem(error, request.headers.get("Accept", ""), prefix))
+    accept, language = (request.headers.get(name, "") for name in ("Accept", "Accept-Language"))
+    return _response(page_or_problem(error, prefix, accept=accept, language=language))
 
 
 class Cloudbeds:

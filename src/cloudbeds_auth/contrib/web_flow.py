@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from cloudbeds_auth.app.browser import CONNECTED, PAGES, Browser, methods
 from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest, Parked
 from cloudbeds_auth.app.gateway import path_prefix
-from cloudbeds_auth.app.pages import Pages
+from cloudbeds_auth.app.pages.hotel_pages import PagesByLanguage
 from cloudbeds_auth.app.problems import (
     CODE,
     ERRORS,
@@ -97,7 +97,8 @@ class MountedPages(Browser):
         """The answer of the handler of this name."""
         allowed = methods(name)
         if request.method not in allowed:
-            return ours(self._pages.problem(MethodNotAllowed(), None).with_headers({"allow": ", ".join(allowed)}))
+            page = self._pages.of(request).problem(MethodNotAllowed(), None)
+            return ours(page.with_headers({"allow": ", ".join(allowed)}))
         before = ACTING.set(Acting("hotel", request.address))  # not beyond the page: hooks are the application's
         try:
             return ours(await getattr(self, name)(request))
@@ -132,16 +133,18 @@ def problem_document(error: Exception, prefix: str | None) -> PageAnswer:
         TYPES.reset(before)
 
 
-def page_or_problem(error: Error, accept: str, prefix: str | None) -> PageAnswer:
-    """An endpoint's error: a page where `accept`, the header, asks for one, else the document; `prefix` as above."""
+def page_or_problem(error: Error, prefix: str | None, *, accept: str, language: str) -> PageAnswer:
+    """An endpoint's error: a page where `accept`, the header, asks for one, in the language that `Accept-Language` asks
+    for; else the document. `prefix` as above.
+    """
     if prefix is None or not wants_page(accept):
         return problem_document(error, prefix)
-    return ours(_pages(prefix).problem(error, error.connect_url))
+    return ours(_pages(prefix).in_language(language).problem(error, error.connect_url))
 
 
 @lru_cache(maxsize=4)
-def _pages(prefix: str) -> Pages:
-    return Pages(prefix, CONNECTED)
+def _pages(prefix: str) -> PagesByLanguage:
+    return PagesByLanguage(prefix, CONNECTED)
 
 
 def wants_page(accept: str) -> bool:

@@ -4,6 +4,6 @@ Reading order: `secret` (what may never be printed), `model` (what there is), `l
 `token_response` and `api_errors` (what Cloudbeds answered), `refresh` (what to do about it), `auth_flow` (a call and
 its 401s), `rate_limit` (whose turn it is), `schedule` (when a grant is due), `history` (what was counted, and where a
 reader is), `timeline` and `pair_drawing` (the picture of a history), `event_words` (what a line of it says to people),
-`documents` (the JSON of all that), `permissions` (who may do what),
-`happenings` (what logs and metrics show).
+`documents` (the JSON of all that), `permissions` (who may do what), `happenings` (what logs and metrics show),
+`presentation` and `hotel_words` (what people read, operators and hotels).
 """

@@ -1,115 +1,55 @@
-"""The hotel's pages, and those about errors: templates, one style sheet, one icon; nothing is loaded from elsewhere.
+"""The pages: templates, one style sheet, one icon, and catalogs of what they say; nothing is loaded from elsewhere.
 
-Everything a template shows is escaped, and the pages work without any script. Those of operators are in
-`dashboard_pages`.
+Everything a template shows is escaped. What hotels see is in `hotel_pages`, what operators see in `dashboard_pages`;
+here is what both share, and the page about an error's code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
-from cloudbeds_auth.errors import Error, KeyRefused
-from cloudbeds_auth.rules.links import AppRequest, LinkRequest
-from cloudbeds_auth.rules.model import CredentialKind
+from cloudbeds_auth.app.problems import CODE
+from cloudbeds_auth.errors import Error
+from cloudbeds_auth.rules.languages import ENGLISH
 
+FINE = {CODE: "ok"}
 HTML = "text/html; charset=utf-8"
 _MEDIA = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
 
 class Pages:
-    """Renders the pages; `prefix` is the public URL's path, before every link of ours, `assets` the files' below it."""
+    """Renders the pages in one language; `prefix` is the public URL's path, before every link of ours, `assets` the
+    files' below it.
+    """
 
-    def __init__(self, prefix: str, assets: str) -> None:
+    def __init__(self, prefix: str, assets: str, language: str = ENGLISH) -> None:
+        self.language = language
         self._assets = prefix + assets
+        self._catalog = catalog_of(language)
         self._environment = Environment(
             loader=PackageLoader(__name__, "templates"),
             autoescape=select_autoescape(default=True, default_for_string=True),
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
         )
-
-    def link(self, asked: LinkRequest, asks: str, begin: str, vendor: str, instead: str | None) -> PageAnswer:
-        """What a link asks for, and a button that begins: a POST to `begin`, which redirects to the origin `vendor`,
-        and that to wherever its hotels sign in.
-
-        `asks`: who does, as the hotel may know it; `instead`: where it may paste an API key.
-        """
-        shown = self._page(
-            "link.html",
-            200,
-            {CODE: "ok"},
-            asks=asks,
-            app=asked.app,
-            reference=asked.reference,
-            properties=asked.expected_properties,
-            scopes=asked.scopes,
-            key=asked.credential == CredentialKind.API_KEY,
-            begin=begin,
-            instead=instead,
-        )
-        return shown.with_headers({POLICY: policy("https:", vendor)})
-
-    def connected(self, connection_id: str | None, *, key: bool = False, back: str | None = None) -> PageAnswer:
-        """What the hotel sees after it approved, or pasted its `key`; `back`: where it came from."""
-        return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id, key=key, back=back)
-
-    def paste_key(self, scopes: str, error: Error | None) -> PageAnswer:
-        """The form for a hotel's API key; `scopes`: what the key needs; `error`: why the one before was not taken."""
-        return self._page(
-            "paste_key.html",
-            200 if error is None else error.status,
-            {CODE: "ok"} if error is None else headers_of(error),
-            scopes=scopes,
-            detail=None if error is None else error.detail,
-            next_step=None if error is None or error.next_step == KeyRefused.next_step_default else error.next_step,
-        )
-
-    def add_app(self, asked: AppRequest, asks: str, error: Error | None) -> PageAnswer:
-        """The form for an app's client id and secret; `asks`: who does; `error`: why what was entered was not taken."""
-        return self._page(
-            "add_app.html",
-            200 if error is None else error.status,
-            {CODE: "ok"} if error is None else headers_of(error),
-            asks=asks,
-            redirect_uri=asked.redirect_uri,
-            scopes=asked.scopes,
-            detail=None if error is None else error.detail,
-        )
-
-    def app_added(self, connect: str) -> PageAnswer:
-        """The app is registered; `connect`: where its hotel approves."""
-        return self._page("app_added.html", 200, {CODE: "ok"}, connect=connect)
-
-    def waiting(self, connection_id: str | None) -> PageAnswer:
-        """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""
-        return self._page("waiting.html", 200, {CODE: "ok"}, connection_id=connection_id)
-
-    def problem(self, error: Error, start_again: str | None) -> PageAnswer:
-        """What happened, whether anything is lost, and a way to start again where there is one."""
-        return self._page(
-            "problem.html",
-            error.status,
-            headers_of(error),
-            title=error.title(),
-            detail=error.detail if error.detail != error.title() else None,
-            lost=error.lost,
-            next_step=error.next_step,
-            code=error.code,
-            start_again=start_again,
-        )
+        self._environment.policies["ext.i18n.trimmed"] = True
+        # The extension adds this method, which types do not know.
+        self._environment.install_gettext_translations(self._catalog, newstyle=True)  # type: ignore[attr-defined]
+        self._environment.globals["language"] = language
 
     def meaning(self, kind: type[Error]) -> PageAnswer:
         """What a code means, for people who read it in a program's log or answer."""
         return self._page(
             "error.html",
             200,
-            {CODE: "ok"},
+            FINE,
             code=kind.code,
             answered=str(kind.status),
             title=kind.title(),
@@ -120,7 +60,11 @@ class Pages:
 
     def meanings(self, kinds: Sequence[type[Error]]) -> PageAnswer:
         """Every code, with a link to its page."""
-        return self._page("errors.html", 200, {CODE: "ok"}, kinds=kinds)
+        return self._page("errors.html", 200, FINE, kinds=kinds)
+
+    def _translated(self, text: str) -> str:
+        """A text of a table in this language; one that is in no catalog, as it is."""
+        return self._catalog.gettext(text) if text else text  # the empty one would be the catalog's own head
 
     def _page(self, name: str, status: int, headers: dict[str, str], **values: object) -> PageAnswer:
         text = self._environment.get_template(name).render(assets=self._assets, **values)
@@ -135,3 +79,12 @@ def static_files() -> dict[str, tuple[bytes, str]]:
         if media is not None:
             found[entry.name] = (entry.read_bytes(), media)
     return found
+
+
+def catalog_of(language: str) -> NullTranslations:
+    """What the pages say in this language; of English nothing, since it is what they are written in."""
+    if language == ENGLISH:
+        return NullTranslations()
+    compiled = files(__name__).joinpath("locale", language.replace("-", "_"), "LC_MESSAGES", "hotel.mo")
+    with compiled.open("rb") as file:
+        return GNUTranslations(file)

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 from cloudbeds_auth.app.api_reference import ApiGroup
 from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.app.pages import Pages
+from cloudbeds_auth.app.pages import FINE, Pages
 from cloudbeds_auth.app.pages.words import when
-from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
+from cloudbeds_auth.app.problems import POLICY, headers_of, policy
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.audit import actor_words
 from cloudbeds_auth.rules.caller_keys import CallerKey, limits_of, reach_of
@@ -22,7 +22,6 @@ from cloudbeds_auth.rules.presentation import Responsible, presentation
 from cloudbeds_auth.rules.sessions import Session
 from cloudbeds_auth.rules.time_words import duration
 
-FINE = {CODE: "ok"}
 WAITS = {Responsible.HOTEL: "Waits for the hotel.", Responsible.OPERATOR: "Waits for you.", Responsible.NOBODY: ""}
 
 

@@ -1,0 +1,133 @@
+"""The pages that hotels see, each in every language that there is; they work without any script.
+
+What a template says itself is marked in it. What comes from a table of `rules.hotel_words` is translated here, and
+escaped as everything is that a template shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cloudbeds_auth.app.cookies import ConnectedCookie
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+from cloudbeds_auth.app.pages import FINE, Pages
+from cloudbeds_auth.app.problems import POLICY, headers_of, policy
+from cloudbeds_auth.errors import Error, PropertyMismatch
+from cloudbeds_auth.rules.hotel_words import Permission, permissions_in, words_beside_a_form, words_of
+from cloudbeds_auth.rules.languages import LANGUAGES, language_of
+from cloudbeds_auth.rules.links import AppRequest, LinkRequest
+from cloudbeds_auth.rules.model import CredentialKind
+
+
+class HotelPages(Pages):
+    """Renders them in one language. `asks`: who asks for access, as the hotel may know it."""
+
+    def link(self, asked: LinkRequest, asks: str, begin: str, vendor: str, instead: str | None) -> PageAnswer:
+        """What a link asks for, and a button that begins: a POST to `begin`, which redirects to the origin `vendor`,
+        and that to wherever its hotels sign in. `instead`: where the hotel may paste an API key.
+        """
+        shown = self._page(
+            "link.html",
+            200,
+            FINE,
+            asks=asks,
+            app=asked.app,
+            reference=asked.reference,
+            properties=asked.expected_properties,
+            permissions=self._permissions(asked.scopes),
+            key=asked.credential == CredentialKind.API_KEY,
+            begin=begin,
+            instead=instead,
+        )
+        return shown.with_headers({POLICY: policy("https:", vendor)})
+
+    def connected(
+        self, asks: str, hotel: ConnectedCookie | None, *, key: bool = False, back: str | None = None
+    ) -> PageAnswer:
+        """What the hotel sees after it approved, or pasted its `key`; `back`: where it came from."""
+        shown = hotel or ConnectedCookie()
+        return self._page(
+            "connected.html",
+            200,
+            FINE,
+            asks=asks,
+            connection_id=shown.connection_id,
+            reference=shown.reference,
+            properties=shown.properties,
+            app=shown.app,
+            permissions=self._permissions(shown.scopes.split()),
+            key=key,
+            back=back,
+        )
+
+    def paste_key(self, scopes: Sequence[str], error: Error | None) -> PageAnswer:
+        """The form for a hotel's API key; `scopes`: what the key needs; `error`: why the one before was not taken."""
+        return self._form("paste_key.html", error, scopes=scopes, permissions=self._permissions(scopes))
+
+    def add_app(self, asked: AppRequest, asks: str, error: Error | None) -> PageAnswer:
+        """The form for an app's client id and secret; `error`: why what was entered was not taken."""
+        return self._form("add_app.html", error, asks=asks, redirect_uri=asked.redirect_uri, scopes=asked.scopes)
+
+    def app_added(self, connect: str) -> PageAnswer:
+        """The app is registered; `connect`: where its hotel approves."""
+        return self._page("app_added.html", 200, FINE, connect=connect)
+
+    def waiting(self, asks: str, connection_id: str | None) -> PageAnswer:
+        """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""
+        return self._page("waiting.html", 200, FINE, asks=asks, connection_id=connection_id)
+
+    def problem(self, error: Error, start_again: str | None) -> PageAnswer:
+        """What happened, whether anything is lost, and a way to start again where there is one."""
+        words = words_of(error)
+        approved, meant = (error.found, error.expected) if isinstance(error, PropertyMismatch) else ((), ())
+        return self._page(
+            "problem.html",
+            error.status,
+            headers_of(error),
+            title=self._translated(words.title),
+            text=self._translated(words.text),
+            lost=self._translated(words.lost),
+            next_step=self._translated(words.next_step),
+            approved=approved,
+            meant=meant,
+            start_again=start_again,
+            again=words.again,
+            **_for_support(error),
+        )
+
+    def _form(self, name: str, error: Error | None, **values: object) -> PageAnswer:
+        if error is None:
+            return self._page(name, 200, FINE, wrong=None, **values)
+        wrong = self._translated(words_beside_a_form(error))
+        return self._page(name, error.status, headers_of(error), wrong=wrong, **_for_support(error), **values)
+
+    def _permissions(self, scopes: Iterable[str]) -> list[Permission]:
+        return [
+            Permission(self._translated(one.subject), tuple(map(self._translated, one.acts)))
+            for one in permissions_in(scopes)
+        ]
+
+    def _page(self, name: str, status: int, headers: dict[str, str], **values: object) -> PageAnswer:
+        """In this language; another browser may be answered in another (RFC 9110 sections 8.5 and 12.5.5)."""
+        spoken = {"content-language": self.language, "vary": "Accept-Language"}
+        return super()._page(name, status, {**headers, **spoken}, **values)
+
+
+class PagesByLanguage:
+    """The pages of each language; `prefix` and `assets` as for `Pages`."""
+
+    def __init__(self, prefix: str, assets: str) -> None:
+        self._pages = {language: HotelPages(prefix, assets, language) for language in LANGUAGES.values()}
+
+    def of(self, request: PageRequest) -> HotelPages:
+        """Those in the language that the browser asks for."""
+        return self.in_language(request.headers.get("accept-language", ""))
+
+    def in_language(self, accepted: str) -> HotelPages:
+        """Those for an `Accept-Language` header."""
+        return self._pages[language_of(accepted)]
+
+
+def _for_support(error: Error) -> dict[str, str | None]:
+    """What an operator reads, in English: the code, and what it says beyond what the code means."""
+    return {"code": error.code, "detail": error.detail if error.detail != error.title() else None}
