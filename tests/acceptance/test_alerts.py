@@ -22,11 +22,11 @@ import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import PATIENCE, Http, Process, World, world_apart
 from tests.acceptance.test_bad_hour import a_minute_passes, refuse
+from tests.docs.pages import block
 from tests.support.keys import WEBHOOK_SECRET
 from tests.support.ports import free_port
 from tests.support.postgres import server
 
-PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 RULE = re.compile(r"- alert: (\w+)\n +expr: '([^']+)'")
 QUERY = re.compile(r"(?P<increase>increase\()?(?P<name>\w+)\{(?P<labels>[^}]*)\}(?:\[\d+m\]\))? > (?P<above>\d+)")
 MATCHER = re.compile(r'(\w+)(=~?)"([^"]*)"')
@@ -37,7 +37,7 @@ TOKEN = "a-metrics-token-of-more-than-32-characters"
 @cache
 def rules() -> dict[str, str]:
     """The queries of the page by their alerts."""
-    return dict(RULE.findall(PAGE.read_text("utf-8")))
+    return dict(RULE.findall(block("docs/operating.md#alerts")))
 
 
 @dataclass
