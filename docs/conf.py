@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sphinx.application import Sphinx
+
 from cloudbeds_auth.version import VERSION
 
 project, author, copyright = "cloudbeds-auth", "", ""  # noqa: A001  Sphinx' own name
@@ -25,3 +27,20 @@ autoclass_content = "class"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 default_role = "literal"  # docstrings are plain text with `code`
+
+
+def indented_is_code(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """In docstrings an indented paragraph is code, as in Markdown."""
+    marked, within = [], False
+    for line in lines:
+        indented = line.startswith("    ")
+        if indented and not within:
+            marked += ["::", ""]
+        within = indented or (within and not line)
+        marked.append(line)
+    lines[:] = marked
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", indented_is_code)
