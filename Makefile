@@ -203,8 +203,9 @@ verify-types: venv ## every public name has a type, and one that all type checke
 contract: venv ## who may import whom
 	@$(BIN)/lint-imports --no-cache
 
-docs: venv ## the documentation site, warnings are errors
-	@$(BIN)/mkdocs build --strict --quiet --site-dir site
+docs: venv ## the documentation site, warnings are errors; how many of its blocks the tests run
+	@$(BIN)/sphinx-build -q -E -W --keep-going -b html docs site
+	@$(BIN)/python -m tests.docs.counting
 
 check: lint types contract test docs ## all of the above
 

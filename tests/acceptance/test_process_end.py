@@ -16,7 +16,7 @@ from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import PATIENCE, Process, World
 from tests.acceptance.test_library import connect, settings_of
 from tests.acceptance.test_service_life import wait_for_refresh
-from tests.docs.pages import code_block, text_of
+from tests.docs.pages import block
 
 from cloudbeds_auth import sync as blocking
 
@@ -35,7 +35,7 @@ PROGRAMS_OWN = """
 
     vault = TokenVault.from_environment()
 """
-DOCUMENTED = code_block(text_of("docs/python.md"), "python", after="<!-- import -->")
+DOCUMENTED = block("docs/python.md#import")
 BUSY = """
     from cloudbeds_auth.sync import TokenVault
 

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+COMMENT = re.compile(r"^<!-- (?!fmt:)(.+) -->$", re.MULTILINE)
+ABOVE = re.compile(r"((?:^<!-- .* -->\n|^\n)*)\Z", re.MULTILINE)  # comments and empty lines right above
+
+
+class Block(NamedTuple):
+    """A fenced block. `id` is its page and its name, `docs/python.md#apps`: the comment above it, or, of a part of a
+    page that is drawn, the comment that begins the part. Blocks of such a part share one.
+    """
+
+    id: str
+    language: str
+    text: str
+    line: int
 
 
 def text_of(path: str) -> str:
@@ -32,12 +49,33 @@ def unfenced(page: str) -> str:
     return re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
 
 
-def code_block(page: str, language: str, after: str = "") -> str:
-    """The first block of this language, behind the marker `after`."""
-    rest = page.partition(after)[2] if after else page
-    found = re.search(rf"^```{language}\n(.*?)^```$", rest, re.DOTALL | re.MULTILINE)
-    assert found, f"no {language} block"
-    return found[1]
+def blocks_of(path: str, text: str) -> Iterator[Block]:
+    """The blocks of a page, in its order; raises ValueError for one without a name."""
+    for fence in FENCE.finditer(text):
+        before = text[: fence.start()]
+        line = before.count("\n") + 1
+        right_above = COMMENT.findall(ABOVE.search(before)[0])  # type: ignore[index]
+        opened = [name for name in COMMENT.findall(before) if f"<!-- /{name} -->" in text[fence.end() :]]
+        names = [name for name in right_above if not name.startswith("/")] or opened
+        if not names:
+            raise ValueError(f"{path}:{line}: a block without a name: write <!-- name --> above it")
+        yield Block(f"{path}#{names[-1]}", fence[1], fence[2], line)
+
+
+@cache
+def blocks() -> tuple[Block, ...]:
+    """Every block of every page."""
+    return tuple(
+        block
+        for page in PAGES
+        for block in blocks_of(page.relative_to(ROOT).as_posix(), page.read_text("utf-8"))
+    )  # fmt: skip
+
+
+def block(name: str) -> str:
+    """The text of the one block of this id."""
+    (found,) = [one.text for one in blocks() if one.id == name]
+    return found
 
 
 def first_cells(page: str) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.docs.pages import PAGES, ROOT, text_of, unfenced
+from tests.docs.pages import PAGES, ROOT, blocks, text_of, unfenced
 from tests.docs.test_what_is_named import HEADING, slug
 
 CODE = sorted(path for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.py"))
@@ -39,6 +39,7 @@ def readable() -> frozenset[str]:
     found |= {f"decision {path.name[:4]}" for path in (ROOT / "docs/adr").glob("0*.md")}
     for page in PAGES:
         found |= {f"{page.name}#{slug(heading)}" for heading in HEADING.findall(page.read_text("utf-8"))}
+    found |= {one.id.rpartition("/")[2] for one in blocks()}
     return frozenset(found)
 
 

@@ -134,6 +134,14 @@ def test_the_states_page_shows_every_state_with_the_words_people_read() -> None:
     assert {f"`{state.value}`" for state in State if state.value not in shown} <= set(re.findall(r"`\w+`", page))
 
 
+def test_every_state_is_explained() -> None:
+    """What each means has a row, and there are as many as the page says."""
+    page = text_of("docs/states.md")
+    assert [row[0].strip("`") for row in first_cells(page)] == [state.value for state in State]
+    assert len(State) == 11
+    assert "one of eleven states" in page
+
+
 def test_the_http_page_lists_exactly_the_routes_of_the_api() -> None:
     """Method and path of every route under `/api/v1`, and those for machines."""
     documented = {row[0].strip("`") for row in first_cells(text_of("docs/http-api.md"))}

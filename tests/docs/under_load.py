@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from tests.acceptance.processes import PATIENCE, Process, World
-from tests.docs.pages import code_block, text_of
 
 ROTATIONS = 3
-
-
-def example(language: str, name: str) -> str:
-    """The program below this marker, as the page shows it."""
-    return code_block(text_of("docs/examples.md"), language, after=f"<!-- {name} -->")
 
 
 def across_three_rotations(program: Process, made: World) -> str:

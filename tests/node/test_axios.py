@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.acceptance.processes import PATIENCE, Process, World, world
-from tests.docs.pages import code_block, text_of
-from tests.docs.under_load import ROTATIONS, across_three_rotations, ended, example
+from tests.docs.pages import block
+from tests.docs.terminal import assert_shown, run_to_its_end
+from tests.docs.under_load import ROTATIONS, across_three_rotations, ended
 
 HERE = Path(__file__).parent
 
@@ -22,9 +24,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("node")
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, made)
-    block = code_block(text_of("docs/clients.md"), "js", after="<!-- node -->")
-    (made / "hotel.mjs").write_text(block, "utf-8")
-    (made / "many.mjs").write_text(example("js", "node"), "utf-8")
+    (made / "hotel.mjs").write_text(block("docs/clients.md#node"), "utf-8")
+    (made / "many.mjs").write_text(block("docs/examples.md#node"), "utf-8")
     done = subprocess.run(
         ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
         cwd=made,
@@ -113,6 +114,11 @@ def test_thirty_two_callers_see_no_401_across_three_rotations(folder: Path, tmp_
             program.stop()
         assert list(statuses) == ["200"], statuses
         assert statuses["200"] > ROTATIONS * 300
+        given, shown = block("docs/examples.md#node-output").split("\n$ node many.mjs\n")
+        assert_shown(program.output, re.sub(r'\{"200":\d+\}', json.dumps(statuses, separators=(",", ":")), shown))
+        (tmp_path / "simulated.sqlite3.admin-token").write_text(made.admin.token or "", "utf-8")
+        told = run_to_its_end(given.removeprefix("$ ") + "\necho $CLOUDBEDS_URL $CLOUDBEDS_TOKEN", tmp_path, {})
+        assert told.split() == ["http://127.0.0.1:7000/proxy/100001", made.admin.token]
 
 
 def test_without_the_proxy_the_same_callers_see_401s(folder: Path, tmp_path: Path) -> None:
