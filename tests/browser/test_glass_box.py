@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -123,7 +124,8 @@ def test_every_page_fits(browser: Browser, made: World, width: int, scheme: str,
     made.vendor.control("settings", auto_approve=False)
     made.vendor.control("apps", client_id="acceptance-app", name="Breakfast " * 12)
     made.vendor.control("faults", target="token", kind="reset_after", grant_type="refresh_token")
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    shape: Any = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    context = browser.new_context(**shape)
     page = context.new_page()
     there = {"root": "/", "glass-box": "/glass-box", "problem": "/api/v1.3/oauth"}
     pages = {name: made.vendor.base + path for name, path in there.items()} | {"approve": f"{made.base}/connect"}
