@@ -39,8 +39,8 @@ class Callers:
 
     def keep(self, machine: Machine) -> None:
         """What is due is looked after for as long as the machine lives."""
-        upkeep = Jobs(machine.world, []).run(Job("upkeep", machine.upkeep.tick, first=AFTER_FAILURE))
-        kept = self._world.loop.spawn(machine.name, upkeep)
+        upkeep = Job("upkeep", machine.upkeep.tick, first=AFTER_FAILURE)
+        kept = self._world.loop.spawn(machine.name, Jobs(machine.world, [upkeep]).run(upkeep))
         self._beginning.setdefault(machine.name, []).append(kept)
 
     def stop(self, machine: Machine) -> None:
