@@ -64,7 +64,7 @@ def test_a_secret_that_is_shown_is_found(watched: Watch, where: str) -> None:
     if where == "output":
         printed(("doctor",), f"the token is {TOKEN}")
     elif where == "arguments":
-        subprocess.run([sys.executable, "-c", "'cloudbeds_auth'", TOKEN], check=True)
+        subprocess.run([sys.executable, "-m", "cloudbeds_auth", "--version", TOKEN], check=True)
     elif where == "metric":
         counts = metrics.Metrics()
         Info("planted", "x", registry=counts._registry).info({"token": TOKEN})

@@ -179,7 +179,7 @@ def _hear_of_metrics(watch: Watch) -> None:
 
 
 def _hear_of_process(watch: Watch, about: tuple[Any, ...]) -> None:
-    """Of a process of ours the arguments; a simulator's are its own."""
+    """Of a command or service of ours the arguments."""
     arguments = [str(one) for one in about[1]]
-    if "cloudbeds_simulator" not in arguments and any("cloudbeds" in one for one in arguments[:3]):
+    if arguments[1:3] == ["-m", "cloudbeds_auth"] or arguments[0].endswith("cloudbeds-auth"):
         watch.see(" ".join(arguments))
