@@ -27,6 +27,7 @@ OWN_TARGETS = {
 }  # fmt: skip
 """Each needs packages, or root."""
 TESTS = Path(__file__).parent
+WHOLE_DATABASES = {"test_check", "test_copy", "test_rekey"}  # each makes one or two for every case
 FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive clients
 ROW = re.compile(r"[FA][0-9]{2,3}\Z")
 skipped: list[str] = []
@@ -86,10 +87,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_long(item: pytest.Item) -> bool:
-    """Marked so; or one reading of the rotation among several, and not the first."""
+    """Marked so; or one reading of the rotation among several, and not the first; or what is done with whole databases,
+    once more over PostgreSQL.
+    """
     call = getattr(item, "callspec", None)
     variant = FIRST if call is None else call.params.get("variant", FIRST)
-    return item.get_closest_marker("long") is not None or variant != FIRST
+    again = call is not None and item.path.stem in WHOLE_DATABASES and "postgresql" in call.id
+    return item.get_closest_marker("long") is not None or variant != FIRST or again
 
 
 @pytest.hookimpl(wrapper=True)

@@ -143,6 +143,7 @@ def test_our_credentials_are_refused(made: World) -> None:
         assert made.admin.post(f"/api/v1/connections/{hotel}/refresh").json["code"] == "client_refused"
 
 
+@pytest.mark.long
 def test_the_database_is_away(make_world: MakeWorld) -> None:
     """PostgreSQL is stopped under the service."""
     with server() as postgres:
@@ -229,6 +230,7 @@ def test_webhooks_are_not_taken(make_world: MakeWorld) -> None:
         made.connect()
 
 
+@pytest.mark.long
 def test_credentials_are_wrong(made: World) -> None:
     """A program with a wrong one, that does not give up; and the metrics token opens no other door."""
     service = made.start()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import CLIENT_ID, CLIENT_SECRET, Http, World
 
@@ -50,6 +51,7 @@ def connected(made: World, property_id: str) -> str:
     return made.connect()
 
 
+@pytest.mark.long
 def test_everything_leaked(make_world: MakeWorld) -> None:
     """A new admin token, keys revoked, the client secret reset with the one before beside it, every hotel refreshed:
     what the thief has is refused, and no hotel had to approve again.
@@ -153,6 +155,7 @@ def _is_in_the_audit(made: World, hotels: list[str], key_id: str) -> None:
     assert set(by_hand) == set(hotels), "one for each request to Cloudbeds: of two secrets one was refused"
 
 
+@pytest.mark.long
 def test_a_refresh_token_that_leaked_is_dead(make_world: MakeWorld) -> None:
     """The thief opens a copy of the database with its key, and sends what is in it: Cloudbeds refuses, since the
     refresh is behind it.

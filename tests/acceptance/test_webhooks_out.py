@@ -56,6 +56,7 @@ def test_a_kill_between_delivery_and_its_mark(make_world: MakeWorld) -> None:
     assert first == second
 
 
+@pytest.mark.long
 def test_the_command_line_changes_and_the_service_tells(make_world: MakeWorld) -> None:
     """A process without upkeep writes the message in its transaction; the service beside it sends it."""
     port = free_port()

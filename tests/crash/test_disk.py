@@ -19,6 +19,8 @@ from tests.crash.disks import MOUNTS, fill, small_disk
 from tests.crash.lane import Lane, beside
 from tests.crash.nursery import Child
 
+pytestmark = pytest.mark.long
+
 # What a statement waits (milliseconds), how long another program holds the database (seconds), the deadline: in
 # proportion, and as they are in production.
 LOCKS = pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from tests.crash import marks
 from tests.crash.conftest import HASTY, MakeLane
 from tests.crash.lane import Lane
 
+pytestmark = pytest.mark.long
+
 UNREAD = {"target": "token", "kind": "hang_before"}
 SILENT = {"target": "token", "kind": "hang_after"}
 SLOW = {"target": "token", "kind": "slow", "seconds": 0.005}

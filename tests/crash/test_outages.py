@@ -22,6 +22,8 @@ from tests.crash.tally import Tally
 from tests.crash.trials import INNER
 from tests.support.postgres import PATIENCE, PostgresServer, server
 
+pytestmark = pytest.mark.long
+
 # Long enough for a server to be back within the lease; what callers wait is in proportion.
 UNHURRIED = {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "20"}
 # What a killed server has not written down is gone, the numbers of its transactions with it: nothing is written early.

@@ -13,7 +13,7 @@ from tests.crash.nursery import Child
 
 GLANCE = 0.05  # seconds
 
-pytestmark = pytest.mark.row("F48")
+pytestmark = [pytest.mark.row("F48"), pytest.mark.long]
 VARIANTS = variants("V2/n", "V0/n")
 # The variants over SQLite, and the first one over PostgreSQL.
 LANES = pytest.mark.parametrize(

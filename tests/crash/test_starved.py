@@ -9,7 +9,7 @@ from tests.crash import marks
 from tests.crash.conftest import HASTY, LaneOf, MakeLane
 from tests.crash.lane import Lane
 
-pytestmark = pytest.mark.row("F79")
+pytestmark = [pytest.mark.row("F79"), pytest.mark.long]
 
 CASES = [
     *((of, mark) for of in ("descriptors", "memory") for mark in (marks.LEASED, marks.INTENT, marks.PARSED)),

@@ -159,6 +159,7 @@ HOTELS_KILLED_AT = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.row("F107")
 @pytest.mark.timeout(300)
 async def test_a_move_that_is_killed_and_repeated(ways: tuple[Settings, Settings], written: list[int]) -> None:
@@ -238,6 +239,7 @@ async def leases(store: Database, grant_id: str) -> None:
     await store.write(take_lease(grant_id, "us", 0.0))
 
 
+@pytest.mark.long
 @pytest.mark.row("F107")
 @pytest.mark.timeout(300)
 async def test_the_command_is_killed(tmp_path: Path, postgres_url: str) -> None:

@@ -177,6 +177,7 @@ class Killed(Exception):
     """The process ends here."""
 
 
+@pytest.mark.long
 async def test_killed_while_copying(ways: tuple[Settings, Settings]) -> None:
     """At each step: neither side refreshes, and the whole is simply run again, as often as that happens."""
     source, target = ways

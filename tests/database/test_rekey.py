@@ -266,6 +266,7 @@ async def killed(where: Settings, monkeypatch: pytest.MonkeyPatch, name: str, at
         return False
 
 
+@pytest.mark.long
 @pytest.mark.row("F69")
 async def test_killed_at_every_row(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run seals one row, and is killed in the transaction of the next: every value opens after each kill, the old
@@ -303,6 +304,7 @@ async def test_killed_at_the_end(url: str, monkeypatch: pytest.MonkeyPatch, name
     assert await needed(keyed(url, OLD)) == {NEW_ID}
 
 
+@pytest.mark.long
 @pytest.mark.row("F69")
 @pytest.mark.timeout(300)
 async def test_the_command_is_killed(url: str, tmp_path: Path) -> None:

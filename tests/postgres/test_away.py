@@ -22,6 +22,8 @@ from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.sync import TokenVault
 
+pytestmark = pytest.mark.long
+
 SECONDS = 15.0  # that the server is away
 USERINFO = "/api/v1.3/userinfo"
 

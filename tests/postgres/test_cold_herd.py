@@ -18,6 +18,7 @@ CALLERS = 2_000
 EACH_WAY = 0.002  # seconds
 
 
+@pytest.mark.long
 @pytest.mark.row("F105")
 async def test_two_thousand_callers_of_cold_hotels(processes: Processes) -> None:
     """Each has its token, by a few transactions: nobody is turned away because the others wait for a connection."""
