@@ -32,7 +32,8 @@ FOUR: Variants = (("desktop", "light"), ("desktop", "dark"), ("phone", "light"),
 @dataclass(frozen=True)
 class Picture:
     """A page: `path` is one of the service's, with names of `PLACES` in it, or an address. `press`: the buttons and
-    links that lead on from there, by their words. `signed_in`: an operator's.
+    links that lead on from there, by their words. `signed_in`: an operator's. `part`: what is drawn of the page, by its
+    selector; empty: all.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Picture:
     variants: Variants = TWO
     signed_in: bool = False
     language: str = "en"
+    part: str = ""
 
 
 PICTURES = (
@@ -49,6 +51,7 @@ PICTURES = (
     Picture("sign-in", "/sign-in"),
     Picture("hotels", "/", fleets=("none", "few", "many"), variants=FOUR, signed_in=True),
     Picture("connection", "/connections/{hotel}", variants=FOUR, signed_in=True),
+    Picture("pairs", "/connections/{hotel}", variants=FOUR[:2], signed_in=True, part="section[aria-labelledby=tokens]"),
     Picture("apps", "/apps", signed_in=True),
     Picture("keys", "/keys", fleets=("none", "few"), signed_in=True),
     Picture("audit", "/audit", signed_in=True),
@@ -130,7 +133,7 @@ def _drawn(context: BrowserContext, made: World, picture: Picture, size: str, fi
     page.wait_for_load_state("load")
     tall = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": WIDTHS[size], "height": max(LOWEST, min(tall, TALLEST))})
-    page.screenshot(path=file, animations="disabled")
+    (page.locator(picture.part) if picture.part else page).screenshot(path=file, animations="disabled")
     return True
 
 

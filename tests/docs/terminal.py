@@ -35,13 +35,13 @@ OWN_LOG = '{"ts": '  # how a line of a service's log begins
 LONG_RUNNING = re.compile(r"(?:\w+=\S+ )*(?:cloudbeds-auth serve|cloudbeds-auth simulate|flask .* run)\b")
 ULID = "[0-9A-HJKMNP-TV-Z]{26}"
 VARYING = re.compile(
-    rf"""(?P<left_out>^…\n|…)
+    rf"""(?P<left_out>^…\n|\n…\Z|…)
     | (?P<id>(?:con|key|st)_(?:{ULID}|01J\b))
     | (?P<moment>\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ)
     | (?P<time>\b\d\d:\d\d:\d\d\b)
-    | (?P<duration>\b\d+\.\d+[ ]m?s\b)
+    | (?P<duration>\b\d+(?:\.\d+)?[ ]m?s\b)
     | (?P<count>(?<=pid[ ])\d+ | (?<=127\.0\.0\.1:)\d+ | (?<=content-length:[ ])\d+)
-    | (?P<bar>[█·✗▶─]{{2,}})
+    | (?P<bar>[█░·✗▶─]{{2,}})
     | (?P<random>\b[A-Za-z0-9_-]{{24,}})
     | (?P<space>[ ]+)""",
     re.VERBOSE | re.MULTILINE,
@@ -52,7 +52,7 @@ PATTERNS = {
     "time": r"\d\d:\d\d:\d\d",
     "duration": r"[\d.]+ m?s",
     "count": r"\d+",
-    "bar": r"[█·✗▶─]+",
+    "bar": r"[█░·✗▶─]+",
     "random": r"[A-Za-z0-9_-]{16,}",
     "space": r"[ ]+",
 }
@@ -200,7 +200,8 @@ def run_to_its_end(command: str, folder: Path, env: dict[str, str]) -> str:
     """What this command prints, in a shell of its own."""
     base = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     done = subprocess.run(
-        ["bash", "-c", COMMANDS + command], env={**base, "HOME": str(folder), **env}, cwd=folder, timeout=4 * PATIENCE,
+        ["bash", "-c", 'eval "$(cat)"'], input=COMMANDS + command,  # arguments can be read by every user
+        env={**base, "HOME": str(folder), **env}, cwd=folder, timeout=4 * PATIENCE,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     return done.stdout

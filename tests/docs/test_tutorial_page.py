@@ -25,8 +25,10 @@ with start_worker(app, pool="threads", perform_ping_check=False, shutdown_timeou
 
 
 def test_the_tutorial(tmp_path: Path) -> None:
-    """The program is saved, a hotel approves in a browser, a call answers, its token ends, and a call answers."""
-    ports = {port: str(free_port()) for port in ("7001", "8000")}
+    """The program is saved, a hotel approves in a browser, a call answers, its token ends, and a call answers;
+    then the command and the service show what happened.
+    """
+    ports = {port: str(free_port()) for port in ("7000", "7001", "8000")}
     callback = f"http://localhost:{ports['8000']}/cloudbeds/callback"
     (tmp_path / "hotels.py").write_text(block("docs/tutorial.md#program"), "utf-8")
     with Terminal(tmp_path, {"CLOUDBEDS_REDIRECT_URI": callback}, ports) as terminal:
@@ -41,6 +43,11 @@ def test_the_tutorial(tmp_path: Path) -> None:
         assert "Connected" in browser.get(back.headers["Location"], follow=True).text
         terminal.run("docs/tutorial.md#call")
         terminal.run("docs/tutorial.md#expire")
+        terminal.run("docs/tutorial.md#picture")
+        service = f"http://localhost:{ports['7000']}"
+        terminal.set(CLOUDBEDS_AUTH_PORT=ports["7000"], CLOUDBEDS_REDIRECT_URI=f"{service}/callback")
+        terminal.run("docs/tutorial.md#dashboard")
+        assert Http(service).get("/sign-in").status == 200
 
 
 def celery_in(made: World, hotel: str) -> Process:

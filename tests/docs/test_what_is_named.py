@@ -12,6 +12,7 @@ from tests.docs.pages import DOCS, PAGES, ROOT, drawer, first_cells, text_of, un
 
 from cloudbeds_auth import TokenVault, errors
 from cloudbeds_auth.app import api, api_of_keys, problems
+from cloudbeds_auth.database.bulk import TABLES
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.presentation import STATES
 from cloudbeds_auth.settings import Settings, known, rows
@@ -52,6 +53,13 @@ def test_every_function_that_a_walk_through_the_code_names_exists(page: Path) ->
         except AttributeError:
             missing.append(name)
     assert not missing
+
+
+def test_the_tables_are_those_of_the_database() -> None:
+    """Each has a row of the page that says what is in it."""
+    rows = text_of("docs/how-it-works.md").partition("\n| table | |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted([*TABLES, "meta"])
 
 
 def test_the_token_is_followed_through_every_layer() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.deploy.tools import ROOT, program
+from tests.docs.pages import block
 
 from cloudbeds_auth.observe.metrics import Metrics
 from cloudbeds_auth.rules.lifecycle import State
@@ -42,6 +43,18 @@ def test_each_fires_when_it_should() -> None:
     """At series of each condition, and no other beside it; none at those of a service that is well."""
     done = promtool("test", "rules", str(SERIES))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_configuration_of_the_page(tmp_path: Path) -> None:
+    """Prometheus takes it as it stands, with the credential's file and the rules where it says."""
+    (tmp_path / "cloudbeds-auth-metrics-token").write_text("made-up", "utf-8")
+    (tmp_path / "alerts.yml").write_text(RULES.read_text("utf-8"), "utf-8")
+    (tmp_path / "prometheus.yml").write_text(
+        block("docs/operating.md#scrape").replace("/etc/prometheus", str(tmp_path)), "utf-8"
+    )
+    done = promtool("check", "config", str(tmp_path / "prometheus.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "21 rules found" in done.stdout
 
 
 @pytest.mark.parametrize(("right", "wrong"), [("[10m]) > 0", "[10m]) > 1"), ("for: 2m", "for: 20m")])
