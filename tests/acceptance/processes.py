@@ -93,11 +93,11 @@ class Process:
             self.popen.kill()
             status = self.popen.wait()
         self._reader.join(5)
-        if self._arguments[0] == "cloudbeds_auth":
-            printed(self._arguments[1:], self.output)
         for pipe in (self.popen.stdin, self.popen.stdout):
             if pipe:
                 pipe.close()
+        if self._arguments[:1] == ("cloudbeds_auth",):
+            printed(self._arguments[1:], self.output)
         return status
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth.app.browser import parameters
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, redirect
-from cloudbeds_auth.app.forms import fields
+from cloudbeds_auth.app.forms import fields, parameters
 from cloudbeds_auth.app.gateway import path_prefix
 from cloudbeds_auth.app.pages.connection_pages import ConnectionPages, HotelStory
 from cloudbeds_auth.app.relaying import Relay
