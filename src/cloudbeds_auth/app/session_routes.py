@@ -1,7 +1,7 @@
 """The routes of operators' pages, and what each form that comes back is asked before anything is done (A17).
 
 A session opens these pages and the description of the API, and nothing else: never `/api`, never `/proxy`. A GET
-changes nothing.
+changes nothing; the page of a hotel that has to approve again makes the link that it shows (`engine.views`).
 """
 
 from __future__ import annotations

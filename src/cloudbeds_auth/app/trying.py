@@ -55,10 +55,11 @@ class TryIt:
         """Paths that need no parameter; the first is the article's protected call."""
         return tuple(f"/api/{self._version}/{name}" for name in EXAMPLE_METHODS)
 
-    async def call(self, connection_id: str, asked: str, by: str) -> TriedCall:
+    async def call(self, connection_id: str, asked: str, by: str, address: str) -> TriedCall:
         """Ask for a path of Cloudbeds, with its query, or for a method of its API by name.
 
-        `by`: the session, which has its own share of the calls under way. Raises InvalidRequest and Forbidden where the
+        `by`: the session, which has its own share of the calls under way, and `address` its browser's: both are in the
+        log, with the path. Raises InvalidRequest and Forbidden where the
         proxy would relay that for no caller with the scope `proxy`, and as `Relay.call` does.
         """
         path, query = self._judged(connection_id, asked)
@@ -71,8 +72,7 @@ class TryIt:
             relayed = await self._relay.call(connection_id, call)
             body, whole = await read_beginning(relayed.answer, MOST_READ)
         relayed.passing.see(body)
-        if whole:
-            self._relay.note_refusal(relayed)
+        self._relay.report(connection_id, call, relayed, complete=whole, address=address, begun=begun)
         shown, complete = readable(body) if _is_plain(relayed) else ("", True)
         return TriedCall(
             path=call.target,
