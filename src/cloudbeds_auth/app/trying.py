@@ -13,6 +13,7 @@ from cloudbeds_auth.errors import Forbidden, InvalidRequest
 from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.answer_words import answer_words
+from cloudbeds_auth.rules.inputs import harmless
 from cloudbeds_auth.rules.permissions import Caller, Scope
 
 if TYPE_CHECKING:
@@ -119,9 +120,7 @@ def readable(body: bytes) -> tuple[str, bool]:
         text = "".join(parts)
     except (ValueError, RecursionError):  # no JSON, or nested too deeply
         pass
-    shown = text[:MOST_SHOWN]
-    clean = "".join(char if char in "\n\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown)
-    return clean, len(text) <= MOST_SHOWN
+    return harmless(text[:MOST_SHOWN]), len(text) <= MOST_SHOWN
 
 
 def _is_plain(relayed: Relayed) -> bool:
