@@ -98,6 +98,8 @@ class Process:
         for pipe in (self.popen.stdin, self.popen.stdout):
             if pipe:
                 pipe.close()
+        if self._arguments[:1] == ("cloudbeds_auth",):
+            printed(self._arguments[1:], self.output)
         return status
 
 

@@ -13,6 +13,7 @@ from tests.acceptance.processes import Process
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PROGRAM = """
+import sys
 from pathlib import Path
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -25,7 +26,7 @@ provider.add_span_processor(SimpleSpanProcessor(exporter))
 trace.set_tracer_provider(provider)
 
 from cloudbeds_auth.cli.main import run
-raise SystemExit(run(["serve"]))
+raise SystemExit(run(sys.argv[2:]))
 """
 """What `opentelemetry-instrument` does before it runs a program, in short."""
 
@@ -39,7 +40,8 @@ def exported(folder: Path) -> list[dict[str, Any]]:
 def test_a_call_that_refreshes_is_one_trace(make_world: MakeWorld) -> None:
     """The call, the refresh that its 401 led to, and nothing of who it was for: below the caller's own span."""
     made = make_world("--auto-approve")
-    service = Process(env=made.settings, cwd=made.folder, command=(sys.executable, "-c", PROGRAM))
+    command = (sys.executable, "-c", PROGRAM)
+    service = Process("cloudbeds_auth", "serve", env=made.settings, cwd=made.folder, command=command)
     made.services.append(service)
     service.wait_for(r"listening on http")
     hotel = made.connect()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.app.operators import Operator
 from tests.app.running import Running, a_service, raw
 from tests.support.simulator import vendor
 from yarl import URL
@@ -68,6 +69,25 @@ async def test_texts_that_no_database_takes(service: Running[TokenVault], name: 
         assert await asked(service, f"{C}?{name}={text}") == (400, "invalid_request"), text
     expected = (400, "invalid_request") if name == "cursor" else (200, "ok")
     assert await asked(service, f"{C}?{name}={DIGITS}") == expected
+
+
+@pytest.mark.row("A78")
+async def test_what_no_page_asks_with(service: Running[TokenVault]) -> None:
+    """In the address of a page: what it shows then, or a page that says that it cannot be."""
+    operator = Operator(service)
+    await operator.sign_in(service.vault.admin_token.reveal())
+    headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in operator.cookies.items())}
+    takes = {
+        "/connections": ("cursor", "search", "show", "app"), "/connections/100001": ("cursor",), "/apps": ("cursor",),
+        "/keys": ("cursor", "parent"), "/audit": ("cursor",),
+    }  # fmt: skip
+    given = ("%00", "a%00b", "%7F", "%ED%A0%80", DIGITS, ENDLESS, "-1", "1e400", "1:2:3:4", "'")
+    for page, name, text in ((page, name, text) for page, names in takes.items() for name in names for text in given):
+        async with service.http.get(URL(f"{service.url}{page}?{name}={text}", encoded=True), headers=headers) as answer:
+            code = answer.headers["X-Cloudbeds-Auth-Code"]
+            assert (answer.status, code) in {(200, "ok"), (400, "invalid_request")}, (page, name, text[:40])
+            if text in {"%00", "%7F"}:
+                assert answer.status == 400, (page, name, text)
 
 
 @pytest.mark.row("A78")

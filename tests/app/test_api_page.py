@@ -14,6 +14,7 @@ from tests.app.vaults import RealVault
 
 from cloudbeds_auth.app import api, api_of_keys
 from cloudbeds_auth.app.api_reference import ANYONE, OF_HOLDER, scopes
+from cloudbeds_auth.app.permits import SCOPES
 
 
 @pytest.fixture
@@ -94,3 +95,12 @@ async def test_who_may_read_it(service: Running[RealVault]) -> None:
             assert (answer.status, "Sign out" in text) == (expected, False)
     async with service.http.get(service.url + "/docs/x", headers=AS_ADMIN) as answer:
         assert answer.status == 401
+
+
+async def test_reading_it_leaves_nothing(service: Running[RealVault]) -> None:
+    """What routes ask for is known since they were made; a request adds nothing to it that would stay."""
+    known = len(SCOPES)
+    for _ in range(2):
+        async with service.http.get(service.url + "/docs", headers=AS_ADMIN) as answer:
+            assert answer.status == 200
+    assert len(SCOPES) == known

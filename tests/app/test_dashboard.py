@@ -111,6 +111,10 @@ async def test_the_list(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> 
     assert ids(found) == ["con_4", "con_3"]
     assert 'value="tenant 7"' in found
     assert ids((await operator.open(following(found)))[2]) == ["con_2"]
+    _, _, found = await operator.open("/connections?app=default&order=oldest")
+    assert ids(found) == ["con_4", "con_3"]
+    assert "Only hotels of the app <strong>default</strong>, newest first." in found
+    assert 'name="order"' not in found, "an order that is not kept is not offered"
     _, _, none = await operator.open("/connections?cursor=con_1")
     assert "There are no more hotels." in none
 

@@ -12,12 +12,13 @@ from tests.app.vaults import ADMIN_TOKEN, RealVault, given
 from cloudbeds_auth.app.application import Service, framework
 from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.draining import Draining
-from cloudbeds_auth.app.gateway import METHODS, SIGN_IN_FIRST, host_name
+from cloudbeds_auth.app.gateway import CALLBACK, METHODS, SIGN_IN_FIRST, host_name
 from cloudbeds_auth.app.http_connections import Connections
 from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.session_routes import SessionRoutes
 from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
+from cloudbeds_auth.settings import values
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 FORMS = ("/connect/{one_time}", "/paste-key/{one_time}", "/add-app/{one_time}")
@@ -80,6 +81,15 @@ def routes() -> list[tuple[str, str]]:
             router: Any = route
             pending += getattr(router, "original_router", router).routes
     return sorted(found)
+
+
+async def test_no_redirect_uri_is_one_of_our_paths() -> None:
+    """Nor below one: below a page's, hotels would come back to the form to sign in. Nor is the path of a new route."""
+    ours = {path.partition("/{")[0] for _, path in routes()}
+    for path in ours - {"/", CALLBACK, SIGN_IN_FIRST}:
+        for taken in (path, f"{path}/callback"):
+            with pytest.raises(ValueError, match="own"):
+                values.redirect_uri(f"https://x.example{taken}")
 
 
 async def test_route_table() -> None:

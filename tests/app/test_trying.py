@@ -81,6 +81,19 @@ async def test_what_is_asked(operator: Operator, vendor: Vendor, typed: str, tar
     assert [one.startswith("session:") for one in operator.service.vault.callers] == [True]
 
 
+async def test_who_called_and_for_what(operator: Operator, vendor: Vendor) -> None:
+    """Is in the log as of a program's call, without the query, in which guests may be named."""
+    answers(vendor, web.json_response({}, headers={"X-Request-ID": "vendor-1"}))
+    assert (await tried(operator, "getGuest?guestName=canary"))[0] == 200
+    (told,) = [facts for what, facts in operator.service.vault.observer.seen if what == "proxied"]
+    assert str(told["caller"]).startswith("session:")
+    assert {name: told[name] for name in ("connection_id", "method", "path", "status", "sends", "complete")} == {
+        "connection_id": "con_1", "method": "GET", "path": "/api/v1.3/getGuest", "status": 200, "sends": 1,
+        "complete": True,
+    }  # fmt: skip
+    assert (told["address"], told["vendor_request_id"]) == ("127.0.0.1", "vendor-1")
+
+
 async def test_a_dead_token_is_healed(operator: Operator, vendor: Vendor) -> None:
     """On the way, as for a program; the page says so."""
     vendor.good = {"token-2"}

@@ -69,6 +69,19 @@ async def test_while_the_database_is_away(stage: Stage) -> None:
         assert await viewer.changes(2 * EVERY) == [grant.connection_id]
 
 
+async def test_a_look_that_fails_otherwise(stage: Stage) -> None:
+    """Is reported, and is not the last: a page that says that it is live would be wrong from then on."""
+    grant = await stage.connected()
+    await stage.clock.sleep(WITHIN)
+    with stage.one.watcher.viewing() as viewer:
+        await viewer.changes(EVERY)
+        stage.one.driver.refuse(QUERY, times=2, error=OSError(24, "too many open files"))
+        assert await viewer.changes(2 * EVERY) == []
+        await stage.one.store.write(disconnect(grant.connection_id))
+        assert await viewer.changes(2 * EVERY) == [grant.connection_id]
+    assert stage.notes.facts("background_failed") == [{"error": "OSError"}] * 2
+
+
 async def test_too_many_viewers(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one is told when to come again, and there is room as soon as one leaves."""
     monkeypatch.setattr(watching, "MOST_VIEWERS", 1)

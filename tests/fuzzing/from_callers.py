@@ -18,10 +18,9 @@ from yarl import URL
 
 from cloudbeds_auth.app import schemas
 from cloudbeds_auth.app.asgi import on_invalid
-from cloudbeds_auth.app.browser import parameters
 from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
-from cloudbeds_auth.app.forms import fields
+from cloudbeds_auth.app.forms import fields, parameters
 from cloudbeds_auth.app.gateway import credential as credential_in
 from cloudbeds_auth.app.gateway import host_name, small_body
 from cloudbeds_auth.app.limits import LARGEST_BODY, counted

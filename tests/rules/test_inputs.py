@@ -15,6 +15,7 @@ from cloudbeds_auth.rules.inputs import (
     checked_text,
     checked_whole,
     count_of,
+    harmless,
     is_text,
 )
 
@@ -89,3 +90,9 @@ def test_what_a_header_counts() -> None:
     assert count_of("9" * 30) == count_of("9" * 5000) == math.inf
     for given in ("", "-1", "1e3", "²", "\u0661", "12 "):
         assert math.isnan(count_of(given))
+
+
+def test_what_steers_no_terminal() -> None:
+    """Line breaks and tabs stay; escapes, controls, marks of direction and half characters become one mark each."""
+    mark = "\N{REPLACEMENT CHARACTER}"
+    assert harmless("Hôtel\n\t日本\x1b[2J\x00\u202e\ud800") == f"Hôtel\n\t日本{mark}[2J{mark}{mark}{mark}"

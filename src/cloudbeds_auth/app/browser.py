@@ -10,11 +10,12 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from cloudbeds_auth.app.app_page import ADD_APP, AppPage
 from cloudbeds_auth.app.cookies import ConnectedCookie, Cookies, OutcomeCookie
 from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest, Parked, redirect
+from cloudbeds_auth.app.forms import parameters
 from cloudbeds_auth.app.gateway import host_name, path_prefix
 from cloudbeds_auth.app.key_page import PASTE_KEY, KeyPage
 from cloudbeds_auth.app.limits import OF_ALL, OF_ONE, STARTS_OF_ALL, STARTS_OF_ONE, Arrivals
@@ -49,10 +50,8 @@ PAGES = {
 }
 """Path below the public URL, and the handler: wherever the pages are served. The others have a path of the server's."""
 FORMS = frozenset({"connect_once", "paste_key", "add_app"})  # handlers of pages whose form is posted to the same path
-MOST_PARAMETERS = 20
 DENIED = "access_denied"  # the error where the hotel said no
 MOVED = "moved=1"  # in the query of a browser that was sent to the redirect URI's host
-_FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
 
 
@@ -315,27 +314,6 @@ def _must_be_pressed(request: PageRequest, browser: str | None) -> None:
             "the button of the link's page was not pressed in this browser, or it keeps no cookies",
             next_step="open the link, allow cookies for this site, and press the button there",
         )
-
-
-def parameters(request: PageRequest, *names: str) -> dict[str, str]:
-    """The named query parameters; raises InvalidRequest when one of them came twice (RFC 6749 section 3.1, A07)."""
-    try:
-        request.query.encode("ascii")
-        pairs = parse_qsl(request.query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
-    except ValueError:
-        raise InvalidRequest("the query is not readable") from None
-    found: dict[str, str] = {}
-    for name, value in pairs:
-        if name in found and name in names:
-            raise InvalidRequest(f"the parameter `{name}` came twice")
-        found[name] = value
-    if any(not _is_plain(found[name]) for name in names if name in found and name not in _FOR_PEOPLE):
-        raise InvalidRequest("a parameter holds control characters")
-    return {name: found[name] for name in names if name in found}
-
-
-def _is_plain(value: str) -> bool:
-    return not any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in value)
 
 
 def _code(asked: dict[str, str]) -> str | None:

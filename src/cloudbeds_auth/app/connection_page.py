@@ -1,6 +1,7 @@
 """One hotel's page, and what an operator does there: refresh, a link to reconnect, disconnect, try a call.
 
-Who did what is in the hotel's history and in the audit, as `session:` and the id of the session.
+Who did what is in the hotel's history and in the audit, as `session:` and the id of the session; of a call to try,
+which changes nothing, in the log.
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth.app.browser import parameters
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, redirect
-from cloudbeds_auth.app.forms import fields
+from cloudbeds_auth.app.forms import fields, parameters
 from cloudbeds_auth.app.gateway import path_prefix
 from cloudbeds_auth.app.pages.connection_pages import ConnectionPages, HotelStory
 from cloudbeds_auth.app.relaying import Relay
@@ -65,7 +65,7 @@ class ConnectionPage:
         """Make a call to Cloudbeds, and show what came back."""
         one = await self._vault.connection(request.parameters["identifier"])
         asked = fields(request, "form_token", ASKED)[ASKED] or self._try_it.examples[0]
-        tried = await self._try_it.call(one.id, asked, session.actor)
+        tried = await self._try_it.call(one.id, asked, session.actor, request.address)
         return self._pages.tried(session, one, tried, self._try_it.examples)
 
     def _now(self) -> datetime:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth.app.browser import CONNECT, parameters
+from cloudbeds_auth.app.browser import CONNECT
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, redirect
+from cloudbeds_auth.app.forms import parameters
 from cloudbeds_auth.app.gateway import path_prefix
 from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
 from cloudbeds_auth.rules.inputs import Search

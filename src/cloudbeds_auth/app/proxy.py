@@ -6,7 +6,6 @@ A raw ASGI route, dispatched before the framework: this is where speed matters. 
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Final
 
 from starlette.types import Message, Receive, Scope, Send
@@ -18,7 +17,7 @@ from cloudbeds_auth.app.permits import reached
 from cloudbeds_auth.app.problems import VENDOR, Unexpected, request_id, send_problem
 from cloudbeds_auth.app.relaying import Body, ProxiedCall, Relay, Relayed
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
-from cloudbeds_auth.ports import REQUEST_ID, Lost, UpstreamAnswer
+from cloudbeds_auth.ports import REQUEST_ID, Lost
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import Caller, may
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 DESCRIBING = ("content-type", "content-encoding")
-VENDOR_REQUEST_ID = re.compile(rb"[!-~]{1,200}")
 BODILESS = frozenset({204, 304})  # a Content-Length there belongs to another answer's body (RFC 9110 section 8.6)
 
 
@@ -121,23 +119,7 @@ class Proxy:
             complete = await self._pass_on(relayed, send)
         finally:
             relayed.answer.close()
-        if complete:
-            self._relay.note_refusal(relayed)
-        self._world.observer.happened(
-            Happening.PROXIED,
-            connection_id=connection_id,
-            method=call.method,
-            path=call.path,
-            caller=call.caller.name,
-            status=relayed.answer.status,
-            sends=relayed.sends,
-            complete=complete,
-            address=address,
-            vendor_request_id=vendor_request_id(relayed.answer),  # what the vendor's support asks for
-            seconds=self._world.clock.steady() - begun,
-            turn_seconds=relayed.turn_seconds,
-            vendor_seconds=relayed.vendor_seconds,
-        )
+        self._relay.report(connection_id, call, relayed, complete=complete, address=address, begun=begun)
 
     async def _pass_on(self, relayed: Relayed, send: Send) -> bool:
         """Head and body as they come; False when the body broke off, which the caller sees as a cut connection."""
@@ -164,12 +146,6 @@ def _path(scope: Scope) -> str:
     """As it came, without the query."""
     path: bytes = scope["raw_path"]
     return path.decode("latin-1")
-
-
-def vendor_request_id(answer: UpstreamAnswer) -> str | None:
-    """The vendor's `X-Request-ID`; None where it sent none, or something that is no short line of text."""
-    found = next((value for name, value in answer.headers if name == b"x-request-id"), b"")
-    return found.decode("ascii") if VENDOR_REQUEST_ID.fullmatch(found) else None
 
 
 def announced_length(scope: Scope) -> int | None:

@@ -6,6 +6,7 @@ And the body that is sent: kept where it is small enough to be sent again, else 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from cloudbeds_auth.rules.auth_flow import (
     unanswered,
 )
 from cloudbeds_auth.rules.credential import header_of
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.permissions import Caller
 from cloudbeds_auth.rules.rate_limit import TOO_MANY, pause_of
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 VERDICT_FOR = 60.0  # seconds
 MOST_VERDICTS = 10_000
+VENDOR_REQUEST_ID = re.compile(rb"[!-~]{1,200}")
 AT_HAND = nullcontext()  # a body that can be sent again delays no refresh
 
 
@@ -211,6 +214,23 @@ class Relay:
                 error.connection_id = connection_id
             raise
 
+    def report(
+        self, connection_id: str, call: ProxiedCall, relayed: Relayed, *, complete: bool, address: str, begun: float
+    ) -> None:
+        """The answer was passed on, if `complete` its whole body: what it refused is noted, and that the call was made.
+
+        `begun`: the steady second since which it lasts.
+        """
+        if complete:
+            self.note_refusal(relayed)
+        self._vault.engine.world.observer.happened(
+            Happening.PROXIED, connection_id=connection_id, method=call.method, path=call.path, caller=call.caller.name,
+            status=relayed.answer.status, sends=relayed.sends, complete=complete, address=address,
+            vendor_request_id=vendor_request_id(relayed.answer),  # what the vendor's support asks for
+            seconds=self._clock.steady() - begun, turn_seconds=relayed.turn_seconds,
+            vendor_seconds=relayed.vendor_seconds,
+        )  # fmt: skip
+
     def note_refusal(self, relayed: Relayed) -> None:
         """Report what the answer refused, if anything, to the connection's health; its whole body has passed."""
         refusal, passed = relayed.passing.refusal(), relayed.passed
@@ -293,6 +313,12 @@ def _passing_body(answer: UpstreamAnswer) -> PassingBody:
         elif name == b"content-length":
             length = value
     return PassingBody(answer.status, media.decode("latin-1"), encoding.decode("latin-1"), length.decode("latin-1"))
+
+
+def vendor_request_id(answer: UpstreamAnswer) -> str | None:
+    """The vendor's `X-Request-ID`; None where it sent none, or something that is no short line of text."""
+    found = next((value for name, value in answer.headers if name == b"x-request-id"), b"")
+    return found.decode("ascii") if VENDOR_REQUEST_ID.fullmatch(found) else None
 
 
 async def read_all(answer: UpstreamAnswer, limit: int) -> bytes:

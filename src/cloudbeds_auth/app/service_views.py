@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth.app.browser import parameters
 from cloudbeds_auth.app.dashboard import ROWS
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+from cloudbeds_auth.app.forms import parameters
 from cloudbeds_auth.app.pages.service_pages import ServicePages
 from cloudbeds_auth.rules.sessions import Session
 

@@ -1,7 +1,7 @@
 """The routes of operators' pages, and what each form that comes back is asked before anything is done (A17).
 
 A session opens these pages and the description of the API, and nothing else: never `/api`, never `/proxy`. A GET
-changes nothing.
+changes nothing; the page of a hotel that has to approve again makes the link that it shows (`engine.views`).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 FORM_TOKEN = "form_token"
 OVERRIDES = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
 AGAIN = "open the page again in this service, and send its form from there"
+may_read = need(Scope.ADMIN)  # the description of the API, without a session
 PageHandler = Callable[[PageRequest, Session | None], Awaitable[PageAnswer]]
 
 
@@ -129,7 +130,7 @@ class SessionRoutes:
 
         async def shown(asked: PageRequest, session: Session | None) -> PageAnswer:
             if session is None:
-                need(Scope.ADMIN)(request)
+                may_read(request)
             groups = api_reference(describe_api(request.app), self._public_url.rstrip("/"))
             settings = self._vault.settings
             return self._pages.api(session, groups, settings.public_url, settings.base_url, settings.api_version)

@@ -13,6 +13,7 @@ from cloudbeds_auth.errors import Forbidden, InvalidRequest
 from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.answer_words import answer_words
+from cloudbeds_auth.rules.inputs import harmless
 from cloudbeds_auth.rules.permissions import Caller, Scope
 
 if TYPE_CHECKING:
@@ -55,10 +56,11 @@ class TryIt:
         """Paths that need no parameter; the first is the article's protected call."""
         return tuple(f"/api/{self._version}/{name}" for name in EXAMPLE_METHODS)
 
-    async def call(self, connection_id: str, asked: str, by: str) -> TriedCall:
+    async def call(self, connection_id: str, asked: str, by: str, address: str) -> TriedCall:
         """Ask for a path of Cloudbeds, with its query, or for a method of its API by name.
 
-        `by`: the session, which has its own share of the calls under way. Raises InvalidRequest and Forbidden where the
+        `by`: the session, which has its own share of the calls under way, and `address` its browser's: both are in the
+        log, with the path. Raises InvalidRequest and Forbidden where the
         proxy would relay that for no caller with the scope `proxy`, and as `Relay.call` does.
         """
         path, query = self._judged(connection_id, asked)
@@ -71,8 +73,7 @@ class TryIt:
             relayed = await self._relay.call(connection_id, call)
             body, whole = await read_beginning(relayed.answer, MOST_READ)
         relayed.passing.see(body)
-        if whole:
-            self._relay.note_refusal(relayed)
+        self._relay.report(connection_id, call, relayed, complete=whole, address=address, begun=begun)
         shown, complete = readable(body) if _is_plain(relayed) else ("", True)
         return TriedCall(
             path=call.target,
@@ -119,9 +120,7 @@ def readable(body: bytes) -> tuple[str, bool]:
         text = "".join(parts)
     except (ValueError, RecursionError):  # no JSON, or nested too deeply
         pass
-    shown = text[:MOST_SHOWN]
-    clean = "".join(char if char in "\n\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown)
-    return clean, len(text) <= MOST_SHOWN
+    return harmless(text[:MOST_SHOWN]), len(text) <= MOST_SHOWN
 
 
 def _is_plain(relayed: Relayed) -> bool:

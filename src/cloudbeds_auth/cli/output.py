@@ -18,7 +18,8 @@ from typing import Final, TextIO
 import click
 
 from cloudbeds_auth.cli import progress, tables
-from cloudbeds_auth.cli.tables import Look, Screen, harmless
+from cloudbeds_auth.cli.tables import Look, Screen
+from cloudbeds_auth.rules.inputs import harmless
 
 UNDRAWN: Final = {"", "dumb", "unknown"}  # values of TERM: terminals that obey no escape codes
 STEPS: Final = {True: Look("green", "✓", "ok"), False: Look("red", "✗", "FAILED")}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import click
 
+from cloudbeds_auth.rules.inputs import harmless
 from cloudbeds_auth.rules.presentation import Badge
 
 if TYPE_CHECKING:
@@ -58,11 +59,6 @@ class Painted(str):
 def with_badge(words: str, badge: Badge) -> Painted:
     """Words in the look of a badge."""
     return Painted(words, LOOKS[badge])
-
-
-def harmless(text: str) -> str:
-    """Control characters taken out: a vendor's or a hotel's text must not steer the reader's terminal."""
-    return "".join(char if char in "\n\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 class Screen(NamedTuple):

@@ -13,6 +13,7 @@ from contextvars import Context
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import RateLimited, StoreUnavailable
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.transactions.history import read_recent
 
 EVERY = 1.0  # seconds between two reads
@@ -76,13 +77,20 @@ class Watcher:
 
     async def _watch(self) -> None:
         while True:
-            with suppress(StoreUnavailable):
-                found = await self._world.db.browse(read_recent(WITHIN, MOST_EVENTS))
-                changed = _homes(found - self._recent)
-                self._recent = found
-                for viewer in self._viewers:
-                    viewer.notice(changed)
+            try:
+                await self._look()
+            except StoreUnavailable:
+                pass  # it was reported where it failed
+            except Exception as error:  # noqa: BLE001 - a watcher that ended would leave pages that say that they are live
+                self._world.observer.happened(Happening.BACKGROUND_FAILED, error=type(error).__name__)
             await self._world.clock.sleep(EVERY)
+
+    async def _look(self) -> None:
+        found = await self._world.db.browse(read_recent(WITHIN, MOST_EVENTS))
+        changed = _homes(found - self._recent)
+        self._recent = found
+        for viewer in self._viewers:
+            viewer.notice(changed)
 
 
 def _homes(events: Collection[tuple[str, int]]) -> set[str]:

@@ -178,6 +178,11 @@ def one_line(value: object, most: int) -> str:
     return "".join(letter for letter in str(value) if letter.isprintable())[:most]
 
 
+def harmless(text: str) -> str:
+    """The text with a mark for each character that would steer a terminal or a page: a vendor or a hotel wrote it."""
+    return "".join(char if char in "\n\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def says_false(value: object) -> bool:
     """Whether a `success` member says no; the vendor writes it as a boolean and as a string."""
     return value is False or (isinstance(value, str) and value.strip().lower() == "false")

@@ -9,18 +9,20 @@ _LONGEST = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"
 
 
 def duration(seconds: float) -> str:
-    """`3 minutes`: the largest unit that it is one of, cut; below a second nothing is said of it."""
-    for length, unit in _LONGEST:
-        whole = int(seconds // length)
-        if whole:
-            return f"{whole:,} {unit}{'s' if whole > 1 else ''}"
-    return "less than a second"
+    """`3 minutes`: the largest unit that it is one of, cut; below a second nothing is said of it, nor below 0: that
+    a clock makes of it that was set back.
+    """
+    if seconds < 1:
+        return "less than a second"
+    length, unit = next(row for row in _LONGEST if seconds >= row[0])
+    whole = int(seconds // length)
+    return f"{whole:,} {unit}{'s' if whole > 1 else ''}"
 
 
 def span(seconds: float) -> str:
-    """A length of time in one or two units: `4.0 s`, `12 min 5 s`, `7 h 59 min`, `9 d 4 h`."""
+    """A length of time in one or two units: `4.0 s`, `12 min 5 s`, `7 h 59 min`, `9 d 4 h`; below 0, `0 ms`."""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
     if seconds < MINUTE:
         return f"{seconds:.1f} s"
     minutes = int(seconds // MINUTE)
