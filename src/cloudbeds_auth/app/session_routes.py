@@ -27,7 +27,7 @@ from cloudbeds_auth.app.limits import Tally
 from cloudbeds_auth.app.live import LiveStream
 from cloudbeds_auth.app.pages.connection_pages import ConnectionPages
 from cloudbeds_auth.app.pages.service_pages import ServicePages
-from cloudbeds_auth.app.permits import need
+from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.problems import REFUSAL
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.service_views import ServiceViews
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 FORM_TOKEN = "form_token"
 OVERRIDES = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
 AGAIN = "open the page again in this service, and send its form from there"
-may_read = need(Scope.ADMIN)  # the description of the API, without a session
+may_read: Callable[[Request], Permit] = need(Scope.ADMIN)  # the description of the API, without a session
 PageHandler = Callable[[PageRequest, Session | None], Awaitable[PageAnswer]]
 
 

@@ -237,7 +237,7 @@ class Jobs:
         self._world = world
         self._jobs = jobs
         self._running = Tasks()
-        self.records = {job.name: JobRecord() for job in jobs}
+        self.records: dict[str, JobRecord] = {job.name: JobRecord() for job in jobs}
 
     def start(self, *, upkeep: bool) -> None:
         """Begin with all of them, or without upkeep with those that always run."""
