@@ -272,11 +272,10 @@ class ConnectionUnusable(Error):
 class ReauthorizationRequired(ConnectionUnusable):
     """The hotel has to approve again: Cloudbeds refuses every stored refresh token
 
-    It refused each of them twice, far enough apart, or its `userinfo` twice named a dead grant. `problem` of the
+    It refused each of them twice, far enough apart, or its `userinfo` twice said that it is over. `problem` of the
     connection says why, for example `revoked` or `user_inactive`. Or the approval lacks the scope `read:hotel`, and
     Cloudbeds does not say which property it is of (`hotel_scope_missing`). A late success still clears the mark.
-    `GET /api/v1/connections/{id}` shows the link as `connect_url`, and `cloudbeds-auth connect --connection ID`
-    prints one; the connection id stays.
+    `GET /api/v1/connections/{id}` has the link (`connect_url`), `cloudbeds-auth connect --connection ID` makes one.
     """
 
     code = "reauthorization_required"
@@ -335,7 +334,7 @@ class TryAgain(Error):
     """Not now; nothing is lost and a later call heals"""
 
     status = 503
-    next_step_default = "try again in a moment; over HTTP, `Retry-After` says when"
+    next_step_default = "try again in a moment"
     retry_after: float  # seconds, in every one
     retry_after_default: ClassVar[float | None] = 1.0
 
@@ -402,6 +401,7 @@ class RefreshInDoubt(TryAgain):
     """
 
     code = "refresh_in_doubt"
+    next_step_default = "it heals by itself: try again in a moment"
 
 
 class BodyNotReplayable(TryAgain):

@@ -71,7 +71,7 @@ MISHAPS = {
         _refresh("reset_after"),
     ),
     "lose-refresh": Mishap(
-        "Lose the next refresh",
+        "Lose the next refresh on its way here",
         "The next refresh will be cut before anything is done.",
         _refresh("reset_before"),
     ),

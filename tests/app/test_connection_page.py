@@ -64,7 +64,7 @@ async def test_the_picture(operator: Operator) -> None:
     assert "No refreshes went wrong" in picture
     table = page.partition("The same as a table")[2].partition("</table>")[0]
     assert re.findall(r'<th scope="row">([^<]+)<', table) == ["Pair 2", "Pair 1"]
-    assert "This service looks after them next" in page
+    assert "The next refresh is planned" in page
 
 
 async def test_a_refresh_that_went_wrong(operator: Operator) -> None:

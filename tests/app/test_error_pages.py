@@ -37,7 +37,8 @@ async def test_the_page_of_a_code(service: Running[RealVault], code: str) -> Non
     plain = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text))
     for words in (kind.title(), kind.meaning(), kind.lost, kind.next_step_default):
         assert words, code
-        shown = words.replace("`", "").replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;")
+        written = words[0].upper() + words[1:]
+        shown = written.replace("`", "").replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;")
         assert shown.replace(">", "&gt;").replace('"', "&#34;") in plain
     assert f"<code>{code}</code>" in text
     assert "`" not in text

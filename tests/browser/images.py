@@ -22,7 +22,7 @@ from tests.browser.test_hotel_pages import CHROMIUM, QUIET
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WIDTHS = {"desktop": 1280, "phone": 390}
-LOWEST, TALLEST = 720, 1_600  # pixels: what is further down looks like what is above it
+LOWEST, TALLEST = 720, 1_200  # pixels: what is further down looks like what is above it
 Scheme = Literal["light", "dark"]
 Variants = tuple[tuple[str, Scheme], ...]
 TWO: Variants = (("desktop", "light"), ("phone", "dark"))
@@ -59,6 +59,11 @@ PICTURES = (
     Picture("settings", "/settings", signed_in=True),
     Picture("api", "/docs", signed_in=True),
     Picture("simulator", "{vendor}/"),
+    Picture("glass-box", "{vendor}/glass-box", variants=TWO[:1]),
+    Picture("glass-box-lost", "{vendor}/glass-box", ("Lose the next answer",), variants=TWO[1:]),
+    Picture("tried", "/connections/{hotel}", ("Make the call",), variants=TWO[:1], signed_in=True),
+    Picture("link-made", "/connections/{hotel}", ("Make a reconnect link",), variants=TWO[:1], signed_in=True),
+    Picture("errors", "/errors"),
     Picture("link", "{link}", variants=FOUR),
     Picture("link-es", "{link}", language="es", variants=TWO[1:]),
     Picture("consent", "{link}", ("Continue to Cloudbeds",)),

@@ -16,10 +16,12 @@ __all__ = ["browser", "make_world", "page"]
 OF_HOTELS = (
     "/connected", "/connected?connection_id=con_01J0000000000000000000", "/connected?connection_id=a&connection_id=b",
     "/claim/con_01J00000000000000000000000", "/not-connected/authorization_denied", "/not-connected/property_mismatch",
-    "/not-connected/refresh_pending", "/connect/made-up", "/errors/rate_limited", "/errors/none", "/sign-in", "/",
+    "/not-connected/refresh_pending", "/connect/made-up", "/errors", "/errors/rate_limited", "/errors/none", "/sign-in",
+    "/",
 )  # fmt: skip
 OF_OPERATORS = (
-    "/", "/connections", "/connections/{hotel}", "/apps", "/keys", "/audit", "/work", "/settings", "/connections/con_x",
+    "/", "/connections", "/connections/{hotel}", "/apps", "/keys", "/audit", "/work", "/settings", "/docs",
+    "/connections/con_x",
 )  # fmt: skip
 
 

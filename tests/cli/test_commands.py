@@ -229,7 +229,7 @@ def test_list_says_when_there_is_nothing_or_more(vault: FakeVault) -> None:
 
 def test_show(vault: FakeVault) -> None:
     """One connection with the newest of its history."""
-    assert "promoted" in invoke("connections", "show", "100001").out
+    assert "The approval is in use from here on" in " ".join(invoke("connections", "show", "100001").out.split())
     document = json.loads(invoke("connections", "show", "con_ADA", "--json").out)
     assert list(document["events"][0]) == ["sequence", "at", "kind", "actor", "grant_id", "generation", "data"]
     assert (document["events"][0]["kind"], document["events"][0]["at"]) == ("promoted", "2026-11-24T08:00:00.000Z")

@@ -53,7 +53,7 @@ async def test_the_vendor_is_told_first(stage: Stage) -> None:
     await leave(stage, grant)
     assert stage.vendor.disabled == [("A-1", ("1000",)), ("A-1", ("1001",))]
     assert await gone(stage, grant)
-    assert await detail(stage, grant) == "the vendor was told"
+    assert await detail(stage, grant) == "Cloudbeds was told"
     assert stage.notes.times("disconnected") == 1
 
 
@@ -166,7 +166,7 @@ async def test_the_first_property_ends_the_session_of_all(stage: Stage) -> None:
     await leave(stage, grant)
     assert [part for _, part in stage.vendor.disabled] == [(one,) for one in SEVERAL]
     assert await gone(stage, grant)
-    assert await detail(stage, grant) == "the vendor was told"
+    assert await detail(stage, grant) == "Cloudbeds was told"
 
 
 async def test_a_token_that_died_on_the_way(stage: Stage) -> None:
@@ -215,7 +215,7 @@ async def test_an_answer_lost_after_the_first_property(stage: Stage) -> None:
     stage.endpoint.will(Refused("dead"))
     await leave(stage, grant)
     assert await gone(stage, grant)
-    assert await detail(stage, grant) == "the vendor refuses every token already"
+    assert await detail(stage, grant) == "Cloudbeds refuses every token already"
 
 
 async def test_no_living_token_to_say_it_with(stage: Stage) -> None:
@@ -240,7 +240,7 @@ async def test_a_hotel_whose_tokens_are_all_refused(stage: Stage) -> None:
         await stage.clock.sleep(60.0)
     await leave(stage, grant)
     assert await gone(stage, grant)
-    assert await detail(stage, grant) == "the vendor refuses every token already"
+    assert await detail(stage, grant) == "Cloudbeds refuses every token already"
 
 
 async def test_a_property_level_client(stage: Stage) -> None:

@@ -22,12 +22,14 @@ from cloudbeds_auth.rules.api_errors import DeadGrant, Proof
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.presentation import STATES as PEOPLE
+from cloudbeds_auth.rules.presentation import UNSETTLED
 from cloudbeds_auth.rules.token_response import Ambiguous, NotSent, Refused, RefusedClient
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm
 
 INTERVAL = 60.0
-AGAIN = "try again in a moment; over HTTP, `Retry-After` says when"
+AGAIN = "try again in a moment"
+HEALS = "it heals by itself: try again in a moment"
 LINK = "send the hotel its connect link; what is stored is tried again by itself, too"
 OPERATOR = "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault"
 
@@ -113,7 +115,7 @@ STATES = [
     Seen(State.FRESH, fresh, "proved", 'refreshes_total{outcome="refreshed"} 1.0'),
     Seen(State.STALE, stale, "proved", 'connections{state="stale"} 1.0'),
     Seen(State.IN_DOUBT, in_doubt, "answer_lost", 'token_requests_total{outcome="ambiguous"} 1.0', "answer_lost",
-         "nothing to do: the next attempt settles it", RefreshInDoubt, AGAIN),
+         UNSETTLED, RefreshInDoubt, HEALS),
     Seen(State.BACKING_OFF, backing_off, "nothing_sent", 'token_requests_total{outcome="not_sent"} 1.0', "nothing_sent",
          "nothing to do: it is tried again by itself", TokenEndpointUnavailable, AGAIN),
     Seen(State.REAUTHORIZATION_REQUIRED, refused_twice, "reauthorization_required",

@@ -23,6 +23,7 @@ from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, CredentialKind, Fence, Page, StateCounts, moment
 from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.presentation import UNSETTLED
 from cloudbeds_auth.rules.risks import NOT_RENEWABLE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import add_app, open_circuit
@@ -74,7 +75,7 @@ async def test_a_connection_and_its_next_step(stage: Stage) -> None:
     fence = Fence(grant.id, 1, lease.epoch)
     await stage.one.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
     await stage.one.store.write(settle(fence, AttemptEnd.LOST, hold=20.0))
-    assert (await look.connection(grant.connection_id)).next_step == "nothing to do: the next attempt settles it"
+    assert (await look.connection(grant.connection_id)).next_step == UNSETTLED
 
 
 async def test_a_timeline(stage: Stage) -> None:

@@ -51,7 +51,7 @@ def test_words_are_sentences() -> None:
         ("1 call", "calls", {"count": 1, "refused": 0}),
         ("12 calls, 2 of them answered 401", "calls", {"count": 12, "refused": 2}),
         ("The hotel has to approve again (user inactive)", "reauthorization_required", {"reason": "user_inactive"}),
-        ("The answer to a refresh was lost on the way (ReadTimeout)", "answer_lost", {"detail": "ReadTimeout\n"}),
+        ("A refresh brought no answer that can be used (ReadTimeout)", "answer_lost", {"detail": "ReadTimeout\n"}),
         ("The approval was claimed (tenant_7)", "claimed", {"reference": "tenant_7"}),
         ("The approval was claimed", "claimed", {"reference": None}),
         ("Something new", "something_new", {}),

@@ -41,6 +41,8 @@ def test_every_state_and_problem_is_shown(state: State, problem: str | None, pas
         one = replace(HOTEL, state=state, problem=problem, pasted=pasted)
         shown = presentation(one, app=app, remedy=remedy)
         assert shown.words == STATES[state].words
+        assert "attention" in shown.label or shown.label == shown.words
+        assert not (shown.badge is Badge.ATTENTION and shown.label.startswith("healthy") and shown.label == shown.words)
         assert (shown.badge is Badge.ENDED) == (state in ENDED)
         if shown.badge is Badge.ATTENTION:
             assert shown.next_step

@@ -238,7 +238,7 @@ async def claim_connection(identifier: str, body: ClaimShape, permit: Connecting
 
 @router.delete("/connections/{identifier}")
 async def disconnect(identifier: str, permit: Administering, forget: bool = False) -> ConnectionShape:
-    """Tell the vendor, then forget the tokens; with `forget`, even when the vendor cannot be told."""
+    """Tell Cloudbeds, then forget the tokens; with `forget`, even when Cloudbeds cannot be told."""
     connection_id = await permit.resolve(identifier)
     return ConnectionShape.of(await permit.vault.disconnect(connection_id, forget=forget))
 
@@ -282,7 +282,7 @@ async def list_audit(permit: Administering, cursor: str | None = None) -> AuditS
 
 @router.get("/connections/{identifier}/userinfo", response_class=Response)
 async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> Response:
-    """The vendor's `userinfo` for this connection: the article's protected call, its status and body passed on."""
+    """Cloudbeds' `userinfo` for this connection: the article's protected call, its status and body passed on."""
     hotel, path = await permit.hotel(identifier), f"/api/{permit.vault.settings.api_version}/userinfo"
     judged = judge_call(
         permit.caller, hotel, "GET", path, policy.query_of(request.scope["query_string"]),

@@ -24,7 +24,9 @@ from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.pair_picture import picture
 from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
 from cloudbeds_auth.cli.tables import with_badge
+from cloudbeds_auth.rules.audit import actor_words
 from cloudbeds_auth.rules.documents import connection_document, event_document, stamp
+from cloudbeds_auth.rules.event_words import event_words
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Event
 from cloudbeds_auth.rules.pair_drawing import Timeline
@@ -132,7 +134,7 @@ def show(out: Output, connection: str, events: int, drawn: bool) -> None:
         out.line(line)
     if history:
         out.line()
-        out.table(("when", "what", "generation", "who"), [_event_row(event) for event in history])
+        out.table(("when", "what", "pair", "who"), [_event_row(event) for event in history])
 
 
 @command(
@@ -171,7 +173,7 @@ def events(out: Output, connection: str, verify: bool) -> int:
 
 def _event_row(event: Event) -> tuple[str, ...]:
     generation = "-" if event.generation is None else str(event.generation)
-    return stamp(event.at) or "-", event.kind.replace("_", " "), generation, event.actor
+    return stamp(event.at) or "-", event_words(event), generation, actor_words(event.actor)
 
 
 VERIFIER: Final = SecretInput(

@@ -91,9 +91,9 @@ class Disconnecter:
         try:
             noted = await self._notified(connection_id)
         except ReauthorizationRequired:
-            return "the vendor refuses every token already"
+            return "Cloudbeds refuses every token already"
         except Unclaimed:
-            return "the vendor refuses the token, and what waits to be claimed is not refreshed for this"
+            return "Cloudbeds refuses the token, and what waits to be claimed is not refreshed for this"
         if noted is None:
             return "a property-level client has no app state to disable"
         if not noted:
@@ -102,7 +102,7 @@ class Disconnecter:
                 connection_id=connection_id,
                 next_step="try again, or insist with `forget`",
             )
-        return "the vendor was told"
+        return "Cloudbeds was told"
 
     async def _notified(self, connection_id: str) -> bool | None:
         """Whether the vendor took note; None when there is nothing to report. A dead token is renewed (rule-9).

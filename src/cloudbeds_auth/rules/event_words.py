@@ -22,7 +22,7 @@ KINDS: Mapping[str, str] = {
     LifecycleEvent.PAIR_COMMITTED: "A new pair of tokens came, and is stored",
     LifecycleEvent.KEY_RECEIVED: "An API key came in exchange for the refresh token",
     LifecycleEvent.TOKEN_REFUSED: "Cloudbeds refused a refresh token",
-    LifecycleEvent.ANSWER_LOST: "The answer to a refresh was lost on the way",
+    LifecycleEvent.ANSWER_LOST: "A refresh brought no answer that can be used",
     LifecycleEvent.NOTHING_SENT: "Cloudbeds could not be reached; nothing was sent",
     LifecycleEvent.CLIENT_REFUSED: "Cloudbeds refused our client id or secret",
     LifecycleEvent.PASS_REFUSED: "Cloudbeds refused every refresh token that is stored; it is asked once more later",

@@ -76,6 +76,15 @@ class Presentation:
     next_step: str | None
     by: Responsible
 
+    @property
+    def label(self) -> str:
+        """What a badge says: the words, and that somebody has to act where they alone do not say it."""
+        return f"{self.words}, but needs attention" if self._runs_but else self.words
+
+    @property
+    def _runs_but(self) -> bool:
+        return self.badge is Badge.ATTENTION and self.words in RUNNING
+
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
@@ -98,13 +107,14 @@ def _by_itself(text: str) -> NextStep:
     return NextStep(text, Responsible.NOBODY)
 
 
+UNSETTLED = (
+    "nothing to do, and nothing is lost: an answer of Cloudbeds is missing, and the next attempt settles it by itself"
+)
 STATES = {
     State.FRESH: StateRow("healthy", Badge.HEALTHY),
     State.STALE: StateRow("healthy", Badge.HEALTHY),
     State.REFRESHING: StateRow("healthy", Badge.HEALTHY),
-    State.IN_DOUBT: StateRow(
-        "healthy, recovering", Badge.RECOVERING, _by_itself("nothing to do: the next attempt settles it")
-    ),
+    State.IN_DOUBT: StateRow("healthy, recovering", Badge.RECOVERING, _by_itself(UNSETTLED)),
     State.BACKING_OFF: StateRow(
         "healthy, recovering", Badge.RECOVERING, _by_itself("nothing to do: it is tried again by itself")
     ),
@@ -165,8 +175,8 @@ WAITING: dict[str, NextStep] = {
         "this hotel's tokens may be of another registration: check the client id; it is tried again"
     ),
     PROPERTY_MISMATCH: _by_operator(
-        "no hurry, it is kept alive: `cloudbeds-auth connections claim` where that hotel is yours, else "
-        "`cloudbeds-auth connections forget`"
+        "another hotel approved than was expected; no hurry, it is kept alive: `cloudbeds-auth connections claim` "
+        "where that hotel is yours, else `cloudbeds-auth connections forget`"
     ),
     # Why a candidate waits although its token works: it is not known yet which property it belongs to.
     PROPERTY_UNKNOWN: _by_itself(
@@ -193,6 +203,7 @@ SERVING: dict[str, NextStep] = {
 }
 """By problem, where the state asks for nothing: what the calls of a healthy hotel run into, or what is done with it."""
 BY_ITSELF = (Badge.HEALTHY, Badge.RECOVERING)
+RUNNING = frozenset(row.words for row in STATES.values() if row.badge in BY_ITSELF)
 MENDED_BY_LINK = frozenset({HOTEL_SCOPE_MISSING, UNRECOGNIZED, *OF_RISK})
 """Problems of a connection that is not marked, which the hotel's next approval mends."""
 

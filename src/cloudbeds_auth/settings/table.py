@@ -103,7 +103,7 @@ class Settings(BaseModel):
         "what a hotel is asked to approve, sent as given")] = ()
     base_url: Annotated[str, BeforeValidator(values.base_url), Setting(
         "CLOUDBEDS_BASE_URL", "scheme and host, like `https://api.cloudbeds.com`",
-        "the vendor; plain http only to this machine")] = "https://api.cloudbeds.com"
+        "Cloudbeds' address; plain http only to this machine")] = "https://api.cloudbeds.com"
     api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), Setting(
         "CLOUDBEDS_API_VERSION", "a version like `v1.3`",
         "endpoints are `{base}/api/{version}/access_token`, `…/userinfo`, and so on")] = "v1.3"

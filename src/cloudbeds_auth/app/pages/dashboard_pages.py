@@ -12,7 +12,7 @@ from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.pages import FINE, Pages
 from cloudbeds_auth.app.pages.words import when
 from cloudbeds_auth.app.problems import POLICY, headers_of, policy
-from cloudbeds_auth.errors import Error
+from cloudbeds_auth.errors import Error, UnknownConnection
 from cloudbeds_auth.rules.audit import actor_words
 from cloudbeds_auth.rules.caller_keys import CallerKey, limits_of, reach_of
 from cloudbeds_auth.rules.inputs import Search
@@ -54,7 +54,8 @@ class OperatorPages(Pages):
             detail=error.detail if error.detail != error.title() else None,
             lost=error.lost,
             next_step=error.next_step,
-            connection_id=error.connection_id,
+            wait=None if error.retry_after is None else duration(max(1.0, error.retry_after)),
+            connection_id=None if isinstance(error, UnknownConnection) else error.connection_id,
             connect_url=error.connect_url,
             code=error.code,
         )

@@ -16,6 +16,7 @@ from cloudbeds_auth.app.pages.words import up_to, when
 from cloudbeds_auth.engine.jobs import JobRecord
 from cloudbeds_auth.engine.workload import MOST_APPS, ClientWindow, Workload
 from cloudbeds_auth.rules.audit import AuditEntry, actor_words
+from cloudbeds_auth.rules.event_words import KINDS
 from cloudbeds_auth.rules.model import App, CredentialKind
 from cloudbeds_auth.rules.overview import AppLook
 from cloudbeds_auth.rules.presentation import Badge
@@ -113,13 +114,20 @@ def _app(look: AppLook) -> dict[str, object]:
 
 def _entry(one: AuditEntry) -> dict[str, object]:
     return {
-        "at": when(one.at), "actor": actor_words(one.actor), "action": one.action.replace("_", " "),
+        "at": when(one.at), "actor": actor_words(one.actor), "action": _done(one),
         "subject": one.subject or "", "is_hotel": (one.subject or "").startswith("con_"), "address": one.address or "",
-        "data": ", ".join(f"{name}: {_fact(value)}" for name, value in one.data.items()),
+        "data": ", ".join(f"{name}: {_fact(value)}" for name, value in one.data.items() if value is not None),
     }  # fmt: skip
 
 
+def _done(one: AuditEntry) -> str:
+    """In the words of a hotel's history, where it is about one."""
+    return KINDS.get(one.action) or one.action.replace("_", " ").capitalize()
+
+
 def _fact(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_fact, value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
