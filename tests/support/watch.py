@@ -179,7 +179,8 @@ def _hear_of_metrics(watch: Watch) -> None:
 
 
 def _hear_of_process(watch: Watch, about: tuple[Any, ...]) -> None:
-    """Of a process of ours the arguments; a simulator's are its own."""
+    """Of a process of ours the arguments; a simulator's are its own, and a shell's what a page has a reader type."""
     arguments = [str(one) for one in about[1]]
-    if "cloudbeds_simulator" not in arguments and any("cloudbeds" in one for one in arguments[:3]):
+    apart = arguments[0] == "bash" or "cloudbeds_simulator" in arguments
+    if not apart and any("cloudbeds" in one for one in arguments[:3]):
         watch.see(" ".join(arguments))
