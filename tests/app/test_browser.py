@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -10,8 +11,11 @@ from tests.app.tab import BROWSER, CONNECTED, START, Tab
 from tests.app.vaults import FAILURES, RealVault, given
 from yarl import URL
 
+from cloudbeds_auth.app.cookies import ConnectedCookie, Cookies
+from cloudbeds_auth.app.exchanges import redirect
 from cloudbeds_auth.engine import authorize
 from cloudbeds_auth.engine.authorize import hashed
+from cloudbeds_auth.rules.hotel_words import ACTS, SUBJECTS
 
 
 @pytest.fixture
@@ -31,6 +35,20 @@ async def test_the_whole_way(tab: Tab) -> None:
     assert "con_new" in page
     assert "<dd>2000</dd>" in page
     assert tab.service.vault.exchanges == ["c-1"]
+
+
+@pytest.mark.parametrize(("more", "shown"), [(0, True), (100, False)])
+async def test_what_was_allowed_is_shown_whole(tab: Tab, more: int, shown: bool) -> None:
+    """Every permission that there is fits; of a list that is too long none is shown: a part would look like all."""
+    every = [f"{act}:{subject}" for subject in SUBJECTS for act in ACTS]
+    scopes = (*every, *(f"read:other{number}" for number in range(more)))
+    connection = replace(await tab.service.vault.connection("con_1"), scopes=scopes)
+    cookies = Cookies(secure=False)
+    (kept,) = cookies.remember_connected(redirect("/connected"), ConnectedCookie.of(connection)).cookies
+    tab.cookies[cookies.connected_name] = kept.value
+    _, _, page = await tab.open("/connected?connection_id=con_1")
+    assert "<dd>1000</dd>" in page
+    assert page.count("see, change, delete") == (len(SUBJECTS) if shown else 0)
 
 
 @pytest.mark.parametrize("path", ["/a%20b", "/h%C3%B4tel/back", "/api%2Fv1%2Fconnections", "/connect%2Fx"])

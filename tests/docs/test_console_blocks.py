@@ -119,6 +119,13 @@ def test_a_webhook(tmp_path: Path) -> None:
     assert message["data"]["connection"]["state"] == shown_connection["state"]
 
 
+def test_completion(tmp_path: Path) -> None:
+    """It is written where the shell of the user looks for it."""
+    with Terminal(tmp_path, {"SHELL": "/bin/bash"}, {}) as terminal:
+        terminal.run("docs/command-line.md#completion")
+    assert (tmp_path / ".local/share/bash-completion/completions/cloudbeds-auth").is_file()
+
+
 def test_keys_for_callers(tmp_path: Path) -> None:
     """Each line makes a key."""
     with service(tmp_path) as (_, terminal):

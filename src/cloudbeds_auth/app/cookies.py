@@ -21,7 +21,7 @@ _BROWSER = re.compile(r"[A-Za-z0-9_-]{32,128}\Z")
 _START = re.compile(r"/connect(?:/[A-Za-z0-9_-]{1,256})?(?:\?[!-~]*)?\Z")
 _LONGEST_START = 1500  # characters, quoted
 _SHOWN_FOR = 600  # seconds that the page about the end of an approval can be shown again as it was
-_LONGEST_WORDS = 1000  # characters of each
+_LONGEST_WORDS = 2000  # characters of each; every scope that Cloudbeds has takes 1,658
 _LONGEST_COOKIE = 3500  # characters, quoted; browsers keep 4096 bytes of one (RFC 6265bis section 5.6)
 _MOST_PROPERTIES = 5  # of a group that are named
 
@@ -62,8 +62,10 @@ class ConnectedCookie(NamedTuple):
 
     @classmethod
     def of(cls, one: Connection) -> ConnectedCookie:
-        """What is shown of a connection."""
-        return cls(one.id, one.reference or "", _some(one.property_ids), one.app, " ".join(one.scopes))
+        """What is shown of a connection; of scopes that are too long nothing, for a part would look like all."""
+        scopes = " ".join(one.scopes)
+        granted = scopes if len(scopes) <= _LONGEST_WORDS else ""
+        return cls(one.id, one.reference or "", _some(one.property_ids), one.app, granted)
 
 
 class Cookies:
