@@ -29,8 +29,8 @@ def test_a_call_by_hand(page: Page, made: World, tmp_path: Path) -> None:
     page.goto(link(made))
     page.wait_for_url(f"{made.base}/")
     page.goto(f"{made.base}/connections/{home}")
-    page.get_by_role("button", name="Refresh now").click()
-    page.wait_for_url(f"{made.base}/connections/{home}")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Refresh now").click()
     assert page.get_by_role("img", name="Token pairs over time").is_visible()
     page.screenshot(path=tmp_path / "hotel.png", full_page=True)
     page.get_by_role("button", name="Make the call").click()

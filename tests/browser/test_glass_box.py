@@ -94,8 +94,8 @@ def test_without_its_script(browser: Browser, made: World) -> None:
         "The next refresh will give a new pair, and its answer will be lost."
     )
     expect(page.get_by_role("heading", name="Waiting to go wrong")).to_be_visible()
-    page.get_by_role("link", name="Look again").click()
-    page.wait_for_url(f"{made.vendor.base}/glass-box")
+    with page.expect_navigation():
+        page.get_by_role("link", name="Look again").click()
     context.close()
 
 

@@ -86,17 +86,20 @@ def test_a_day_of_an_operator(page: Page, made: World, tmp_path: Path) -> None:
     page.wait_for_url(f"{made.base}/")
     page.get_by_role("link", name="Hotels", exact=True).click()
     page.get_by_label("Shown as", exact=True).select_option("healthy")
-    page.get_by_role("button", name="Search").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Search").click()
     page.screenshot(path=tmp_path / "hotels.png")
     page.locator(f"#to-{home}").click()
-    page.get_by_role("button", name="Refresh").click()
-    page.wait_for_url(f"{made.base}/connections/{home}")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Refresh").click()
+    assert page.url == f"{made.base}/connections/{home}"
     assert made.admin.get(f"/api/v1/connections/{home}").json["generation"] == 2
     assert not page.get_by_role("button", name="Disconnect for good").is_visible()
     page.get_by_text("Disconnect", exact=True).click()
     page.screenshot(path=tmp_path / "hotel.png")
-    page.get_by_role("button", name="Disconnect for good").click()
-    page.wait_for_url(f"{made.base}/connections/{home}")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Disconnect for good").click()
+    assert page.url == f"{made.base}/connections/{home}"
     assert made.admin.get(f"/api/v1/connections/{home}").json["state"] == "disconnected"
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url(f"{made.base}/")
