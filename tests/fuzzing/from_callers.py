@@ -18,7 +18,7 @@ from yarl import URL
 
 from cloudbeds_auth.app import schemas
 from cloudbeds_auth.app.asgi import on_invalid
-from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
+from cloudbeds_auth.app.cookies import LONGEST_COOKIE, LONGEST_WORDS, Cookies, OutcomeCookie
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.forms import fields, parameters
 from cloudbeds_auth.app.gateway import credential as credential_in
@@ -226,12 +226,13 @@ def cookies(data: bytes) -> bool:
         r"https://us\.example/connect(?:[/?]|\Z)", urljoin("https://us.example/x/y", start)
     )
     hotel = kept.connected(came, "con_1")
-    assert all(len(one) <= 1000 and one.isprintable() for one in (*(outcome or ()), *(hotel or ())))
+    assert all(len(one) <= LONGEST_WORDS and one.isprintable() for one in (*(outcome or ()), *(hotel or ())))
     words = data.decode("utf-8", "replace")
     (cookie,) = kept.remember_outcome(PageAnswer(200), OutcomeCookie("state_mismatch", words, "1", words)).cookies
     back = kept.outcome(_with_cookie(f"{cookie.key}={cookie.value}"), "state_mismatch")
-    shown, expected = words[:1000], OutcomeCookie("state_mismatch", words[:1000], "1", words[:1000])
-    assert len(cookie.value) <= 3500
+    shown = words[:LONGEST_WORDS]
+    expected = OutcomeCookie("state_mismatch", shown, "1", shown)
+    assert len(cookie.value) <= LONGEST_COOKIE
     assert back == (expected if cookie.value and shown.isprintable() else None)
     return (browser, start, outcome, hotel) != (None, None, None, None)
 

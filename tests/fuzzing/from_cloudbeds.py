@@ -11,6 +11,7 @@ from functools import cache
 import httpx2
 from tests.fuzzing.parsers import headers_in, parser
 
+from cloudbeds_auth.app.trying import MOST_SHOWN, readable
 from cloudbeds_auth.errors import UpstreamFailed
 from cloudbeds_auth.ports import Listed
 from cloudbeds_auth.rules import webhooks
@@ -246,3 +247,18 @@ def response_headers(data: bytes) -> bool:
         assert passed_on(sent) == sent
         return True
     return False
+
+
+@parser(
+    b'{"success": true, "data": [{"propertyID": "1000"}]}',
+    b"<html>",
+    b"[" * 5000,
+    rb'"\u202e\u001b[2J"',
+    words=r'{"data": [ ] } true null \u001b \u202e',
+)
+def shown_answer(data: bytes) -> bool:
+    """What a page shows of an answer steers neither page nor terminal, and is bounded."""
+    shown, whole = readable(data)
+    assert len(shown) <= MOST_SHOWN
+    assert all(letter.isprintable() or letter in "\n\t" for letter in shown)
+    return whole and "\n" in shown

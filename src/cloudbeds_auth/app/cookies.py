@@ -21,8 +21,8 @@ _BROWSER = re.compile(r"[A-Za-z0-9_-]{32,128}\Z")
 _START = re.compile(r"/connect(?:/[A-Za-z0-9_-]{1,256})?(?:\?[!-~]*)?\Z")
 _LONGEST_START = 1500  # characters, quoted
 _SHOWN_FOR = 600  # seconds that the page about the end of an approval can be shown again as it was
-_LONGEST_WORDS = 2000  # characters of each; every scope that Cloudbeds has takes 1,658
-_LONGEST_COOKIE = 3500  # characters, quoted; browsers keep 4096 bytes of one (RFC 6265bis section 5.6)
+LONGEST_WORDS = 2000  # characters of each; every scope that Cloudbeds has takes 1,658
+LONGEST_COOKIE = 3500  # characters, quoted; browsers keep 4096 bytes of one (RFC 6265bis section 5.6)
 _MOST_PROPERTIES = 5  # of a group that are named
 
 
@@ -64,7 +64,7 @@ class ConnectedCookie(NamedTuple):
     def of(cls, one: Connection) -> ConnectedCookie:
         """What is shown of a connection; of scopes that are too long nothing, for a part would look like all."""
         scopes = " ".join(one.scopes)
-        granted = scopes if len(scopes) <= _LONGEST_WORDS else ""
+        granted = scopes if len(scopes) <= LONGEST_WORDS else ""
         return cls(one.id, one.reference or "", _some(one.property_ids), one.app, granted)
 
 
@@ -127,8 +127,8 @@ class Cookies:
 
     def _remember_words(self, answer: PageAnswer, name: str, words: Iterable[str]) -> PageAnswer:
         """Set them, unless they are too long: then the page says what it says in any browser."""
-        quoted = quote(json.dumps([text[:_LONGEST_WORDS] for text in words]), safe="")
-        fits = len(quoted) <= _LONGEST_COOKIE
+        quoted = quote(json.dumps([text[:LONGEST_WORDS] for text in words]), safe="")
+        fits = len(quoted) <= LONGEST_COOKIE
         return answer.with_cookies(self._cookie(name, quoted if fits else "", _SHOWN_FOR if fits else 0))
 
     def _cookie(self, name: str, value: str, lifetime: int) -> CookieToSet:
@@ -181,7 +181,7 @@ def _words(headers: Iterable[str], name: str, number: int) -> list[str] | None:
 
 
 def _is_line(words: object) -> bool:
-    return isinstance(words, str) and words.isprintable() and len(words) <= _LONGEST_WORDS
+    return isinstance(words, str) and words.isprintable() and len(words) <= LONGEST_WORDS
 
 
 def _values(headers: Iterable[str], name: str) -> set[str]:

@@ -5,6 +5,7 @@ its path policy, the rate limit, and a 401 healed. Reading only, and of a long a
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -109,18 +110,19 @@ class TryIt:
 def readable(body: bytes) -> tuple[str, bool]:
     """The body for people: JSON indented, anything else as it is; and whether that is all of it."""
     text = body.decode("utf-8", "replace")
-    parts: list[str] = []
-    size = 0
-    try:
-        for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(text)):
-            parts.append(part)
-            size += len(part)
-            if size > MOST_SHOWN:  # deep lists are mostly indentation
-                break
-        text = "".join(parts)
-    except (ValueError, RecursionError):  # no JSON, or nested too deeply
-        pass
+    with suppress(ValueError, RecursionError):  # no JSON, or nested too deeply
+        text = _indented(json.loads(text))
     return harmless(text[:MOST_SHOWN]), len(text) <= MOST_SHOWN
+
+
+def _indented(document: object) -> str:
+    """As JSON of many lines; no more than the beginning of what is too long: deep lists are mostly indentation."""
+    shown = ""
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(document):
+        shown += part
+        if len(shown) > MOST_SHOWN:
+            break
+    return shown
 
 
 def _is_plain(relayed: Relayed) -> bool:

@@ -78,9 +78,8 @@ class Watcher:
     async def _watch(self) -> None:
         while True:
             try:
-                await self._look()
-            except StoreUnavailable:
-                pass  # it was reported where it failed
+                with suppress(StoreUnavailable):  # it was reported where it failed
+                    await self._look()
             except Exception as error:  # noqa: BLE001 - a watcher that ended would leave pages that say that they are live
                 self._world.observer.happened(Happening.BACKGROUND_FAILED, error=type(error).__name__)
             await self._world.clock.sleep(EVERY)
