@@ -55,6 +55,17 @@ def test_what_redaction_hides_is_no_finding(watched: Watch) -> None:
     assert watched.found() == []
 
 
+@pytest.mark.row("A46")
+def test_an_address_is_no_finding(watched: Watch) -> None:
+    """Of hexadecimal digits a part that may be of anything is none; twice as many are."""
+    secret = Secret(TOKEN[::-1].encode().hex()).reveal()
+    watched.see(f"<object at 0x7fc6{secret[:8]}>")
+    assert watched.found() == []
+    watched.see(f"0x{secret[:16]}")
+    assert {value for value, _ in watched.found()} == {secret}
+    watched.begin()
+
+
 @pytest.mark.row("A46", control=True)
 @pytest.mark.parametrize("where", ["output", "arguments", "metric", "object"])
 def test_a_secret_that_is_shown_is_found(watched: Watch, where: str) -> None:

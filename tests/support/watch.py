@@ -48,6 +48,7 @@ PRINT_SECRETS = (
     ("connections", "add-key"),
 )
 _WORD = re.compile(r"[\w+/=~.%-]{8,}")
+_HEX = re.compile(r"[0-9a-f]{8}\Z")
 _SESSION = re.compile(r"[A-Z0-9]{10}\.(?=[\w-]{60,}\Z)")
 _OF_SETTINGS = re.compile(r"CLOUDBEDS_\w*(SECRET|TOKEN|KEYS)(_PREVIOUS)?\Z")
 
@@ -104,9 +105,11 @@ class Watch(logging.Handler):
         self._hex[raw[:PART].hex()] = value
 
     def _shows(self, piece: str, secret: str, told: str) -> bool:
-        """Whether it is the secret's: small letters alone may be a word, and digits alone a number of seconds; they
-        count where it is there as a whole.
+        """Whether it is the secret's. Small letters alone may be a word, and digits alone a number of seconds: they
+        count where it is there as a whole. Eight hexadecimal digits may be of any address or hash: twice as many count.
         """
+        if _HEX.match(piece) and not piece.isdigit():
+            return secret[: 2 * PART] in told or secret[-2 * PART :] in told
         telling = not piece.isdigit() and (piece[1:] != piece[1:].lower() or any(map(str.isdigit, piece)))
         return telling or secret in told
 
