@@ -18,7 +18,6 @@ suppress_warnings = ["ref.python"]  # an annotation says `TokenVault`, of which 
 html_theme = "furo"  # light and dark, as the browser wants it; loads nothing from other hosts
 html_title = f"cloudbeds-auth {VERSION}"
 html_show_sphinx = html_show_copyright = html_copy_source = html_show_sourcelink = False
-html_baseurl = "https://cloudbeds-auth.readthedocs.io/en/stable/"
 
 myst_enable_extensions = ["attrs_inline", "deflist"]
 myst_heading_anchors = 6
