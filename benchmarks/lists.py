@@ -29,7 +29,7 @@ from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.refused_cohorts import LIVING
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.origins import Cohort, Source
-from cloudbeds_auth.transactions.apps import read_held
+from cloudbeds_auth.transactions.apps import read_foreign
 from cloudbeds_auth.transactions.connections import (
     NOTHING,
     Trouble,
@@ -78,7 +78,7 @@ def reads(last: str) -> dict[str, Call[object]]:
         **pages,
         **{f"{one.name.lower()}s": list_troubled(one, cursor=None, limit=200) for one in Trouble},
         "cohorts": read_cohorts(),
-        "hotels by cohort": read_held(),
+        "what came from elsewhere": read_foreign("https://api.cloudbeds.com", {"default": "client-1"}),
         "a part of the count of states": count_states(),
         "outbox": read_outbox(),
     }

@@ -7,9 +7,7 @@ import pytest
 from cloudbeds_auth.rules.origins import (
     ONE_SERVICE,
     Cohort,
-    Held,
     Source,
-    findings,
     foreign,
     foreign_secret,
     is_vendors,
@@ -98,23 +96,3 @@ def test_the_words() -> None:
     assert secret is not None
     assert secret.what == f"the client secret of the app 'aurora' is for {A}, and CLOUDBEDS_BASE_URL is {B}"
     assert foreign_secret(None, B, "aurora") is foreign_secret(HOTELS, API, "aurora") is None
-
-
-@pytest.mark.row("F92")
-def test_one_finding_for_each_cause() -> None:
-    """Hotels are counted together; a secret that is for another origin is told alone only where no tokens are."""
-    held = [
-        Held("default", Source(A, "one"), 2),
-        Held("default", Source(None, "one"), 3),
-        Held("default", Source(B, "old"), 1),
-        Held("aurora", Source(B, "three"), 7),
-    ]
-    bound = {"default": A, "aurora": B, "empty": A}
-    clients = {"default": "one", "aurora": "three", "empty": "four"}
-    told = [found.what for found in findings(held, bound, clients, B, {"default"})]
-    assert told == [
-        f"5 hotels: their tokens were issued by {A}, and CLOUDBEDS_BASE_URL is {B}",
-        "1 hotel: its tokens were issued to the client id old, and CLOUDBEDS_CLIENT_ID is one",
-        f"the client secret of the app 'empty' is for {A}, and CLOUDBEDS_BASE_URL is {B}",
-    ]
-    assert findings(held[3:], {"aurora": B}, clients, B, {"default"}) == []

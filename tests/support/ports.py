@@ -6,11 +6,15 @@ import random
 import socket
 from contextlib import suppress
 
+# Below what the system gives to outgoing connections, and above 10080, the last port that browsers refuse to open
+# (https://fetch.spec.whatwg.org/#bad-port).
+PORTS = range(10_081, 32_000)
+
 
 def free_port() -> int:
-    """A port that was free a moment ago, of those that the system gives to no outgoing connection meanwhile."""
+    """A port that was free a moment ago, that no outgoing connection takes meanwhile and that any browser opens."""
     while True:
-        port = random.randrange(10_000, 32_000)
+        port = random.choice(PORTS)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -14,7 +14,7 @@ from tests.support.shown import show_no_more
 from cloudbeds_auth.errors import AuthorizationExpired
 from cloudbeds_auth.rules.links import AppRequest
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
-from cloudbeds_auth.rules.origins import Held, Source
+from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration
 from cloudbeds_auth.transactions.apps import (
@@ -28,7 +28,7 @@ from cloudbeds_auth.transactions.apps import (
     read_app,
     read_apps,
     read_conflict,
-    read_held,
+    read_foreign,
     read_redirect_uris,
     remove_app,
     rotate_secret,
@@ -47,6 +47,7 @@ AURORA = App(
     ("read:hotel", "read:rate"),
     "property",
 )
+A, B = "https://a.example", "https://b.example"
 BOREAL = App("boreal", "client-3", (Secret("boreal"),), "https://a.example/callback/boreal")
 
 
@@ -238,12 +239,38 @@ async def test_an_app_stays_where_the_mark_is_lost(bench: Bench) -> None:
     assert await bench.store.write(remove_app("aurora")) == 1
 
 
-async def test_a_foreign_candidate_beside_a_healthy_grant_is_held(bench: Bench) -> None:
+async def test_a_foreign_candidate_beside_a_healthy_grant_is_found(bench: Bench) -> None:
     """What came from elsewhere is counted although the connection serves, and shows nothing of it."""
-    ours, elsewhere = Source("https://a.example", "one"), Source("https://b.example", "two")
-    used = await bench.connected(replace(pair(1, property_ids=("1000",)), source=ours))
-    await bench.approved(replace(pair(2, property_ids=("1000",)), source=elsewhere), connection_id=used.connection_id)
-    assert await bench.store.read(read_held()) == [Held("default", ours, 1), Held("default", elsewhere, 1)]
+    used = await bench.connected(replace(pair(1, property_ids=("1000",)), source=Source(A, "one")))
+    foreign = replace(pair(2, property_ids=("1000",)), source=Source(B, "two"))
+    await bench.approved(foreign, connection_id=used.connection_id)
+    (found,) = await bench.store.read(read_foreign(A, {"default": "one"}))
+    assert found.what == f"1 hotel: its tokens were issued by {B}, and CLOUDBEDS_BASE_URL is {A}"
+
+
+@pytest.mark.row("F92")
+async def test_one_finding_for_each_cause(bench: Bench) -> None:
+    """Hotels are counted together, however many grants each has; a secret that is for another origin has a finding of
+    its own only where no tokens are. A token whose origin was not stored has that of its app.
+    """
+    await bench.store.write(add_app(replace(AURORA, issuer=B)))
+    await bench.store.write(add_app(replace(BOREAL, issuer=A)))
+    for number, source, app in (
+        (1, Source(A, "one"), "default"),
+        (2, Source(None, "one"), "default"),
+        (3, Source(B, "old"), "default"),
+        (4, Source(B, AURORA.client_id), "aurora"),
+    ):
+        one = replace(pair(number, property_ids=(f"{number}000",)), source=source)
+        grant = await bench.connected(one, app=app)
+        again = replace(pair(number + 10, property_ids=(f"{number}000",)), source=source)
+        await bench.approved(again, app=app, connection_id=grant.connection_id)
+    found = [one.what for one in await bench.store.read(read_foreign(B, {"default": "one"}))]
+    assert found == [
+        f"2 hotels: their tokens were issued by {A}, and CLOUDBEDS_BASE_URL is {B}",
+        "1 hotel: its tokens were issued to the client id old, and CLOUDBEDS_CLIENT_ID is one",
+        f"the client secret of the app 'boreal' is for {A}, and CLOUDBEDS_BASE_URL is {B}",
+    ]
 
 
 async def test_an_app_that_a_process_of_the_version_before_added(bench: Bench, clock: HandClock) -> None:

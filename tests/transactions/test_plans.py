@@ -28,8 +28,8 @@ LINES = [{"connection_id": HOME, "span": 60, "first_us": 5, "generation": 1, "li
 GIVEN: dict[str, Any] = {
     "connection_id": HOME, "connection_ids": as_keys([HOME]), "grant_id": GRANT, "grant_ids": as_keys([GRANT]),
     "grants": json.dumps([GRANT]), "id": "aut_1", "hash": "link-1", "link_hash": "link-1", "state_hash": "state-1",
-    "app": "hotel-1", "name": "hotel-1", "names": as_keys(["hotel-1"]), "cursor": "z",
-    "reference": "tenant-3",
+    "app": "hotel-1", "name": "hotel-1", "names": as_keys(["hotel-1"]), "origins": as_keys(["https://a.example"]),
+    "cursor": "z", "reference": "tenant-3",
     "property_id": "100011", "property_ids": as_keys(["100011"]), "cohorts": as_keys([COHORT]),
     "either": HOME,
     "states": " fresh ", "state": "refreshing", "former": HOME, "token_hash": "h", "now": NOW, "limit": 20,
@@ -72,8 +72,8 @@ META = "`meta` has a few rows"
 PARKED = "the index has those alone that wait to be claimed, and no more are let in than may wait"
 LIMITED = "as far as its limit, over an index that has nothing else"
 WHOLE = {
-    "apps": EVERY_APP, "client_ids": EVERY_APP, "redirect_uris": EVERY_APP, "issuers": EVERY_APP,
-    "count_all": CHECK, "pointless": CHECK, "held_by_a_copy": CHECK, "held": CHECK, "longest_list": CHECK,
+    "apps": EVERY_APP, "redirect_uris": EVERY_APP, "bound_elsewhere": EVERY_APP,
+    "count_all": CHECK, "pointless": CHECK, "held_by_a_copy": CHECK, "sources": CHECK, "longest_list": CHECK,
     "integrity": CHECK, "exposed_grants": CHECK, "exposed_rest": CHECK,
     "circuits_of": "there is a row only of a secret that Cloudbeds refused",
     "held_leases": COPY,

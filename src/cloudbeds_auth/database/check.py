@@ -16,10 +16,9 @@ from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.inputs import LARGEST
 from cloudbeds_auth.rules.model import CredentialKind, Role
-from cloudbeds_auth.rules.origins import findings
 from cloudbeds_auth.rules.schedule import Reach, out_of_reach
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.transactions.apps import read_held, read_issuers, sealed_secrets
+from cloudbeds_auth.transactions.apps import read_foreign, sealed_secrets
 from cloudbeds_auth.transactions.grants import LATCHED
 from cloudbeds_auth.transactions.rows import access_place, token_place
 from cloudbeds_auth.transactions.runner import HISTORY_BEHIND, Database, Driver
@@ -150,10 +149,8 @@ def _integrity(now: Instant) -> Transaction[list[str]]:
 @transaction
 def _foreign(tx: Tx, settings: Settings) -> Transaction[list[str]]:
     """What came from another origin or client id than the settings name (rules.origins)."""
-    held, bound = (yield from read_held()(tx)), (yield from read_issuers()(tx))
-    clients = {row["name"]: row["client_id"] for row in (yield from query("client_ids"))}
     own = settings.app()
-    found = findings(held, bound, clients | {own.id: own.client_id or None}, settings.base_url, {own.id})
+    found = yield from read_foreign(settings.base_url, {own.id: own.client_id or None})(tx)
     return [f"{one.what}: {one.next_step}" for one in found]
 
 

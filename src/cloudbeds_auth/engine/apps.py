@@ -15,7 +15,7 @@ from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_reference, checked_seconds
 from cloudbeds_auth.rules.links import AppRequest
 from cloudbeds_auth.rules.model import App, Link, moment
-from cloudbeds_auth.rules.origins import Foreign, findings, same_service
+from cloudbeds_auth.rules.origins import Foreign, same_service
 from cloudbeds_auth.rules.redirects import allowed_return
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import (
@@ -26,11 +26,9 @@ from cloudbeds_auth.transactions.apps import (
     move_app,
     move_grants,
     read_apps,
-    read_client_ids,
     read_conflict,
-    read_held,
+    read_foreign,
     read_issuer,
-    read_issuers,
     read_redirect_uris,
     remove_app,
     rotate_secret,
@@ -68,10 +66,8 @@ class Apps:
         """What may not be used with the settings as they are, because it came from another origin or client id
         (rule-11): one finding for each cause.
         """
-        db, own = self._world.db, self._world.apps
-        clients = {**await db.read(read_client_ids()), **{app.id: app.client_id for app in own.values()}}
-        bound = {app: issuer for app, issuer in (await db.read(read_issuers())).items() if app in clients}
-        return findings(await db.browse(read_held()), bound, clients, self._world.issuer, self._world.apps)
+        own = {app.id: app.client_id for app in self._world.apps.values()}
+        return await self._world.db.browse(read_foreign(self._world.issuer, own))
 
     async def move_origin(self, name: str, former: str) -> int:
         """The vendor moved: what this app has from the origin `former`, its secret and its grants, belongs from

@@ -6,7 +6,7 @@ The one decision is `foreign`; `engine.context` asks it before anything of a gra
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -64,18 +64,14 @@ class Foreign:
     next_step: str
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """How many connections have a living grant of this app from this source."""
-
-    app: str
-    source: Source
-    connections: int
+def origins_of(origin: str) -> Collection[str]:
+    """The origins that are known to be one service with this one, itself among them."""
+    return next((names for names in ONE_SERVICE if origin in names), {origin})
 
 
 def same_service(one: str, other: str) -> bool:
     """Whether two origins are the same, or are known to be one service."""
-    return one == other or any({one, other} <= names for names in ONE_SERVICE)
+    return other in origins_of(one)
 
 
 def is_vendors(origin: str) -> bool:
@@ -114,26 +110,10 @@ def foreign_secret(bound: str | None, here: str, app: str) -> Foreign | None:
     )
 
 
-def findings(
-    held: Iterable[Held], bound: Mapping[str, str], clients: Mapping[str, str], here: str, own: Container[str]
-) -> list[Foreign]:
-    """What is reported to an operator about a whole database: one finding for each cause.
-
-    `bound`: the issuers of apps; `clients`: the client ids of apps, as they are registered; `own`: the apps of the
-    settings.
-    """
-    counted: dict[Foreign, int] = {}
-    elsewhere: set[str] = set()  # apps of which tokens are for another origin: their secret needs no finding of its own
-    for one in held:
-        source = replace(one.source, issuer=one.source.issuer or bound.get(one.app))
-        found = foreign(source, Source(here, clients.get(one.app)), one.app, own=one.app in own)
-        if found is not None:
-            counted[found] = counted.get(found, 0) + one.connections
-        if source.issuer and not same_service(source.issuer, here):
-            elsewhere.add(one.app)
-    grants = [replace(found, what=f"{_hotels(count)} {found.what}") for found, count in counted.items()]
-    secrets = (foreign_secret(issuer, here, app) for app, issuer in bound.items() if app not in elsewhere)
-    return grants + [found for found in secrets if found is not None]
+def of_hotels(count: int, found: Foreign) -> Foreign:
+    """The same, as an operator is told of so many hotels together."""
+    hotels = "1 hotel: its" if count == 1 else f"{count} hotels: their"
+    return replace(found, what=f"{hotels} {found.what}")
 
 
 def _back_to(issuer: str, app: str) -> str:
@@ -141,7 +121,3 @@ def _back_to(issuer: str, app: str) -> str:
         f"set CLOUDBEDS_BASE_URL to {issuer} again; only where the vendor really moved, "
         f"`cloudbeds-auth apps move-origin {app} --from {issuer}`"
     )
-
-
-def _hotels(count: int) -> str:
-    return "1 hotel: its" if count == 1 else f"{count} hotels: their"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,7 +18,7 @@ from cloudbeds_auth.rules.audit import AuditAction
 from cloudbeds_auth.rules.inputs import LARGEST
 from cloudbeds_auth.rules.lifecycle import ORIGIN_MOVED
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
-from cloudbeds_auth.rules.origins import Held, Source, same_service
+from cloudbeds_auth.rules.origins import Foreign, Source, foreign, foreign_secret, of_hotels, origins_of, same_service
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.audit import audit
 from cloudbeds_auth.transactions.authentic import changed_mac
@@ -71,13 +72,6 @@ def read_apps(tx: Tx, after: str = "", limit: int = LARGEST) -> Transaction[Sequ
     """All of them, or at most `limit` behind the one of this name, by name, each with its issuer."""
     rows = yield from query("apps", after=after, limit=limit)
     return [_app_of(row, tx.sealer) for row in rows]
-
-
-@transaction
-def read_client_ids(tx: Tx) -> Transaction[Mapping[str, str]]:
-    """The client id of each app, by its name; no secret is opened for it."""
-    rows = yield from query("client_ids")
-    return {row["name"]: row["client_id"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,13 +277,6 @@ def read_issuer(tx: Tx, app: str) -> Transaction[str | None]:
     return None if row is None else str(row["issuer"])
 
 
-@transaction
-def read_issuers(tx: Tx) -> Transaction[Mapping[str, str]]:
-    """The issuer of every app that is bound, by the app's name; apps of the settings are included."""
-    rows = yield from query("issuers")
-    return {row["app"]: row["issuer"] for row in rows}
-
-
 def bind(now: Instant, app: str, issuer: str | None) -> Transaction[None]:
     """From now on this app's secret is for this origin, if it was not for one before."""
     if issuer is not None:
@@ -314,10 +301,32 @@ def all_sourced(rows: Rows) -> Transaction[Rows]:
 
 
 @transaction
-def read_held(tx: Tx) -> Transaction[Sequence[Held]]:
-    """Where the living grants came from, by app."""
-    rows = yield from query("held")
-    return [Held(row["app"], Source(row["issuer"], row["client_id"]), row["connections"]) for row in rows]
+def read_foreign(tx: Tx, here: str, own: Mapping[str, str | None]) -> Transaction[Sequence[Foreign]]:
+    """What may not be used where everything is sent to the origin `here`, because it came from another origin or client
+    id (rule-11): one finding for each cause. `own`: the client ids of the settings' apps, by name.
+    """
+    rows = yield from query("sources")
+    found = yield from query("bound_elsewhere", origins=as_keys(origins_of(here)))
+    bound = {row["app"]: row["issuer"] for row in found}
+    found = yield from query("client_ids", names=as_keys([*bound, *(row["app"] for row in rows)]))
+    clients = {**{row["name"]: row["client_id"] for row in found}, **own}
+    hotels: Counter[Foreign] = Counter()
+    elsewhere: set[str] = set()  # apps of which tokens are for another origin: their secret needs no finding of its own
+    for row in rows:
+        app, issuer = row["app"], row["issuer"] or bound.get(row["app"])
+        why = foreign(Source(issuer, row["client_id"]), Source(here, clients.get(app)), app, own=app in own)
+        if why is not None:
+            hotels[why] += yield from _hotels_of(row)
+        if issuer and not same_service(issuer, here):
+            elsewhere.add(app)
+    secrets = (foreign_secret(bound[app], here, app) for app in bound if app in clients and app not in elsewhere)
+    return [of_hotels(count, why) for why, count in hotels.items()] + [why for why in secrets if why is not None]
+
+
+def _hotels_of(source: Row) -> Transaction[int]:
+    row = yield from query_one("hotels_of_source", **source)
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return int(row["hotels"])
 
 
 @transaction

@@ -8,7 +8,7 @@ SELECT a.*, i.issuer FROM apps a LEFT JOIN issuers i ON i.app = a.name
 WHERE a.name > :after ORDER BY a.name LIMIT :limit
 
 -- name: client_ids
-SELECT name, client_id FROM apps
+SELECT name, client_id FROM apps WHERE name IN (SELECT key FROM json_each(:names))
 
 -- name: redirect_uris
 SELECT name, redirect_uri FROM apps ORDER BY name
@@ -59,8 +59,8 @@ DELETE FROM circuits WHERE app = :name
 -- name: issuer
 SELECT issuer FROM issuers WHERE app = :app
 
--- name: issuers
-SELECT app, issuer FROM issuers ORDER BY app
+-- name: bound_elsewhere
+SELECT app, issuer FROM issuers WHERE issuer NOT IN (SELECT key FROM json_each(:origins)) ORDER BY app
 
 -- name: bind_issuer
 INSERT INTO issuers (app, issuer, bound_at) VALUES (:app, :issuer, :now) ON CONFLICT (app) DO NOTHING
@@ -77,9 +77,16 @@ UPDATE grants SET issuer = :issuer, mac = :mac WHERE id = :grant_id
 -- name: settle_source
 UPDATE grants SET issuer = :issuer, client_id = :client_id, mac = :mac WHERE id = :grant_id
 
--- name: held
-SELECT app, issuer, client_id, COUNT(DISTINCT connection_id) AS connections FROM grants
-WHERE role IN ('active', 'candidate') OR state = 'parked' GROUP BY app, issuer, client_id ORDER BY app, issuer, client_id
+-- name: sources
+-- The few of all living grants: the hotels of one are counted apart, where it is foreign, which takes a sort of them.
+SELECT app, issuer, client_id FROM grants WHERE role IN ('active', 'candidate') OR state = 'parked'
+GROUP BY app, issuer, client_id ORDER BY app, issuer, client_id
+
+-- name: hotels_of_source
+SELECT COUNT(DISTINCT connection_id) AS hotels FROM grants
+WHERE app = :app AND issuer IS NOT DISTINCT FROM CAST(:issuer AS TEXT)
+    AND client_id IS NOT DISTINCT FROM CAST(:client_id AS TEXT)
+    AND (role IN ('active', 'candidate') OR state = 'parked')
 
 -- name: issued_after
 SELECT id FROM grants WHERE app = :app AND issuer IS NOT NULL AND id > :after ORDER BY id LIMIT :limit
