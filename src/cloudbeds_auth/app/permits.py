@@ -68,17 +68,20 @@ async def reached(
 
     Raises Forbidden, the same where there is none: a bound caller learns nothing of hotels but those that it names.
     """
-    foreign = Forbidden("this credential is not for this connection")
     try:
         connection_id = state[HOTEL] = await looking
     except (UnknownConnection, AmbiguousProperty):
         if may(caller, scope, OfConnection(named, None, frozenset({named}))):
             raise
-        raise foreign from None
+        raise _foreign() from None
     hotel = await keys.hotel(connection_id, caller)
     if not may(caller, scope, hotel):
-        raise foreign
+        raise _foreign()
     return hotel
+
+
+def _foreign() -> Forbidden:
+    return Forbidden("this credential is not for this connection")
 
 
 SCOPES: Final[dict[object, Scope]] = {}
