@@ -49,6 +49,27 @@ def quiet() -> Console:
     return Console(file=io.StringIO())
 
 
+def test_the_code_of_a_record_is_all_that_runs() -> None:
+    """Whatever of ours a run over either store imports is in the hash by which records are joined."""
+    program = """if True:
+        import sys
+        from tests.simulation import prove, run
+        for store in ("disk", "memory"):
+            assert run.run_seed(2, store).violation is None
+        for name, module in [*sys.modules.items()]:
+            if name.startswith(("cloudbeds_", "tests.")) and getattr(module, "__file__", None):
+                print(module.__file__)
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=record.ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [".", *sys.path]))},
+    )  # fmt: skip
+    imported = {Path(record.ROOT, line).resolve() for line in ran.stdout.splitlines()}
+    assert len(imported) > 100
+    hashed = [record.ROOT / one for one in record.CODE]
+    assert [path for path in imported if not any(path.is_relative_to(one) for one in hashed)] == []
+
+
 def test_the_seeds_of_a_record_are_ranges_whatever_their_order() -> None:
     """Workers end in any order; a seed that is done twice counts once."""
     made = record.new("disk")
