@@ -15,6 +15,7 @@ from cloudbeds_auth.rules.model import App, Connection
 from cloudbeds_auth.rules.presentation import presentation
 from cloudbeds_auth.rules.schedule import DAY, LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
+from cloudbeds_auth.settings import is_our_path
 from cloudbeds_auth.transactions.connections import Trouble
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def _wrong(app: App, own_id: str, own_path: str, own_scheme: str, settings: Sett
         yield from problem(f"{app.id}: has the client id of the settings' own app", again)
     if where.path == own_path:
         yield from problem(f"{app.id}: its redirect URI has the path of the settings' own", again)
+    if is_our_path(where.path):
+        yield from problem(f"{app.id}: {app.redirect_uri} is a page of the service: no approval is taken there", again)
     if where.scheme != own_scheme:
         yield from problem(f"{app.id}: its redirect URI {ONE_SCHEME}", again)
     host = where.hostname or ""
