@@ -115,6 +115,27 @@ def test_migrate(tmp_path: Path, url: str) -> None:
     assert fresh["schema_before"] == 0 < fresh["schema"]
 
 
+def test_migrate_before_anything_else(tmp_path: Path) -> None:
+    """With a key file of its own, the database that it made opens, and again is left alone."""
+    env = {"CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path}/new.db", "CLOUDBEDS_CLIENT_ID": "client-1"}
+    env["CLOUDBEDS_CLIENT_SECRET"] = "secret-1"
+    assert invoke("database", "migrate", env=env).status == 0
+    opened = invoke("connections", "--json", env=env)
+    assert (opened.status, json.loads(opened.out)["connections"]) == (0, []), opened.err
+    assert "already" in invoke("database", "migrate", env=env).out
+
+
+@pytest.mark.row("F67")
+def test_migrate_without_the_key(tmp_path: Path) -> None:
+    """Where the key file of what is sealed is gone, another one is not made."""
+    env = {"CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path}/new.db"}
+    assert invoke("database", "migrate", env=env).status == 0
+    key = tmp_path / "new.db.key"
+    key.unlink()
+    found = invoke("database", "migrate", env=env)
+    assert (found.status, "the key file" in found.err, key.exists()) == (1, True, False)
+
+
 def test_backup(tmp_path: Path, url: str) -> None:
     """A whole file, and no other is overwritten; the key is not in it, and says so; PostgreSQL has its own means."""
     done = typed(url, "backup", str(tmp_path / "copy.db"))

@@ -207,9 +207,8 @@ async def test_the_oldest_goes_first(bench: Bench, clock: HandClock) -> None:
     assert kinds == ["connected", "reauthorization_required", "recovered"]
 
 
-@pytest.mark.usefixtures("clock")
-async def test_when_a_failed_one_is_due(bench: Bench) -> None:
-    """As it was told; one that was given up is never due, and is shown."""
+async def test_when_a_failed_one_is_due(bench: Bench, clock: HandClock) -> None:
+    """As it was told; one that was given up is never due, and is shown, with how long ago that was."""
     assert await bench.store.read(next_message()) is None
     await bench.hotel()
     assert await bench.store.read(next_message()) == 0.0
@@ -219,7 +218,9 @@ async def test_when_a_failed_one_is_due(bench: Bench) -> None:
     await bench.store.write(message_failed(message.id, "HTTP 410", None))
     assert await bench.store.read(next_message()) is None
     rests = await bench.store.read(read_outbox())
-    assert (rests.waiting, rests.given_up, rests.problem) == (0, 1, "HTTP 410")
+    assert (rests.waiting, rests.given_up, rests.problem, rests.given_up_ago) == (0, 1, "HTTP 410", 0.0)
+    clock.pass_(600.0)
+    assert (await bench.store.read(read_outbox())).given_up_ago == about(600.0)
 
 
 async def test_how_much_rests(bench: Bench, clock: HandClock) -> None:

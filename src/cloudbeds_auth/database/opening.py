@@ -79,6 +79,8 @@ def _adopted(identity: clone_guard.Identity, now: Instant) -> Transaction[None]:
 
 async def migrate(settings: Settings) -> tuple[int, int]:
     """Bring the database to this version's schema, and its rows; the schema before and after."""
+    if not settings.is_postgres:  # first: a key that is missing beside a file counts as lost
+        key_files.load_keys(settings, database_has_rows=_has_rows(settings))
     driver = _driver(settings)
     try:
         before, after = await driver.open(), await driver.read(schema.version)

@@ -15,6 +15,7 @@ from cloudbeds_auth.rules.model import App, Connection
 from cloudbeds_auth.rules.presentation import presentation
 from cloudbeds_auth.rules.schedule import DAY, LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
+from cloudbeds_auth.settings import is_our_path
 from cloudbeds_auth.transactions.connections import Trouble
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def _wrong(app: App, own_id: str, own_path: str, own_scheme: str, settings: Sett
         yield from problem(f"{app.id}: has the client id of the settings' own app", again)
     if where.path == own_path:
         yield from problem(f"{app.id}: its redirect URI has the path of the settings' own", again)
+    if is_our_path(where.path):
+        yield from problem(f"{app.id}: {app.redirect_uri} is a page of the service: no approval is taken there", again)
     if where.scheme != own_scheme:
         yield from problem(f"{app.id}: its redirect URI {ONE_SCHEME}", again)
     host = where.hostname or ""
@@ -247,19 +250,24 @@ def _lacking(one: Connection) -> Sequence[Finding]:
 
 
 async def delivered(subject: Subject) -> Sequence[Finding]:
-    """Nothing was given up, and nothing waits for long. Without an address nothing is sent, and nothing is wrong."""
+    """Nothing was given up, and nothing waits for long. Without an address nothing is sent, and nothing is wrong.
+
+    What was given up is seen for a month, and nobody can say that they saw to it: after a day without more of it, it is
+    no problem any more.
+    """
     vault = subject.vault
     if subject.settings.webhook_url is None:
         return ok("no address is set (CLOUDBEDS_AUTH_WEBHOOK_URL), so nothing is sent")
     outbox = await vault.outbox()
+    found: list[Finding] = []
     if outbox.given_up:
-        return problem(
-            f"{outbox.given_up} message(s) were given up; the newest: {outbox.problem}",
-            "mend the receiver, then let it ask for every connection: GET /api/v1/connections",
-        )
+        level = Level.PROBLEM if outbox.given_up_ago < DAY else Level.WARNING  # it may be mended since
+        what = f"{outbox.given_up} message(s) were given up, the newest {outbox.given_up_ago / 3600:.0f} h ago"
+        mend = "mend the receiver, then let it ask for every connection: GET /api/v1/connections"
+        found.append(Finding(level, f"{what}: {outbox.problem}", mend))
     if outbox.oldest > SLOW:
-        return warning(
+        found += warning(
             f"{outbox.waiting} message(s) wait, the oldest for {outbox.oldest / 60:.0f} minutes",
             "look for `webhook_failed` in the service's log; is the service running, and the receiver reachable?",
         )
-    return ok(f"{outbox.waiting} message(s) wait" if outbox.waiting else "every message was delivered")
+    return found or ok(f"{outbox.waiting} message(s) wait" if outbox.waiting else "every message was delivered")

@@ -16,7 +16,7 @@ from cloudbeds_auth.settings.loading import (
 from cloudbeds_auth.settings.row import Need, Setting, rows
 from cloudbeds_auth.settings.secret_values import admin_token, key_bytes
 from cloudbeds_auth.settings.table import Settings
-from cloudbeds_auth.settings.values import base_url, is_loopback
+from cloudbeds_auth.settings.values import base_url, is_loopback, is_our_path
 
 __all__ = [
     "Need",
@@ -27,6 +27,7 @@ __all__ = [
     "env_file",
     "further_app",
     "is_loopback",
+    "is_our_path",
     "key_bytes",
     "known",
     "load",

@@ -137,9 +137,14 @@ def redirect_uri(value: object) -> str:
         raise ValueError("has no path, where the dashboard is")
     if not PATH.fullmatch(path) or NEEDLESS.search(path) or {".", ".."} & set(path.split("/")):
         raise ValueError("has a path that browsers or proxies write in another way")
-    if any(path == taken or path.startswith(f"{taken}/") for taken in OUR_PATHS):
+    if is_our_path(path):
         raise ValueError("has a path that is one of this service's own")
     return given
+
+
+def is_our_path(path: str) -> bool:
+    """Whether the service answers it itself, or what lies above it: no approval that comes there is taken as one."""
+    return any(path == taken or path.startswith(f"{taken}/") for taken in OUR_PATHS)
 
 
 def public_url(value: object) -> str:

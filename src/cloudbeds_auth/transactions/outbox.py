@@ -25,14 +25,15 @@ MOST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """How many messages wait, since how many seconds the oldest does, how many were given up, and why the last was; no
-    more than MOST are counted.
+    """How many messages wait, since how many seconds the oldest does, how many were given up, and why the newest was,
+    and how many seconds ago; no more than MOST are counted.
     """
 
     waiting: int
     oldest: float
     given_up: int
     problem: str | None
+    given_up_ago: float = 0.0
 
 
 def announce(tx: Tx, connection_id: str, before: Standing, after: Standing) -> Transaction[None]:
@@ -108,4 +109,7 @@ def read_outbox(tx: Tx) -> Transaction[Outbox]:
     (row,) = yield from query("outbox_depth", most=MOST)
     last = yield from query_one("last_given_up")
     oldest = 0.0 if row["oldest"] is None else max(0.0, tx.wall - row["oldest"])
-    return Outbox(row["waiting"], oldest, row["given_up"], None if last is None else last["problem"])
+    if last is None:
+        return Outbox(row["waiting"], oldest, row["given_up"], None)
+    ago = max(0.0, tx.wall - last["due_from"])
+    return Outbox(row["waiting"], oldest, row["given_up"], last["problem"], ago)

@@ -29,4 +29,5 @@ SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM outbox WHERE due_at IS NOT NULL LIMI
     (SELECT at FROM outbox WHERE due_at IS NOT NULL ORDER BY at LIMIT 1) AS oldest
 
 -- name: last_given_up
-SELECT problem FROM outbox WHERE due_at IS NULL ORDER BY at DESC, id LIMIT 1
+-- `due_from`: when it was tried last.
+SELECT problem, due_from FROM outbox WHERE due_at IS NULL ORDER BY at DESC, id LIMIT 1
