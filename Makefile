@@ -66,8 +66,8 @@ test-long: venv ## what `make test` leaves out but for kills and poolers: simula
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
 
-system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces, valgrind, slowhttptest, nginx, promtool, systemd-analyze, Node where it is missing
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 nginx pgbouncer prometheus slowhttptest systemd valgrind
+system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces, valgrind, slowhttptest, nginx, PHP, promtool, systemd-analyze, Node where it is missing
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 nginx pgbouncer php-cli php-curl prometheus slowhttptest systemd valgrind
 	@node --version && npm --version || apt-get install -y -qq --no-install-recommends nodejs npm
 
 browser: venv
@@ -79,7 +79,7 @@ test-browser: browser ## the pages in a real browser, and axe-core on each (need
 images: browser ## docs/images: every page that people look at, or those with ONLY=link in their name (needs `make system`)
 	@$(BIN)/python -m tests.browser.images $(ONLY)
 
-test-node: venv ## a program in another language behind the proxy: Node with axios (needs node and npm)
+test-node: venv ## a program in another language behind the proxy: Node with axios, PHP with curl (needs `make system`)
 	@$(BIN)/python -m pytest tests/node
 
 strangers: venv

@@ -42,6 +42,7 @@ NORMAL = {
     "connections": "`fresh` and `stale`, a few in `refreshing` and `backing_off`; who left, in `disconnected`",
     "connections_age_seconds": "0; with more than 20,000 connections up to a minute",
     "upkeep_overdue_seconds": "0, or some seconds; after an outage it falls again",
+    "rate_limit_used_ratio": "up and down with the calls; on average of some minutes below 0.8",
     "outbox_waiting": "0, or a few for some seconds, where an address is set",
     "outbox_oldest_seconds": "below a minute",
     "outbox_given_up": "0",
@@ -68,7 +69,7 @@ def block() -> str:
 def families() -> list[Metric]:
     """Every metric of an answer of `/metrics` in which all numbers could be had."""
     counted, outbox = StateCounts({State.FRESH: 1}, 0.0), Outbox(0, 0.0, 0, None)
-    text = Metrics().render(counted, outbox, 0.0)[0].decode()
+    text = Metrics().render(counted, outbox, 0.0, {"default": 0.0})[0].decode()
     return [one for one in text_string_to_metric_families(text) if not one.name.endswith("_created")]
 
 

@@ -217,6 +217,7 @@ def test_the_rate_limit_is_reached(make_world: MakeWorld) -> None:
         assert made.admin.get(path).status == 429
         assert made.admin.get(path).json["code"] == "rate_limited"
         assert scraper.scrape()['cloudbeds_auth_proxied_requests_total{status="4xx"}'] == 1.0
+        assert 0.0 <= scraper.scrape()['cloudbeds_auth_rate_limit_used_ratio{app="default"}'] <= 1.0
 
 
 def test_webhooks_are_not_taken(make_world: MakeWorld) -> None:

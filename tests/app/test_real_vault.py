@@ -356,5 +356,5 @@ async def test_hotels_are_counted_from_the_start_on(tmp_path: Path, monkeypatch:
         counted = await parts.vault.engine.views.count_states()
         assert counted is not None
         assert sum(counted.connections.values()) == installation.HOTELS
-        text, _ = parts.metrics(counted, None, None)
+        text, _ = parts.metrics(counted, None, None, None)
         assert b"cloudbeds_auth_connections_age_seconds" in text

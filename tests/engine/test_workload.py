@@ -22,7 +22,9 @@ AURORA = replace(APP, id="aurora", client_id="client-2", secrets=(Secret("s"),),
 
 
 async def test_what_waits(stage: Stage) -> None:
-    """Of each queue how many, and for how long; and what of the rate of each client id is in use."""
+    """Of each queue how many, and for how long; and what of the rate of each client id is in use, as a share of those
+    of the settings.
+    """
     await stage.connected(pair(1, property_ids=("1000",)))
     await stage.one.store.write(add_app(AURORA))
     process = another(stage.one, limit=Limit(Rate(10)))
@@ -38,12 +40,14 @@ async def test_what_waits(stage: Stage) -> None:
     assert first.use.paused == pytest.approx(2.0)
     assert (second.app.id, second.use, second.waiting) == ("aurora", UNUSED, 0)
     assert (found.outbox.waiting, found.outbox.given_up) == (1, 0)
+    assert await process.workloads.shares() == {"default": pytest.approx(0.1)}
     await limiter.stop()
 
 
 async def test_without_a_limit(stage: Stage) -> None:
-    """No window is shown."""
+    """No window is shown, and no share."""
     assert (await stage.one.workloads.read()).windows == []
+    assert await stage.one.workloads.shares() == {}
 
 
 async def test_how_a_job_went(stage: Stage) -> None:

@@ -215,6 +215,18 @@ def test_connections_are_shown_where_they_are_known() -> None:
     assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0' in unknown
 
 
+def test_what_of_the_rate_limit_is_used_is_shown() -> None:
+    """A share for each app that is known; where none is kept to a rate that is known, too, and none is shown."""
+    metrics = Metrics()
+    lines = metrics.render(None, None, None, {"default": 0.25})[0].decode().splitlines()
+    assert 'cloudbeds_auth_rate_limit_used_ratio{app="default"} 0.25' in lines
+    assert 'cloudbeds_auth_gauge_readable{gauge="rate_limit"} 1.0' in lines
+    unlimited = metrics.render(None, None, None, {})[0].decode()
+    assert 'cloudbeds_auth_gauge_readable{gauge="rate_limit"} 1.0' in unlimited
+    assert "rate_limit_used_ratio{" not in unlimited
+    assert 'cloudbeds_auth_gauge_readable{gauge="rate_limit"} 0.0' in shown(metrics)
+
+
 def test_labels_are_bounded() -> None:
     """Names that are no names, or too many of them, are counted together."""
     metrics = Metrics()

@@ -36,7 +36,7 @@ OF_THE_SCRAPER = {"job", "instance"}
 def exposed() -> dict[str, dict[str, set[str]]]:
     """Every metric of an answer of `/metrics` in which all numbers could be had: its labels, and their values."""
     counts = StateCounts(dict.fromkeys(State, 0), 0.0)
-    text = Metrics().render(counts, Outbox(0, 0.0, 0, None), 0.0)[0].decode()
+    text = Metrics().render(counts, Outbox(0, 0.0, 0, None), 0.0, {"default": 0.0})[0].decode()
     found: dict[str, dict[str, set[str]]] = {}
     for name, labels in SAMPLE.findall(text):
         values = found.setdefault(name, {})

@@ -84,7 +84,9 @@ def test_the_dashboard_asks_in_promql(tmp_path: Path) -> None:
 
 def test_metrics_are_named_as_prometheus_wants_them() -> None:
     """Units, suffixes, help and types of all that `/metrics` answers."""
-    text = Metrics().render(StateCounts({State.FRESH: 1}, 0.0), Outbox(0, 0.0, 0, None), 0.0)[0].decode()
+    text = (
+        Metrics().render(StateCounts({State.FRESH: 1}, 0.0), Outbox(0, 0.0, 0, None), 0.0, {"default": 0.0})[0].decode()
+    )
     done = promtool("check", "metrics", given=text)
     said = (done.stdout + done.stderr).splitlines()
     assert [line for line in said if not re.match(LEFT, line)] == []

@@ -109,11 +109,9 @@ async def unready(vault: TokenVault) -> str | None:
 @machines.get("/metrics", response_class=Response)
 async def metrics(request: Request, permit: Measuring) -> Response:
     """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
-    vault = permit.vault
-    connections, outbox, overdue = await asyncio.gather(
-        _gauge(vault.engine.views.count_states()), _gauge(vault.outbox()), _gauge(vault.engine.upkeep.overdue())
-    )
-    text, media = request.app.state.metrics(connections, outbox, overdue)
+    vault, engine = permit.vault, permit.vault.engine
+    asked = (engine.views.count_states(), vault.outbox(), engine.upkeep.overdue(), engine.workloads.shares())
+    text, media = request.app.state.metrics(*await asyncio.gather(*map(_gauge, asked)))
     return Response(text, headers={"content-type": media})
 
 

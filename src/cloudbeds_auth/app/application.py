@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 # The text and its media type.
-Metrics = Callable[[StateCounts | None, Outbox | None, float | None], tuple[bytes, str]]
+Metrics = Callable[[StateCounts | None, Outbox | None, float | None, Mapping[str, float] | None], tuple[bytes, str]]
 
 log: Final = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ jobs of this process went, and what waits to be delivered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloudbeds_auth.engine.context import World
@@ -29,6 +29,11 @@ class ClientWindow:
     use: WindowUse
     waiting: int
 
+    @property
+    def share(self) -> float:
+        """What of it is in use, from 0 to 1."""
+        return self.use.taken / self.limit.rate.most
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -49,15 +54,21 @@ class Workloads:
 
     async def read(self) -> Workload:
         """What there is to do now. Raises StoreUnavailable."""
-        db = self._world.db
+        db, own = self._world.db, self._world.apps.values()
         queues, outbox = await db.browse(read_queues()), await db.browse(read_outbox())
-        return Workload(queues, await self._windows(), outbox, self._jobs.records)
+        windows = await self._windows([*own, *await db.browse(read_apps(limit=MOST_APPS))])
+        return Workload(queues, windows, outbox, self._jobs.records)
 
-    async def _windows(self) -> Sequence[ClientWindow]:
-        """Of the settings' own apps and of a few further ones; of those that are kept to no rate, none."""
+    async def shares(self) -> Mapping[str, float]:
+        """Which share of its rate each of the settings' own apps uses now; further ones may be too many for a metric.
+        Raises StoreUnavailable.
+        """
+        return {one.app.id: one.share for one in await self._windows(self._world.apps.values())}
+
+    async def _windows(self, apps: Iterable[App]) -> Sequence[ClientWindow]:
+        """Of these apps; of those that are kept to no rate, none."""
         world = self._world
-        further = await world.db.browse(read_apps(limit=MOST_APPS))
-        limited = [(app, limit) for app in (*world.apps.values(), *further) if (limit := world.limit_of(app))]
+        limited = [(app, limit) for app in apps if (limit := world.limit_of(app))]
         used = await world.db.browse(read_window_use([app.client_id for app, _ in limited]))
         return [ClientWindow(app, limit, used.get(app.client_id, UNUSED), self._waiting(app)) for app, limit in limited]
 

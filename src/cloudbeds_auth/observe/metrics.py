@@ -81,12 +81,16 @@ class Metrics:
                 self._child(timed, what, facts).observe(seconds)
 
     def render(
-        self, connections: StateCounts | None = None, outbox: Outbox | None = None, overdue: float | None = None
+        self,
+        connections: StateCounts | None = None,
+        outbox: Outbox | None = None,
+        overdue: float | None = None,
+        shares: Mapping[str, float] | None = None,
     ) -> tuple[bytes, str]:
         """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
         shown = CollectorRegistry()
-        readable = {"connections": connections is not None, "outbox": outbox is not None, "upkeep": overdue is not None}
-        shown.register(_Gauges([_of_build(), _of_gauges(readable)]))
+        stored = {"connections": connections, "outbox": outbox, "upkeep": overdue, "rate_limit": shares}
+        shown.register(_Gauges([_of_build(), _of_gauges({name: one is not None for name, one in stored.items()})]))
         if connections is not None:
             shown.register(_Gauges(_of_connections(connections)))
         if outbox is not None:
@@ -94,6 +98,8 @@ class Metrics:
         if overdue is not None:
             text = "How long the grant that waits longest for upkeep has been due"
             shown.register(_Gauges([GaugeMetricFamily(f"{PREFIX}_upkeep_overdue_seconds", text, value=overdue)]))
+        if shares is not None:
+            shown.register(_Gauges([_of_rate_limit(shares)]))
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
             return generate_latest(shown), CONTENT_TYPE_LATEST
@@ -184,3 +190,11 @@ def _of_outbox(outbox: Outbox) -> list[Metric]:
             ("given_up", "Messages that were given up and are kept to be seen", outbox.given_up),
         )
     ]
+
+
+def _of_rate_limit(shares: Mapping[str, float]) -> Metric:
+    text = "Which share of its rate limit the client id of this app of the settings uses now"
+    gauge = GaugeMetricFamily(f"{PREFIX}_rate_limit_used_ratio", text, labels=["app"])
+    for app, share in shares.items():
+        gauge.add_metric([app], share)
+    return gauge
