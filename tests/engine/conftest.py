@@ -37,6 +37,8 @@ async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
     No task of ours may end with an error that nobody takes note of: asyncio would tell of it in a log, and go on.
     """
+    gc.collect()
+    gc.freeze()  # what earlier tests left: the end looks at what this one made, and at no more with every test
     unseen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
     place: Path | PostgresDatabase = tmp_path

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api, api_of_keys
-from cloudbeds_auth.app.asgi import on_error, on_http_exception, on_invalid, page_request, response
+from cloudbeds_auth.app.asgi import PageEndpoint, on_error, on_http_exception, on_invalid, page_request, response, route
 from cloudbeds_auth.app.browser import PAGES, Browser, methods
 from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.draining import Draining
@@ -111,25 +112,26 @@ def framework(
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_error)
-    for router in (api.machines, api.router, api_of_keys.router, _pages(Browser(vault)), of_sessions.router()):
-        app.include_router(router)
+    # As they are: `include_router` would derive everything of every route anew, and do so while the first caller waits.
+    for router in (api.machines, api.router, api_of_keys.router):
+        app.router.routes.extend(router.routes)
+    app.router.routes.extend([*_pages(Browser(vault)), *of_sessions.routes()])
     return app
 
 
-def _pages(browser: Browser) -> APIRouter:
+def _pages(browser: Browser) -> list[Route]:
     """The service's routes to the handlers; the gateway rewrites the path of every callback to `CALLBACK`."""
-    router = APIRouter(include_in_schema=False)
-    for path, name in PAGES.items():
-        router.add_api_route(path, _endpoint(getattr(browser, name)), methods=methods(name))
-    router.add_api_route(ERRORS, _endpoint(browser.errors), methods=["GET", "HEAD"])
-    router.add_api_route(f"{ERRORS}/{{code}}", _endpoint(browser.error), methods=["GET", "HEAD"])
-    router.add_api_route("/static/{name}", _endpoint(browser.static), methods=["GET"])
-    router.add_api_route("/favicon.ico", _endpoint(browser.static), methods=["GET"])
-    router.add_api_route(CALLBACK, _endpoint(browser.callback), methods=["GET"])
-    return router
+    return [
+        *(route(path, _endpoint(getattr(browser, name)), methods(name)) for path, name in PAGES.items()),
+        route(ERRORS, _endpoint(browser.errors), ["GET", "HEAD"]),
+        route(f"{ERRORS}/{{code}}", _endpoint(browser.error), ["GET", "HEAD"]),
+        route("/static/{name}", _endpoint(browser.static)),
+        route("/favicon.ico", _endpoint(browser.static)),
+        route(CALLBACK, _endpoint(browser.callback)),
+    ]
 
 
-def _endpoint(handler: Callable[[PageRequest], Awaitable[PageAnswer]]) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(handler: Callable[[PageRequest], Awaitable[PageAnswer]]) -> PageEndpoint:
     async def endpoint(request: Request) -> Response:
         answer = await handler(await page_request(request))
         if isinstance(answer.about, Failed):

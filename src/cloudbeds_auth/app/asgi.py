@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.forms import may_be_read
@@ -16,7 +18,15 @@ from cloudbeds_auth.app.limits import address_of
 from cloudbeds_auth.app.problems import REFUSAL, BodyTooLarge, MethodNotAllowed, NotFound, Unexpected, answer_for
 from cloudbeds_auth.errors import Error, InvalidRequest
 
+PageEndpoint = Callable[[Request], Awaitable[Response]]
 _BY_STATUS: dict[int, type[InvalidRequest]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
+
+
+def route(path: str, endpoint: PageEndpoint, methods: Collection[str] = ("GET",)) -> Route:
+    """A route of pages, of which nothing is derived, neither parameters nor a description; Starlette would add HEAD."""
+    made = Route(path, endpoint, include_in_schema=False)
+    made.methods = {*methods}
+    return made
 
 
 async def page_request(request: Request) -> PageRequest:

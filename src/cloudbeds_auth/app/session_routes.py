@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from cloudbeds_auth.app.api_description import describe_api
 from cloudbeds_auth.app.api_reference import api_reference
-from cloudbeds_auth.app.asgi import page_request, response
+from cloudbeds_auth.app.asgi import PageEndpoint, page_request, response, route
 from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.connection_page import ASKED, ConnectionPage
 from cloudbeds_auth.app.dashboard import Dashboard
@@ -87,12 +88,12 @@ class SessionRoutes:
         self._of_one = ConnectionPage(vault, ConnectionPages(prefix, "/static", self._public_url), relay)
         self._service = ServiceViews(vault, self._pages)
 
-    def router(self) -> APIRouter:
+    def routes(self) -> list[Route]:
         """All of them; the gateway lets in where a session is needed those alone that have one."""
-        router = APIRouter(include_in_schema=False)
+        made: list[Route] = []
 
         def shows(path: str, page: PageHandler, methods: Collection[str] = ("GET",)) -> None:
-            router.add_api_route(path, self._endpoint(page), methods=[*methods])
+            made.append(route(path, self._endpoint(page), methods))
 
         def takes(path: str, handler: PageHandler, *names: str) -> None:
             shows(path, self._form(handler, names), ("POST",))
@@ -100,18 +101,18 @@ class SessionRoutes:
         sign_in, dashboard, of_one = self._sign_in, self._dashboard, self._of_one
         shows("/sign-in", sign_in.page)
         shows(SIGN_IN_FIRST, sign_in.first, METHODS)
-        router.add_api_route("/session", self._begin, methods=["POST"])
+        made.append(route("/session", self._begin, ["POST"]))
         takes("/session/end", sign_in.end)
         shows("/", self._home)
         shows("/connections", _seen(dashboard.hotels))
         shows("/live/hotels", _seen(dashboard.hotels))
-        router.add_api_route("/live", self._live, methods=["GET"])
+        made.append(route("/live", self._live))
         shows("/connections/{identifier}", _seen(of_one.show))
         takes("/connections/{identifier}/refresh", _seen(of_one.renew))
         takes("/connections/{identifier}/link", _seen(of_one.link))
         takes("/connections/{identifier}/disconnect", _seen(of_one.disconnect))
         takes("/connections/{identifier}/try", _seen(of_one.attempt), ASKED)
-        router.add_api_route(REFERENCE, self._reference, methods=["GET"])
+        made.append(route(REFERENCE, self._reference))
         shows("/keys", _seen(dashboard.keys))
         takes("/keys/{key_id}/revoke", _seen(dashboard.revoke))
         of_service = self._service
@@ -120,7 +121,7 @@ class SessionRoutes:
             ("/settings", of_service.values),
         ):  # fmt: skip
             shows(path, _seen(page))
-        return router
+        return made
 
     async def _home(self, request: PageRequest, session: Session | None) -> PageAnswer:
         return self._pages.welcome() if session is None else await self._dashboard.hotels(request, session)
@@ -164,7 +165,7 @@ class SessionRoutes:
 
         return LiveStream(self._engine.watcher, self._engine.world.clock, is_good)
 
-    def _endpoint(self, page: PageHandler) -> Callable[[Request], Awaitable[Response]]:
+    def _endpoint(self, page: PageHandler) -> PageEndpoint:
         async def endpoint(request: Request) -> Response:
             try:
                 answer = await page(await page_request(request), getattr(request.state, SESSION, None))

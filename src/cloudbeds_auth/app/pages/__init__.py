@@ -7,6 +7,7 @@ here is what both share, and the page about an error's code.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
 
@@ -31,18 +32,7 @@ class Pages:
         self.language = language
         self._assets = prefix + assets
         self._catalog = catalog_of(language)
-        self._environment = Environment(
-            loader=PackageLoader(__name__, "templates"),
-            autoescape=select_autoescape(default=True, default_for_string=True),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=["jinja2.ext.i18n"],
-        )
-        self._environment.policies["ext.i18n.trimmed"] = True
-        # The extension adds this method, which types do not know.
-        self._environment.install_gettext_translations(self._catalog, newstyle=True)  # type: ignore[attr-defined]
-        self._environment.globals["language"] = language
+        self._environment = _environment_of(language)
 
     def meaning(self, kind: type[Error]) -> PageAnswer:
         """What a code means, for people who read it in a program's log or answer."""
@@ -81,6 +71,25 @@ def static_files() -> dict[str, tuple[bytes, str]]:
     return found
 
 
+@cache
+def _environment_of(language: str) -> Environment:
+    """The templates in this language, each compiled once in a process."""
+    made = Environment(
+        loader=PackageLoader(__name__, "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    made.policies["ext.i18n.trimmed"] = True
+    # The extension adds this method, which types do not know.
+    made.install_gettext_translations(catalog_of(language), newstyle=True)  # type: ignore[attr-defined]
+    made.globals["language"] = language
+    return made
+
+
+@cache
 def catalog_of(language: str) -> NullTranslations:
     """What the pages say in this language; of English nothing, since it is what they are written in."""
     if language == ENGLISH:
