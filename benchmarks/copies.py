@@ -14,7 +14,7 @@ import apsw
 import psycopg
 
 from cloudbeds_auth import Settings
-from cloudbeds_auth.database import opening
+from cloudbeds_auth.database import maintenance
 from cloudbeds_auth.database.key_files import load_keys
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.transactions.rows import access_place, token_place
@@ -82,7 +82,7 @@ def multiply(settings: Settings, number: int) -> Sequence[str]:
             for table in TABLES:
                 spread(sql, table, first)
     with ThreadPoolExecutor(1) as aside:  # a loop may run here
-        aside.submit(asyncio.run, opening.accept_all(settings)).result()
+        aside.submit(asyncio.run, maintenance.accept_all(settings)).result()
     with Plain(settings) as sql:
         sql.analyze()
     return [copy_id(first["connections"]["id"], at) for at in range(1, number + 1)]

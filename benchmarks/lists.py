@@ -29,7 +29,6 @@ from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.refused_cohorts import LIVING
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.origins import Cohort, Source
-from cloudbeds_auth.transactions.apps import read_foreign
 from cloudbeds_auth.transactions.connections import (
     NOTHING,
     Trouble,
@@ -39,6 +38,7 @@ from cloudbeds_auth.transactions.connections import (
     list_troubled,
     read_cohorts,
 )
+from cloudbeds_auth.transactions.origins import read_foreign
 from cloudbeds_auth.transactions.outbox import read_outbox
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Body, Call, Instant

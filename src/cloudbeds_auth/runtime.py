@@ -14,18 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from cloudbeds_auth import observe, system
 from cloudbeds_auth.database import key_files
-from cloudbeds_auth.database.backup import back_up as back_up
-from cloudbeds_auth.database.check import scan as scan
-from cloudbeds_auth.database.opening import accept as accept
-from cloudbeds_auth.database.opening import accept_all as accept_all
-from cloudbeds_auth.database.opening import adopt as adopt
-from cloudbeds_auth.database.opening import copy as copy
-from cloudbeds_auth.database.opening import copy_history as copy_history
-from cloudbeds_auth.database.opening import migrate as migrate
-from cloudbeds_auth.database.opening import missing_files as missing_files
 from cloudbeds_auth.database.opening import open_database
-from cloudbeds_auth.database.opening import shown as shown
-from cloudbeds_auth.database.rekey import rekey as rekey
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.wiring import Engine
 from cloudbeds_auth.errors import ConfigurationError

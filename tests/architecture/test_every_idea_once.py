@@ -28,8 +28,8 @@ that a user calls.
 
 LAYERS = {
     "api_keys", "apps", "audit", "authentic", "caller_keys", "candidates", "connections", "history", "imports",
-    "incident", "pasted_keys", "properties", "rate_limit", "refresh", "risks", "sessions", "sign_in", "subscriptions",
-    "webhooks",
+    "incident", "origins", "pasted_keys", "properties", "rate_limit", "refresh", "risks", "sessions", "sign_in",
+    "subscriptions", "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
 SAME_SUBJECT = {"database": "the command and the check"}

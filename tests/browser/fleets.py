@@ -17,7 +17,7 @@ from benchmarks.copies import Plain, copy_id, multiply
 from tests.acceptance.processes import Http, World, world
 from tests.acceptance.test_bad_hour import a_minute_passes
 
-from cloudbeds_auth.database import opening
+from cloudbeds_auth.database import maintenance
 from cloudbeds_auth.settings import Need, load
 
 MANY = 2_000
@@ -133,7 +133,7 @@ def _copies(made: World) -> None:
             sql.connection.execute("UPDATE connections SET reference = ? WHERE id = ?", (name, home))
             _write(sql, home, ODD.get(at % 50, {}), now)
     with ThreadPoolExecutor(1) as aside:  # the browser's loop runs here
-        aside.submit(asyncio.run, opening.accept_all(settings)).result()
+        aside.submit(asyncio.run, maintenance.accept_all(settings)).result()
 
 
 def _write(sql: Plain, home: str, odd: dict[str, object], now: float) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.support.installation import filled, opened, secrets, settings, silent
 from tests.support.processes import leased, row
 
-from cloudbeds_auth.database import backup, opening
+from cloudbeds_auth.database import backup, maintenance
 from cloudbeds_auth.errors import ConfigurationError
 
 # --- backups
@@ -33,7 +33,7 @@ async def test_a_backup_and_its_restore(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
     async with opened(restored) as again:
         assert (again.read_only, await secrets(again)) == (True, before)
-    await opening.adopt(restored, silent)
+    await maintenance.adopt(restored, silent)
     async with opened(restored) as again:
         assert not again.read_only
         await leased(again, await row(again, "gra_0"))

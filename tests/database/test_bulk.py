@@ -24,7 +24,7 @@ from tests.support.keys import KEY_TEXT
 from tests.support.postgres_fixtures import kept
 from tests.support.processes import row
 
-from cloudbeds_auth.database import bulk, opening, postgres, sqlite_file
+from cloudbeds_auth.database import bulk, maintenance, opening, postgres, sqlite_file
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.settings import Settings
@@ -173,28 +173,28 @@ async def test_a_move_that_is_killed_and_repeated(ways: tuple[Settings, Settings
     for what in HOTELS_KILLED_AT:
         shown = Shown(kill_at=what)
         with pytest.raises(Killed):
-            await opening.copy(source, target.database_url, shown)
+            await maintenance.copy(source, target.database_url, shown)
     shown = Shown(kill_at="hotels")
     with pytest.raises(Killed):
-        await opening.adopt(source, shown)
-    await opening.adopt(source, silent)
+        await maintenance.adopt(source, shown)
+    await maintenance.adopt(source, silent)
     assert max(written) <= BATCH
     async with driver(source) as one:
         assert {grant["latched"] for grant in await one.read(partial(_all, "grants"))} == {0}, "it can be given up"
     written.clear()
-    copied = await opening.copy(source, target.database_url, silent)
+    copied = await maintenance.copy(source, target.database_url, silent)
     assert (copied["grants"], copied["events"]) == (len(before["grants"]), len(before["connections"]))
     async with opened(source) as here, opened(target) as there:
         assert (here.read_only, there.read_only) == (True, False)
     for what in ("events", "calls"):
         shown = Shown(kill_at=what)
         with pytest.raises(Killed):
-            await opening.copy_history(source, target.database_url, shown)
-    assert await opening.copy(source, target.database_url, silent) == {}
+            await maintenance.copy_history(source, target.database_url, shown)
+    assert await maintenance.copy(source, target.database_url, silent) == {}
     shown = Shown()
-    assert await opening.copy_history(source, target.database_url, shown) == {"calls": len(before["calls"]) - BATCH}
+    assert await maintenance.copy_history(source, target.database_url, shown) == {"calls": len(before["calls"]) - BATCH}
     assert shown.steps["calls"][:2] == [0, BATCH], "shown as it goes on"
-    assert await opening.copy_history(source, target.database_url, silent) == {}
+    assert await maintenance.copy_history(source, target.database_url, silent) == {}
     assert max(written) <= BATCH
     found = await content(target)
     assert set(before.pop("audit")) < set(found.pop("audit")), "and that it was adopted"
@@ -210,10 +210,10 @@ async def test_calls_go_on_beside_it(ways: tuple[Settings, Settings]) -> None:
     """
     source, target = ways
     async with opened(source) as here:
-        await beside(here, opening.copy(source, target.database_url, silent), reads_and_notes)
+        await beside(here, maintenance.copy(source, target.database_url, silent), reads_and_notes)
     async with opened(target) as there:
         assert len(await secrets(there)) > 0
-        await beside(there, opening.copy_history(source, target.database_url, silent), leases)
+        await beside(there, maintenance.copy_history(source, target.database_url, silent), leases)
         assert len(await there.read(read_history("con_1_7"))) == EVENTS + LINES
 
 

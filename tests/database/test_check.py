@@ -10,7 +10,7 @@ from tests.support.installation import HOTELS, filled, opened, settings, silent
 from tests.support.keys import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT
 from tests.support.shown import show_no_more, show_twice
 
-from cloudbeds_auth.database import check, opening, sealed_values
+from cloudbeds_auth.database import check, maintenance, opening, sealed_values
 from cloudbeds_auth.database.sealed_values import IN_META
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
@@ -224,7 +224,7 @@ async def test_rows_that_something_else_wrote(one: Settings, sql: str, monkeypat
     assert any(problem.startswith(ATTACKS[sql]) for problem in problems), problems
     home = ATTACKS[sql].split(":")[0]
     if home.startswith("con_"):
-        assert await opening.accept(one, home)
+        assert await maintenance.accept(one, home)
         problems = (await check.scan(one, silent)).problems
         assert not any(problem.startswith(ATTACKS[sql]) for problem in problems), problems
 
@@ -238,5 +238,5 @@ async def test_everything_is_taken_as_it_is_where_the_key_is_gone(one: Settings)
     await driver.close()
     with pytest.raises(ConfigurationError, match="accept --all"):
         await check.scan(one, silent)
-    await opening.accept_all(one)
+    await maintenance.accept_all(one)
     assert (await check.scan(one, silent)).problems == []

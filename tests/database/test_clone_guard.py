@@ -15,7 +15,7 @@ from tests.support.installation import silent
 from tests.support.keys import KEY_TEXT
 
 from cloudbeds_auth import os_files
-from cloudbeds_auth.database import clone_guard, opening
+from cloudbeds_auth.database import clone_guard, maintenance, opening
 from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.rules.secret import Secret
@@ -307,7 +307,7 @@ async def test_an_older_file_in_its_place(disk: Disk) -> None:
     disk.path.write_bytes(newer)
     assert await disk.is_own(), "put back, it is what it was"
     disk.path.write_bytes(older)
-    await opening.adopt(disk.settings, silent)
+    await maintenance.adopt(disk.settings, silent)
     assert counts(disk) == (2, 2)
     assert await disk.is_own()
 

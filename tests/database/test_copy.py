@@ -16,7 +16,7 @@ from tests.support.keys import KEY
 from tests.support.processes import leased, row
 from tests.support.shown import show_no_more, show_twice, wrongly_shown
 
-from cloudbeds_auth.database import backup, bulk, copy, opening
+from cloudbeds_auth.database import backup, bulk, copy, maintenance, opening
 from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.history import record_calls
@@ -58,10 +58,10 @@ async def test_everything_moves(ways: tuple[Settings, Settings]) -> None:
         history = await running.read(read_history("con_0"))
         assert [event.kind for event in history].count("calls") == 3
         told: list[str] = []
-        copied = await opening.copy(source, target.database_url, lambda what, done, total: told.append(what))
+        copied = await maintenance.copy(source, target.database_url, lambda what, done, total: told.append(what))
         assert (copied["connections"], copied["grants"], copied["tokens"]) == (HOTELS, HOTELS, HOTELS + 1)
         assert {"hotels latched", "hotels closed", "grants", "newest events"} <= set(told)
-        behind = await opening.copy_history(source, target.database_url, silent)
+        behind = await maintenance.copy_history(source, target.database_url, silent)
         assert set(behind) == set(copy.HISTORY)
         assert set(copied) | set(behind) == set(bulk.TABLES)
         fence = await leased(running, await row(running, "gra_1"))
@@ -89,7 +89,7 @@ async def test_a_hotel_with_an_api_key(ways: tuple[Settings, Settings]) -> None:
     async with opened(source) as running:
         await running.write(add_pasted_key(PastedKey("hash-key", "default", key, None), "con_key", "gra_key"))
         before = await row(running, "gra_key")
-    await opening.copy(source, target.database_url, silent)
+    await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert (await row(there, "gra_key")).valid_for == before.valid_for == FOREVER
 
@@ -102,7 +102,7 @@ async def test_a_key_that_was_made_where_the_clock_was_behind(ways: tuple[Settin
     async with opened(source) as running:
         for key_id, parent in (("key_9", None), ("key_1", "key_9")):
             await running.write(add_caller_key(key_id, key_id, new, parent=parent))
-    await opening.copy(source, target.database_url, silent)
+    await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert [one.id for one in await there.read(read_caller_keys(limit=9))] == ["key_9", "key_1"]
 
@@ -111,10 +111,10 @@ async def test_given_up_and_made_again(ways: tuple[Settings, Settings]) -> None:
     """The source was adopted after the move, and went on: the target is older, and not used for that."""
     source, target = ways
     await filled(source)
-    await opening.copy(source, target.database_url, silent)
-    await opening.adopt(source, silent)
+    await maintenance.copy(source, target.database_url, silent)
+    await maintenance.adopt(source, silent)
     with pytest.raises(ConfigurationError, match="adopted since"):
-        await opening.copy(source, target.database_url, silent)
+        await maintenance.copy(source, target.database_url, silent)
     async with opened(source) as running:
         assert not running.read_only
 
@@ -125,13 +125,13 @@ async def test_two_at_once(ways: tuple[Settings, Settings]) -> None:
     await filled(source)
 
     async def overtaken() -> None:
-        await opening.copy(source, target.database_url, overtake)
+        await maintenance.copy(source, target.database_url, overtake)
 
     def overtake(what: str, done: int, total: int) -> None:
         if what == "connections" and done == 0 and not told:
             told.append(what)
             with ThreadPoolExecutor(1) as aside:
-                aside.submit(asyncio.run, opening.copy(source, target.database_url, silent)).result()
+                aside.submit(asyncio.run, maintenance.copy(source, target.database_url, silent)).result()
 
     told: list[str] = []
     with pytest.raises(ConfigurationError, match="another `database copy`"):
@@ -148,7 +148,7 @@ async def test_marks_that_are_wrong(ways: tuple[Settings, Settings]) -> None:
     async with opened(source) as running:
         await running.write(show_twice("con_1"))
         await running.write(show_no_more("con_2"))
-    await opening.copy(source, target.database_url, silent)
+    await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert await there.read(wrongly_shown()) == []
         assert len((await there.read(list_connections(states=list(State)))).connections) == HOTELS
@@ -158,14 +158,14 @@ async def test_once_more(ways: tuple[Settings, Settings]) -> None:
     """Run again after it was done, it copies nothing: the target may have moved on."""
     source, target = ways
     await filled(source)
-    await opening.copy(source, target.database_url, silent)
+    await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         grant = await row(there, "gra_1")
         fence = await leased(there, grant)
         assert await there.write(write_intent(fence, 1, lease=30.0, hold=0.0))
         await there.write(commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0))
         moved_on = await secrets(there)
-    assert await opening.copy(source, target.database_url, silent) == {}
+    assert await maintenance.copy(source, target.database_url, silent) == {}
     async with opened(target) as there:
         assert await secrets(there) == moved_on
 
@@ -192,7 +192,7 @@ async def test_killed_while_copying(ways: tuple[Settings, Settings]) -> None:
                 raise Killed
 
         with pytest.raises(Killed):
-            await opening.copy(source, target.database_url, kill)
+            await maintenance.copy(source, target.database_url, kill)
         async with opened(target) as there:
             assert there.read_only
             with pytest.raises(StoreReadOnly):
@@ -201,7 +201,7 @@ async def test_killed_while_copying(ways: tuple[Settings, Settings]) -> None:
             fence = await leased(here, await row(here, "gra_1"))
             assert not await here.write(write_intent(fence, 1, lease=30.0, hold=0.0))
             await here.write(release_lease("gra_1", fence.epoch))
-    await opening.copy(source, target.database_url, silent)
+    await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert await secrets(there) == before
 
@@ -216,10 +216,10 @@ async def test_killed_at_the_end(ways: tuple[Settings, Settings], monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(copy, step, _killed)
         with pytest.raises(Killed):
-            await opening.copy(source, target.database_url, silent)
+            await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert there.read_only
-    await opening.copy(source, target.database_url, silent)
+    await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert (there.read_only, await secrets(there)) == (False, before)
 
@@ -271,7 +271,7 @@ async def test_a_refresh_that_comes_back_while_rows_are_copied(ways: tuple[Setti
             with ThreadPoolExecutor(1) as thread:
                 written.append(thread.submit(asyncio.run, comes_back()).result())
 
-    await opening.copy(source, target.database_url, show)
+    await maintenance.copy(source, target.database_url, show)
     assert written == [Written.GONE]
     async with opened(target) as there:
         assert [token.value.reveal() for token in (await row(there, "gra_1")).tokens] == ["R-1-1"]
@@ -300,7 +300,7 @@ async def test_a_refresh_that_comes_back_too_late(ways: tuple[Settings, Settings
 async def copied_with(
     source: Settings, target: Settings, pause: Callable[[float], object], progress: Progress = silent
 ) -> None:
-    """As `opening.copy`, with our own pause."""
+    """As `maintenance.copy`, with our own pause."""
     here, mine = await opening.open_driver(source)
     there, theirs = await opening.open_driver(target)
     try:
@@ -315,7 +315,7 @@ async def copied_with(
 async def moved(source: Settings, target: Settings) -> None:
     """The hotels, without their histories."""
     await filled(source)
-    await opening.copy(source, target.database_url, silent)
+    await maintenance.copy(source, target.database_url, silent)
 
 
 async def test_the_target_is_used_before_its_history_is_there(ways: tuple[Settings, Settings]) -> None:
@@ -328,7 +328,7 @@ async def test_the_target_is_used_before_its_history_is_there(ways: tuple[Settin
         await leased(there, await row(there, "gra_0"))
         assert await there.write(disconnect("con_0"))
         newer = await there.read(read_history("con_0"))
-        await opening.copy_history(source, target.database_url, silent)
+        await maintenance.copy_history(source, target.database_url, silent)
         newest = max(event.sequence for event in before if event.kind != "calls")
         assert [event.sequence for event in newer] == [newest + 1, newest]
         after = await there.read(read_history("con_0"))
@@ -347,12 +347,12 @@ async def test_what_was_forgotten_meanwhile_does_not_come_back(ways: tuple[Setti
         for number in range(HOTELS):
             await here.write(refused(f"gra_{number}"))
             await here.write(add_later(f"gra_{number}"))
-    await opening.copy(source, target.database_url, silent)
+    await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert await there.write(disconnect("con_0"))
         assert await there.write(forget("con_0"))
         await there.write(deleted("con_1", "gra_1"))
-        await opening.copy_history(source, target.database_url, silent)
+        await maintenance.copy_history(source, target.database_url, silent)
         assert named(await there.read(read_history("con_0"))) == []
         assert await there.read(read_history("con_1")) == []
         assert sorted(named(await there.read(read_history("con_2")))) == ["call_refused", "calls"]
@@ -402,7 +402,7 @@ async def test_what_is_authenticated_stays_so(ways: tuple[Settings, Settings]) -
         await running.write(add_caller_key("key_1", "key_1", new, parent=None))
         await running.write(disconnect("con_1"))
         await running.write(_rewritten("con_2"))
-    await opening.copy(source, target.database_url, silent)
+    await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         broken = await there.read(altered())
         assert {one.split(":")[0] for one in broken} == {"con_2"}
@@ -412,7 +412,7 @@ async def test_what_is_authenticated_stays_so(ways: tuple[Settings, Settings]) -
         assert await there.write(disconnect("con_0"))
         for home in ("con_0", "con_1"):
             assert (await there.read(verify_history(home))).problems == []
-    await opening.copy_history(source, target.database_url, silent)
+    await maintenance.copy_history(source, target.database_url, silent)
     async with opened(target) as there:
         assert {one.split(":")[0] for one in await there.read(altered())} == {"con_2"}
         for home in ("con_0", "con_1"):
@@ -441,11 +441,11 @@ async def test_two_that_copy_one_history(ways: tuple[Settings, Settings]) -> Non
         if not other:
             other.append({})
             with ThreadPoolExecutor(1) as thread:
-                work = opening.copy_history(source, target.database_url, silent)
+                work = maintenance.copy_history(source, target.database_url, silent)
                 other[0] = thread.submit(asyncio.run, work).result()
 
     with pytest.raises(ConfigurationError, match="another process copies"):
-        await opening.copy_history(source, target.database_url, overtaken)
+        await maintenance.copy_history(source, target.database_url, overtaken)
     async with opened(source) as here, opened(target) as there:
         assert await there.read(read_history("con_0")) == await here.read(read_history("con_0"))
 
@@ -457,7 +457,7 @@ async def test_lines_of_an_earlier_version_are_merged_when_they_have_come(ways: 
     async with opened(target) as there:
         while await there.write(take_over(9)):
             pass
-        await opening.copy_history(source, target.database_url, silent)
+        await maintenance.copy_history(source, target.database_url, silent)
         assert await there.write(take_over(1)), "there is more to go through"
 
 
@@ -465,17 +465,17 @@ async def test_the_history_of_a_move_that_was_given_up(ways: tuple[Settings, Set
     """The source was adopted, so there are two that hold the hotels: nothing more is copied, and it says so."""
     source, target = ways
     await moved(source, target)
-    await opening.adopt(source, silent)
+    await maintenance.adopt(source, silent)
     with pytest.raises(ConfigurationError, match="adopted since"):
-        await opening.copy_history(source, target.database_url, silent)
+        await maintenance.copy_history(source, target.database_url, silent)
 
 
 async def test_giving_up_the_move(ways: tuple[Settings, Settings]) -> None:
     """When the target is gone for good, the source is adopted and refreshes again, every latch as it was."""
     source, target = ways
     await filled(source)
-    await opening.copy(source, target.database_url, silent)
-    await opening.adopt(source, silent)
+    await maintenance.copy(source, target.database_url, silent)
+    await maintenance.adopt(source, silent)
     async with opened(source) as here:
         assert not here.read_only
         fence = await leased(here, await row(here, "gra_1"))
@@ -488,7 +488,7 @@ async def test_a_target_in_use(ways: tuple[Settings, Settings]) -> None:
     await filled(source)
     await filled(target)
     with pytest.raises(ConfigurationError, match="connections of its own"):
-        await opening.copy(source, target.database_url, silent)
+        await maintenance.copy(source, target.database_url, silent)
     async with opened(source) as here:
         fence = await leased(here, await row(here, "gra_1"))
         assert await here.write(write_intent(fence, 1, lease=30.0, hold=0.0))
@@ -500,7 +500,7 @@ async def test_a_copy_is_not_moved(tmp_path: Path) -> None:
     await filled(source)
     backup.back_up(source.database_path, tmp_path / "copy.db", silent)
     with pytest.raises(ConfigurationError, match="copy of another installation"):
-        await opening.copy(settings(f"sqlite:///{tmp_path}/copy.db"), f"sqlite:///{tmp_path}/two.db", silent)
+        await maintenance.copy(settings(f"sqlite:///{tmp_path}/copy.db"), f"sqlite:///{tmp_path}/two.db", silent)
 
 
 async def test_a_copy_with_its_mark_is_not_moved(tmp_path: Path) -> None:
@@ -510,9 +510,9 @@ async def test_a_copy_with_its_mark_is_not_moved(tmp_path: Path) -> None:
     for made in ("", ".instance"):
         shutil.copy(f"{source.database_path}{made}", f"{copied.database_path}{made}")
     with pytest.raises(ConfigurationError, match="copy of another installation"):
-        await opening.copy(copied, f"sqlite:///{tmp_path}/two.db", silent)
-    await opening.adopt(copied, silent)
-    assert (await opening.copy(copied, f"sqlite:///{tmp_path}/two.db", silent))["grants"] == HOTELS
+        await maintenance.copy(copied, f"sqlite:///{tmp_path}/two.db", silent)
+    await maintenance.adopt(copied, silent)
+    assert (await maintenance.copy(copied, f"sqlite:///{tmp_path}/two.db", silent))["grants"] == HOTELS
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "sqlite:///", "postgresql://host"])
@@ -521,6 +521,6 @@ async def test_a_target_that_is_none(tmp_path: Path, url: str) -> None:
     source = settings(f"sqlite:///{tmp_path}/one.db")
     await filled(source)
     with pytest.raises(ConfigurationError, match="--to"):
-        await opening.copy(source, url, silent)
+        await maintenance.copy(source, url, silent)
     with pytest.raises(ConfigurationError, match="in use"):
-        await opening.copy(source, source.database_url, silent)
+        await maintenance.copy(source, source.database_url, silent)

@@ -22,7 +22,7 @@ from tests.support.installation import HOTELS, filled, opened, secrets, settings
 from tests.support.keys import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT
 from tests.support.processes import leased, row
 
-from cloudbeds_auth.database import bulk, opening, rekey, sealed_values
+from cloudbeds_auth.database import bulk, maintenance, opening, rekey, sealed_values
 from cloudbeds_auth.database.sealed_values import COLUMNS, IN_META, SealedColumn, count_values
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
@@ -605,7 +605,7 @@ async def test_a_database_that_was_moved_needs_the_same_keys(url: str, tmp_path:
     async with opened(keyed(url, NEW, OLD)) as store:
         await refreshed(store, "gra_1", "new", {})
     target = f"sqlite:///{tmp_path}/target.db"
-    await opening.copy(keyed(url, NEW, OLD), target, silent)
+    await maintenance.copy(keyed(url, NEW, OLD), target, silent)
     for keys, missing in (([OLD], NEW_ID), ([NEW], OLD_ID)):
         with pytest.raises(ConfigurationError, match=missing):
             await _opened_once(keyed(target, *keys))

@@ -23,7 +23,12 @@ from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.errors import RefreshPending, StateMismatch
 from cloudbeds_auth.rules.lifecycle import IllegalMove, State
 from cloudbeds_auth.rules.model import Grant
-from cloudbeds_auth.transactions.apps import RedirectUris, open_circuits, read_apps, read_redirect_uris
+from cloudbeds_auth.transactions.apps import (
+    RedirectUris,
+    open_circuits,
+    read_apps,
+    read_redirect_uris,
+)
 from cloudbeds_auth.transactions.authorizations import read_link, read_link_outcome
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.connections import count_states, list_connections, read_connection

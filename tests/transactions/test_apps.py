@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from tests.support.bench import Bench, HandClock, link
-from tests.support.fakes import HERE, pair
+from tests.support.fakes import pair
 from tests.support.shown import show_no_more
 
 from cloudbeds_auth.errors import AuthorizationExpired
 from cloudbeds_auth.rules.links import AppRequest
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
-from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration
 from cloudbeds_auth.transactions.apps import (
@@ -22,13 +21,11 @@ from cloudbeds_auth.transactions.apps import (
     RedirectUris,
     add_app,
     drop_previous_secret,
-    move_grants,
     open_circuit,
     open_circuits,
     read_app,
     read_apps,
     read_conflict,
-    read_foreign,
     read_redirect_uris,
     remove_app,
     rotate_secret,
@@ -47,7 +44,6 @@ AURORA = App(
     ("read:hotel", "read:rate"),
     "property",
 )
-A, B = "https://a.example", "https://b.example"
 BOREAL = App("boreal", "client-3", (Secret("boreal"),), "https://a.example/callback/boreal")
 
 
@@ -239,40 +235,6 @@ async def test_an_app_stays_where_the_mark_is_lost(bench: Bench) -> None:
     assert await bench.store.write(remove_app("aurora")) == 1
 
 
-async def test_a_foreign_candidate_beside_a_healthy_grant_is_found(bench: Bench) -> None:
-    """What came from elsewhere is counted although the connection serves, and shows nothing of it."""
-    used = await bench.connected(replace(pair(1, property_ids=("1000",)), source=Source(A, "one")))
-    foreign = replace(pair(2, property_ids=("1000",)), source=Source(B, "two"))
-    await bench.approved(foreign, connection_id=used.connection_id)
-    (found,) = await bench.store.read(read_foreign(A, {"default": "one"}))
-    assert found.what == f"1 hotel: its tokens were issued by {B}, and CLOUDBEDS_BASE_URL is {A}"
-
-
-@pytest.mark.row("F92")
-async def test_one_finding_for_each_cause(bench: Bench) -> None:
-    """Hotels are counted together, however many grants each has; a secret that is for another origin has a finding of
-    its own only where no tokens are. A token whose origin was not stored has that of its app.
-    """
-    await bench.store.write(add_app(replace(AURORA, issuer=B)))
-    await bench.store.write(add_app(replace(BOREAL, issuer=A)))
-    for number, source, app in (
-        (1, Source(A, "one"), "default"),
-        (2, Source(None, "one"), "default"),
-        (3, Source(B, "old"), "default"),
-        (4, Source(B, AURORA.client_id), "aurora"),
-    ):
-        one = replace(pair(number, property_ids=(f"{number}000",)), source=source)
-        grant = await bench.connected(one, app=app)
-        again = replace(pair(number + 10, property_ids=(f"{number}000",)), source=source)
-        await bench.approved(again, app=app, connection_id=grant.connection_id)
-    found = [one.what for one in await bench.store.read(read_foreign(B, {"default": "one"}))]
-    assert found == [
-        f"2 hotels: their tokens were issued by {A}, and CLOUDBEDS_BASE_URL is {B}",
-        "1 hotel: its tokens were issued to the client id old, and CLOUDBEDS_CLIENT_ID is one",
-        f"the client secret of the app 'boreal' is for {A}, and CLOUDBEDS_BASE_URL is {B}",
-    ]
-
-
 async def test_an_app_that_a_process_of_the_version_before_added(bench: Bench, clock: HandClock) -> None:
     """It counts no changes; its redirect URI is known all the same."""
     await bench.store.write(add_app(AURORA))
@@ -308,19 +270,3 @@ async def test_a_name_that_comes_back(bench: Bench) -> None:
     assert await secrets(bench) == ["new"]
     assert await bench.store.read(open_circuits("aurora")) == {}
     assert set(await bench.store.read(open_circuits("default"))) == {"f1"}
-
-
-async def test_grants_are_moved_twice_at_once(bench: Bench) -> None:
-    """By two processes, where the vendor moved: each grant is moved by one of them, with one line of history."""
-    here, there = HERE.issuer or "", "https://moved.example"
-    hotels = [await bench.connected(replace(pair(number), source=HERE)) for number in range(5)]
-    moves = await asyncio.gather(
-        *(
-            store.write(move_grants("default", here, there, after="", limit=5))
-            for store in (bench.store, await bench.another())
-        )
-    )
-    assert sum(moved for _, moved in moves) == len(hotels)
-    for hotel in hotels:
-        assert (await bench.row(hotel.id)).source.issuer == there
-        assert (await bench.kinds(hotel.connection_id)).count("origin_moved") == 1

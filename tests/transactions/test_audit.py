@@ -13,7 +13,12 @@ from cloudbeds_auth.rules.caller_keys import NewKey
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.apps import add_app, drop_previous_secret, remove_app, rotate_secret
+from cloudbeds_auth.transactions.apps import (
+    add_app,
+    drop_previous_secret,
+    remove_app,
+    rotate_secret,
+)
 from cloudbeds_auth.transactions.audit import add_audit, add_failures, read_audit
 from cloudbeds_auth.transactions.authorizations import NewAuthorization, Spending, add_link
 from cloudbeds_auth.transactions.caller_keys import add_caller_key, end_caller_key

@@ -29,15 +29,11 @@ from cloudbeds_auth.transactions.apps import (
     add_app,
     close_circuit,
     drop_previous_secret,
-    move_app,
-    move_grants,
     open_circuit,
     open_circuits,
     read_app,
     read_apps,
     read_conflict,
-    read_foreign,
-    read_issuer,
     read_redirect_uris,
     read_registrations,
     remove_app,
@@ -114,6 +110,12 @@ from cloudbeds_auth.transactions.history import (
 )
 from cloudbeds_auth.transactions.imports import NewImport, add_import
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
+from cloudbeds_auth.transactions.origins import (
+    move_app,
+    move_grants,
+    read_foreign,
+    read_issuer,
+)
 from cloudbeds_auth.transactions.outbox import (
     claim_messages,
     message_delivered,

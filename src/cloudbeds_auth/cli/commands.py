@@ -167,10 +167,10 @@ def show_source(settings: Settings) -> None:
 
 def database_exists(settings: Settings | None = None) -> bool:
     """Whether there is a database already (None: of the environment's settings); opening the vault would make one."""
-    from cloudbeds_auth import runtime
+    from cloudbeds_auth.database.opening import missing_files
 
     named = settings or read_settings()
-    return named.is_postgres or named.database_path not in runtime.missing_files(named)
+    return named.is_postgres or named.database_path not in missing_files(named)
 
 
 def need_database(settings: Settings) -> Settings:

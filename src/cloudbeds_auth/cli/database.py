@@ -33,12 +33,12 @@ def migrate(out: Output) -> None:
 
     Every command does that when it opens the database; this one does nothing else, so an upgrade can begin with it.
     """
-    from cloudbeds_auth import runtime
+    from cloudbeds_auth.database import opening
 
     settings = _settings()
     with out.waiting("bringing the database to this version's schema; of a large one that may take minutes"):
-        before, after = asyncio.run(runtime.migrate(settings))
-    where = runtime.shown(settings.database_url)
+        before, after = asyncio.run(opening.migrate(settings))
+    where = opening.shown(settings.database_url)
     out.document({"database": where, "schema_before": before, "schema": after})
     if before == after:
         out.line(f"{where} has this version's schema already ({after})")
@@ -54,12 +54,13 @@ def check(out: Output) -> int:
     are used nowhere else. And whether links, keys for callers and histories are as they were written. Exits with 1 when
     something does not open or does not match; nothing is changed.
     """
-    from cloudbeds_auth import runtime
+    from cloudbeds_auth.database import check as checking
+    from cloudbeds_auth.database import opening
 
     settings = _existing()
     with out.progress("checking") as progress:
-        found = asyncio.run(runtime.scan(settings, progress))
-    where = runtime.shown(settings.database_url)
+        found = asyncio.run(checking.scan(settings, progress))
+    where = opening.shown(settings.database_url)
     out.document({"database": where, **asdict(found)})
     out.fields([("database", where), *found.fields()])
     for line in found.problems:
@@ -80,12 +81,13 @@ def rekey(out: Output, offline: bool) -> int:
     A service that lacks the new key would open no hotel any more: where none was seen in the last three minutes that
     has it first, this refuses and changes nothing. With --offline it does not look: say it where nothing runs.
     """
-    from cloudbeds_auth import runtime
+    from cloudbeds_auth.database import opening
+    from cloudbeds_auth.database import rekey as rekeying
 
     settings = _existing()
     with out.progress("encrypting anew") as progress:
-        found = asyncio.run(runtime.rekey(settings, progress, offline=offline))
-    where = runtime.shown(settings.database_url)
+        found = asyncio.run(rekeying.rekey(settings, progress, offline=offline))
+    where = opening.shown(settings.database_url)
     out.document({"database": where, **asdict(found)})
     out.line(f"{where}: {found.sealed_anew} values were encrypted anew, with the key {found.key_id}")
     for key_id in found.retired:
@@ -103,7 +105,7 @@ def backup(out: Output, file: Path) -> None:
     The file holds encrypted tokens; the key is not in it and is kept elsewhere. Restored, it is read-only until
     `cloudbeds-auth database adopt`. For PostgreSQL use its own tools (pg_dump, pg_basebackup).
     """
-    from cloudbeds_auth import runtime
+    from cloudbeds_auth.database import backup as backups
     from cloudbeds_auth.errors import ConfigurationError
 
     settings = _existing()
@@ -113,7 +115,7 @@ def backup(out: Output, file: Path) -> None:
             next_step="use pg_dump or your server's own backups; see the page on operating",
         )
     with out.progress("copying pages") as progress:
-        runtime.back_up(settings.database_path, file, progress)
+        backups.back_up(settings.database_path, file, progress)
     size = file.stat().st_size
     out.document({"database": str(settings.database_path), "backup": str(file), "bytes": size})
     out.line(f"{settings.database_path} is copied to {file} ({size} bytes)")
@@ -143,20 +145,20 @@ def copy(out: Output, target: str, history: str) -> None:
     CLOUDBEDS_AUTH_DATABASE_URL. A password in URL can be read by other users of this machine: PGPASSWORD or a password
     file keep it out.
     """
-    from cloudbeds_auth import runtime
+    from cloudbeds_auth.database import maintenance, opening
 
     settings = _existing()
-    where = runtime.shown(target)
+    where = opening.shown(target)
     with out.progress("moving hotels") as progress:
-        copied = asyncio.run(runtime.copy(settings, target, progress))
+        copied = asyncio.run(maintenance.copy(settings, target, progress))
     result = "the hotels have moved to" if copied else "the hotels had moved before to"
     out.say(f"{result} {where}: set CLOUDBEDS_AUTH_DATABASE_URL to it and start the service")
     if history == "behind":
         with out.progress("copying histories") as progress:
-            behind = asyncio.run(runtime.copy_history(settings, target, progress))
+            behind = asyncio.run(maintenance.copy_history(settings, target, progress))
         for table, rows in behind.items():
             copied[table] = copied.get(table, 0) + rows
-    out.document({"database": runtime.shown(settings.database_url), "copied_to": where, "rows": copied})
+    out.document({"database": opening.shown(settings.database_url), "copied_to": where, "rows": copied})
     out.fields([(table, f"{rows} rows") for table, rows in copied.items()])
     if history == "behind":
         out.line(f"everything is in {where}")
@@ -170,14 +172,14 @@ def adopt(out: Output, yes: bool) -> None:
     A copy holds the same tokens as its original. If both refresh them, each kills the other's, so a copy is read-only
     until it is adopted. Adopt it only when the original is gone for good, and restart the service afterwards.
     """
-    from cloudbeds_auth import runtime
+    from cloudbeds_auth.database import maintenance, opening
 
     settings = _existing()
-    where = runtime.shown(settings.database_url)
+    where = opening.shown(settings.database_url)
     question = f"Is the installation that {where} was copied from, or moved to, gone for good?"
     confirm(question, "two that refresh kill each other's tokens: say --yes where nobody can be asked", yes=yes)
     with out.progress("adopting") as progress:
-        asyncio.run(runtime.adopt(settings, progress))
+        asyncio.run(maintenance.adopt(settings, progress))
     out.document({"database": where, "adopted": True})
     out.line(f"{where} is this installation's own now; restart what uses it")
 
@@ -200,20 +202,20 @@ def accept(out: Output, connection: str | None, everything: bool, yes: bool) -> 
 
     With --all every row is taken as it is, keys too. Stop the service before.
     """
-    from cloudbeds_auth import runtime
+    from cloudbeds_auth.database import maintenance, opening
 
     if (connection is None) is not everything:
         raise click.UsageError("give one connection (con_...), or --all")
     settings = _existing()
     what = "every row" if connection is None else connection
-    question = f"Is {what} of {runtime.shown(settings.database_url)} as it should be?"
+    question = f"Is {what} of {opening.shown(settings.database_url)} as it should be?"
     confirm(question, "this takes altered rows as good: say --yes where nobody can be asked", yes=yes)
     if connection is None:
         with out.waiting("authenticating every row; of a large database that may take minutes"):
-            asyncio.run(runtime.accept_all(settings))
-    elif not asyncio.run(runtime.accept(settings, connection)):
+            asyncio.run(maintenance.accept_all(settings))
+    elif not asyncio.run(maintenance.accept(settings, connection)):
         raise click.UsageError(f"there is no connection {connection!r}")
-    out.document({"database": runtime.shown(settings.database_url), "accepted": connection or "all"})
+    out.document({"database": opening.shown(settings.database_url), "accepted": connection or "all"})
     out.line(f"{what} is taken as it is")
 
 

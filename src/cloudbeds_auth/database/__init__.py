@@ -1,5 +1,6 @@
 """Where the pair is stored: sealed, in one SQL database, under fences.
 
 Reading order: `sealing` and `key_files` (how a secret is stored), `sqlite` and `durability`, `postgres`
-(how a transaction is executed), `opening` (all of it together), `sealed_values` and `rekey` (changing the key).
+(how a transaction is executed), `opening` (all of it together), `maintenance` (what commands do to all of it),
+`sealed_values` and `rekey` (changing the key).
 """

@@ -18,8 +18,9 @@ from cloudbeds_auth.rules.inputs import LARGEST
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.schedule import Reach, out_of_reach
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.transactions.apps import read_foreign, sealed_secrets
+from cloudbeds_auth.transactions.apps import sealed_secrets
 from cloudbeds_auth.transactions.grants import LATCHED
+from cloudbeds_auth.transactions.origins import read_foreign
 from cloudbeds_auth.transactions.rows import access_place, token_place
 from cloudbeds_auth.transactions.runner import HISTORY_BEHIND, Database, Driver
 from cloudbeds_auth.transactions.seals import MOST_SEALS, read_seals

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,22 +11,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 from cloudbeds_auth import os_files, system
 from cloudbeds_auth.database import clone_guard, key_files, schema
-from cloudbeds_auth.database import copy as copying
-from cloudbeds_auth.database.bulk import Progress, each_grant
 from cloudbeds_auth.database.measured import MeasuredDriver
 from cloudbeds_auth.database.sealed_values import count_values
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.ports import Observer
-from cloudbeds_auth.rules.audit import COMMAND, AuditAction
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.settings.values import database_url
-from cloudbeds_auth.transactions.audit import add_audit, audit
-from cloudbeds_auth.transactions.authentic import begin_anew
 from cloudbeds_auth.transactions.runner import Database, Driver
-from cloudbeds_auth.transactions.statements import Instant, Transaction
-from cloudbeds_auth.transactions.verification import accept as accept_connection
+from cloudbeds_auth.transactions.statements import Instant
 
 if TYPE_CHECKING:
     from cloudbeds_auth.database.postgres import PostgresDriver
@@ -59,24 +52,6 @@ async def open_database(settings: Settings, observer: Observer | None = None) ->
     return store
 
 
-async def adopt(settings: Settings, progress: Progress) -> None:
-    """Make the database of the settings this installation's own, after the original is gone for good (rule-16).
-
-    Killed, it is repeated.
-    """
-    driver, identity = await open_driver(settings, bulk=True)
-    try:
-        await each_grant(driver, "unlatch_grants", progress, "hotels")
-        await driver.write(partial(_adopted, identity))
-    finally:
-        await driver.close()
-
-
-def _adopted(identity: clone_guard.Identity, now: Instant) -> Transaction[None]:
-    yield from clone_guard.adopt(now, identity)
-    yield from audit(now, AuditAction.DATABASE_ADOPTED, None, {"instance": identity.name}, COMMAND)
-
-
 async def migrate(settings: Settings) -> tuple[int, int]:
     """Bring the database to this version's schema, and its rows; the schema before and after."""
     if not settings.is_postgres:  # first: a key that is missing beside a file counts as lost
@@ -89,55 +64,6 @@ async def migrate(settings: Settings) -> tuple[int, int]:
     if before:
         await (await open_database(settings)).close()
     return before, after
-
-
-async def accept(settings: Settings, connection_id: str) -> bool:
-    """Take this connection as it is, after a person has looked. False: there is none."""
-    store = await open_database(settings)
-    try:
-        return await store.write(accept_connection(connection_id))
-    finally:
-        await store.close()
-
-
-async def accept_all(settings: Settings) -> None:
-    """Take every row as it is, after a person has looked, under a new key. Killed, it is repeated."""
-    sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
-    driver, _ = await open_driver(settings, bulk=True)
-    store = Database(driver, sealer, nobody_is_known_dead)
-    try:
-        await driver.write(lambda now: begin_anew(sealer))
-        await store.open()
-        await store.authenticate(anew=True)
-        await store.write(add_audit(AuditAction.ROWS_ACCEPTED, None, {}))
-    finally:
-        await store.close()
-
-
-async def copy(settings: Settings, target_url: str, progress: Progress) -> dict[str, int]:
-    """Move the hotels to another database (see `copy.copy`). Raises ConfigurationError."""
-    async with _both(settings, target_url) as (source, target):
-        return await copying.copy(source, target, progress, system.SystemClock().sleep)
-
-
-async def copy_history(settings: Settings, target_url: str, progress: Progress) -> dict[str, int]:
-    """Copy the histories of hotels that were moved (see `copy.copy_history`). Raises ConfigurationError."""
-    async with _both(settings, target_url) as (source, target):
-        return await copying.copy_history(source, target, progress, system.SystemClock())
-
-
-@asynccontextmanager
-async def _both(settings: Settings, target_url: str) -> AsyncIterator[tuple[copying.Side, copying.Side]]:
-    target = _elsewhere(settings, target_url)
-    await (await open_database(settings)).close()  # the keys open what is stored here
-    sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
-    sides: list[copying.Side] = []
-    async with AsyncExitStack() as stack:
-        for where in (settings, target):
-            driver, identity = await open_driver(where, bulk=True)
-            stack.push_async_callback(driver.close)
-            sides.append(copying.Side(driver, identity, shown(where.database_url), sealer))
-        yield sides[0], sides[1]
 
 
 async def open_driver(settings: Settings, *, bulk: bool = False) -> tuple[Driver, clone_guard.Identity]:
@@ -202,17 +128,6 @@ def host_clock() -> Callable[[], Instant]:
     """The clock of this host, under the name of this boot."""
     clock, boot = system.SystemClock(), system.boot_id()
     return lambda: Instant(clock.wall(), clock.steady(), boot, boot)
-
-
-def _elsewhere(settings: Settings, url: str) -> Settings:
-    """The same installation with its database at `url`."""
-    try:
-        target = settings.model_copy(update={"database_url": database_url(url)})
-    except ValueError as error:
-        raise ConfigurationError(f"--to {error}", next_step="give a URL like postgresql://user@host/database") from None
-    if shown(target.database_url) == shown(settings.database_url):
-        raise ConfigurationError("--to names the database that is in use")
-    return target
 
 
 def _has_rows(settings: Settings) -> bool:

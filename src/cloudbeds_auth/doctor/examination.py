@@ -166,7 +166,7 @@ def _subject(read: Callable[[Need], Settings], clock: Clock) -> Subject:
 
 async def _open(subject: Subject, settings: Settings, stack: AsyncExitStack) -> None:
     """Open the vault if there is one; raises ConfigurationError."""
-    from cloudbeds_auth.runtime import missing_files
+    from cloudbeds_auth.database.opening import missing_files
     from cloudbeds_auth.system import SystemEntropy
     from cloudbeds_auth.vault import TokenVault
 

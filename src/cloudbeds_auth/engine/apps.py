@@ -23,17 +23,19 @@ from cloudbeds_auth.transactions.apps import (
     RedirectUris,
     add_app,
     drop_previous_secret,
-    move_app,
-    move_grants,
     read_apps,
     read_conflict,
-    read_foreign,
-    read_issuer,
     read_redirect_uris,
     remove_app,
     rotate_secret,
 )
 from cloudbeds_auth.transactions.authorizations import NewLink, add_link, link_over, read_link
+from cloudbeds_auth.transactions.origins import (
+    move_app,
+    move_grants,
+    read_foreign,
+    read_issuer,
+)
 
 OURS = (
     "change the settings: CLOUDBEDS_CLIENT_ID, CLOUDBEDS_CLIENT_SECRET, and CLOUDBEDS_CLIENT_SECRET_PREVIOUS in a reset"

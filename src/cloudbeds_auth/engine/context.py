@@ -28,9 +28,10 @@ from cloudbeds_auth.rules.presentation import PASTE, remedy_of
 from cloudbeds_auth.rules.rate_limit import Limit, Rate
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
-from cloudbeds_auth.transactions.apps import read_app, read_issuer
+from cloudbeds_auth.transactions.apps import read_app
 from cloudbeds_auth.transactions.authentic import altered
 from cloudbeds_auth.transactions.connections import read_connection, read_current_grants, read_ids
+from cloudbeds_auth.transactions.origins import read_issuer
 from cloudbeds_auth.transactions.runner import Database, seals_checked
 
 MARGIN = 4  # leases: upkeep reads a grant again after two and its pause, and one refresh takes up to one

@@ -1,14 +1,12 @@
-"""The transactions of apps: their registrations, which of their secrets Cloudbeds refuses (F35, F36), and the origin
-that each is for.
+"""The transactions of apps: their registrations, and which of their secrets Cloudbeds refuses (F35, F36).
 
-One transaction at a time changes any registration. An origin is bound once, kept, and moved on an operator's word only.
+One transaction at a time changes any registration.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,18 +14,14 @@ from enum import Enum
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.audit import AuditAction
 from cloudbeds_auth.rules.inputs import LARGEST
-from cloudbeds_auth.rules.lifecycle import ORIGIN_MOVED
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
-from cloudbeds_auth.rules.origins import Foreign, Source, foreign, foreign_secret, of_hotels, origins_of, same_service
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.audit import audit
-from cloudbeds_auth.transactions.authentic import changed_mac
 from cloudbeds_auth.transactions.authorizations import link_over
-from cloudbeds_auth.transactions.rows import add_event, behind, listed, locked
+from cloudbeds_auth.transactions.origins import bind
+from cloudbeds_auth.transactions.rows import behind, listed
 from cloudbeds_auth.transactions.statements import (
-    Instant,
     Row,
-    Rows,
     Transaction,
     Tx,
     as_keys,
@@ -268,92 +262,3 @@ def open_circuit(tx: Tx, app: str, fingerprint: str, *, trial_after: float) -> T
 def close_circuit(tx: Tx, app: str, fingerprint: str) -> Transaction[None]:
     """The vendor accepted this secret."""
     yield from query("close_circuit", app=app, fingerprint=fingerprint)
-
-
-@transaction
-def read_issuer(tx: Tx, app: str) -> Transaction[str | None]:
-    """The vendor's origin that the client secret of this app is for; None: it is not bound to one yet."""
-    row = yield from query_one("issuer", app=app)
-    return None if row is None else str(row["issuer"])
-
-
-def bind(now: Instant, app: str, issuer: str | None) -> Transaction[None]:
-    """From now on this app's secret is for this origin, if it was not for one before."""
-    if issuer is not None:
-        yield from query("bind_issuer", app=app, issuer=issuer, now=now.wall)
-
-
-def sourced(row: Row) -> Transaction[Row]:
-    """A grant's row. One from before issuers were stored gets the issuer that its app is bound to."""
-    if row["issuer"] is not None:
-        return row
-    bound = yield from query_one("issuer", app=row["app"])
-    return row if bound is None else {**row, "bound_issuer": bound["issuer"]}
-
-
-def all_sourced(rows: Rows) -> Transaction[Rows]:
-    """As `sourced`, of many rows at the cost of one more read."""
-    if all(row["issuer"] is not None for row in rows):
-        return rows
-    found = yield from query("issuers_of", names=as_keys(row["app"] for row in rows if row["app"] is not None))
-    bound = {row["app"]: row["issuer"] for row in found}
-    return [{**row, "bound_issuer": bound.get(row["app"])} for row in rows]
-
-
-@transaction
-def read_foreign(tx: Tx, here: str, own: Mapping[str, str | None]) -> Transaction[Sequence[Foreign]]:
-    """What may not be used where everything is sent to the origin `here`, because it came from another origin or client
-    id (rule-11): one finding for each cause. `own`: the client ids of the settings' apps, by name.
-    """
-    rows = yield from query("sources")
-    found = yield from query("bound_elsewhere", origins=as_keys(origins_of(here)))
-    bound = {row["app"]: row["issuer"] for row in found}
-    found = yield from query("client_ids", names=as_keys([*bound, *(row["app"] for row in rows)]))
-    clients = {**{row["name"]: row["client_id"] for row in found}, **own}
-    hotels: Counter[Foreign] = Counter()
-    elsewhere: set[str] = set()  # apps of which tokens are for another origin: their secret needs no finding of its own
-    for row in rows:
-        app, issuer = row["app"], row["issuer"] or bound.get(row["app"])
-        why = foreign(Source(issuer, row["client_id"]), Source(here, clients.get(app)), app, own=app in own)
-        if why is not None:
-            hotels[why] += yield from _hotels_of(row)
-        if issuer and not same_service(issuer, here):
-            elsewhere.add(app)
-    secrets = (foreign_secret(bound[app], here, app) for app in bound if app in clients and app not in elsewhere)
-    return [of_hotels(count, why) for why, count in hotels.items()] + [why for why in secrets if why is not None]
-
-
-def _hotels_of(source: Row) -> Transaction[int]:
-    row = yield from query_one("hotels_of_source", **source)
-    assert row is not None  # noqa: S101 - an aggregate has one row
-    return int(row["hotels"])
-
-
-@transaction
-def move_grants(
-    tx: Tx, app: str, former: str, issuer: str, *, after: str, limit: int
-) -> Transaction[tuple[str | None, int]]:
-    """Of the next `limit` grants of this app behind the id `after`, those that came from `former`, or from another
-    origin of the same service, belong to `issuer` from now on; each has a line of history.
-
-    The last id, None when there are no more; and how many were moved.
-    """
-    rows = yield from query("issued_after", app=app, after=after, limit=limit)
-    moved = 0
-    for found in rows:
-        row = yield from locked(tx, found["id"])
-        if row is not None and same_service(row["issuer"], former):
-            mac = changed_mac(tx, "grants", row, issuer=issuer)
-            yield from query("move_grant", grant_id=row["id"], issuer=issuer, mac=mac)
-            moving = {"from": row["issuer"], "to": issuer}
-            yield from add_event(tx, row, ORIGIN_MOVED, actor=tx.acting.name, **moving)
-            moved += 1
-    return (rows[-1]["id"] if len(rows) == limit else None), moved
-
-
-@transaction
-def move_app(tx: Tx, app: str, former: str, issuer: str) -> Transaction[None]:
-    """The client secret of this app is for `issuer` from now on, if it was for `former`."""
-    bound = yield from read_issuer(app)(tx)
-    if bound is not None and same_service(bound, former):
-        yield from query("move_issuer", app=app, issuer=issuer, now=tx.wall)

@@ -23,12 +23,12 @@ from cloudbeds_auth.rules.risks import NOT_RENEWABLE, OVER_WITH_APPROVAL
 from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.webhooks import Standing
-from cloudbeds_auth.transactions.apps import bind, sourced
 from cloudbeds_auth.transactions.authentic import changed_mac, mac_of
 from cloudbeds_auth.transactions.authorizations import ids_of, link_is_used, written
 from cloudbeds_auth.transactions.connections import set_listing
 from cloudbeds_auth.transactions.homes import add_connection, covered_by, covering, refer
 from cloudbeds_auth.transactions.leaving import end_set_aside
+from cloudbeds_auth.transactions.origins import bind, sourced
 from cloudbeds_auth.transactions.outbox import announce, standing_of
 from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.roles import set_role, show

@@ -17,8 +17,8 @@ from cloudbeds_auth.rules.properties import relist as decide
 from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
 from cloudbeds_auth.rules.webhooks import Standing
-from cloudbeds_auth.transactions.apps import all_sourced, sourced
 from cloudbeds_auth.transactions.authentic import changed_mac
+from cloudbeds_auth.transactions.origins import all_sourced, sourced
 from cloudbeds_auth.transactions.outbox import announce, standing_of
 from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.rows import (

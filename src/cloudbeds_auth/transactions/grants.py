@@ -21,9 +21,9 @@ from cloudbeds_auth.rules.model import KEPT_ALIVE, Fence, Grant, Pair, Role, Sto
 from cloudbeds_auth.rules.risks import NOT_RENEWABLE
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.apps import sourced
 from cloudbeds_auth.transactions.authentic import changed_mac, is_genuine
 from cloudbeds_auth.transactions.imports import settle_property
+from cloudbeds_auth.transactions.origins import sourced
 from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.rows import (
     access_place,

@@ -24,9 +24,9 @@ from cloudbeds_auth.rules.lifecycle import (
 from cloudbeds_auth.rules.model import CredentialKind, Fence, Role
 from cloudbeds_auth.rules.risks import CALLS_LACK_SCOPE, NOT_RENEWABLE
 from cloudbeds_auth.rules.schedule import CANDIDATE, DELAYED, MARKS_AT_ONCE, PROVED_AGAIN, RETRY_FIRST, STORM
-from cloudbeds_auth.transactions.apps import bind
 from cloudbeds_auth.transactions.authentic import changed_mac
 from cloudbeds_auth.transactions.grants import holds
+from cloudbeds_auth.transactions.origins import bind
 from cloudbeds_auth.transactions.outbox import announce_grant
 from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.rows import add_event, locked
