@@ -64,6 +64,12 @@ def invoke(*args: str, typed: str = "", env: Mapping[str, str] | None = None) ->
     return result
 
 
+def with_database(settings: dict[str, str]) -> dict[str, str]:
+    """The settings, when the database that they name was made."""
+    assert invoke("database", "migrate", env=settings).status == 0
+    return settings
+
+
 class FakeApps(Apps):
     """The registrations: the settings' own, and what a test puts in behind it."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.cli.fakes import Result, invoke
+from tests.cli.fakes import Result, invoke, with_database
 
 from cloudbeds_auth.child_process import Child, bare_environment
 from cloudbeds_auth.rules.secret import Secret
@@ -65,8 +65,10 @@ def made(vendor: httpx2.Client) -> Make:
 def typed(vendor: httpx2.Client, tmp_path: Path) -> Callable[..., Result]:
     """Run `connections …` over a database of the test's own; no key is ever on standard output or standard error."""
 
+    settings = with_database(of(vendor, tmp_path))
+
     def run(*args: str, stdin: str = "", **env: str) -> Result:
-        result = invoke("connections", *args, typed=stdin, env=of(vendor, tmp_path) | env)
+        result = invoke("connections", *args, typed=stdin, env=settings | env)
         assert not re.search(r"cbat_\w", result.out + result.err)
         return result
 

@@ -6,17 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.fakes import Result, invoke
+from tests.cli.fakes import Result, invoke, with_database
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, str]:
     """Of a database of this test's own."""
-    return {
-        "CLOUDBEDS_CLIENT_ID": "client-1",
-        "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'audit.sqlite3'}",
-    }
+    return with_database(
+        {
+            "CLOUDBEDS_CLIENT_ID": "client-1",
+            "CLOUDBEDS_CLIENT_SECRET": "secret-1",
+            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'audit.sqlite3'}",
+        }
+    )
 
 
 def typed(settings: dict[str, str], *args: str) -> Result:
@@ -50,7 +52,6 @@ def test_what_commands_did(settings: dict[str, str]) -> None:
 
 def test_an_adopted_database_says_so(settings: dict[str, str]) -> None:
     """The first thing that its new installation did."""
-    typed(settings, "audit")
     typed(settings, "database", "adopt", "--yes")
     (entry,) = json.loads(typed(settings, "audit", "--json").out)["entries"]
     assert (entry["action"], entry["actor"]) == ("database_adopted", "command")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.fakes import invoke
+from tests.cli.fakes import invoke, with_database
 
 from cloudbeds_auth.cli.incident import LEAKS
 from cloudbeds_auth.doctor.incident import STEPS, Leak, Situation, duration, incident_steps
@@ -105,11 +105,13 @@ def test_durations_for_people(seconds: float, expected: str) -> None:
 
 def test_as_it_is_typed(tmp_path: Path) -> None:
     """Numbered, with the commands; for programs one document. Another word than the eight is a usage error."""
-    env = {
-        "CLOUDBEDS_CLIENT_ID": "client-1",
-        "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'hotels.sqlite3'}",
-    }
+    env = with_database(
+        {
+            "CLOUDBEDS_CLIENT_ID": "client-1",
+            "CLOUDBEDS_CLIENT_SECRET": "secret-1",
+            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'hotels.sqlite3'}",
+        }
+    )
     people = invoke("doctor", "incident", "client-secret", env=env)
     assert people.status == 0, people.err
     assert "2. a new client secret" in people.out

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.cli.fakes import Result, invoke
+from tests.cli.fakes import Result, invoke, with_database
 
 Typed = Callable[..., Result]
 TEXT = re.compile(r"cbauth_[0-9A-Z]{26}_[0-9A-Za-z]{28}")
@@ -19,11 +19,13 @@ TEXT = re.compile(r"cbauth_[0-9A-Z]{26}_[0-9A-Za-z]{28}")
 @pytest.fixture
 def typed(tmp_path: Path) -> Typed:
     """Run `keys …`."""
-    settings = {
-        "CLOUDBEDS_CLIENT_ID": "client-1",
-        "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'keys.sqlite3'}",
-    }
+    settings = with_database(
+        {
+            "CLOUDBEDS_CLIENT_ID": "client-1",
+            "CLOUDBEDS_CLIENT_SECRET": "secret-1",
+            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'keys.sqlite3'}",
+        }
+    )
     return lambda *args, **more: invoke("keys", *args, env=settings, **more)
 
 

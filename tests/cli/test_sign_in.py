@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.fakes import Result, invoke
+from tests.cli.fakes import Result, invoke, with_database
 
 Typed = Callable[..., Result]
 LINK = re.compile(r"https://auth\.example/x/sign-in#[A-Za-z0-9_-]{43}")
@@ -17,12 +17,14 @@ LINK = re.compile(r"https://auth\.example/x/sign-in#[A-Za-z0-9_-]{43}")
 @pytest.fixture
 def typed(tmp_path: Path) -> Typed:
     """Run `sign-in …`."""
-    settings = {
-        "CLOUDBEDS_CLIENT_ID": "client-1",
-        "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'hotels.sqlite3'}",
-        "CLOUDBEDS_AUTH_PUBLIC_URL": "https://auth.example/x",
-    }
+    settings = with_database(
+        {
+            "CLOUDBEDS_CLIENT_ID": "client-1",
+            "CLOUDBEDS_CLIENT_SECRET": "secret-1",
+            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'hotels.sqlite3'}",
+            "CLOUDBEDS_AUTH_PUBLIC_URL": "https://auth.example/x",
+        }
+    )
     return lambda *args: invoke("sign-in", *args, env=settings)
 
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 SOURCE_SHOWN = "cloudbeds_auth.source_shown"  # in the context of one command line
 ASKING, READING = "asking Cloudbeds", "reading"  # what a command does that takes longer than it should
+BEGINNINGS: Final = frozenset({"connect", "connections import", "connections add-key", "apps add", "keys create"})
+"""Commands over the vault with which an installation may begin: they make the database. To any other one that there is
+none says that its path was mistyped. `serve` and `database migrate`, which open it by themselves, make it, too.
+"""
 
 T = TypeVar("T")
 
@@ -169,15 +173,37 @@ def database_exists(settings: Settings | None = None) -> bool:
     return named.is_postgres or named.database_path not in runtime.missing_files(named)
 
 
+def need_database(settings: Settings) -> Settings:
+    """The settings, of a database that is there. Raises ConfigurationError; neither a file nor a folder is made."""
+    if not database_exists(settings):
+        raise errors.ConfigurationError(
+            f"there is no database at {settings.database_path} yet",
+            next_step="set CLOUDBEDS_AUTH_DATABASE_URL to the one you mean; `cloudbeds-auth serve` makes one, or the "
+            "first hotel, app or key",
+        )
+    return settings
+
+
 @asynccontextmanager
 async def opened() -> AsyncIterator[TokenVault]:
-    """The vault of the environment's settings; what it does from now on, a command does."""
+    """The vault of the environment's settings; what it does from now on, a command does.
+
+    Raises ConfigurationError where there is no database, and the command is none of BEGINNINGS.
+    """
     from cloudbeds_auth.settings import load_from_environment
     from cloudbeds_auth.vault import TokenVault
 
     ACTING.set(COMMAND)
-    async with TokenVault.open(read_settings(), reread=load_from_environment) as vault:
+    settings = read_settings()
+    if _command_line() not in BEGINNINGS:
+        need_database(settings)
+    async with TokenVault.open(settings, reread=load_from_environment) as vault:
         yield vault
+
+
+def _command_line() -> str:
+    """The command that runs, as it is written after the program's name."""
+    return click.get_current_context().command_path.partition(" ")[2]
 
 
 def with_vault(work: Callable[[TokenVault], Awaitable[T]]) -> T:

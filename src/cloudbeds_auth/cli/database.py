@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import command, confirm, database_exists, group, read_settings, takes_yes
+from cloudbeds_auth.cli.commands import command, confirm, group, need_database, read_settings, takes_yes
 from cloudbeds_auth.cli.output import Output
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def adopt(out: Output, yes: bool) -> None:
     """
     from cloudbeds_auth import runtime
 
-    settings = _settings()
+    settings = _existing()
     where = runtime.shown(settings.database_url)
     question = f"Is the installation that {where} was copied from, or moved to, gone for good?"
     confirm(question, "two that refresh kill each other's tokens: say --yes where nobody can be asked", yes=yes)
@@ -219,15 +219,7 @@ def accept(out: Output, connection: str | None, everything: bool, yes: bool) -> 
 
 def _existing() -> Settings:
     """The settings of a database that is there: looking at one makes none. Raises ConfigurationError."""
-    from cloudbeds_auth.errors import ConfigurationError
-
-    settings = _settings()
-    if not database_exists(settings):
-        raise ConfigurationError(
-            f"there is no database at {settings.database_path} yet",
-            next_step="set CLOUDBEDS_AUTH_DATABASE_URL to the one you mean; the first start makes it",
-        )
-    return settings
+    return need_database(_settings())
 
 
 def _settings() -> Settings:
