@@ -99,7 +99,7 @@ async def test_its_history(operator: Operator, monkeypatch: pytest.MonkeyPatch) 
         pages += 1
         seen += re.findall(r'<td title="[a-z_]+">([^<]+)</td>', page)
         assert (f'<a href="{HOTEL}">Newest</a>' in page) == ("Its tokens, earlier" in page) == (pages > 1)
-        following = page.partition(f'<a href="{HOTEL}?')[2].partition('"')[0]
+        following = page.partition(f'<a id="following" href="{HOTEL}?')[2].partition('"')[0]
         if not following:
             break
         _, _, page = await operator.open(f"{HOTEL}?{following}")

@@ -228,7 +228,7 @@ async def test_what_a_key_is_for(operator: Operator) -> None:
     _, _, page = await operator.open("/keys")
     for said in (
         "reads, 5 a second",
-        "<td>1000</td>",
+        ">1000</td>",
         f"a child of {made.key.id}",
         f'href="/keys?parent={made.key.id}"',
     ):

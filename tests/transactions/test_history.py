@@ -42,6 +42,17 @@ async def test_recent_events(bench: Bench, clock: HandClock) -> None:
     assert await bench.store.read(read_recent(90.0, 1)) == {(late.connection_id, 1)}
 
 
+async def test_recent_events_after_the_clock_was_set_back(bench: Bench, clock: HandClock) -> None:
+    """Those that are written now, and none of the many that seem to be of later."""
+    for _ in range(3):
+        await bench.connected()
+    clock.wall -= 86_400.0
+    new = await bench.approved()
+    assert await bench.store.read(read_recent(10.0, 2)) == {(new.connection_id, 1)}
+    clock.wall -= 5.0
+    assert await bench.store.read(read_recent(10.0, 2)) == {(new.connection_id, 1)}, "a small step hides nothing"
+
+
 async def test_calls(bench: Bench) -> None:
     """Aggregates are lines of history and the time of last use; calls of nobody are dropped."""
     grant = await bench.connected()

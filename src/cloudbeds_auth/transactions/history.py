@@ -334,5 +334,5 @@ def _sweep_events(tx: Tx, before: float, limit: int) -> Transaction[Rows]:
 @transaction
 def read_recent(tx: Tx, seconds: float, limit: int) -> Transaction[frozenset[tuple[str, int]]]:
     """Connections and numbers of the events of the last so many seconds, at most `limit`, the newest."""
-    rows = yield from query("recent_events", since=tx.wall - seconds, limit=limit)
+    rows = yield from query("recent_events", since=tx.wall - seconds, until=tx.wall + seconds, limit=limit)
     return frozenset((row["connection_id"], row["sequence"]) for row in rows)

@@ -64,4 +64,5 @@ UPDATE connections SET active_grant = :grant_id WHERE id = :connection_id
 SELECT * FROM events WHERE connection_id = :connection_id AND sequence > :sequence ORDER BY sequence LIMIT :limit
 
 -- name: recent_events
-SELECT connection_id, sequence FROM events WHERE at > :since ORDER BY at DESC LIMIT :limit
+-- What was written before the clock was set back is later than all that comes, and would be the newest for as long.
+SELECT connection_id, sequence FROM events WHERE at > :since AND at < :until ORDER BY at DESC LIMIT :limit
