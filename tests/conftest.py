@@ -22,7 +22,7 @@ from tests.support.watch import Watch, begin_watching
 
 __all__ = ["elsewhere", "kept_driver", "postgres_home", "postgres_server", "postgres_url", "sweeper"]
 OWN_TARGETS = {
-    "browser", "deploy", "instructions", "namespaces", "node", "pgbouncer", "prometheus", "release", "secrets",
+    "browser", "deploy", "image", "instructions", "namespaces", "node", "pgbouncer", "prometheus", "release", "secrets",
     "strangers",
 }  # fmt: skip
 """Each needs packages, or root."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -18,7 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.acceptance.processes import CLIENT_ID, Http, Process, World, vendor_on_a_thread
 from tests.deploy.tools import DEPLOY, program
+from tests.docs.pages import text_of
 from tests.support.ports import free_port
+
+from cloudbeds_auth.app.gateway import SIGN_IN
+from cloudbeds_auth.app.server import KEEP_ALIVE
 
 ADMIN = "an-admin-token-of-more-than-32-characters"
 STRANGER = "203.0.113.9"
@@ -69,14 +74,15 @@ def certificate(folder: Path) -> None:
     (folder / "example.com.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
 
 
-def example(folder: Path, port: int, service: int) -> str:
-    """The files of the documentation, with these ports, certificates and host."""
+def example(folder: Path, port: int, service: int, own: str) -> str:
+    """The files of the documentation, with these ports, certificates, host, and address of your own network."""
     text = (DEPLOY / "nginx.conf").read_text("utf-8")
     for written, instead in {
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "127.0.0.1:7000": f"127.0.0.1:{service}",
         "/etc/ssl/": f"{folder}/",
         "server_name example.com": "server_name localhost",
+        "allow 127.0.0.1;": f"allow {own};",
     }.items():
         assert written in text
         text = text.replace(written, instead)
@@ -84,10 +90,10 @@ def example(folder: Path, port: int, service: int) -> str:
 
 
 @contextmanager
-def nginx(folder: Path, port: int, service: int) -> Iterator[Process]:
-    """Nginx with the example, until the end of the block."""
+def nginx(folder: Path, port: int, service: int, own: str = "127.0.0.1") -> Iterator[Process]:
+    """Nginx with the example, until the end of the block; callers from `own` are of your own network."""
     user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(WHOLE.format(user=user, example=example(folder, port, service)), "utf-8")
+    (folder / "nginx.conf").write_text(WHOLE.format(user=user, example=example(folder, port, service, own)), "utf-8")
     shutil.copy(DEPLOY / "cloudbeds-auth-proxy.conf", folder)
     command = (program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr")
     process = Process(env={}, cwd=folder, command=command)
@@ -170,3 +176,29 @@ def test_nothing_that_opens_a_door_is_written_down(site: Site) -> None:
     logs = (site.folder / "access.log").read_text("utf-8")
     assert "callback" not in logs
     assert CLIENT_ID not in logs
+
+
+def routes() -> dict[str, bool]:
+    """Each path of the page on the HTTP API; true: hotels or Cloudbeds ask for it, as anyone may, not to sign in."""
+    rows = re.findall(r"^\| `[^|]*?(/[^`]*)` \| ([^|]*) \|", text_of("docs/http-api.md"), re.MULTILINE)
+    return {path: scope.startswith("anyone") and path not in SIGN_IN for path, scope in rows}
+
+
+def test_who_may_ask_for_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From elsewhere than the own network nothing passes but what hotels and Cloudbeds ask for: there is no service
+    behind this nginx, so what passes is its 502.
+    """
+    certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "example.com.pem"))
+    port = free_port()
+    with nginx(tmp_path, port, free_port(), own=STRANGER):
+        base = f"https://localhost:{port}/auth"
+        answered = {path: Http().get(base + re.sub(r"{\w+}", "x", path)).status for path in routes()}
+    assert len(answered) > 40
+    assert answered == {path: 502 if everybody else 403 for path, everybody in routes().items()}
+
+
+def test_nginx_ends_a_connection_first() -> None:
+    """Before the service does: a call could be sent on one that it closes in that moment, and is not sent again."""
+    (seconds,) = re.findall(r"^ +keepalive_timeout (\d+)s;", (DEPLOY / "nginx.conf").read_text("utf-8"), re.MULTILINE)
+    assert int(seconds) < KEEP_ALIVE

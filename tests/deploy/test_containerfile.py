@@ -1,6 +1,6 @@
 """docs/deploy/Containerfile, as far as it goes without a container runtime: its files, user, settings and commands.
 
-That it builds and runs is not shown here. What its build stage installs, tests/release installs in the same way.
+That it builds and runs, tests/image shows.
 """
 
 from __future__ import annotations
