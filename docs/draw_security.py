@@ -11,6 +11,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,10 +59,11 @@ def catalogue() -> list[Row]:
     return found
 
 
-def marks() -> Iterator[Marked]:
+@cache
+def marks() -> list[Marked]:
     """Every test that is marked with a row."""
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        yield from marks_in(path.read_text("utf-8"), path.relative_to(ROOT))
+    paths = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [one for path in paths for one in marks_in(path.read_text("utf-8"), path.relative_to(ROOT))]
 
 
 def marks_in(source: str, file: Path) -> Iterator[Marked]:

@@ -32,6 +32,7 @@ FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive cli
 ROW = re.compile(r"[FA][0-9]{2,3}\Z")
 skipped: list[str] = []
 WATCH = begin_watching()
+gc.disable()  # till all is collected: everything that is made till then stays
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell's background job: our processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -108,6 +109,7 @@ def pytest_runtest_call() -> Iterator[None]:
 def pytest_collection_finish() -> None:
     """What was imported stays: whoever collects garbage during a test looks only at what was made since."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

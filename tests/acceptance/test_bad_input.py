@@ -79,6 +79,7 @@ def test_a_wrong_encryption_key_stops_the_start_before_anything_is_sent(make_wor
     assert made.admin.get(f"/api/v1/connections/{connection}/userinfo").status == 200
 
 
+@pytest.mark.long  # without processes: tests/app/test_api.py and test_proxy.py, tests/cli/test_commands.py
 def test_an_unknown_connection_is_a_404_that_says_where_to_look(make_world: MakeWorld) -> None:
     """By HTTP, by proxy and on the command line."""
     made = make_world()
@@ -117,6 +118,7 @@ def test_a_state_that_is_not_ours_is_refused_without_an_exchange(state: str | No
     assert made.vendor.counts("authorization_code") == {}
 
 
+@pytest.mark.long  # without processes: tests/app/test_real_vault.py
 def test_a_replayed_state_never_exchanges_twice(make_world: MakeWorld) -> None:
     """The same callback again shows the same result; the state with another code is refused; one exchange in all."""
     made = make_world("--auto-approve")
@@ -131,6 +133,7 @@ def test_a_replayed_state_never_exchanges_twice(make_world: MakeWorld) -> None:
     assert made.vendor.counts("authorization_code") == {"issued": 1}
 
 
+@pytest.mark.long  # without processes: tests/engine/test_authorize.py, tests/app/test_real_vault.py
 def test_another_browsers_state_is_refused(make_world: MakeWorld) -> None:
     """An attacker's own valid link, opened in the victim's browser: 400, no exchange."""
     made = make_world("--auto-approve")
@@ -186,7 +189,8 @@ def test_an_unusable_answer_to_a_refresh_loses_nothing(fault: str, make_world: M
     assert made.admin.get(f"/api/v1/connections/{connection}").json["state"] == "fresh"
 
 
-@pytest.mark.parametrize("form", ["str", pytest.param("absent", marks=pytest.mark.long)])
+@pytest.mark.long  # without processes: tests/rules/test_token_response.py
+@pytest.mark.parametrize("form", ["str", "absent"])
 def test_expires_in_may_be_a_string_or_missing(form: str, make_world: MakeWorld) -> None:
     """Eight hours from a string; an hour where the vendor does not say."""
     made = make_world("--auto-approve")

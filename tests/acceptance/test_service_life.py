@@ -72,6 +72,7 @@ def test_a_kill_between_rotation_and_answer_loses_nothing(variant: str, make_wor
     assert (shown["id"], shown["state"]) == (connection, "fresh")
 
 
+@pytest.mark.long  # without processes: tests/engine/test_reconnect.py
 def test_a_hotel_that_reconnects_keeps_its_connection_id(make_world: MakeWorld) -> None:
     """A second approval of the same hotel: same id, next generation, the old grant replaced, one connection listed."""
     made = make_world("--auto-approve")
@@ -102,6 +103,7 @@ def test_another_hotel_gets_a_connection_of_its_own(make_world: MakeWorld) -> No
     assert made.admin.get("/proxy/100002/api/v1.3/userinfo").json["user_id"] == "9002"
 
 
+@pytest.mark.long  # without processes: tests/engine/test_authorize.py
 def test_a_one_time_link_connects_once_for_the_reference_it_was_made_for(make_world: MakeWorld) -> None:
     """POST /api/v1/authorizations gives a link; it may be opened twice, leads to one connection, and is then spent."""
     made = make_world("--auto-approve", CLOUDBEDS_AUTH_OPEN_CONNECT="false")
@@ -121,6 +123,7 @@ def test_a_one_time_link_connects_once_for_the_reference_it_was_made_for(make_wo
     assert (spent.status, spent.headers["X-Cloudbeds-Auth-Code"]) == (400, "authorization_expired")
 
 
+@pytest.mark.long  # without processes: tests/engine/test_disconnect.py
 def test_disconnect_tells_the_vendor_and_then_forgets(make_world: MakeWorld) -> None:
     """DELETE: the app state is disabled at the vendor, the tokens are gone here, and callers get a 409."""
     made = make_world("--auto-approve")
@@ -137,6 +140,7 @@ def test_disconnect_tells_the_vendor_and_then_forgets(make_world: MakeWorld) -> 
     assert made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status == 200
 
 
+@pytest.mark.long  # without processes: tests/engine/test_disconnect.py
 def test_disconnect_forgets_nothing_while_the_vendor_cannot_be_told(make_world: MakeWorld) -> None:
     """The vendor fails: 503 and everything stays; `?forget=true` insists."""
     made = make_world("--auto-approve")

@@ -97,6 +97,14 @@ class Running(Generic[V]):
     server: AnnouncingServer
 
 
+class PromptServer(AnnouncingServer):
+    """Looks more often than uvicorn whether it is to stop: most tests would wait for that longer than for answers."""
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            await asyncio.sleep(0.005)
+
+
 @asynccontextmanager
 async def a_service(
     vault: V,
@@ -134,7 +142,7 @@ async def a_service(
     if window is not None:
         sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
     listening = asyncio.Event()
-    server = AnnouncingServer(configuration(Service(opener), vault.settings), listening.set)
+    server = PromptServer(configuration(Service(opener), vault.settings), listening.set)
     task = asyncio.create_task(server._serve(sockets))
     await asyncio.wait({task, asyncio.create_task(listening.wait())}, return_when=asyncio.FIRST_COMPLETED)
     port = sockets[0].getsockname()[1]

@@ -34,6 +34,7 @@ def text_of(path: str) -> str:
     return (ROOT / path).read_text("utf-8")
 
 
+@cache
 def drawer(name: str) -> ModuleType:
     """A script of `docs/`, imported."""
     spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")

@@ -13,14 +13,17 @@ from tests.simulation.run import run_plan, run_seed
 
 from cloudbeds_simulator.rotation import VARIANTS
 
-SHARE = 32  # seeds of the test command; `python -m tests.simulation.prove` runs as many as it is told
+SHARE = 32  # seeds, half of them in `make test`; `python -m tests.simulation.prove` runs as many as it is told
 BATCH = 8
 
 
 @pytest.mark.row(
     "F13", "F15", "F16", "F17", "F19", "F22", "F23", "F44", "F46", "F48", "F49", "F51", "F55", "F56", "F57"
 )
-@pytest.mark.parametrize("first", range(0, SHARE, BATCH))
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param(one, marks=[pytest.mark.long] if one >= SHARE // 2 else []) for one in range(0, SHARE, BATCH)],
+)
 def test_every_invariant_holds_under_drawn_faults(first: int) -> None:
     """Each seed draws hotels, machines, a variant and a random subset of the faults."""
     for seed in range(first, first + BATCH):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -28,6 +29,14 @@ OF_THE_LIMIT = "SCAN late"  # over those that the search found, and no more than
 
 def with_grants(rows: int) -> apsw.Connection:
     """A database in memory with so many grants, a few of them due and a few too far ahead."""
+    connection = apsw.Connection(":memory:")
+    connection.deserialize("main", _content(rows))
+    return connection
+
+
+@cache
+def _content(rows: int) -> bytes:
+    """Made once in a process."""
     connection = migrated()
     connection.executemany(
         "INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, expires_at, lifetime,"
@@ -37,7 +46,8 @@ def with_grants(rows: int) -> apsw.Connection:
         ((f"gra_{at:07d}", at if at < 8 else 2e9 if at < 16 else None if at % 3 else 1e6 + at) for at in range(rows)),
     )
     connection.execute("ANALYZE")
-    return connection
+    with closing(connection):
+        return connection.serialize("main")
 
 
 def steps(connection: apsw.Connection, name: str) -> int:
