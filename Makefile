@@ -51,6 +51,7 @@ venv: ## make .venv from the hash-pinned lock
 	if [ "$$(cat $(STAMP)-project 2>/dev/null)" != "$$project" ]; then \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . || exit 1; \
 	  echo "$$project" > $(STAMP)-project; \
+	  echo "ready: $(BIN)/cloudbeds-auth, and $(BIN)/python for programs that import it"; \
 	fi
 
 demo: venv ## the whole journey against the simulator, step by step; STAY=1 leaves both running, to watch them side by side

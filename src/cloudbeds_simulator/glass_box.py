@@ -53,10 +53,9 @@ STEPS = {"3600": "1 hour", "28800": "8 hours", "86400": "1 day", "2678400": "31 
 
 @dataclass(frozen=True, slots=True)
 class Mishap:
-    """A button that lets one thing go wrong: its label, what will happen, and the rule of the fault."""
+    """A button that lets one thing go wrong: its label, and the rule of the fault."""
 
     label: str
-    effect: str
     rule: Mapping[str, object]
 
 
@@ -67,42 +66,35 @@ def _refresh(kind: str, **fields: object) -> dict[str, object]:
 MISHAPS = {
     "lose-answer": Mishap(
         "Lose the next answer to a refresh",
-        "The next refresh will give a new pair, and its answer will be lost.",
         _refresh("reset_after"),
     ),
     "lose-refresh": Mishap(
         "Lose the next refresh on its way here",
-        "The next refresh will be cut before anything is done.",
         _refresh("reset_before"),
     ),
     "error": Mishap(
         "Answer the next refresh with an error 500",
-        "The next refresh will be answered with an error 500, and nothing will be done.",
         _refresh("status", status=500),
     ),
     "web-page": Mishap(
         "Answer the next refresh with a web page",
-        "The next refresh will give a new pair, and its answer will be a web page instead.",
         _refresh("html", when="after"),
     ),
     "twice": Mishap(
         "Let the next refresh arrive twice",
-        "The next refresh will be acted upon once more, a second after its answer.",
         _refresh("duplicate"),
     ),
     "delay": Mishap(
         "Answer the next request 3 seconds late",
-        "The next request, whatever it is, will be answered 3 seconds late.",
         {"target": "any", "kind": "delay", "seconds": 3},
     ),
     "too-many": Mishap(
         "Turn the next request away as one too many",
-        "The next request, whatever it is, will be answered with status 429.",
         {"target": "any", "kind": "rate_limited", "retry_after": "2"},
     ),
 }
 DONE = {
-    **{name: one.effect for name, one in MISHAPS.items()},
+    **{name: f"Pressed: {one.label}." for name, one in MISHAPS.items()},
     "called-off": "Nothing will go wrong any more, and requests that hung go on.",
     "settings": "The settings are changed.",
     "expired": "Every access token has run out. The next call of a program will be refused, and bring a refresh.",

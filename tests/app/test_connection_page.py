@@ -67,6 +67,21 @@ async def test_the_picture(operator: Operator) -> None:
     assert "The next refresh is planned" in page
 
 
+async def test_when_the_next_refresh_is(operator: Operator) -> None:
+    """Ahead of its end for a hotel that is called for; else to keep it alive, if no call comes before. What is due is
+    due now, however long it has been.
+    """
+    vault = operator.service.vault
+    for due, words in (
+        ("expires_at - 60", "</time>.</p>"),
+        ("expires_at + 86400", "</time>, or sooner: at a call after the access token has ended.</p>"),
+        ("1", ">now</time>.</p>"),
+    ):
+        vault.sql(f"UPDATE grants SET due_at = {due}")
+        page = (await operator.open(HOTEL))[2]
+        assert words in page.partition("The next refresh is planned")[2].partition("\n")[0]
+
+
 async def test_a_refresh_that_went_wrong(operator: Operator) -> None:
     """Is marked where it happened, and said in the table."""
     vault = operator.service.vault

@@ -123,6 +123,17 @@ async def test_a_browser_without_a_value(stage: Stage) -> None:
         await stage.one.authorizer.begin(browser="")
 
 
+async def test_an_empty_code(stage: Stage) -> None:
+    """It is refused before the state is spent: the browser may still come back with one. So is that of an arrival."""
+    begun = await stage.one.authorizer.begin()
+    with pytest.raises(InvalidRequest, match="the code is empty"):
+        await stage.one.authorizer.finish(code="", state=begun.state)
+    with pytest.raises(InvalidRequest, match="the code is empty"):
+        await stage.one.authorizer.arrive(code="")
+    stage.endpoint.will(issued(1))
+    assert (await stage.one.authorizer.finish(code="C-1", state=begun.state)).connection.id
+
+
 @pytest.mark.row("F83")
 async def test_a_state_older_than_ten_minutes(stage: Stage) -> None:
     """Expired: start again."""

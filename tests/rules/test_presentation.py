@@ -123,6 +123,9 @@ def test_the_problem_says_more_than_the_state() -> None:
     for state in (*LIVING, State.PARKED):
         shown = presentation(replace(HOTEL, state=state, problem=UNRECOGNIZED))
         assert "Cloudbeds refuses the refresh in words" in (shown.next_step or "")
+    refused = presentation(replace(HOTEL, state=State.BACKING_OFF, problem="revoked"))
+    assert (refused.badge, refused.by) == (Badge.RECOVERING, Responsible.NOBODY)
+    assert "only when it refuses again does the hotel have to approve again" in (refused.next_step or "")
     assert "no hurry" in (presentation(replace(HOTEL, state=State.PARKED, problem=PROPERTY_MISMATCH)).next_step or "")
 
 

@@ -198,9 +198,9 @@ async def test_the_simulator_ends_while_one_watches() -> None:
 
 @pytest.mark.parametrize("mishap", MISHAPS)
 async def test_each_mishap_is_armed_and_said(sim: Driver, mishap: str) -> None:
-    """One press arms one fault, for one request; the page says what will happen; one more press calls it off."""
+    """One press arms one fault, for one request; the page says what waits; one more press calls it off."""
     page = await press(sim, "mishap", mishap=mishap)
-    assert MISHAPS[mishap].effect in words(page)
+    assert f"Pressed: {MISHAPS[mishap].label}." in words(page)
     assert "Waiting to go wrong" in words(page)
     [rule] = (await sim.control("GET", "state"))["faults"]
     assert rule | MISHAPS[mishap].rule == rule

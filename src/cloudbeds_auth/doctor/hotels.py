@@ -213,7 +213,7 @@ async def kept_tokens(subject: Subject) -> Sequence[Finding]:
     report = await subject.vault.store_report()
     length = int(report["longest_token_list"])
     if length <= LONG_LIST:
-        return ok(f"a hotel has {length} refresh tokens at most")
+        return ok(f"no hotel has more than {length} refresh token(s)")
     return warning(
         f"{report['longest_token_list_of']} has {length} refresh tokens: its new access tokens are never seen to work",
         f"cloudbeds-auth connections events {report['longest_token_list_of']}",

@@ -28,7 +28,7 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.rules.code_challenge import challenge_of, checked_challenge
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.inputs import checked_properties, checked_reference, checked_seconds
+from cloudbeds_auth.rules.inputs import checked_code, checked_properties, checked_reference, checked_seconds
 from cloudbeds_auth.rules.lifecycle import PROPERTY_UNKNOWN, State
 from cloudbeds_auth.rules.links import LinkRequest
 from cloudbeds_auth.rules.model import AuthorizationRequest, Finished, Link, moment
@@ -190,11 +190,11 @@ class Authorizer:
 
         Begun with a code challenge and finished without the verifier, it is parked until it is claimed with that.
 
-        Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, StoreUnavailable,
-        RateLimited, RefreshPending, PropertyMismatch, and RefreshInDoubt while Cloudbeds does not say which property it
-        is for; once the state is spent, with the `return_to` that it was begun with.
+        Raises InvalidRequest, StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable,
+        StoreUnavailable, RateLimited, RefreshPending, PropertyMismatch, and RefreshInDoubt while Cloudbeds does not say
+        which property it is for; once the state is spent, with the `return_to` that it was begun with.
         """
-        key = (hashed(state), None if browser is None else hashed(browser), hashed(code))
+        key = (hashed(state), None if browser is None else hashed(browser), hashed(checked_code(code)))
         unproven = await self._unproven(key[0], code_verifier)
         return await self._shared(key, partial(self._finish, code, *key, unproven=unproven))
 
@@ -210,7 +210,7 @@ class Authorizer:
 
         Raises as `finish`, and RateLimited while too many wait to be claimed.
         """
-        key = (hashed(f"arrival {app} {code}"), None, hashed(code))
+        key = (hashed(f"arrival {app} {code}"), None, hashed(checked_code(code)))
         return await self._shared(key, partial(self._arrived, code, app, key))
 
     async def claim(self, connection_id: str, reference: str | None, code_verifier: str | None = None) -> str:

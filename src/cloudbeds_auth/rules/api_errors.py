@@ -33,6 +33,7 @@ from cloudbeds_auth.rules.inputs import (
 from cloudbeds_auth.rules.model import User
 
 REVOKED = "revoked"  # the vendor ended the grant; also when every stored refresh token was refused
+USER_INACTIVE = "user_inactive"  # the user who approved has no login at the hotel any more
 DISABLED = "disabled"  # the grant is dead, and Cloudbeds said that the hotel disabled the app
 LONGEST_ID = 64  # characters of a property's id
 MOST_WORDS = 300  # characters of the vendor's message that are kept
@@ -95,7 +96,7 @@ _NOT_THIS_CALL = "the history names the call: its scope or its property is not p
 # In the order of the page; the first row that fits is the one. Source: cloudbeds-facts.md section 6, "Error bodies".
 TABLE = (
     # 200 with `success: false`: how the classic API says everything but a 401.
-    Row("user_inactive", Act.SUSPECT, words="user who approved this connection is not active"),
+    Row(USER_INACTIVE, Act.SUSPECT, words="user who approved this connection is not active"),
     Row("property_closed", Act.REPORT, words="you are accessing have an invalid status",
         next_step="the property is closed at Cloudbeds: stop calling for it"),
     Row(REVOKED, Act.SUSPECT, words="application is not available to be connected"),

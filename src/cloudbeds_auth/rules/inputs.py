@@ -69,6 +69,15 @@ def checked_text(name: str, given: str | None) -> str | None:
     return given
 
 
+def checked_code(given: str) -> str:
+    """An authorization code (RFC 6749 section 4.1.2); raises InvalidRequest for none, before anything is spent."""
+    if not given:
+        raise InvalidRequest(
+            "the code is empty", next_step="give the value of `code` in the address that the browser came back to"
+        )
+    return given
+
+
 def checked_reference(given: str | None) -> str | None:
     """The caller's own name for a hotel; None where none, or an empty one, is given. Raises InvalidRequest.
 

@@ -18,7 +18,7 @@ from cloudbeds_auth.errors import (
     StoreReadOnly,
     Unclaimed,
 )
-from cloudbeds_auth.rules.api_errors import DISABLED
+from cloudbeds_auth.rules.api_errors import DISABLED, REVOKED, USER_INACTIVE
 from cloudbeds_auth.rules.api_errors import NEXT_STEP as OF_REFUSED_CALL
 from cloudbeds_auth.rules.lifecycle import (
     ALTERED,
@@ -165,8 +165,13 @@ RISKS = {
     SUBSCRIPTION_LACKS_SCOPE: _by_operator(OF_RISK[SUBSCRIPTION_LACKS_SCOPE]),
     APPROVER_NO_OWNER: _by_hotel(OF_RISK[APPROVER_NO_OWNER]),
 }
+REFUSED_ONCE = (
+    "nothing to do yet: Cloudbeds refused to renew the token, and is asked again by itself within minutes; only when "
+    "it refuses again does the hotel have to approve again"
+)
 WAITING: dict[str, NextStep] = {
     **RISKS,
+    **dict.fromkeys((REVOKED, USER_INACTIVE), _by_itself(REFUSED_ONCE)),
     UNRECOGNIZED: _by_operator(
         "Cloudbeds refuses the refresh in words that nobody has documented: ask its support, with the history; the "
         "connect link mends it if the hotel did disconnect"

@@ -75,7 +75,7 @@ class ConnectionPages(OperatorPages):
     def connection(self, session: Session, story: HotelStory, examples: Sequence[str]) -> PageAnswer:
         """One hotel; `examples`: paths to try."""
         one, seen, now = story.connection, presentation(story.connection), story.now
-        found = drawing(story.timeline)
+        found, planned = drawing(story.timeline), story.timeline.planned
         return self._of(
             session,
             "connection.html",
@@ -90,7 +90,8 @@ class ConnectionPages(OperatorPages):
             proxy=f"{self._public_url}/proxy/{one.id}",
             examples=examples,
             picture=found and pair_svg(found),
-            planned=_moment(story.timeline.planned, now),
+            planned=_planned(planned, now),
+            unused=planned is not None and one.expires_at is not None and planned > one.expires_at,
             known=[(label, value) for label, value in _known(one) if value],
             moments=[(label, at) for label, at in _moments(one, now) if at is not None],
             events=[_line(event, now) for event in story.events],
@@ -144,6 +145,12 @@ def _moments(one: Connection, now: datetime) -> list[tuple[str, Moment | None]]:
         ("Last used", _moment(one.used_at, now)),
         ("Access token ends", _moment(one.expires_at, now)),
     ]
+
+
+def _planned(at: datetime | None, now: datetime) -> Moment | None:
+    """What is due is not done at once: another process may be at it, and each looks now and then."""
+    found = _moment(at, now)
+    return found._replace(words="now") if found is not None and at is not None and at <= now else found
 
 
 def _moment(at: datetime | None, now: datetime) -> Moment | None:
