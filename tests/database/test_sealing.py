@@ -188,7 +188,7 @@ def test_a_ciphertext_for_two_keys() -> None:
     for key in (ONE, TWO):
         cipher = AESGCM(_derived(key, b"cloudbeds-auth sealing 1", 32))
         assert len(cipher.decrypt(nonce, both, _associated(PLACE, key_id(key)))) == 16
-    sealed = bytes([sealing.FORMAT]) + key_id(ONE) + nonce + both
+    sealed = sealing.FORMAT + key_id(ONE) + nonce + both
     with pytest.raises(UnicodeDecodeError):  # authentic, and no text
         AesGcmSealer([ONE]).open(sealed, PLACE)
     with pytest.raises(SealBroken, match="which is not configured"):
@@ -202,7 +202,7 @@ def test_the_id_is_part_of_what_is_authentic() -> None:
     """A ciphertext for two keys whose associated data name one of them is authentic under that one alone."""
     nonce = bytes(12)
     cipher = AESGCM(_derived(TWO, b"cloudbeds-auth sealing 1", 32))
-    stray = bytes([sealing.FORMAT]) + key_id(TWO) + nonce + cipher.encrypt(nonce, b"x", _associated(PLACE, key_id(ONE)))
+    stray = sealing.FORMAT + key_id(TWO) + nonce + cipher.encrypt(nonce, b"x", _associated(PLACE, key_id(ONE)))
     with pytest.raises(SealBroken):
         AesGcmSealer([ONE, TWO]).open(stray, PLACE)
 

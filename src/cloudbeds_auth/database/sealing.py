@@ -19,7 +19,7 @@ from cloudbeds_auth.ports import KeyNotAtHand, Place, SealBroken
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.system import random_bytes
 
-FORMAT = 1
+FORMAT = b"\x01"
 KEY_BYTES = 32
 KEY_ID_BYTES = 8
 NONCE_BYTES = 12
@@ -42,14 +42,14 @@ def _key(key: bytes) -> tuple[bytes, AESGCM]:
 def _associated(place: Place, key_id: bytes) -> bytes:
     """Every part with its length before it, so that no two places have the same encoding."""
     parts = (
-        bytes([FORMAT]),
+        FORMAT,
         place.table.encode(),
         place.row.encode(),
         str(place.position).encode(),
         str(place.generation).encode(),
         key_id,
     )
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 class AesGcmSealer:
@@ -94,7 +94,7 @@ class AesGcmSealer:
         self._sealed += 1
         nonce = self._random(NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, secret.reveal().encode(), _associated(place, self._identity))
-        return bytes([FORMAT]) + self._identity + nonce + sealed
+        return FORMAT + self._identity + nonce + sealed
 
     def new_key(self) -> Secret:
         """256 random bits in hex."""
@@ -104,7 +104,7 @@ class AesGcmSealer:
         """The value; raises SealBroken for a wrong key, altered bytes or another place, without saying more."""
         key_id = sealed[KEY_ID]
         cipher = self._ciphers.get(key_id)
-        if sealed[:1] != bytes([FORMAT]) or len(sealed) < HEADER_BYTES:
+        if sealed[:1] != FORMAT or len(sealed) < HEADER_BYTES:
             raise SealBroken("its format is unknown")
         if cipher is None:
             raise KeyNotAtHand(f"it needs the key {key_id.hex()}, which is not configured")

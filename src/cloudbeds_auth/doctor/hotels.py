@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
 from cloudbeds_auth.doctor.installation import other_port
@@ -31,9 +31,10 @@ SERVED = (*HEALTHY, State.BACKING_OFF)
 MOST = 50
 MOST_NAMED = 5
 PAGE, MOST_PAGES = 200, 50
+ADD_AGAIN = "cloudbeds-auth apps remove {}, then add it as it should be"
 ONE_SCHEME = "is https where the settings' own is http, or the other way round"
 _SOON = "nothing to do while the service, or a vault with upkeep, runs: they are compared soon"
-MOST_HISTORIES = 20  # times MOST
+MOST_HISTORIES = 10  # times MOST
 ACCEPT = (
     "find out who writes to the database; `cloudbeds-auth database check` names everything that was altered, and "
     "`cloudbeds-auth database accept con_...` takes a connection as it is"
@@ -52,10 +53,10 @@ BEGIN = (
 async def further_apps(subject: Subject) -> Sequence[Finding]:
     """Each app of the store. The settings may have changed since it was added."""
     own, *further = await subject.vault.apps.list()
-    path, scheme = own.redirect_path, urlsplit(own.redirect_uri).scheme
+    here = urlsplit(own.redirect_uri)
     wrong, well = list[Finding](), list[App]()
     for app in further:
-        found = list(_wrong(app, own.client_id, path, scheme, subject.settings))
+        found = list(_wrong(app, own.client_id, here, subject.settings))
         wrong += found
         well += [] if found else [app]
     if len(wrong) > MOST:
@@ -72,20 +73,25 @@ def _well(apps: Sequence[App]) -> Iterator[Finding]:
             yield from ok(f"{app.id}: {app.redirect_uri} (must be registered for {app.client_id} exactly like this)")
 
 
-def _wrong(app: App, own_id: str, own_path: str, own_scheme: str, settings: Settings) -> Iterator[Finding]:
-    """There may be very many apps, so an address is taken apart once."""
+def _wrong(app: App, own_id: str, here: SplitResult, settings: Settings) -> Iterator[Finding]:
+    """`here`: the settings' own redirect URI; another origin than its is judged, too. There may be very many apps."""
     where = urlsplit(app.redirect_uri)
-    again = f"cloudbeds-auth apps remove {app.id}, then add it as it should be"
+    again = ADD_AGAIN.format(app.id)
     if not app.secrets:
         yield from problem(f"{app.id}: its client secret does not open", f"cloudbeds-auth apps rotate-secret {app.id}")
     if app.client_id == own_id:
         yield from problem(f"{app.id}: has the client id of the settings' own app", again)
-    if where.path == own_path:
+    if where.path == here.path:
         yield from problem(f"{app.id}: its redirect URI has the path of the settings' own", again)
     if is_our_path(where.path):
         yield from problem(f"{app.id}: {app.redirect_uri} is a page of the service: no approval is taken there", again)
-    if where.scheme != own_scheme:
-        yield from problem(f"{app.id}: its redirect URI {ONE_SCHEME}", again)
+    if (where.scheme, where.netloc) != (here.scheme, here.netloc):
+        yield from _elsewhere(app, where, here, settings)
+
+
+def _elsewhere(app: App, where: SplitResult, here: SplitResult, settings: Settings) -> Iterator[Finding]:
+    if where.scheme != here.scheme:
+        yield from problem(f"{app.id}: its redirect URI {ONE_SCHEME}", ADD_AGAIN.format(app.id))
     host = where.hostname or ""
     if not settings.derived_hosts and host not in settings.allowed_hosts:
         what = f"{app.id}: {host} of its redirect URI is not allowed"

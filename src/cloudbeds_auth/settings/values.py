@@ -33,6 +33,7 @@ OUR_PATHS = (
     "/paste-key", "/add-app", "/errors", "/session", "/sign-in", "/hooks", "/static", "/connections", "/apps", "/keys",
     "/audit", "/work", "/settings", "/live", "/docs", "/openapi.json", "/favicon.ico",
 )  # fmt: skip
+_BELOW = tuple(f"{path}/" for path in OUR_PATHS)
 
 
 def is_loopback(host: str) -> bool:
@@ -144,7 +145,7 @@ def redirect_uri(value: object) -> str:
 
 def is_our_path(path: str) -> bool:
     """Whether the service answers it itself, or what lies above it: no approval that comes there is taken as one."""
-    return any(path == taken or path.startswith(f"{taken}/") for taken in OUR_PATHS)
+    return f"{path}/".startswith(_BELOW)
 
 
 def public_url(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,10 +73,11 @@ def verify_connections(
     linked = {row["c_id"]: is_linked(tx, row) for row in current}
     grants = yield from query("grants_of_all", connection_ids=as_keys(ids))
     misplaced = yield from _misplaced(ids, grants)
-    problems: list[str] = []
+    problems, of_each = list[str](), defaultdict[str, list[Row]](list)
+    for row in grants:
+        of_each[row["connection_id"]].append(row)
     for connection_id in ids:
-        mine = [row for row in grants if row["connection_id"] == connection_id]
-        problems += _of_one(tx, connection_id, linked[connection_id], mine, misplaced)
+        problems += _of_one(tx, connection_id, linked[connection_id], of_each[connection_id], misplaced)
         if histories:
             history = yield from verify_history(connection_id)(tx)
             problems += [f"{connection_id}: {one}: {CHAIN}" for one in history.problems]
