@@ -165,13 +165,14 @@ RISKS = {
     SUBSCRIPTION_LACKS_SCOPE: _by_operator(OF_RISK[SUBSCRIPTION_LACKS_SCOPE]),
     APPROVER_NO_OWNER: _by_hotel(OF_RISK[APPROVER_NO_OWNER]),
 }
-REFUSED_ONCE = (
+_REFUSED_ONCE = (
     "nothing to do yet: Cloudbeds refused to renew the token, and is asked again by itself within minutes; only when "
     "it refuses again does the hotel have to approve again"
 )
+RECOVERING = dict.fromkeys((REVOKED, USER_INACTIVE), _by_itself(_REFUSED_ONCE))
+"""By problem, of a connection that recovers: what it would have to do if Cloudbeds said so again."""
 WAITING: dict[str, NextStep] = {
     **RISKS,
-    **dict.fromkeys((REVOKED, USER_INACTIVE), _by_itself(REFUSED_ONCE)),
     UNRECOGNIZED: _by_operator(
         "Cloudbeds refuses the refresh in words that nobody has documented: ask its support, with the history; the "
         "connect link mends it if the hotel did disconnect"
@@ -251,6 +252,8 @@ def _step(one: Connection, app: App | None, remedy: str | None) -> NextStep | No
         return step
     if one.state is State.DISCONNECTED and app is not None and app.level == "property":
         return NO_APP_STATE
+    if runs and problem in RECOVERING:
+        return RECOVERING[problem]
     says_more = WAITING.get(problem) if runs or one.state is State.PARKED else None
     return says_more or row.step or SERVING.get(problem)
 
