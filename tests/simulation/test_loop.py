@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections.abc import Iterator
 
@@ -91,3 +92,27 @@ def test_the_dice_decide_who_runs_and_one_seed_decides_alike() -> None:
 
     assert order(1) == order(1)
     assert len({order(seed) for seed in range(5)}) > 1
+
+
+def test_taking_down_closes_every_coroutine_however_its_task_was_made() -> None:
+    """Also of a task made without the loop's factory: none is closed by the garbage collector."""
+    loop = SimLoop(random.Random(1))  # type: ignore[abstract]
+    ran: list[str] = []
+
+    async def life() -> None:
+        try:
+            async with asyncio.timeout(100.0):
+                await asyncio.sleep(10.0)
+        finally:
+            ran.append("finally")
+
+    async def start() -> None:
+        asyncio.create_task(coroutines[0])  # noqa: RUF006 - kept by the loop
+        ran.append(asyncio.Task(coroutines[1], loop=loop, name="its own").get_name())
+
+    coroutines = [life(), life()]
+    loop.spawn("m1", start())
+    loop.run(lambda: loop.steps >= 3)
+    loop.take_down()
+    assert {inspect.getcoroutinestate(coroutine) for coroutine in coroutines} == {inspect.CORO_CLOSED}
+    assert ran == ["its own", "finally", "finally"]
