@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cloudbeds_auth.cli.commands import READING, command, confirm, group, takes_yes, with_vault
+from cloudbeds_auth.cli.commands import READING, Checked, command, confirm, group, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.caller_keys import CallerKey, limits_of, reach_of
 from cloudbeds_auth.rules.documents import key_document, stamp
@@ -22,17 +22,15 @@ LIFE: Final = re.compile(r"([0-9]{1,9})([smhd])\Z")
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-class Duration(click.ParamType[float]):
-    """`90d`, `12h`, `30m`, `45s`: seconds."""
+def _life(text: str) -> int:
+    """`90d`, `12h`, `30m`, `45s`: seconds. Raises ValueError for anything else."""
+    found = LIFE.match(text)
+    if found is None:
+        raise ValueError
+    return int(found[1]) * UNITS[found[2]]
 
-    name = "DURATION"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Raises a usage error for anything else."""
-        found = LIFE.match(str(value))
-        if found is None:
-            self.fail(f"{value!r} is no duration: write 90d, 12h, 30m or 45s", param, ctx)
-        return float(int(found[1]) * UNITS[found[2]])
+DURATION = Checked("duration: write 90d, 12h, 30m or 45s", _life, float)
 
 
 @group(
@@ -93,7 +91,9 @@ def list_keys(out: Output, parent: str | None = None, created_by: str | None = N
 @click.option("--read-only", is_flag=True, help="At Cloudbeds only GET, HEAD and OPTIONS.")
 @click.option("--method", "methods", metavar="METHOD", multiple=True, help="At Cloudbeds only this one; repeatable.")
 @click.option("--rate", type=float, metavar="NUMBER", help="Requests a second to Cloudbeds, in all processes.")
-@click.option("--expires-in", type=Duration(), help="When it ends: 90d, 12h, 30m.  [default: it does not]")
+@click.option(
+    "--expires-in", type=DURATION, metavar="DURATION", help="When it ends: 90d, 12h, 30m.  [default: it does not]"
+)
 def create(
     out: Output,
     name: str,
