@@ -40,7 +40,7 @@ PASSING = {
     "vault.py": "what a user calls is one class, whatever part does it",
     "sync.py": "derived",
 }
-ADAPTERS = {"close", "aclose", "stop", "is_closing", "handle_async_request", "sleep", "meaning", "reveal"}
+ADAPTERS = {"close", "aclose", "stop", "is_closing", "handle_async_request", "sleep", "reveal"}
 """Names that another library's interface, or a port, asks for."""
 
 

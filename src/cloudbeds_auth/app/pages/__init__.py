@@ -14,11 +14,10 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.app.problems import CODE
+from cloudbeds_auth.app.problems import headers_of
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.languages import ENGLISH
 
-FINE = {CODE: "ok"}
 HTML = "text/html; charset=utf-8"
 _MEDIA = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
@@ -30,34 +29,27 @@ class Pages:
 
     def __init__(self, prefix: str, assets: str, language: str = ENGLISH) -> None:
         self.language = language
+        self._home = prefix
         self._assets = prefix + assets
         self._catalog = catalog_of(language)
         self._environment = _environment_of(language)
 
     def meaning(self, kind: type[Error]) -> PageAnswer:
         """What a code means, for people who read it in a program's log or answer."""
-        return self._page(
-            "error.html",
-            200,
-            FINE,
-            code=kind.code,
-            answered=str(kind.status),
-            title=kind.title(),
-            meaning=kind.meaning(),
-            lost=kind.lost,
-            next_step=kind.next_step_default,
-        )
+        return self._page("error.html", kind=kind)
 
     def meanings(self, kinds: Sequence[type[Error]]) -> PageAnswer:
         """Every code, with a link to its page."""
-        return self._page("errors.html", 200, FINE, kinds=kinds)
+        return self._page("errors.html", kinds=kinds)
 
     def _translated(self, text: str) -> str:
         """A text of a table in this language; one that is in no catalog, as it is."""
         return self._catalog.gettext(text) if text else text  # the empty one would be the catalog's own head
 
-    def _page(self, name: str, status: int, headers: dict[str, str], **values: object) -> PageAnswer:
-        text = self._environment.get_template(name).render(assets=self._assets, **values)
+    def _page(self, name: str, error: Error | None = None, **values: object) -> PageAnswer:
+        """`error`: what went wrong, whose status and headers the page has."""
+        text = self._environment.get_template(name).render(home=self._home, assets=self._assets, error=error, **values)
+        status, headers = (200, {}) if error is None else (error.status, headers_of(error))
         return PageAnswer(status, {"content-type": HTML, **headers}, text.encode())
 
 

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 from cloudbeds_auth.app.api_reference import ApiGroup
 from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.app.pages import FINE, Pages
+from cloudbeds_auth.app.pages import Pages
 from cloudbeds_auth.app.pages.words import when
-from cloudbeds_auth.app.problems import POLICY, headers_of, policy
+from cloudbeds_auth.app.problems import POLICY, policy
 from cloudbeds_auth.errors import Error, UnknownConnection
 from cloudbeds_auth.rules.audit import actor_words
 from cloudbeds_auth.rules.caller_keys import CallerKey, limits_of, reach_of
@@ -26,38 +26,23 @@ WAITS = {Responsible.HOTEL: "Waits for the hotel.", Responsible.OPERATOR: "Waits
 
 
 class OperatorPages(Pages):
-    """Renders them; `prefix` is the public URL's path, before every link of ours."""
-
-    def __init__(self, prefix: str, assets: str) -> None:
-        super().__init__(prefix, assets)
-        self._home = prefix
+    """Renders them."""
 
     def welcome(self) -> PageAnswer:
         """What a stranger reads: what this is, and where to sign in."""
-        return self._page("welcome.html", 200, FINE, home=self._home)
+        return self._page("welcome.html")
 
     def sign_in(self, error: Error | None = None) -> PageAnswer:
         """The form to sign in; `error`: why, or what was wrong with what was entered."""
-        status, headers = (200, FINE) if error is None else (error.status, headers_of(error))
-        detail = None if error is None else error.detail
-        shown = self._page("sign_in.html", status, headers, home=self._home, detail=detail)
-        return shown.with_headers({POLICY: policy(script=True)})
+        return self._page("sign_in.html", error).with_headers({POLICY: policy(script=True)})
 
     def trouble(self, error: Error) -> PageAnswer:
         """What could not be done, and what to do."""
         return self._page(
             "trouble.html",
-            error.status,
-            headers_of(error),
-            home=self._home,
-            title=error.title(),
-            detail=error.detail if error.detail != error.title() else None,
-            lost=error.lost,
-            next_step=error.next_step,
+            error,
             wait=None if error.retry_after is None else duration(max(1.0, error.retry_after)),
             connection_id=None if isinstance(error, UnknownConnection) else error.connection_id,
-            connect_url=error.connect_url,
-            code=error.code,
         )
 
     def hotels(
@@ -88,9 +73,6 @@ class OperatorPages(Pages):
         """The API, described; `base_url` is Cloudbeds', `version` that of its API."""
         return self._page(
             "api.html",
-            200,
-            FINE,
-            home=self._home,
             form_token="" if session is None else session.form_token,
             groups=groups,
             url=public_url.rstrip("/"),
@@ -112,7 +94,7 @@ class OperatorPages(Pages):
         )
 
     def _of(self, session: Session, name: str, **values: object) -> PageAnswer:
-        return self._page(name, 200, FINE, home=self._home, form_token=session.form_token, **values)
+        return self._page(name, None, form_token=session.form_token, **values)
 
 
 def _row(key: CallerKey) -> dict[str, object]:

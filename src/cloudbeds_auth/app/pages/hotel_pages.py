@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from cloudbeds_auth.app.cookies import ConnectedCookie
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
-from cloudbeds_auth.app.pages import FINE, Pages
-from cloudbeds_auth.app.problems import POLICY, headers_of, policy
+from cloudbeds_auth.app.pages import Pages
+from cloudbeds_auth.app.problems import POLICY, policy
 from cloudbeds_auth.errors import Error, PropertyMismatch
 from cloudbeds_auth.rules.hotel_words import Permission, permissions_in, words_beside_a_form, words_of
 from cloudbeds_auth.rules.languages import LANGUAGES, language_of
@@ -28,8 +28,6 @@ class HotelPages(Pages):
         """
         shown = self._page(
             "link.html",
-            200,
-            FINE,
             asks=asks,
             app=asked.app,
             reference=asked.reference,
@@ -48,8 +46,6 @@ class HotelPages(Pages):
         shown = hotel or ConnectedCookie()
         return self._page(
             "connected.html",
-            200,
-            FINE,
             asks=asks,
             connection_id=shown.connection_id,
             reference=shown.reference,
@@ -70,11 +66,11 @@ class HotelPages(Pages):
 
     def app_added(self, connect: str) -> PageAnswer:
         """The app is registered; `connect`: where its hotel approves."""
-        return self._page("app_added.html", 200, FINE, connect=connect)
+        return self._page("app_added.html", connect=connect)
 
     def waiting(self, asks: str, connection_id: str | None) -> PageAnswer:
         """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""
-        return self._page("waiting.html", 200, FINE, asks=asks, connection_id=connection_id)
+        return self._page("waiting.html", asks=asks, connection_id=connection_id)
 
     def problem(self, error: Error, start_again: str | None) -> PageAnswer:
         """What happened, whether anything is lost, and a way to start again where there is one."""
@@ -82,8 +78,7 @@ class HotelPages(Pages):
         approved, meant = (error.found, error.expected) if isinstance(error, PropertyMismatch) else ((), ())
         return self._page(
             "problem.html",
-            error.status,
-            headers_of(error),
+            error,
             title=self._translated(words.title),
             text=self._translated(words.text),
             lost=self._translated(words.lost),
@@ -92,14 +87,11 @@ class HotelPages(Pages):
             meant=meant,
             start_again=start_again,
             again=words.again,
-            **_for_support(error),
         )
 
     def _form(self, name: str, error: Error | None, **values: object) -> PageAnswer:
-        if error is None:
-            return self._page(name, 200, FINE, wrong=None, **values)
-        wrong = self._translated(words_beside_a_form(error))
-        return self._page(name, error.status, headers_of(error), wrong=wrong, **_for_support(error), **values)
+        wrong = None if error is None else self._translated(words_beside_a_form(error))
+        return self._page(name, error, wrong=wrong, **values)
 
     def _permissions(self, scopes: Iterable[str]) -> list[Permission]:
         return [
@@ -107,10 +99,10 @@ class HotelPages(Pages):
             for one in permissions_in(scopes)
         ]
 
-    def _page(self, name: str, status: int, headers: dict[str, str], **values: object) -> PageAnswer:
+    def _page(self, name: str, error: Error | None = None, **values: object) -> PageAnswer:
         """In this language; another browser may be answered in another (RFC 9110 sections 8.5 and 12.5.5)."""
         spoken = {"content-language": self.language, "vary": "Accept-Language"}
-        return super()._page(name, status, {**headers, **spoken}, **values)
+        return super()._page(name, error, **values).with_headers(spoken)
 
 
 class PagesByLanguage:
@@ -126,8 +118,3 @@ class PagesByLanguage:
     def in_language(self, accepted: str) -> HotelPages:
         """Those for an `Accept-Language` header."""
         return self._pages[language_of(accepted)]
-
-
-def _for_support(error: Error) -> dict[str, str | None]:
-    """What an operator reads, in English: the code, and what it says beyond what the code means."""
-    return {"code": error.code, "detail": error.detail if error.detail != error.title() else None}
