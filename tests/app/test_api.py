@@ -19,7 +19,8 @@ CONNECTIONS = "/api/v1/connections"
 
 async def ask(service: Running[RealVault], method: str, path: str, **more: Any) -> tuple[int, Any, Mapping[str, str]]:
     """Status, JSON and headers of one call as the administrator."""
-    async with service.http.request(method, service.url + path, headers=AS_ADMIN, **more) as answer:
+    more["headers"] = {**AS_ADMIN, **more.get("headers", {})}
+    async with service.http.request(method, service.url + path, **more) as answer:
         return answer.status, await answer.json(content_type=None), answer.headers
 
 
@@ -242,6 +243,12 @@ async def test_userinfo(service: Running[RealVault], vendor: Vendor, heals: bool
     assert "X-Cloudbeds-Auth-Code" not in headers
     assert headers["Cache-Control"] == "no-store"
     assert [seen.target for seen in vendor.seen] == ["/api/v1.3/userinfo"] * (2 if heals else 1)
+
+
+async def test_userinfo_of_a_property(service: Running[RealVault], vendor: Vendor) -> None:
+    """The property that a caller names goes along, as through the proxy."""
+    await ask(service, "GET", f"{CONNECTIONS}/con_1/userinfo", headers={"X-Property-ID": "777"})
+    assert [seen.header("X-Property-ID") for seen in vendor.seen] == ["777"]
 
 
 async def test_userinfo_refused_by_the_vendor(service: Running[RealVault], vendor: Vendor) -> None:

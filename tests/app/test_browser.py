@@ -292,6 +292,16 @@ async def test_failed_exchange_without_return_to(tab: Tab, code: str) -> None:
     assert FAILURES[code].code in page
 
 
+@pytest.mark.parametrize("return_to", ["", "?return_to=/done"])
+async def test_a_failed_approval_has_its_code(tab: Tab, return_to: str) -> None:
+    """In the header of every answer of ours, wherever the browser is sent."""
+    state = await tab.begin(return_to)
+    cookie = "; ".join(f"{name}={value}" for name, value in tab.cookies.items())
+    url, sent = f"{tab.service.url}/callback?error=access_denied&state={state}", {"Host": tab.host, "Cookie": cookie}
+    async with tab.service.http.get(url, headers=sent, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (303, "authorization_denied")
+
+
 async def test_failed_exchange_to_an_origin_that_is_listed_no_more(tab: Tab) -> None:
     """The list that counts is the one of now, for failures too: the page is shown."""
     state = await tab.begin("?return_to=https%3A%2F%2Fapp.example%2F")

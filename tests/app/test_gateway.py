@@ -352,9 +352,9 @@ async def test_poisoned_host(service: Running[RealVault], headers: dict[str, str
 
 
 @pytest.mark.row("A38")
-@pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PROPFIND", "CONNECT"])
+@pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "CONNECT"])
 async def test_methods(service: Running[RealVault], method: str) -> None:
-    """Six methods are served, and no preflight is answered."""
+    """No tunnel, no echo, and nothing that is not a method of RFC 9110 or PATCH."""
     target = "localhost:443" if method == "CONNECT" else "/proxy/con_1/api/x"
     answer = await raw(
         service,
@@ -363,6 +363,36 @@ async def test_methods(service: Running[RealVault], method: str) -> None:
     )
     assert answer.split(b" ")[1] in {b"405", b"400"}
     assert b"access-control-allow" not in answer.lower()
+
+
+@pytest.mark.row("A38")
+async def test_no_preflight_is_answered(service: Running[RealVault], vendor: Vendor) -> None:
+    """A browser's preflight has no credential, so a page elsewhere learns nothing; what a program sends with one is a
+    call like any other.
+    """
+    asked = {"Origin": "https://evil", "Access-Control-Request-Method": "GET"}
+    url = f"{service.url}/proxy/con_1/api/v1.3/getHotels"
+    async with service.http.options(url, headers=asked) as answer:
+        assert answer.status == 401
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+    assert vendor.seen == []
+    async with service.http.options(url, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}) as answer:
+        assert (answer.status, await answer.json()) == (200, {"method": "OPTIONS", "size": 0})
+
+
+async def test_a_refusal_of_a_method_names_those_of_the_path(service: Running[RealVault]) -> None:
+    """Of all its routes, and not of the first (RFC 9110 section 10.2.1)."""
+    signed = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    async with service.http.put(f"{service.url}/api/v1/connections", headers=signed) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
+
+
+async def test_what_can_be_read_can_be_asked_for_without_the_body(service: Running[RealVault]) -> None:
+    """HEAD, wherever the API has a GET."""
+    signed = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    async with service.http.head(f"{service.url}/api/v1/connections/con_1", headers=signed) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+        assert answer.content_type == "application/json"
 
 
 @pytest.mark.row("A38", "A67")

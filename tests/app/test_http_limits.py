@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from aiohttp import web
@@ -92,6 +93,26 @@ async def test_http_2_is_not_spoken(service: Running[RealVault], vendor: Vendor,
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
     assert vendor.seen == []
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "title"),
+    [
+        (b"GET http://a/ HTTP/1.1\r\n" + HEAD + b"\r\n", 400, "The request cannot be served"),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n" + HEAD + b"\r\n", 414, "The address that was asked for"),
+        (post(b"X: " + b"x" * 70_000 + b"\r\n"), 431, "The request has more headers"),
+    ],
+)
+async def test_a_request_that_is_not_read_is_told_why(
+    service: Running[RealVault], request_bytes: bytes, status: int, title: str
+) -> None:
+    """By a problem document, as every refusal of ours, with the headers of every answer of ours."""
+    head, _, body = (await raw(service, request_bytes)).partition(b"\r\n\r\n")
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (status, "invalid_request")
+    assert problem["type"] == "/errors/invalid_request"
+    assert problem["title"].startswith(title)
+    assert {b"content-type: application/problem+json", b"cache-control: no-store"} < {*head.split(b"\r\n")}
 
 
 async def test_what_is_no_request(service: Running[RealVault]) -> None:

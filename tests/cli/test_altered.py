@@ -68,7 +68,7 @@ def test_a_connection_is_accepted(typed: Typed, database: SqliteDatabase) -> Non
     assert typed("database", "accept", "con_1").status == 2, "nobody said yes"
     assert typed("database", "accept").status == 2
     assert typed("database", "accept", "con_1", "--all").status == 2
-    assert typed("database", "accept", "con_9", "--yes").status == 2
+    assert typed("database", "accept", "con_9", "--yes").status == 1
     assert typed("database", "accept", "con_1", "--yes").status == 0
     assert "what links" not in typed("database", "check").out
     assert json.loads(typed("connections", "show", "con_1", "--json").out)["reference"] == "tenant-2"

@@ -257,7 +257,7 @@ def test_removed(typed: Any) -> None:
     assert json.loads(typed("remove", "aurora", "--yes", "--json").out) == {"name": "aurora", "removed": True}
 
 
-@pytest.mark.parametrize(("answer", "status", "left"), [(b"n", 130, 2), (b"y", 0, 1)])
+@pytest.mark.parametrize(("answer", "status", "left"), [(b"n", 1, 2), (b"y", 0, 1)])
 def test_removing_asks(
     typed: Any, settings: dict[str, str], tmp_path: Path, answer: bytes, status: int, left: int
 ) -> None:
@@ -265,6 +265,7 @@ def test_removing_asks(
     added(typed)
     screen = at_terminal(tmp_path, settings, ["remove", "aurora"], {b"[y/N]": answer})
     assert ("is removed" in screen) == (status == 0)
+    assert ("not confirmed: nothing was changed" in screen) == (status == 1)
     assert len(json.loads(typed("list", "--json").out)["apps"]) == left
 
 

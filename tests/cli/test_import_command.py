@@ -240,7 +240,7 @@ def test_at_a_terminal_it_asks(vault: ImportingVault, monkeypatch: pytest.Monkey
     file = written(HEADER + f"tenant-7,1000,{TOKEN}\n")
     monkeypatch.setattr("cloudbeds_auth.cli.commands.sys", Terminal())
     result = invoke("connections", "import", file, typed="n\n")
-    assert (result.status, vault.hotels) == (130, [])
+    assert (result.status, vault.hotels) == (1, [])
     assert invoke("connections", "import", file, typed="y\n").status == 0
     assert len(vault.hotels) == 1
 

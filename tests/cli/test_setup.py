@@ -51,6 +51,20 @@ def test_unattended(no_doctor: list[Path]) -> None:
     assert no_doctor == [Path(".env")]
 
 
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_a_secret_that_is_in_a_file_stays_there(no_doctor: list[Path], tmp_path: Path, where: str) -> None:
+    """CLOUDBEDS_CLIENT_SECRET_FILE is as good as the secret: none is asked for, and none is written beside it."""
+    held, given = str(tmp_path / "secret"), {"CLOUDBEDS_CLIENT_ID": "app-1"}
+    if where == ".env":
+        Path(".env").write_text(f"CLOUDBEDS_CLIENT_SECRET_FILE={held}\n")
+        Path(".env").chmod(0o600)
+    else:
+        given["CLOUDBEDS_CLIENT_SECRET_FILE"] = held
+    assert invoke("setup", "--non-interactive", env=given).status == 0
+    wanted = {"CLOUDBEDS_CLIENT_SECRET_FILE": held, "CLOUDBEDS_REDIRECT_URI": "http://localhost:7000/callback"}
+    assert dotenv_values(".env") == {"CLOUDBEDS_CLIENT_ID": "app-1", **wanted}
+
+
 def test_other_lines_stay(no_doctor: list[Path]) -> None:
     """Comments, foreign variables and their order survive; a wider file mode does not."""
     Path(".env").write_text("# mine\nOTHER='1 2'\nCLOUDBEDS_CLIENT_ID=old\n\nLAST=x")

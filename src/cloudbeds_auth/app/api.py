@@ -169,10 +169,10 @@ async def add_api_key(body: NewConnectionShape, permit: Connecting) -> Connectio
     """
     home = None if body.connection_id is None else await permit.resolve_whole(body.connection_id, body.reference)
     if home is None:
-        permit.require_hotel(body.reference, body.expected_properties)
+        permit.require_hotel(body.reference, body.expected_properties or ())
     found = await permit.vault.add_api_key(
         Secret(body.api_key.get_secret_value()), app=body.app, reference=body.reference, connection_id=home,
-        expected_properties=body.expected_properties,
+        expected_properties=body.expected_properties or (),
     )  # fmt: skip
     return ConnectionShape.of(found)
 
@@ -286,8 +286,8 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
         permit.caller, hotel, "GET", path, policy.query_of(request.scope["query_string"]),
         named=policy.property_of(identifier), header=policy.header_in(request.headers.raw, b"x-property-id"),
     )  # fmt: skip
-    accepted = [(name, value) for name, value in request.headers.raw if name == b"accept"]
-    headers_sent = policy.request_headers(accepted, judged.property_id, REQUEST_ID.get())
+    given = [(name, value) for name, value in request.headers.raw if name in {b"accept", b"x-property-id"}]
+    headers_sent = policy.request_headers(given, judged.property_id, REQUEST_ID.get())
     shares, relay = sharing(request.scope), cast(Relay, request.app.state.relay)
     call = ProxiedCall(permit.caller, shares, "GET", path, judged.query, headers_sent)
     async with relay.shares.place(shares):

@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.forms import may_be_read
@@ -69,10 +69,15 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         return _refused(request, error.__cause__)
     status = error.status_code if isinstance(error, HTTPException) else 500
     answer = _refused(request, _BY_STATUS.get(status, InvalidRequest if 400 <= status < 500 else Unexpected)())
-    allow = (error.headers or {}).get("Allow") if isinstance(error, HTTPException) else None
-    if allow is not None:
-        answer.headers["allow"] = allow
+    if status == 405:
+        answer.headers["allow"] = ", ".join(sorted(_allowed(request)))
     return answer
+
+
+def _allowed(request: Request) -> set[str]:
+    """The methods of every route of this path; the framework names those of the first (RFC 9110 section 10.2.1)."""
+    routes = [one for one in request.app.routes if isinstance(one, Route)]
+    return {name for one in routes if one.matches(request.scope)[0] is not Match.NONE for name in one.methods or ()}
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:

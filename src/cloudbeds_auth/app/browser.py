@@ -152,9 +152,9 @@ class Browser:
         if back is not None:
             answer = self._cookies.forget_start(redirect(with_query(back, error=error.code)))
         else:
-            answer = redirect(f"{self._prefix}{NOT_CONNECTED}/{error.code}").with_headers({CODE: error.code})
+            answer = redirect(f"{self._prefix}{NOT_CONNECTED}/{error.code}")
             answer = self._cookies.remember_outcome(answer, OutcomeCookie.of(error))
-        return replace(answer, about=Failed(error))
+        return replace(answer.with_headers({CODE: error.code}), about=Failed(error))
 
     async def not_connected(self, request: PageRequest) -> PageAnswer:
         """The page about a failed approval: what it was, in the browser where it failed, else what its code means."""

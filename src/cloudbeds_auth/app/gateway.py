@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger(__name__)
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # without either there is no body (RFC 9112 section 6.3)
 
 # The paths marked *anyone* in the public contract, but for the callbacks: `Callbacks` knows those.
@@ -122,7 +122,7 @@ class Gateway:
         self._cookie = SessionCookie(vault.settings.public_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or refuse it."""
+        """Serve one request, or refuse it; the server keeps the body of an answer to HEAD back (RFC 9110, 9.3.2)."""
         begun = self._clock.steady()
         ACTING.set(Acting("hotel", address_of(scope)))  # so far: what anyone may ask for is a hotel's page
         REQUEST_ID.set(request_id_of(scope["headers"]) or self._entropy.identifier(""))
@@ -144,7 +144,8 @@ class Gateway:
                 await self._proxy(scope, receive, send)  # reports to the observer itself
                 return
             try:
-                await self._inside(scope, receive, ours)
+                head = scope["method"] == "HEAD" and scope["raw_path"].startswith(b"/api/")  # a page's GET may write
+                await self._inside({**scope, "method": "GET"} if head else scope, receive, ours)
             except Exception:  # the framework answered 500, unless an answer had begun
                 log.exception("an unexpected error in %s", scope["method"])
         path, refusal = scope["raw_path"].decode("latin-1"), scope["state"].get(REFUSAL)
@@ -220,11 +221,11 @@ class Gateway:
         if path not in SIGN_IN and not OF_SESSIONS.match(path):
             return False
         scope["state"][SESSION] = session = await self._session(scope)
-        if session is None and path == REFERENCE and has_credential(scope):
-            return False
         if session is not None:
             ACTING.set(Acting(session.actor, address_of(scope)))
-        if session is None and path not in SIGN_IN:
+        elif path == REFERENCE and has_credential(scope):
+            return False
+        elif path not in SIGN_IN:
             scope["path"] = SIGN_IN_FIRST
         return True
 
@@ -345,6 +346,5 @@ def small_body(headers: Iterable[tuple[bytes, bytes]]) -> None:
 
 def _extra(error: Error) -> tuple[tuple[bytes, bytes], ...]:
     """What a refusal here adds: the methods that there are; no further request on a doubtful connection."""
-    if isinstance(error, MethodNotAllowed):
-        return ((b"allow", ", ".join(sorted(METHODS)).encode()), (b"connection", b"close"))
-    return ((b"connection", b"close"),) if isinstance(error, InvalidRequest) else ()
+    methods = ((b"allow", ", ".join(sorted(METHODS)).encode()),) if isinstance(error, MethodNotAllowed) else ()
+    return (*methods, (b"connection", b"close")) if isinstance(error, InvalidRequest) else ()

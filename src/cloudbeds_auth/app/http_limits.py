@@ -19,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections, HttpConnection
 from cloudbeds_auth.app.http_transport import AnswerTransport
 from cloudbeds_auth.app.limits import LARGEST_EXTENSIONS, LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
-from cloudbeds_auth.app.problems import CODE
-from cloudbeds_auth.errors import InvalidRequest, RateLimited
+from cloudbeds_auth.app.problems import HeadTooLarge, TargetTooLong, answer_for, raw_headers
+from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited
 from cloudbeds_auth.os_files import unsent
 from cloudbeds_auth.rules.happenings import Happening
 
@@ -56,7 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _silent = 0  # bytes of this part that the parser passed over in silence
     _silent_most = LARGEST_HEADERS
     _thrown_away = 0  # bytes that came after the last answer
-    _refusal = 400
+    _refusal: type[InvalidRequest] = InvalidRequest
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -92,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(cast(asyncio.Transport, AnswerTransport(transport, self)))
         self._connection = self._connections.open(self.client[0] if self.client else "local", self._drop)
         if self._connection is None:
-            self._answer(503)
+            self._answer(RateLimited("too many connections are open", retry_after=1.0))
         else:
             self._await_head()
 
@@ -158,15 +158,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """The target grows."""
         super().on_url(url)
         if len(self.url) > LONGEST_TARGET:
-            self._refuse(414)
+            self._refuse(TargetTooLong)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header more. Trailers come this way too: they are counted and dropped."""
         self._head_size += len(name) + len(value)
         if self._head_size > LARGEST_HEADERS or len(self.headers) >= MOST_HEADERS:
-            self._refuse(431)
+            self._refuse(HeadTooLarge)
         if not _FIELD_NAME.match(name):
-            self._refuse(400)
+            self._refuse()
         if self._part is Part.HEAD:
             super().on_header(name, value)
 
@@ -175,11 +175,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disarm()
         self._begin(Part.BODY, LARGEST_EXTENSIONS)
         if not _TARGET.match(self.url):
-            self._refuse(400)
+            self._refuse()
         self._framing()
         if len(self.pipeline) >= self._limits.pipelined:
             self._report("pipelines")
-            self._refuse(400)
+            self._refuse()
         super().on_headers_complete()
         if self.pipeline:
             self.flow.resume_reading()  # else it would go unnoticed that the caller hangs up on the request that runs
@@ -216,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._drop()
         else:
             self._part = Part.HEAD  # of an unknown message
-            self._answer(self._refusal)
+            self._answer(self._refusal("the request is malformed, or larger than this service takes"))
 
     def _take(self, piece: bytes) -> None:
         """What the parser reports is bounded where it does; what it passes over in silence is bounded here."""
@@ -230,7 +230,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._silent += len(piece) - (self._body_size - size)
         if self._silent > self._silent_most:
-            self._refusal = 400 if self._part is Part.BODY else 431
+            self._refusal = InvalidRequest if self._part is Part.BODY else HeadTooLarge
             self.send_400_response("")
 
     def _begin(self, part: Part, silent_most: int) -> None:
@@ -246,21 +246,20 @@ class BoundedProtocol(HttpToolsProtocol):
         lengths = [value for name, value in self.headers if name == b"content-length"]
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if len(lengths) > 1 or len(codings) > 1 or (lengths and codings) or codings not in ([], [b"chunked"]):
-            self._refuse(400)
+            self._refuse()
 
     # How it ends
 
-    def _refuse(self, status: int) -> None:
-        self._refusal = status
+    def _refuse(self, refusal: type[InvalidRequest] = InvalidRequest) -> None:
+        self._refusal = refusal
         raise LimitExceeded
 
-    def _answer(self, status: int) -> None:
+    def _answer(self, error: Error) -> None:
         """An answer without the application, and the connection's last."""
-        code = InvalidRequest.code if status < 500 else RateLimited.code
-        headers = [*self.server_state.default_headers, (CODE.encode(), code.encode()), (b"content-length", b"0")]
-        headers += [_CLOSE] if status < 500 else [_CLOSE, (b"retry-after", b"1")]
+        answer = answer_for(error)
+        headers = [*self.server_state.default_headers, *raw_headers(answer), _CLOSE]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[status] + lines + b"\r\n")
+        self.transport.write(STATUS_LINE[answer.status] + lines + b"\r\n" + answer.body)
         self.transport.close()
 
     def _await_head(self) -> None:

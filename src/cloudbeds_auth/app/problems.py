@@ -77,6 +77,18 @@ class MethodNotAllowed(InvalidRequest):
     status = 405
 
 
+class TargetTooLong(InvalidRequest):
+    """The address that was asked for is longer than this service takes"""
+
+    status = 414
+
+
+class HeadTooLarge(InvalidRequest):
+    """The request has more headers, or larger ones, than this service takes"""
+
+    status = 431
+
+
 class RequestTimedOut(InvalidRequest):
     """The request did not arrive in time"""
 
@@ -165,19 +177,18 @@ def request_id() -> tuple[tuple[bytes, bytes], ...]:
     return () if given is None else ((REQUEST, given.encode("ascii")),)
 
 
+def raw_headers(answer: PageAnswer) -> list[tuple[bytes, bytes]]:
+    """All headers of an answer of ours that no framework sends."""
+    given = ((name.encode("ascii"), value.encode("ascii", "replace")) for name, value in answer.headers.items())
+    return [*given, (b"content-length", str(len(answer.body)).encode()), *SECURITY, *request_id()]
+
+
 async def send_problem(send: Send, error: Error, *extra: tuple[bytes, bytes]) -> None:
     """The error as an answer without the framework; `extra` are further headers."""
-    body = json.dumps(describe(error), ensure_ascii=False).encode()
-    headers = [
-        (b"content-type", PROBLEM.encode()),
-        (b"content-length", str(len(body)).encode()),
-        *((name.encode("ascii"), value.encode("ascii", "replace")) for name, value in headers_of(error).items()),
-        *SECURITY,
-        *request_id(),
-        *extra,
-    ]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    answer = answer_for(error)
+    headers = [*raw_headers(answer), *extra]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
 class Ours:

@@ -176,7 +176,7 @@ class NewConnectionShape(BaseModel):
     app: Annotated[str | None, Field(min_length=1, max_length=64)] = None
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
     connection_id: Annotated[str | None, Field(min_length=1, max_length=64)] = None
-    expected_properties: Annotated[list[str], Field(max_length=MOST_PROPERTIES)] = []
+    expected_properties: Annotated[list[str] | None, Field(min_length=1, max_length=MOST_PROPERTIES)] = None
 
 
 class NewKeyShape(BaseModel):

@@ -187,7 +187,7 @@ def move_origin(out: Output, name: str, former: str, yes: bool) -> None:
     except ValueError as error:
         raise click.UsageError(f"--from {error}; write scheme and host, like `https://api.cloudbeds.com`") from None
     here = read_settings().base_url
-    refusal = "this sends tokens to another host: say --yes where nobody can be asked"
+    refusal = "this sends tokens to another host"
     confirm(f"Send what {name} has from {origin} to {here} from now on?", refusal, yes=yes)
     with out.working("moving hotels"):
         moved = with_vault(lambda vault: vault.apps.move_origin(name, origin))
@@ -204,7 +204,7 @@ def remove(out: Output, name: str, yes: bool) -> None:
     Refused while hotels are connected with it: disconnect those first (`connections disconnect ID --forget` where
     Cloudbeds cannot be reached any more).
     """
-    confirm(f"Remove {name}?", "this forgets the app's secret: say --yes where nobody can be asked", yes=yes)
+    confirm(f"Remove {name}?", "this forgets the app's secret", yes=yes)
     with_vault(lambda vault: vault.apps.remove(name))
     out.document({"name": name, "removed": True})
     out.line(f"{name} is removed")

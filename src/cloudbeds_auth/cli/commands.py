@@ -217,12 +217,13 @@ def with_vault(work: Callable[[TokenVault], Awaitable[T]]) -> T:
 
 
 def confirm(question: str, refusal: str, *, yes: bool) -> None:
-    """Ask, unless `--yes` was given; a no ends the command. Raises UsageError with `refusal` without a terminal."""
+    """Ask, unless `--yes` was given; a no fails the command. Raises UsageError with `refusal` without a terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(refusal)
-    click.confirm(question, abort=True, err=True)
+        raise click.UsageError(f"{refusal}: say --yes where nobody can be asked")
+    if not click.confirm(question, err=True):
+        raise click.ClickException("not confirmed: nothing was changed")
 
 
 # --- a connection as people read it

@@ -221,8 +221,8 @@ def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
 
     Only a new approval by the hotel brings it back.
     """
-    refusal = "this forgets the hotel's tokens: say --yes where nobody can be asked"
-    confirm(f"Disconnect {connection}? Only the hotel can bring it back.", refusal, yes=yes)
+    question = f"Disconnect {connection}? Only the hotel can bring it back."
+    confirm(question, "this forgets the hotel's tokens", yes=yes)
     with out.working(ASKING):
         one = with_vault(lambda vault: vault.disconnect(connection, forget=forget))
     show_connection(out, one, "disconnected")
@@ -242,7 +242,7 @@ def forget(out: Output, connection: str, yes: bool) -> None:
     Of an approval that was set aside (another hotel's than was expected), its tokens, too. The history keeps what
     happened and when. A hotel that is connected is disconnected first.
     """
-    refusal = "this deletes personal data for good: say --yes where nobody can be asked"
-    confirm(f"Delete the personal data of {connection} for good?", refusal, yes=yes)
+    question = f"Delete the personal data of {connection} for good?"
+    confirm(question, "this deletes personal data for good", yes=yes)
     one = with_vault(lambda vault: vault.forget(connection))
     show_connection(out, one, "forgotten")

@@ -177,7 +177,7 @@ def adopt(out: Output, yes: bool) -> None:
     settings = _existing()
     where = opening.shown(settings.database_url)
     question = f"Is the installation that {where} was copied from, or moved to, gone for good?"
-    confirm(question, "two that refresh kill each other's tokens: say --yes where nobody can be asked", yes=yes)
+    confirm(question, "two that refresh kill each other's tokens", yes=yes)
     with out.progress("adopting") as progress:
         asyncio.run(maintenance.adopt(settings, progress))
     out.document({"database": where, "adopted": True})
@@ -209,12 +209,14 @@ def accept(out: Output, connection: str | None, everything: bool, yes: bool) -> 
     settings = _existing()
     what = "every row" if connection is None else connection
     question = f"Is {what} of {opening.shown(settings.database_url)} as it should be?"
-    confirm(question, "this takes altered rows as good: say --yes where nobody can be asked", yes=yes)
+    confirm(question, "this takes altered rows as good", yes=yes)
     if connection is None:
         with out.waiting("authenticating every row; of a large database that may take minutes"):
             asyncio.run(maintenance.accept_all(settings))
     elif not asyncio.run(maintenance.accept(settings, connection)):
-        raise click.UsageError(f"there is no connection {connection!r}")
+        from cloudbeds_auth.errors import UnknownConnection
+
+        raise UnknownConnection(f"there is no connection {connection!r}")
     out.document({"database": opening.shown(settings.database_url), "accepted": connection or "all"})
     out.line(f"{what} is taken as it is")
 

@@ -202,7 +202,7 @@ def migrate_to_api_key(
     movable = [one for one in hotels if _to_move(one)]
     if movable and not dry_run:
         what = movable[0].id if len(movable) == 1 else f"{len(movable)} hotels"
-        refusal = "this cannot be taken back: say --yes where nobody can be asked"
+        refusal = "this cannot be taken back"
         confirm(f"Move {what} to API keys? Refresh tokens are not refreshed any more.", refusal, yes=yes)
     tried = with_vault(lambda vault: _shown(out, "moving", len(hotels), _moved(vault, hotels, app, dry_run=dry_run)))
     status = _summed_up(out, tried, "no hotel is connected by OAuth")

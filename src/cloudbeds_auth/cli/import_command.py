@@ -88,7 +88,7 @@ def import_hotels(out: Output, file: TextIO, dry_run: bool, yes: bool) -> int:
     keys_only = all(line.api_key for line in lines)
     warning, asked = (KEYS, "Shall") if keys_only else (WARNING, "Is it stopped, and shall")
     question = f"{warning}\n{asked} {len(lines)} hotels be imported?"
-    confirm(question, f"{warning} Say --yes where nobody can be asked.", yes=yes)
+    confirm(question, warning.removesuffix("."), yes=yes)
     with out.progress("importing") as progress:
         results, url = with_vault(lambda vault: _import(vault, lines, progress))
     return _report(out, results, KEYS_DONE if keys_only else AFTERWARDS.format(url=url.rstrip("/")))

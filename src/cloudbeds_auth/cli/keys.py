@@ -144,7 +144,7 @@ def revoke(out: Output, key_id: str, yes: bool) -> None:
     async def end(vault: TokenVault) -> tuple[CallerKey, Sequence[CallerKey]]:
         return await vault.keys.revoke(key_id), await vault.keys.left_by(key_id)
 
-    confirm(f"Revoke {key_id}?", "programs that use it are refused: say --yes where nobody can be asked", yes=yes)
+    confirm(f"Revoke {key_id}?", "programs that use it are refused", yes=yes)
     ended, left = with_vault(end)
     _show(out, ended, f"{key_id} is revoked", still_good=[key.id for key in left])
     if left:

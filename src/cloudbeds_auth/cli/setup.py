@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cloudbeds_auth.settings import Need, Settings
 
 CLIENT_ID, CLIENT_SECRET, REDIRECT_URI = "CLOUDBEDS_CLIENT_ID", "CLOUDBEDS_CLIENT_SECRET", "CLOUDBEDS_REDIRECT_URI"
+SECRET_FILE = f"{CLIENT_SECRET}_FILE"
 INSTRUCTIONS = """\
 In Cloudbeds, open Account > Apps & Marketplace > API Credentials > New Credentials (partners: the app's
 App Details page), and enter:
@@ -66,7 +67,8 @@ MARKS = {
 def setup(out: Output, redirect_uri: str | None, path: Path | None, non_interactive: bool) -> int:
     """Say what to enter at Cloudbeds, store client id and secret in .env (0600), then run doctor.
 
-    The secret is asked for without showing it, is never an argument, and is never printed.
+    The secret is asked for without showing it, is never an argument, and is never printed. Where
+    CLOUDBEDS_CLIENT_SECRET_FILE names the file that it is in, it stays there.
     """
     if not non_interactive and not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: set the variables and say --non-interactive")
@@ -76,8 +78,8 @@ def setup(out: Output, redirect_uri: str | None, path: Path | None, non_interact
     known = _known(path, named)
     uri = _checked_uri(redirect_uri or known.get(REDIRECT_URI, ""))
     instructions(out, uri)
-    client_id, client_secret = _unattended(known) if non_interactive else _asked(known)
-    write(path, {CLIENT_ID: client_id, CLIENT_SECRET: client_secret, REDIRECT_URI: uri})
+    given = _unattended(known) if non_interactive else _asked(known)
+    write(path, {**given, REDIRECT_URI: uri})
     out.note(f"wrote {path} (only you can read it)")
     return examine(out, path, named)
 
@@ -95,7 +97,8 @@ def _known(path: Path, named: bool) -> dict[str, str]:
     from cloudbeds_auth.settings import written
 
     both = {**written(path, named=named), **os.environ} if path.exists() else dict(os.environ)
-    return {name: value for name in (CLIENT_ID, CLIENT_SECRET, REDIRECT_URI) if (value := both.get(name))}
+    names = (CLIENT_ID, CLIENT_SECRET, SECRET_FILE, REDIRECT_URI)
+    return {name: value for name in names if (value := both.get(name))}
 
 
 def _checked_uri(uri: str) -> str:
@@ -105,21 +108,26 @@ def _checked_uri(uri: str) -> str:
     return load({REDIRECT_URI: uri}, None, need=Need.NOTHING).redirect_uri
 
 
-def _unattended(known: Mapping[str, str]) -> tuple[str, str]:
-    missing = tuple(f"{name}: is not set" for name in (CLIENT_ID, CLIENT_SECRET) if name not in known)
+def _unattended(known: Mapping[str, str]) -> dict[str, str]:
+    secret = SECRET_FILE if SECRET_FILE in known else CLIENT_SECRET
+    missing = tuple(f"{name}: is not set" for name in (CLIENT_ID, secret) if name not in known)
     if missing:
         raise errors.ConfigurationError(problems=missing, next_step="set them in the environment, then run this again")
-    return known[CLIENT_ID], known[CLIENT_SECRET]
+    return {name: known[name] for name in (CLIENT_ID, secret)}
 
 
-def _asked(known: Mapping[str, str]) -> tuple[str, str]:
-    client_id = click.prompt("client id", default=known.get(CLIENT_ID), err=True)
-    if CLIENT_SECRET not in known:
-        return client_id.strip(), click.prompt("client secret", hide_input=True, err=True).strip()
-    kept = click.prompt(
-        "client secret (Enter keeps the present one)", default="", show_default=False, hide_input=True, err=True
-    )
-    return client_id.strip(), kept.strip() or known[CLIENT_SECRET]
+def _asked(known: Mapping[str, str]) -> dict[str, str]:
+    client_id = click.prompt("client id", default=known.get(CLIENT_ID), err=True).strip()
+    if SECRET_FILE in known:
+        return {CLIENT_ID: client_id, SECRET_FILE: known[SECRET_FILE]}
+    present = known.get(CLIENT_SECRET)
+    if present is None:
+        secret = click.prompt("client secret", hide_input=True, err=True)
+    else:
+        secret = click.prompt(
+            "client secret (Enter keeps the present one)", default="", show_default=False, hide_input=True, err=True
+        )
+    return {CLIENT_ID: client_id, CLIENT_SECRET: secret.strip() or present or ""}
 
 
 # --- changing a `.env` file: some variables are set, every other line stays as it is
