@@ -34,8 +34,8 @@ OF_THE_SCRAPER = {"job", "instance"}
 
 @cache
 def exposed() -> dict[str, dict[str, set[str]]]:
-    """Every metric of an answer of `/metrics` in which all numbers could be had: its labels, and their values. Hotels are
-    counted by states that are stored, and as stale.
+    """Every metric of an answer of `/metrics` in which all numbers could be had: its labels, and their values. Hotels
+    are counted by states that are stored, and as stale.
     """
     counts = StateCounts(dict.fromkeys(set(State) - {State.CLIENT_REFUSED, State.READ_ONLY}, 0), 0.0)
     text = Metrics().render(counts, Outbox(0, 0.0, 0, None), 0.0, {"default": 0.0})[0].decode()
