@@ -171,6 +171,7 @@ def test_setup(name: str, tmp_path: Path) -> None:
 SETTINGS = [
     "docs/install.md#behind-a-proxy",
     "docs/container.md#container",
+    "docs/container.md#image-settings",
     "docs/keys.md#connect-with-keys",
     "docs/marketplace.md#park",
     "docs/nginx.md#prefix",
@@ -187,6 +188,7 @@ def test_settings_are_taken_as_they_stand(name: str, tmp_path: Path) -> None:
     text = block(name).replace("whsec_…", WEBHOOK_SECRET).replace("…", RANDOM)
     (tmp_path / "cloudbeds-auth-key").write_text("W+HEdwqT2C9uFLmgXD33gWYp4MtIEv2XNarAXotx00Y=", "utf-8")
     (tmp_path / "cloudbeds-auth-admin").write_text(RANDOM, "utf-8")
+    (tmp_path / "cloudbeds-client-secret").write_text("a-client-secret-0123456789", "utf-8")
     text = text.replace("/run/secrets", str(tmp_path))
     wanted = re.findall(r"^(CLOUDBEDS_\w+)=", text, re.MULTILINE)
     env = run_to_its_end(f"set -a\n{text}\nenv", tmp_path, {})
@@ -197,9 +199,9 @@ def test_settings_are_taken_as_they_stand(name: str, tmp_path: Path) -> None:
         "CLOUDBEDS_CLIENT_SECRET": "a-client-secret-0123456789",
         "CLOUDBEDS_REDIRECT_URI": "https://auth.example.com/callback",
     }
-    (tmp_path / "cloudbeds-auth-key").chmod(0o600)
-    (tmp_path / "cloudbeds-auth-admin").chmod(0o600)
-    load({**usual, **given}, None, need=Need.APP)
+    for name in ("cloudbeds-auth-key", "cloudbeds-auth-admin", "cloudbeds-client-secret"):
+        (tmp_path / name).chmod(0o600)
+    load({name: value for name, value in usual.items() if f"{name}_FILE" not in given} | given, None, need=Need.APP)
 
 
 def test_mistakes_in_settings(tmp_path: Path) -> None:

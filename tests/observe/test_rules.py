@@ -34,8 +34,10 @@ OF_THE_SCRAPER = {"job", "instance"}
 
 @cache
 def exposed() -> dict[str, dict[str, set[str]]]:
-    """Every metric of an answer of `/metrics` in which all numbers could be had: its labels, and their values."""
-    counts = StateCounts(dict.fromkeys(State, 0), 0.0)
+    """Every metric of an answer of `/metrics` in which all numbers could be had: its labels, and their values. Hotels
+    are counted by states that are stored, and as stale.
+    """
+    counts = StateCounts(dict.fromkeys(set(State) - {State.CLIENT_REFUSED, State.READ_ONLY}, 0), 0.0)
     text = Metrics().render(counts, Outbox(0, 0.0, 0, None), 0.0, {"default": 0.0})[0].decode()
     found: dict[str, dict[str, set[str]]] = {}
     for name, labels in SAMPLE.findall(text):
