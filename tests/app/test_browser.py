@@ -94,7 +94,7 @@ async def test_open_redirect(tab: Tab, return_to: str, monkeypatch: pytest.Monke
     async with tab.service.http.get(tab.service.url + start, headers={"Host": tab.host}) as answer:
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (400, "invalid_return_to")
     assert tab.service.vault.pending() == []
-    for module in ("engine.authorize", "app.browser"):
+    for module in ("engine.authorize", "app.key_page"):
         monkeypatch.setattr(f"cloudbeds_auth.{module}.allowed_return", lambda asked, _: asked)
     state = await tab.begin(start.removeprefix("/connect"))
     assert "evil" in (await tab.open(f"/callback?code=c-1&state={state}"))[1]

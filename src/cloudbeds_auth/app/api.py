@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from cloudbeds_auth.app import asgi
 from cloudbeds_auth.app.api_description import describe_api
 from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.limits import sharing
@@ -130,12 +131,13 @@ async def openapi(request: Request, permit: Administering) -> dict[str, Any]:
 
 
 @machines.post(HOOK, include_in_schema=False)
-async def hook(request: Request, secret: str) -> dict[str, str]:
+async def hook(request: Request, secret: str) -> Response:
     """Where Cloudbeds says that the state of an app changed at a hotel."""
-    return await note_hook(request.app.state.vault, request, secret)
+    await note_hook(request.app.state.vault, request, secret)
+    return asgi.response(NOTED)
 
 
-async def note_hook(vault: TokenVault, request: Request, secret: str) -> dict[str, str]:
+async def note_hook(vault: TokenVault, request: Request, secret: str) -> None:
     """Pass the body on as a hint that the vault confirms; the answer comes at once.
 
     Raises Unauthenticated where one of the two secrets is wrong, RequestTimedOut where the body does not arrive.
@@ -147,7 +149,6 @@ async def note_hook(vault: TokenVault, request: Request, secret: str) -> dict[st
     except TimeoutError:
         raise RequestTimedOut from None
     vault.engine.app_states.hint(body)
-    return NOTED
 
 
 @router.post("/authorizations", status_code=201)

@@ -132,7 +132,7 @@ def _operation(method: str, path: str, operation: Schema, schemas: Schema, publi
         fields=[*_parameters(parameters, schemas), *_members(body, schemas)],
         curl=_curl(method, public_url + _with_examples(path, parameters), example),
         status=status,
-        answer=_pretty(example_of(schema, schemas)) if schema else None,
+        answer=json.dumps(example_of(schema, schemas), indent=2, ensure_ascii=False) if schema else None,
     )
 
 
@@ -231,7 +231,3 @@ def _curl(method: str, url: str, body: Mapping[str, Any] | None) -> str:
     if body is not None:
         parts += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(body, ensure_ascii=False)}'"]
     return " ".join([*parts, url])
-
-
-def _pretty(example: Any) -> str:
-    return json.dumps(example, indent=2, ensure_ascii=False)

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, put_beside
 from cloudbeds_auth.app.forms import may_be_read
 from cloudbeds_auth.app.gateway import APP
 from cloudbeds_auth.app.limits import address_of
@@ -46,16 +46,7 @@ async def page_request(request: Request) -> PageRequest:
 
 def response(answer: PageAnswer) -> Response:
     """The answer as the framework sends it."""
-    made = Response(answer.body, answer.status)
-    put_beside(made, answer)
-    return made
-
-
-def put_beside(made: Response, answer: PageAnswer) -> None:
-    """Give another answer this one's headers and cookies."""
-    made.headers.update(answer.headers)
-    for cookie in answer.cookies:
-        made.set_cookie(**cookie._asdict())
+    return put_beside(Response(answer.body, answer.status), answer)
 
 
 async def on_error(request: Request, error: Exception) -> Response:

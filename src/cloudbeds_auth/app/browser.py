@@ -17,7 +17,7 @@ from cloudbeds_auth.app.cookies import ConnectedCookie, Cookies, OutcomeCookie
 from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest, Parked, redirect
 from cloudbeds_auth.app.forms import parameters
 from cloudbeds_auth.app.gateway import host_name, path_prefix
-from cloudbeds_auth.app.key_page import PASTE_KEY, KeyPage
+from cloudbeds_auth.app.key_page import PASTE_KEY, KeyPage, still_allowed
 from cloudbeds_auth.app.limits import OF_ALL, OF_ONE, STARTS_OF_ALL, STARTS_OF_ONE, Arrivals
 from cloudbeds_auth.app.pages import Pages, static_files
 from cloudbeds_auth.app.pages.hotel_pages import PagesByLanguage
@@ -27,13 +27,12 @@ from cloudbeds_auth.errors import (
     Error,
     Forbidden,
     InvalidRequest,
-    InvalidReturnTo,
     StateMismatch,
     by_code,
 )
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AuthorizationRequest, Finished
-from cloudbeds_auth.rules.redirects import allowed_return, begun_here, origin_of, with_query
+from cloudbeds_auth.rules.redirects import begun_here, origin_of, with_query
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
@@ -148,7 +147,7 @@ class Browser:
 
     def failed(self, error: Error) -> PageAnswer:
         """Redirect to the start's `return_to` with the error's code, else to the page that says what happened (A81)."""
-        back = self._checked(error.return_to)
+        back = still_allowed(error.return_to, self._settings)
         if back is not None:
             answer = self._cookies.forget_start(redirect(with_query(back, error=error.code)))
         else:
@@ -238,7 +237,7 @@ class Browser:
 
     def _done(self, finished: Finished) -> PageAnswer:
         """Redirect to an address without the code, which then stays in no history entry and in no referrer (A14)."""
-        connection, back = finished.connection, self._checked(finished.return_to)
+        connection, back = finished.connection, still_allowed(finished.return_to, self._settings)
         waits = connection.state is State.PARKED  # for the secret that it was begun for
         if back is not None:
             answer = redirect(with_query(back, connection_id=connection.id, reference=connection.reference))
@@ -248,15 +247,6 @@ class Browser:
             answer = redirect(with_query(self._prefix + CONNECTED, connection_id=connection.id))
             answer = self._cookies.remember_connected(answer, ConnectedCookie.of(connection))
         return replace(answer, about=Parked(connection) if waits else Connected(connection))
-
-    def _checked(self, return_to: str | None) -> str | None:
-        """Checked when it was given and checked again now: the list of origins may have changed since."""
-        if return_to is None:
-            return None
-        try:
-            return allowed_return(return_to, self._settings.return_origins)
-        except InvalidReturnTo:
-            return None
 
     async def _begun(
         self, request: PageRequest, path: str, begin: Callable[[str], Awaitable[AuthorizationRequest]]

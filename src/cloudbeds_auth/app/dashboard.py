@@ -1,5 +1,5 @@
-"""What an operator sees and does in a browser: hotels by state, a list of them, callers' keys. One hotel's page is in
-`connection_page`.
+"""What an operator sees and does in a browser: hotels by state, a list of them, callers' keys; apps, the audit, work,
+settings. One hotel's page is in `connection_page`.
 
 Who did what is in histories and in the audit, as `session:` and the id of the session.
 """
@@ -12,7 +12,7 @@ from cloudbeds_auth.app.browser import CONNECT
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, redirect
 from cloudbeds_auth.app.forms import parameters
 from cloudbeds_auth.app.gateway import path_prefix
-from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
+from cloudbeds_auth.app.pages.service_pages import ServicePages
 from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.sessions import Session
 
@@ -27,7 +27,7 @@ OLDEST = "oldest"  # first; any other order is newest first
 class Dashboard:
     """The handlers of its pages, each for a session."""
 
-    def __init__(self, vault: TokenVault, pages: OperatorPages) -> None:
+    def __init__(self, vault: TokenVault, pages: ServicePages) -> None:
         self._vault = vault
         self._pages = pages
         self._prefix = path_prefix(vault.settings.public_url)
@@ -55,3 +55,25 @@ class Dashboard:
         """End a key and its children."""
         await self._vault.keys.revoke(request.parameters["key_id"])
         return redirect(f"{self._prefix}/keys")
+
+    async def apps(self, request: PageRequest, session: Session) -> PageAnswer:
+        """Registrations at Cloudbeds, the settings' own first."""
+        cursor = parameters(request, "cursor").get("cursor")
+        return self._pages.apps(session, *await self._vault.engine.views.app_looks(cursor, ROWS))
+
+    async def audit(self, request: PageRequest, session: Session) -> PageAnswer:
+        """Who did what, newest first."""
+        cursor = parameters(request, "cursor").get("cursor")
+        page = await self._vault.engine.audit.entries(cursor=cursor, limit=ROWS)
+        following = page[-1].id if len(page) == ROWS else None
+        return self._pages.audit(session, page, following, later=cursor is not None)
+
+    async def work(self, request: PageRequest, session: Session) -> PageAnswer:
+        """What there is to do, and how it goes."""
+        engine, settings = self._vault.engine, self._vault.settings
+        found, now = await engine.workloads.read(), engine.world.clock.wall()
+        return self._pages.work(session, found, now, sends=settings.webhook_url is not None)
+
+    async def values(self, request: PageRequest, session: Session) -> PageAnswer:
+        """As they were read."""
+        return self._pages.settings(session, self._vault.settings)

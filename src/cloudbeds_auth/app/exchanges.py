@@ -6,13 +6,14 @@ service and FastAPI share one (`app.asgi`); `contrib` has those of Flask and Dja
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.model import Connection
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ def redirect(where: str) -> PageAnswer:
     return PageAnswer(303, {"location": where})
 
 
-def json_answer(document: Mapping[str, str]) -> PageAnswer:
-    """200 with this document."""
-    return PageAnswer(200, {"content-type": "application/json"}, json.dumps(document, separators=(",", ":")).encode())
+def put_beside(response: R, answer: PageAnswer) -> R:
+    """Give a response of Starlette's, Flask's or Django's this answer's headers and cookies."""
+    made: Any = response
+    for name, value in answer.headers.items():
+        made.headers[name] = value
+    for cookie in answer.cookies:
+        made.set_cookie(**cookie._asdict())
+    return response

@@ -19,6 +19,7 @@ from cloudbeds_auth.rules.redirects import allowed_return, with_query
 from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Settings
     from cloudbeds_auth.vault import TokenVault
 
 PASTE_KEY = "/paste-key"  # below the public URL
@@ -59,10 +60,15 @@ class KeyPage:
 
     def _back(self, return_to: str | None, home: str, reference: str | None) -> str | None:
         """Where the hotel came from. A link and no redirect: a browser follows none to elsewhere after a form."""
-        if return_to is None:
-            return None
-        try:
-            back = allowed_return(return_to, self._vault.settings.return_origins)
-        except InvalidReturnTo:
-            return None
-        return with_query(back, connection_id=home, reference=reference)
+        back = still_allowed(return_to, self._vault.settings)
+        return None if back is None else with_query(back, connection_id=home, reference=reference)
+
+
+def still_allowed(return_to: str | None, settings: Settings) -> str | None:
+    """Checked when it was given and checked again now: the list of origins may have changed since."""
+    if return_to is None:
+        return None
+    try:
+        return allowed_return(return_to, settings.return_origins)
+    except InvalidReturnTo:
+        return None

@@ -31,7 +31,6 @@ from cloudbeds_auth.app.pages.service_pages import ServicePages
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.problems import REFUSAL
 from cloudbeds_auth.app.relaying import Relay
-from cloudbeds_auth.app.service_views import ServiceViews
 from cloudbeds_auth.app.sign_in import SignIn
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, Unauthenticated
 from cloudbeds_auth.rules.permissions import Scope
@@ -86,7 +85,6 @@ class SessionRoutes:
         self._sign_in = SignIn(vault, self._pages, checks, tally)
         self._dashboard = Dashboard(vault, self._pages)
         self._of_one = ConnectionPage(vault, ConnectionPages(prefix, "/static", self._public_url), relay)
-        self._service = ServiceViews(vault, self._pages)
 
     def routes(self) -> list[Route]:
         """All of them; the gateway lets in where a session is needed those alone that have one."""
@@ -115,12 +113,10 @@ class SessionRoutes:
         made.append(route(REFERENCE, self._reference))
         shows("/keys", _seen(dashboard.keys))
         takes("/keys/{key_id}/revoke", _seen(dashboard.revoke))
-        of_service = self._service
-        for path, page in (
-            ("/apps", of_service.apps), ("/audit", of_service.audit), ("/work", of_service.work),
-            ("/settings", of_service.values),
-        ):  # fmt: skip
-            shows(path, _seen(page))
+        shows("/apps", _seen(dashboard.apps))
+        shows("/audit", _seen(dashboard.audit))
+        shows("/work", _seen(dashboard.work))
+        shows("/settings", _seen(dashboard.values))
         return made
 
     async def _home(self, request: PageRequest, session: Session | None) -> PageAnswer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
+from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.limits import hash_of
 from cloudbeds_auth.errors import Unauthenticated
 from cloudbeds_auth.rules.secret import Secret
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 HOOK = "/hooks/{secret}"
 HOOK_HEADER = "x-hook-secret"
-NOTED = {"status": "noted"}  # the answer
+NOTED = PageAnswer(200, {"content-type": "application/json"}, b'{"status":"noted"}')  # the answer
 
 
 def require_hook_secrets(settings: Settings, in_path: str, in_header: str) -> None:

@@ -104,7 +104,7 @@ def command(
 if TYPE_CHECKING:
     Number = click.ParamType[float, Any]
 else:
-    Number = click.ParamType  # generic since 8.4 only
+    Number = click.ParamType  # generic of one type in 8.4, of two since 8.5
 
 
 class Checked(Number):

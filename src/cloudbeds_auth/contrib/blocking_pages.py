@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from cloudbeds_auth import vault as aio
-from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, Parked, json_answer
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, Parked
 from cloudbeds_auth.app.gateway import path_prefix, small_body
 from cloudbeds_auth.app.problems import MethodNotAllowed
 from cloudbeds_auth.app.vendor_hook import HOOK_HEADER, NOTED, require_hook_secrets
@@ -94,7 +94,7 @@ class BlockingPages:
             self.vault.run(pass_on)
         except Error as error:
             return ours(problem_document(error, path_prefix(self._settings.public_url)))
-        return ours(json_answer(NOTED))
+        return ours(NOTED)
 
     def _over(self, there: aio.TokenVault) -> MountedPages:
         """The pages over this process's vault; called on its loop only."""

@@ -28,7 +28,7 @@ try:
     from django.urls import NoReverseMatch, path, reverse
     from django.views.decorators.csrf import csrf_exempt
 
-    from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+    from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, put_beside
     from cloudbeds_auth.app.forms import may_be_read
     from cloudbeds_auth.app.limits import counted
     from cloudbeds_auth.app.vendor_hook import HOOK
@@ -143,7 +143,7 @@ class Cloudbeds:
         def page(request: Any, **parameters: str) -> Any:
             asked = _page_request(request, parameters)
             usual, theirs = self._pages.page(name, asked, self._hooks, lambda hook, about: hook(request, about))
-            return _response(usual) if theirs is None else _put_beside(theirs, beside(usual))
+            return _response(usual) if theirs is None else put_beside(theirs, beside(usual))
 
         return page
 
@@ -182,13 +182,4 @@ def _page_request(request: Any, parameters: dict[str, str]) -> PageRequest:
 
 
 def _response(answer: PageAnswer) -> Any:
-    return _put_beside(HttpResponse(answer.body, status=answer.status), answer)
-
-
-def _put_beside(response: Any, answer: PageAnswer) -> Any:
-    """Give a response this answer's headers and cookies."""
-    for name, value in answer.headers.items():
-        response.headers[name] = value
-    for cookie in answer.cookies:
-        response.set_cookie(**cookie._asdict())
-    return response
+    return put_beside(HttpResponse(answer.body, status=answer.status), answer)

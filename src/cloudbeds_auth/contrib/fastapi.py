@@ -37,9 +37,9 @@ try:
     from cloudbeds_auth.app import asgi
     from cloudbeds_auth.app.api import note_hook
     from cloudbeds_auth.app.browser import methods
-    from cloudbeds_auth.app.exchanges import PageAnswer, Parked, json_answer
+    from cloudbeds_auth.app.exchanges import PageAnswer, Parked, put_beside
     from cloudbeds_auth.app.gateway import small_body
-    from cloudbeds_auth.app.vendor_hook import HOOK
+    from cloudbeds_auth.app.vendor_hook import HOOK, NOTED
     from cloudbeds_auth.contrib.web_flow import (
         ABOUT_CODES,
         Hooks,
@@ -230,16 +230,15 @@ class Cloudbeds:
         response: Response | None = await answer if isawaitable(answer) else answer
         if response is None:
             return asgi.response(usual)
-        asgi.put_beside(response, beside(usual))
-        return response
+        return put_beside(response, beside(usual))
 
     async def _hook(self, request: Request, secret: str) -> Response:
         try:
             small_body(request.scope["headers"])
-            noted = json_answer(await note_hook(self.vault, request, secret))
+            await note_hook(self.vault, request, secret)
         except Error as error:
-            noted = problem_document(error, _prefix_of(request))
-        return asgi.response(ours(noted))
+            return asgi.response(ours(problem_document(error, _prefix_of(request))))
+        return asgi.response(ours(NOTED))
 
     def _opened(self) -> _Open:
         if self._open is None:

@@ -30,7 +30,7 @@ try:
     from werkzeug.routing import BuildError
 
     from cloudbeds_auth.app.browser import methods
-    from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+    from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, put_beside
     from cloudbeds_auth.app.forms import may_be_read
     from cloudbeds_auth.app.limits import counted
     from cloudbeds_auth.app.vendor_hook import HOOK
@@ -132,7 +132,7 @@ class Cloudbeds:
             usual, theirs = _pages().page(name, asked, self._hooks, lambda hook, about: hook(about))
             if theirs is None:
                 return _response(usual)
-            return _put_beside(current_app.make_response(theirs), beside(usual))
+            return put_beside(current_app.make_response(theirs), beside(usual))
 
         return page
 
@@ -171,12 +171,4 @@ def _page_request(parameters: dict[str, str]) -> PageRequest:
 
 
 def _response(answer: PageAnswer) -> Response:
-    return _put_beside(Response(answer.body, answer.status), answer)
-
-
-def _put_beside(response: Response, answer: PageAnswer) -> Response:
-    """Give a response this answer's headers and cookies."""
-    response.headers.update(answer.headers)
-    for cookie in answer.cookies:
-        response.set_cookie(**cookie._asdict())
-    return response
+    return put_beside(Response(answer.body, answer.status), answer)

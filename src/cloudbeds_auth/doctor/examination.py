@@ -117,15 +117,11 @@ class Subject:
 Check = Callable[[Subject], Awaitable[Sequence[Finding]]]
 
 
-def begun(check: str) -> None:
-    """Where nobody looks at the progress."""
-
-
 async def examine(
     read: Callable[[Need], Settings],
     clock: Clock,
     checks: Mapping[str, Check],
-    begin: Callable[[str], None] = begun,
+    begin: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Run all checks, named. `begin` is called with the name of each before it is run."""
     subject = _subject(read, clock)

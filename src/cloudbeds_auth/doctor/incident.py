@@ -171,7 +171,7 @@ def _client_secret(here: Situation) -> IncidentStep:
         "notices in which moment the new one counts; take the old one away afterwards",
         f"{counted(hotels, 'hotel', 'no hotel')} of {here.settings.client_id or 'no client id'}; "
         "nobody has to approve again",
-        ("CLOUDBEDS_CLIENT_SECRET=NEW CLOUDBEDS_CLIENT_SECRET_PREVIOUS=OLD, then restart",),
+        ("CLOUDBEDS_CLIENT_SECRET=NEW (or NEW in its file) CLOUDBEDS_CLIENT_SECRET_PREVIOUS=OLD, then restart",),
     )
 
 
