@@ -6,6 +6,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/dev.txt
+EXTRAS := server fastapi flask django postgres otel httpx requests sdk
 STAMP := $(VENV)/.lock-hash
 LOCKING := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet
 # More than there are cores: many tests wait for real processes.
@@ -31,7 +32,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser images test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets test-rules test-deploy test-image release-tools dist release-check coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test oldest test-oldest test-long test-plugin system browser test-browser images test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets test-rules test-deploy test-image release-tools dist release-check coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,15 @@ demo: venv ## the whole journey against the simulator, step by step; STAY=1 leav
 
 test: venv ## the tests that need nothing else, the import contract included; of long ones a share
 	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/pytest_plugin $(TESTS)
+
+oldest: venv
+	@test -d .venv-oldest || $(BIN)/python -m venv .venv-oldest
+	@.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/oldest.txt
+	@.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
+test-oldest: oldest ## what leans on other packages, with the oldest versions of them that pyproject.toml allows
+	@$(IN_PLACE) .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not long" \
+	  tests/acceptance tests/app tests/cli tests/contrib tests/database tests/observe tests/postgres tests/settings tests/simulator tests/vault tests/wire
 
 test-long: venv ## what `make test` leaves out but for kills and poolers: simulation, processes, every reading of the rotation
 	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long -k "not (vault and postgresql)" \
@@ -215,6 +225,9 @@ check: lint types contract test docs ## all of the above
 
 lock: ## pin every dependency with hashes and without addresses (needs uv, and npm)
 	uv pip compile $(LOCKING) --extra dev -o $(LOCK) pyproject.toml
+	uv pip compile $(LOCKING) --no-annotate --resolution lowest-direct --no-deps $(addprefix --extra ,$(EXTRAS)) -o requirements/.oldest.txt pyproject.toml
+	uv pip compile $(LOCKING) --extra dev --constraint requirements/.oldest.txt -o requirements/oldest.txt pyproject.toml
+	rm requirements/.oldest.txt
 	uv pip compile $(LOCKING) --group browser --constraint $(LOCK) -o requirements/browser.txt
 	uv pip compile $(LOCKING) --group types --constraint $(LOCK) -o requirements/types.txt
 	uv pip compile $(LOCKING) --extra server --extra postgres --extra httpx --extra requests --extra pytest --group bench --constraint $(LOCK) -o requirements/bench.txt pyproject.toml
@@ -229,4 +242,4 @@ lock: ## pin every dependency with hashes and without addresses (needs uv, and n
 	done
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .venv-strangers site .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-oldest .venv-strangers site .mypy_cache .ruff_cache .hypothesis .import_linter_cache
