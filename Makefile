@@ -242,4 +242,4 @@ lock: ## pin every dependency with hashes and without addresses (needs uv, and n
 	done
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .venv-oldest .venv-strangers site .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench .venv-oldest .venv-strangers site .mypy_cache .ruff_cache .hypothesis .import_linter_cache

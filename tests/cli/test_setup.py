@@ -65,6 +65,28 @@ def test_a_secret_that_is_in_a_file_stays_there(no_doctor: list[Path], tmp_path:
     assert dotenv_values(".env") == {"CLOUDBEDS_CLIENT_ID": "app-1", **wanted}
 
 
+@pytest.mark.parametrize("suffix", ["", "_FILE"])
+def test_the_spelling_of_the_environment_wins(no_doctor: list[Path], tmp_path: Path, suffix: str) -> None:
+    """A file that says the secret in the other one would be refused from then on: that line goes."""
+    other = "_FILE" if suffix == "" else ""
+    Path(".env").write_text(f"CLOUDBEDS_CLIENT_ID=app-1\nCLOUDBEDS_CLIENT_SECRET{other}=/former\nLAST=x\n")
+    Path(".env").chmod(0o600)
+    given = {f"CLOUDBEDS_CLIENT_SECRET{suffix}": str(tmp_path / "secret")}
+    assert invoke("setup", "--non-interactive", env=given).status == 0
+    assert dotenv_values(".env") == {
+        "CLOUDBEDS_CLIENT_ID": "app-1", "LAST": "x", "CLOUDBEDS_REDIRECT_URI": "http://localhost:7000/callback", **given
+    }  # fmt: skip
+
+
+def test_with_its_secret_in_a_file_only_the_id_is_asked_for(tmp_path: Path) -> None:
+    """At a terminal, too."""
+    (tmp_path / ".env").write_text("CLOUDBEDS_CLIENT_SECRET_FILE=/run/secrets/client\n")
+    assert "client secret:" not in at_terminal(tmp_path, b"app-9\n")
+    written = dotenv_values(tmp_path / ".env")
+    assert (written["CLOUDBEDS_CLIENT_ID"], written["CLOUDBEDS_CLIENT_SECRET_FILE"]) == ("app-9", "/run/secrets/client")
+    assert "CLOUDBEDS_CLIENT_SECRET" not in written
+
+
 def test_other_lines_stay(no_doctor: list[Path]) -> None:
     """Comments, foreign variables and their order survive; a wider file mode does not."""
     Path(".env").write_text("# mine\nOTHER='1 2'\nCLOUDBEDS_CLIENT_ID=old\n\nLAST=x")
@@ -137,7 +159,7 @@ def at_terminal(folder: Path, *answers: bytes) -> str:
     ):
         os.close(theirs)
         screen, left = b"", list(answers)
-        prompts = [b"client id", b"client secret"]
+        prompts = [b"client id", b"client secret"][: len(answers)]
         while True:
             try:
                 screen += os.read(ours, 4096)

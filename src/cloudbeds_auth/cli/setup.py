@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CLIENT_ID, CLIENT_SECRET, REDIRECT_URI = "CLOUDBEDS_CLIENT_ID", "CLOUDBEDS_CLIENT_SECRET", "CLOUDBEDS_REDIRECT_URI"
 SECRET_FILE = f"{CLIENT_SECRET}_FILE"
+OTHER = {CLIENT_SECRET: SECRET_FILE, SECRET_FILE: CLIENT_SECRET}  # the other spelling of the same variable
 INSTRUCTIONS = """\
 In Cloudbeds, open Account > Apps & Marketplace > API Credentials > New Credentials (partners: the app's
 App Details page), and enter:
@@ -79,7 +80,7 @@ def setup(out: Output, redirect_uri: str | None, path: Path | None, non_interact
     uri = _checked_uri(redirect_uri or known.get(REDIRECT_URI, ""))
     instructions(out, uri)
     given = _unattended(known) if non_interactive else _asked(known)
-    write(path, {**given, REDIRECT_URI: uri})
+    write(path, {OTHER[name]: None for name in OTHER if name in given} | given | {REDIRECT_URI: uri})
     out.note(f"wrote {path} (only you can read it)")
     return examine(out, path, named)
 
@@ -90,15 +91,17 @@ def instructions(out: Output, uri: str) -> None:
 
 
 def _known(path: Path, named: bool) -> dict[str, str]:
-    """What the environment and the file say already; the environment wins.
+    """What the environment and the file say already; the environment wins, in whichever spelling it has the secret.
 
     Raises ConfigurationError, also where another user may have written a file that the operator did not name.
     """
     from cloudbeds_auth.settings import written
 
-    both = {**written(path, named=named), **os.environ} if path.exists() else dict(os.environ)
     names = (CLIENT_ID, CLIENT_SECRET, SECRET_FILE, REDIRECT_URI)
-    return {name: value for name in names if (value := both.get(name))}
+    ours = {name: value for name in names if (value := os.environ.get(name))}
+    theirs = written(path, named=named) if path.exists() else {}
+    hidden = {*ours, *(OTHER[name] for name in OTHER if name in ours)}
+    return ours | {name: value for name in names if name not in hidden and (value := theirs.get(name))}
 
 
 def _checked_uri(uri: str) -> str:
@@ -133,8 +136,11 @@ def _asked(known: Mapping[str, str]) -> dict[str, str]:
 # --- changing a `.env` file: some variables are set, every other line stays as it is
 
 
-def write(path: Path, values: Mapping[str, str]) -> None:
-    """Set variables in the file, whole or not at all, readable by its owner only. Raises ConfigurationError."""
+def write(path: Path, values: Mapping[str, str | None]) -> None:
+    """Set variables in the file, or take out those that are None, whole or not at all; readable by its owner only.
+
+    Raises ConfigurationError.
+    """
     from cloudbeds_auth.os_files import write_private
 
     target = path.resolve()  # a link stays a link
@@ -157,11 +163,14 @@ def read(path: Path) -> str:
         ) from None
 
 
-def changed(text: str, values: Mapping[str, str]) -> str:
-    """The text with these variables set: in place where they are, at the end where they are not; duplicates go."""
+def changed(text: str, values: Mapping[str, str | None]) -> str:
+    """The text with these variables set: in place where they are, at the end where they are not.
+
+    Duplicates go, and what is None.
+    """
     from dotenv.parser import parse_stream
 
-    left = dict(values)
+    left = {name: value for name, value in values.items() if value is not None}
     parts: list[str] = []
     for binding in parse_stream(io.StringIO(text)):
         if binding.key not in values:
