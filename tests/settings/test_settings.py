@@ -61,6 +61,7 @@ def test_defaults() -> None:
     assert settings.allowed_hosts == ("127.0.0.1", "localhost")
     assert (settings.body_limit, settings.replay_limit) == (100 * 1024 * 1024, 1024 * 1024)
     assert settings.open_connect is True
+    assert read(REDIRECT_URI="https://auth.example.com/callback").open_connect is False, "a proxy has it"
     assert settings.encryption_keys == settings.scopes == settings.return_origins == settings.trusted_proxies == ()
     assert (settings.admin_token, settings.instance, settings.client_secret_previous) == (None, None, None)
     assert (settings.log_format, settings.log_level, settings.token_timeout) == ("auto", "INFO", 20.0)
