@@ -698,6 +698,17 @@ def test_dotenv_is_taken_literally(tmp_path: Path) -> None:
     assert load({}, path, need=Need.NOTHING).client_secret == Secret("a${HOME}b")
 
 
+def test_a_line_that_sets_nothing(tmp_path: Path) -> None:
+    """Is a problem with its number, and what it holds is not shown; of other programs' lines nothing is said."""
+    path = tmp_path / ".env"
+    path.write_text("OTHER words\n\n\nCLOUDBEDS_CLIENT_SECRET shown\nexport CLOUDBEDS_CLIENT_ID: x\n# CLOUDBEDS_X y\n")
+    path.chmod(0o600)
+    assert problems({}, path) == (
+        f"{path}: line 4 sets nothing; write NAME=value",
+        f"{path}: line 5 sets nothing; write NAME=value",
+    )
+
+
 @pytest.mark.row("A56")
 def test_world_readable_dotenv(tmp_path: Path) -> None:
     """A `.env` with secrets that others may read is a warning."""

@@ -87,7 +87,7 @@ async def reached(
 
 
 def _foreign() -> Forbidden:
-    return Forbidden("this credential is not for this connection")
+    return Forbidden("this credential is not for this connection", next_step="use a key that is for it, or for all")
 
 
 SCOPES: Final[dict[object, Scope]] = {}

@@ -180,6 +180,11 @@ def must_lie_there(settings: Settings, callback: str, served: str) -> None:
     """
     path = urlsplit(settings.redirect_uri).path
     if not path.endswith(served):
+        if "redirect_uri" not in settings.model_fields_set:
+            raise ConfigurationError(
+                f"CLOUDBEDS_REDIRECT_URI is not set, and the callback is served at {served}",
+                next_step=f"set it to that address as it is registered at Cloudbeds, like http://localhost:8000{served}",
+            )
         raise ConfigurationError(
             f"CLOUDBEDS_REDIRECT_URI has the path {path}, and the callback is served at {served}",
             next_step="set the redirect URI, the prefix or `Cloudbeds(callback=…)` so that they agree",

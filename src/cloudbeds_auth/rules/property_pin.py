@@ -62,7 +62,10 @@ def judge_call(
     none is named and there are several.
     """
     if not may_call(caller, method, method_of(path)):
-        raise Forbidden("this credential is not for this method of Cloudbeds")
+        raise Forbidden(
+            "this credential is for reading alone, or not for this method of Cloudbeds",
+            next_step="use a key that is not `read_only`, and has this method among its `methods` where it has any",
+        )
     properties = pinned(caller, hotel)
     if properties is None:
         return PinnedCall(named, query)
@@ -122,7 +125,10 @@ def _opaque() -> Forbidden:
 def _require(properties: frozenset[str], named: Iterable[str]) -> None:
     for text in named:
         if any(one.strip() not in properties for one in text.split(",")):
-            raise Forbidden("this credential is not for this property of the connection")
+            raise Forbidden(
+                "this credential is not for this property of the connection",
+                next_step="use a key that is for this property, or for the connection",
+            )
 
 
 def _require_path(properties: frozenset[str], known: frozenset[str], path: str) -> None:
