@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cloudbeds_auth import os_files
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.os_files import (
     holder_of,
@@ -135,6 +136,21 @@ def test_one_of_many_wins(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert [path.read_bytes()] == wins
+
+
+@pytest.mark.row("F57")
+def test_a_file_that_is_there_on_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is written to find out that it is: whoever opens it reads it."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_private(tmp_path / "x", b"one", exclusive=True)
+    monkeypatch.setattr(os_files, "_write_new", full)
+    with pytest.raises(FileExistsError):
+        write_private(tmp_path / "x", b"two", exclusive=True)
+    with pytest.raises(OSError, match="No space left"):
+        write_private(tmp_path / "y", b"two", exclusive=True)
 
 
 def test_without_hard_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

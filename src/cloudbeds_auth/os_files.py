@@ -210,6 +210,8 @@ def write_private(path: Path, data: bytes, exclusive: bool) -> None:
     An existing file, or a symbolic link in its place, is replaced, never written through. With `exclusive` it must not
     exist (FileExistsError); of several processes one wins. Raises OSError.
     """
+    if exclusive and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))  # on a full disk, too
     draft = path.with_name(f".{path.name}.{random_bytes(8).hex()}")
     try:
         _write_new(draft, data)
