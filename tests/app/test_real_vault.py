@@ -105,7 +105,8 @@ async def test_login_csrf(world: World, monkeypatch: pytest.MonkeyPatch) -> None
     code, state = await world.approved(attacker)
     await victim.open("/connect")
     for tab in (victim, fresh):
-        assert (await tab.open(f"/callback?code={code}&state={state}"))[0] == 400
+        status, _, page = await tab.open(f"/callback?code={code}&state={state}")
+        assert (status, "state_mismatch" in page) == (400, True)
     assert world.exchanges() == 0
     assert (await attacker.open(f"/callback?code={code}&state={state}"))[0] == 303
     as_one_browser(monkeypatch)
@@ -212,21 +213,6 @@ async def test_planted_browser_id(world: World) -> None:
     assert hashlib.sha256(tab.cookies[BROWSER].encode()).hexdigest().encode() in rested
     victim.cookies[BROWSER] = "attacker" + "x" * 35
     assert (await victim.open(f"/callback?code={code}&state={state}"))[0] == 400
-    assert world.exchanges() == 0
-
-
-@pytest.mark.row("F85")
-@pytest.mark.parametrize(
-    "answer", ["error=access_denied", "error=strange&error_description=%3Cb%3E", "error=x&code={code}"]
-)
-async def test_denial(world: World, answer: str) -> None:
-    """A denial, an unknown error, both code and error: nothing is exchanged, the state is spent, the words escaped."""
-    tab = Tab(world.service)
-    code, state = await world.approved(tab)
-    status, _, page = await tab.open(f"/callback?{answer.format(code=code)}&state={state}")
-    assert status == 400
-    assert "<b>" not in page
-    assert (await tab.open(f"/callback?code={code}&state={state}"))[0] == 400
     assert world.exchanges() == 0
 
 

@@ -154,7 +154,7 @@ def problem(answer_of: Http, path: str, method: str = "GET") -> tuple[int, str]:
 
 
 def test_what_goes_wrong_in_an_endpoint_is_a_problem(tmp_path: Path) -> None:
-    """Unknown and ambiguous ids, a lost answer, a hotel that revoked: the contract's codes."""
+    """Unknown ids, a lost answer, a hotel that revoked: the contract's codes."""
     with world(tmp_path, "--auto-approve") as made, serving(made):
         http = Http(made.base)
         assert problem(http, "/hotels/con_unknown/echo") == (404, "unknown_connection")
