@@ -335,6 +335,7 @@ def test_settings_as_python_has_them(tmp_path: Path) -> None:
         CLOUDBEDS_CLIENT_ID="id", CLOUDBEDS_CLIENT_SECRET="secret-0123456789",
         CLOUDBEDS_AUTH_DATABASE_URL=f"sqlite:///{tmp_path}/hotels.sqlite3", CLOUDBEDS_AUTH_OPEN_CONNECT=False,
         CLOUDBEDS_AUTH_TOKEN_TIMEOUT=5, CLOUDBEDS_AUTH_RETURN_ORIGINS=["https://a.example", "https://b.example"],
+        CLOUDBEDS_SCOPES=["read:hotel", "read:guest"],
     )  # fmt: skip
     cloudbeds = OnFlask()
     cloudbeds.init_app(app)
@@ -343,6 +344,7 @@ def test_settings_as_python_has_them(tmp_path: Path) -> None:
         cloudbeds.vault.close()
     assert (settings.open_connect, settings.token_timeout) == (False, 5.0)
     assert settings.return_origins == ("https://a.example", "https://b.example")
+    assert settings.scopes == ("read:hotel", "read:guest")
 
 
 def test_a_vault_of_the_applications_own(hotel: Hotel) -> None:
@@ -393,10 +395,10 @@ def test_upkeep_is_asked_for(run: Run, upkeep: bool) -> None:
 def test_a_page_about_a_hotel_that_has_to_approve_again() -> None:
     """It has the link that mends it, in the language that is asked for; and so has the document, in English."""
     error = ReauthorizationRequired(connect_url="https://app.example/auth/connect/one-time")
-    shown = page_or_problem(error, "/auth", accept=BROWSER, language="es")
+    shown = page_or_problem(error, "/auth", {"Accept": BROWSER, "Accept-Language": "es"})
     assert b'href="https://app.example/auth/connect/one-time"' in shown.body
     assert b"Su hotel debe dar la autorizaci" in shown.body
-    document = page_or_problem(error, "/auth", accept="*/*", language="es").body
+    document = page_or_problem(error, "/auth", {"Accept": "*/*", "Accept-Language": "es"}).body
     assert b'"connect_url": "https://app.example/auth/connect/one-time"' in document
 
 
