@@ -61,7 +61,8 @@ class OperatorPages(Pages):
             search=search,
             words=[*BY_WORDS],
             narrowed=bool(narrowed),
-            following=page.next and urlencode(_query(search) | {"cursor": page.next}),
+            following=page.next,
+            query=narrowed | ({"order": "oldest"} if search.oldest else {}),
             later=search.cursor is not None,
             first=first,
         )
@@ -84,14 +85,7 @@ class OperatorPages(Pages):
         self, session: Session, keys: Sequence[CallerKey], following: str | None, parent: str | None
     ) -> PageAnswer:
         """Callers' keys; `following`: the cursor of the next page; `parent`: whose children they are."""
-        of_parent = {} if parent is None else {"parent": parent}
-        return self._of(
-            session,
-            "keys.html",
-            rows=[_row(key) for key in keys],
-            parent=parent,
-            following=following and urlencode(of_parent | {"cursor": following}),
-        )
+        return self._of(session, "keys.html", rows=[_row(key) for key in keys], parent=parent, following=following)
 
     def _of(self, session: Session, name: str, **values: object) -> PageAnswer:
         return self._page(name, None, form_token=session.form_token, **values)
@@ -111,10 +105,6 @@ def _narrowed(search: Search) -> dict[str, str]:
     """What it asks for, as the query of its page has it."""
     given = {"search": search.either, "show": search.words, "app": search.app}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _query(search: Search) -> dict[str, str]:
-    return _narrowed(search) | ({"order": "oldest"} if search.oldest else {})
 
 
 _BOUNDS = {Bound.EXACTLY: "{:,}", Bound.AT_LEAST: "{:,}+", Bound.AT_MOST: "≤ {:,}"}

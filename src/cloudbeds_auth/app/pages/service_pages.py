@@ -72,15 +72,14 @@ class ServicePages(OperatorPages):
 
     def apps(self, session: Session, looks: Sequence[AppLook], following: str | None) -> PageAnswer:
         """Registrations at Cloudbeds; `following`: the cursor of the next page."""
-        shown = following and urlencode({"cursor": following})
-        return self._of(session, "apps.html", rows=[_app(one) for one in looks], following=shown)
+        return self._of(session, "apps.html", rows=[_app(one) for one in looks], following=following)
 
     def audit(
         self, session: Session, entries: Sequence[AuditEntry], following: str | None, *, later: bool
     ) -> PageAnswer:
         """Who did what; `later`: this is not the first page."""
-        shown = following and urlencode({"cursor": following})
-        return self._of(session, "audit.html", rows=[_entry(one) for one in entries], following=shown, later=later)
+        rows = [_entry(one) for one in entries]
+        return self._of(session, "audit.html", rows=rows, following=following, later=later)
 
     def work(self, session: Session, found: Workload, now: float, *, sends: bool) -> PageAnswer:
         """What waits, at this unix second. `sends`: an address is set for messages."""
