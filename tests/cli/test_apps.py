@@ -12,23 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.fakes import Result, invoke, with_database
+from tests.cli.fakes import Result, invoke
 
 SECRET = "canary-secret-of-aurora"
 NEXT = "canary-secret-after-the-reset"
 URI = "http://localhost:7000/callback/aurora"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
-    """Of an installation with an app in its settings."""
-    return with_database(
-        {
-            "CLOUDBEDS_CLIENT_ID": "client-1",
-            "CLOUDBEDS_CLIENT_SECRET": "canary-secret-of-the-settings",
-            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'apps.sqlite3'}",
-        }
-    )
 
 
 @pytest.fixture
