@@ -12,8 +12,9 @@ from tests.app.operators import FROM_HERE, Operator, code
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.vaults import ADMIN_TOKEN, HandClock, RealVault, given
 
-from cloudbeds_auth.app import limits as app_limits
-from cloudbeds_auth.app.limits import Guesses, Limits
+from cloudbeds_auth.app import checks
+from cloudbeds_auth.app.checks import Guesses
+from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.rules.caller_keys import write
 from cloudbeds_auth.system import SystemClock
@@ -347,7 +348,7 @@ def test_a_credential_that_is_checked() -> None:
 @pytest.mark.row("A23")
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A guess from each of more addresses than are remembered: the oldest are forgotten."""
-    monkeypatch.setattr(app_limits, "MOST_REMEMBERED", 10)
+    monkeypatch.setattr(checks, "MOST_REMEMBERED", 10)
     clock = HandClock()
     tries = Guesses(Limits(guesses=1), clock)
     for number in range(20):

@@ -21,15 +21,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api, api_of_keys
-from cloudbeds_auth.app.asgi import PageEndpoint, on_error, on_http_exception, on_invalid, page_request, response, route
+from cloudbeds_auth.app.asgi import PageEndpoint, answered, on_error, on_http_exception, on_invalid, page_request, route
 from cloudbeds_auth.app.browser import PAGES, Browser, methods
 from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.draining import Draining
-from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, known_to, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
 from cloudbeds_auth.app.limits import Limits, Tally
-from cloudbeds_auth.app.problems import ERRORS, REFUSAL, TYPES, Unexpected, send_problem
+from cloudbeds_auth.app.problems import ERRORS, TYPES, Unexpected, send_problem
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.remembered import Remembered
@@ -133,10 +133,7 @@ def _pages(browser: Browser) -> list[Route]:
 
 def _endpoint(handler: Callable[[PageRequest], Awaitable[PageAnswer]]) -> PageEndpoint:
     async def endpoint(request: Request) -> Response:
-        answer = await handler(await page_request(request))
-        if isinstance(answer.about, Failed):
-            setattr(request.state, REFUSAL, answer.about.error)
-        return response(answer)
+        return answered(request, await handler(await page_request(request)))
 
     return endpoint
 
