@@ -22,32 +22,8 @@ Known = Callable[[str, bytes, str], Awaitable[T | None]]
 
 
 class CredentialChecks:
-    """Those of one process: a guess is counted for its address, whatever it is given for."""
-
-    def __init__(self, limits: Limits, clock: Clock) -> None:
-        self._guesses = Guesses(limits, clock)
-        self._clock = clock
-
-    async def check(self, scope: Scope, text: str, known: Known[T]) -> T | None:
-        """What `known` finds by this credential; after wrong ones from the same address, not at once (A23).
-
-        Raises TooManyGuesses; ClientGone when the connection is closed meanwhile.
-        """
-        address, given = address_of(scope), hash_of(text)
-        if wait := self._guesses.wait(address, given):
-            with self._guesses.waiting(address):
-                await stay(scope, self._clock.sleep(wait))
-        with self._guesses.checking(address, given) as counted:
-            found = await known(text, given, address)
-        if found is not None:
-            self._guesses.right(address, given, counted=counted)
-        elif not counted:
-            self._guesses.wrong(address, given)
-        return found
-
-
-class Guesses:
-    """A credential waits before it is checked, so that hanging up on the wait reveals nothing (decision 0019).
+    """Those of one process: a guess is counted for its address, whatever it is given for. A credential waits before it
+    is checked, so that hanging up on the wait reveals nothing (decision 0019).
 
     One that was right from the same address before does not wait: a caller that shares its address with an attacker
     is not slowed down.
@@ -60,6 +36,23 @@ class Guesses:
         self._right: dict[tuple[str, bytes], None] = {}
         self._waiting: Counter[str] = Counter()
         self._checked: set[tuple[str, bytes]] = set()  # now, which count as wrong
+
+    async def check(self, scope: Scope, text: str, known: Known[T]) -> T | None:
+        """What `known` finds by this credential; after wrong ones from the same address, not at once (A23).
+
+        Raises TooManyGuesses; ClientGone when the connection is closed meanwhile.
+        """
+        address, given = address_of(scope), hash_of(text)
+        if wait := self.wait(address, given):
+            with self.waiting(address):
+                await stay(scope, self._clock.sleep(wait))
+        with self.checking(address, given) as counted:
+            found = await known(text, given, address)
+        if found is not None:
+            self.right(address, given, counted=counted)
+        elif not counted:
+            self.wrong(address, given)
+        return found
 
     @contextmanager
     def waiting(self, address: str) -> Iterator[None]:
