@@ -25,7 +25,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         settings = simulated.settings(tmp_path, credential="api-key", credential_header=request.param)
         async with (
             TokenVault.open(settings) as vault,
-            a_service(vault, admin=vault.admin_token.reveal()) as service,
+            a_service(vault) as service,
         ):
             yield service, simulated
 

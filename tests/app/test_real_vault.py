@@ -17,7 +17,7 @@ from tests.support import installation
 from tests.support.ports import free_port
 from tests.support.simulator import Vendor, vendor
 
-from cloudbeds_auth import runtime
+from cloudbeds_auth import observe
 from cloudbeds_auth.app.application import open_parts
 from cloudbeds_auth.app.cookies import Cookies
 from cloudbeds_auth.database.sqlite import SqliteDriver
@@ -59,7 +59,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with (
         vendor() as simulated,
         TokenVault.open(simulated.settings(tmp_path)) as vault,
-        a_service(vault, admin=vault.admin_token.reveal()) as service,
+        a_service(vault) as service,
     ):
         yield World(service, simulated, tmp_path)
 
@@ -331,7 +331,7 @@ async def test_an_app_that_a_hotel_brings(world: World) -> None:
 async def test_hotels_are_counted_from_the_start_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one to ask for the numbers of very many hotels has some."""
     monkeypatch.setattr(views, "count_states", partial(count_states, limit=1))
-    monkeypatch.setattr(runtime, "configure_logs", lambda settings: None)  # they are the test's
+    monkeypatch.setattr(observe, "configure", lambda *_: None)  # logs are the test's
     nowhere = f"http://127.0.0.1:{free_port()}"
     made = installation.settings(f"sqlite:///{tmp_path}/hotels.sqlite3")
     own = made.model_copy(update={"base_url": nowhere})
