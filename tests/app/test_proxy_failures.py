@@ -160,8 +160,9 @@ async def test_connection_lost_after_sending(
     assert arrived == [method] * 2
 
 
-async def test_silence_after_sending(vault: RealVault, vendor: Vendor) -> None:
-    """A vendor that never answers a write: its outcome is unknown."""
+@pytest.mark.parametrize(("method", "code"), [("GET", "upstream_failed"), ("POST", "outcome_unknown")])
+async def test_silence_after_sending(vault: RealVault, vendor: Vendor, method: str, code: str) -> None:
+    """Nothing came for the idle time: a call that only reads has failed; of a write the outcome is unknown."""
     released = asyncio.Event()
 
     async def silent(request: web.Request) -> web.StreamResponse:
@@ -171,11 +172,11 @@ async def test_silence_after_sending(vault: RealVault, vendor: Vendor) -> None:
     vendor.before = silent
     async with (
         a_service(vault, timeouts={"idle": 0.1}) as service,
-        service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer,
+        service.http.request(method, f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer,
     ):
-        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "outcome_unknown")
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, code)
     released.set()
-    assert vault.calls == [(1, "POST", "/api/x", 0)]
+    assert vault.calls == [(1, method, "/api/x", 0)]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -5,12 +5,12 @@ have one say more with it. One hotel's page is in `connection_pages`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from cloudbeds_auth.app.api_reference import ApiGroup
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.pages import Pages
-from cloudbeds_auth.app.pages.words import when
 from cloudbeds_auth.app.problems import POLICY, policy
 from cloudbeds_auth.errors import Error, UnknownConnection
 from cloudbeds_auth.rules.audit import actor_words
@@ -89,6 +89,11 @@ class OperatorPages(Pages):
 
     def _of(self, session: Session, name: str, **values: object) -> PageAnswer:
         return self._page(name, None, form_token=session.form_token, **values)
+
+
+def when(moment: datetime | None) -> str | None:
+    """`24 Nov 2026, 07:00 UTC`, for who looks may be anywhere; None stays None."""
+    return None if moment is None else f"{moment.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
 
 
 def _row(key: CallerKey) -> dict[str, object]:

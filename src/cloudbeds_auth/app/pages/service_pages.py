@@ -11,8 +11,7 @@ from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
 from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
-from cloudbeds_auth.app.pages.words import up_to, when
+from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages, when
 from cloudbeds_auth.engine.jobs import JobRecord
 from cloudbeds_auth.engine.workload import MOST_APPS, ClientWindow, Workload
 from cloudbeds_auth.rules.audit import AuditEntry, actor_words
@@ -98,6 +97,11 @@ class ServicePages(OperatorPages):
         model = type(settings)
         found = [_setting(settings, name, row, model.model_fields[name]) for name, row in rows(model).items()]
         return self._of(session, "settings.html", rows=found, warnings=settings.warnings)
+
+
+def up_to(number: int, most: int) -> str:
+    """`1,234`; `10,000 or more` of what was counted no further."""
+    return f"{number:,} or more" if number >= most else f"{number:,}"
 
 
 def _app(look: AppLook) -> dict[str, object]:
