@@ -188,13 +188,6 @@ async def test_cookie_on_loopback(tab: Tab) -> None:
     assert tab.cookies[BROWSER] == first
 
 
-async def test_loopback_names(service: Running[RealVault]) -> None:
-    """127.0.0.1 is another name than localhost."""
-    tab = Tab(service, "127.0.0.1:7000")
-    status, location, _ = await tab.open("/connect?reference=a%26b")
-    assert (status, location) == (303, "http://localhost:7000/connect?reference=a%26b&moved=1")
-
-
 async def test_a_reverse_proxy_that_hides_the_host_name(service: Running[RealVault]) -> None:
     """The browser is sent to the redirect URI's host once, not round and round; from there on the approval begins."""
     behind = Tab(service, "127.0.0.1:7000")  # whatever the browser asks for
