@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 from tests.acceptance.conftest import MakeWorld
@@ -170,4 +172,18 @@ def test_several_workers_share_the_port_the_database_and_the_refresh(make_world:
     exchanged = re.search(r"token_requests_total\{[^}]*issued[^}]*\} (\S+)", numbers)
     assert exchanged, numbers
     assert float(exchanged[1]) == 2.0
+    assert service.stop() == 0
+
+
+@pytest.mark.long
+def test_a_worker_that_is_killed(make_world: MakeWorld) -> None:
+    """Another one takes its place, and the log says which one ended, and how: the system kills what has no memory."""
+    made = make_world(CLOUDBEDS_AUTH_WORKERS="2")
+    service = made.start()
+    assert made.admin.get("/api/v1/connections").status == 200, "a worker is up"
+    main = service.popen.pid
+    children = Path(f"/proc/{main}/task/{main}/children").read_text("ascii").split()
+    workers = [one for one in children if b"--multiprocessing-fork" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    os.kill(int(workers[0]), signal.SIGKILL)
+    service.wait_for(f".*the worker {workers[0]} ended with status -9; another is started")
     assert service.stop() == 0

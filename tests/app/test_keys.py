@@ -12,8 +12,10 @@ from tests.app.running import Running, a_service
 from tests.app.tab import Tab
 from tests.support.simulator import Vendor, vendor
 
+from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.vault import TokenVault
 
+BOUND = Caller("key_1", frozenset({Scope.CONNECT}), Bounds(references=frozenset({"tenant-9"})))
 World = tuple[Running[TokenVault], Vendor]
 
 
@@ -25,7 +27,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         settings = simulated.settings(tmp_path, credential="api-key", credential_header=request.param)
         async with (
             TokenVault.open(settings) as vault,
-            a_service(vault) as service,
+            a_service(vault, {"bound": BOUND}) as service,
         ):
             yield service, simulated
 
@@ -86,3 +88,18 @@ async def test_a_key_that_the_hotel_revoked(world: World) -> None:
     status, problem = await ask(service, f"/proxy/{connection}/api/v1.3/getHotels")
     assert (status, problem["code"]) == (503, "refresh_in_doubt")
     assert simulated.token_requests() == []
+
+
+@pytest.mark.row("A27")
+async def test_a_pasted_key_of_another_callers_hotel(world: World) -> None:
+    """A caller for one reference does not take another one's hotel over by a key of it, named or not."""
+    service, _ = world
+    connection = await connected(world)
+    _, token = await ask(service, f"/api/v1/connections/{connection}/access-token")
+    headers = {"Authorization": "Bearer bound"}
+    for more in ({}, {"connection_id": connection}, {"expected_properties": ["100001"]}):
+        body = {"api_key": token["access_token"], "reference": "tenant-9", **more}
+        async with service.http.post(f"{service.url}/api/v1/connections", headers=headers, json=body) as answer:
+            assert (answer.status, json.loads(await answer.read())["code"]) == (403, "forbidden")
+    _, shown = await ask(service, f"/api/v1/connections/{connection}")
+    assert (shown["reference"], shown["generation"]) == (None, 1)

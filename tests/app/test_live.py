@@ -10,8 +10,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yarl
 from tests.app.operators import Operator, signed_in
-from tests.app.running import Running
+from tests.app.running import AS_ADMIN, Running
 from tests.app.vaults import RealVault
 
 from cloudbeds_auth.app import live
@@ -118,6 +119,13 @@ async def test_signed_out(operator: Operator) -> None:
         await page.content.read()
     assert (await operator.open("/live"))[0] == 401
     await gone()
+
+
+async def test_a_path_that_is_spelled_otherwise(operator: Operator) -> None:
+    """Shows no stream to a caller without a session, whatever credential it has."""
+    url = yarl.URL(f"{operator.service.url}/%6Cive", encoded=True)
+    async with operator.service.http.get(url, headers=AS_ADMIN) as answer:
+        assert answer.status == 401
 
 
 async def test_while_the_database_is_away(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:

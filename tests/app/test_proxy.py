@@ -54,6 +54,16 @@ async def test_request_arrives_as_sent(service: Running[RealVault], vendor: Vend
     assert service.vault.calls == [(1, method, "/api/v1.3/x", 200)]
 
 
+@pytest.mark.row("A40")
+async def test_a_long_path(service: Running[RealVault], vendor: Vendor) -> None:
+    """Is refused before it is read in all its forms; a query may be longer."""
+    for path, status in (("x" * 2048, 414), ("x" * 1900, 200), ("x?" + "y" * 3000, 200)):
+        url = yarl.URL(f"{service.url}/proxy/con_1/api/v1.3/{path}", encoded=True)
+        async with service.http.get(url, headers=AS_ADMIN) as answer:
+            assert answer.status == status
+    assert len(vendor.seen) == 2
+
+
 @pytest.mark.row("A30")
 @pytest.mark.parametrize(
     "path", ["/api/a%2Fb", "/api/a%2fb%2Ec", "/api/x%41", "/api/%C3%A9%20", "/api/a@b/c:d;v=1", "/api/tail/"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,6 +190,17 @@ def test_simulate_with_a_wrong_option(wrong: tuple[str, ...], capfd: pytest.Capt
     assert said.startswith("usage: cloudbeds-auth simulate ")
     assert "cloudbeds-auth simulate: error: " in said
     assert wrong[0] in said
+
+
+def test_simulate_is_stopped() -> None:
+    """By SIGTERM: it ends with 0, and the simulator with it."""
+    command = (sys.executable, "-m", "cloudbeds_auth", "simulate", "--port", "0")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("simulator listening on ")
+        process.terminate()
+        process.stdout.read()  # to its end: nothing holds the pipe any more
+        assert process.wait() == 0
 
 
 # --- connections

@@ -336,6 +336,11 @@ def test_a_callback_that_is_not_served(kind: str, tmp_path: Path) -> None:
     ):
         pass
     with (
+        pytest.raises(ConfigurationError, match="CLOUDBEDS_REDIRECT_URI is not set, and the callback is served at"),
+        running(kind, tmp_path, CLOUDBEDS_REDIRECT_URI=""),
+    ):
+        pass
+    with (
         pytest.raises(ConfigurationError, match="CLOUDBEDS_AUTH_PUBLIC_URL has not the path /cloudbeds"),
         running(kind, tmp_path, CLOUDBEDS_AUTH_PUBLIC_URL="http://localhost:7000"),
     ):

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
+from urllib.parse import quote
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudbeds_auth.errors import Forbidden
 from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, OfConnection
-from cloudbeds_auth.rules.property_pin import DEEPEST, MOST_FIELDS, PinnedCall, judge_call, require_pinned
+from cloudbeds_auth.rules.property_pin import (
+    DEEPEST,
+    LONGEST_NAME,
+    MOST_FIELDS,
+    MOST_NAMES,
+    PinnedCall,
+    judge_call,
+    require_pinned,
+)
 
 pytestmark = pytest.mark.row("A27")
 ONE, TWO = frozenset({"1000"}), frozenset({"1000", "1001"})
@@ -37,6 +51,8 @@ def judged(properties: frozenset[str], named: str | None, header: str | None, pa
         (ONE, None, None, "/pms/v1/properties/1000/rooms", "propertyName=7", "1000", "propertyName=7"),
         (TWO, "1000", None, "/pms/v1/properties/1000,1001/rooms", "", "1000", ""),
         (ONE, None, None, "/pms/v1/properties/list", "", "1000", ""),
+        (ONE, None, None, "/property/v1/system", "", "1000", ""),
+        (ONE, None, None, "/property/v2.1/system", "", "1000", ""),
         (ONE, None, None, "/housekeeping/v1/inspections/70010/x1002", "", "1000", ""),
     ],
 )
@@ -92,6 +108,8 @@ def test_a_caller_for_some_methods() -> None:
         (ONE, None, None, PATH, "&".join(["x"] * (MOST_FIELDS + 1))),
         (ONE, None, None, "/pms/v1/properties/1001/rooms", ""),
         (ONE, None, None, "/pms/v1/%70roperties/1001", ""),
+        (ONE, None, None, "/pms/v1/property/v1/rooms", ""),
+        (ONE, None, None, "/property/v1/properties/1001", ""),
         (ONE, None, None, "/pms/v1/Property/1001", ""),
         (ONE, None, None, "/pms/v2/properties/1000,1001/x", ""),
         (ONE, None, None, "/pms/v2/properties/7777/x", ""),
@@ -127,6 +145,7 @@ def test_what_is_refused(
         (JSON, b'{"propertyID": 1000, "rooms": [{"propertyID": "1000", "id": 7}], "propertyIDs": null}'),
         ("application/problem+json", b"{}"),
         ('Application/JSON;charset="UTF-8"', b"{}"),
+        (JSON, json.dumps({"x" * LONGEST_NAME: 1} | {str(one): 1 for one in range(MOST_NAMES - 1)}).encode()),
         (JSON, b'{"a":' * (DEEPEST - 1) + b"{}" + b"}" * (DEEPEST - 1)),
     ],
 )
@@ -156,6 +175,10 @@ def test_a_body_that_passes(media: str, body: bytes) -> None:
         (FORM, "", b' {"propertyID": 1001}'),
         (FORM, "", b'["propertyID=1001"]'),
         (FORM, "", b"&".join([b"x"] * (MOST_FIELDS + 1))),
+        (FORM, "", b"property" * LONGEST_NAME + b"=1000"),
+        (FORM, "", b"%CC%95%CC%96" * LONGEST_NAME + b"=1000"),
+        (JSON, "", json.dumps({"x" * (LONGEST_NAME + 1): 1}).encode()),
+        (JSON, "", json.dumps([{str(one): 1} for one in range(MOST_NAMES + 1)]).join(('{"a":', "}")).encode()),
         (f"{JSON}, {FORM}", "", b"{}"),
         (f"{JSON}; charset=utf-7", "", b"{}"),
         (f"{JSON}; charset=utf-8; x={FORM}", "", b"{}"),
@@ -166,6 +189,25 @@ def test_a_body_that_passes(media: str, body: bytes) -> None:
     ],
 )
 def test_a_body_that_is_refused(media: str, encoding: str, body: bytes | None) -> None:
-    """Another property in it, or what cannot be looked into."""
+    """Another property in it, or what cannot be looked into; a long name or very many are refused, too: they would take
+    seconds to read.
+    """
     with pytest.raises(Forbidden):
         require_pinned(ONE, media, encoding, body)
+
+
+PARTS = ("propert", "y", "ies", "organi", "s", "z", "ation", "id", "i", "d", "x", "_", "[]")
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=8))
+def test_every_name_with_a_property_in_it(parts: list[str]) -> None:
+    """A name names one where it ends with the word, or has an `id` somewhere behind it, and else does not."""
+    name = "".join(parts)
+    letters = re.sub("[^a-z]", "", name)
+    names = re.search(r"(propert(y|ies)|organi[sz]ations?)(.*id.*)?\Z", letters) is not None
+    try:
+        require_pinned(ONE, FORM, "", f"{quote(name)}=1001".encode())
+    except Forbidden:
+        assert names
+    else:
+        assert not names

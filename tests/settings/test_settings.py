@@ -61,6 +61,7 @@ def test_defaults() -> None:
     assert settings.allowed_hosts == ("127.0.0.1", "localhost")
     assert (settings.body_limit, settings.replay_limit) == (100 * 1024 * 1024, 1024 * 1024)
     assert settings.open_connect is True
+    assert read(REDIRECT_URI="https://auth.example.com/callback").open_connect is False, "a proxy has it"
     assert settings.encryption_keys == settings.scopes == settings.return_origins == settings.trusted_proxies == ()
     assert (settings.admin_token, settings.instance, settings.client_secret_previous) == (None, None, None)
     assert (settings.log_format, settings.log_level, settings.token_timeout) == ("auto", "INFO", 20.0)
@@ -695,6 +696,17 @@ def test_dotenv_is_taken_literally(tmp_path: Path) -> None:
     path.write_text("CLOUDBEDS_CLIENT_SECRET=a${HOME}b\n")
     path.chmod(0o600)
     assert load({}, path, need=Need.NOTHING).client_secret == Secret("a${HOME}b")
+
+
+def test_a_line_that_sets_nothing(tmp_path: Path) -> None:
+    """Is a problem with its number, and what it holds is not shown; of other programs' lines nothing is said."""
+    path = tmp_path / ".env"
+    path.write_text("OTHER words\n\n\nCLOUDBEDS_CLIENT_SECRET shown\nexport CLOUDBEDS_CLIENT_ID: x\n# CLOUDBEDS_X y\n")
+    path.chmod(0o600)
+    assert problems({}, path) == (
+        f"{path}: line 4 sets nothing; write NAME=value",
+        f"{path}: line 5 sets nothing; write NAME=value",
+    )
 
 
 @pytest.mark.row("A56")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from rich.console import Console
@@ -18,7 +19,7 @@ from tests.simulation.controls import CONTROLS
 from tests.simulation.kinds import KINDS
 from tests.simulation.record import OtherCode, Part, Record
 from tests.simulation.sets import KILL_POINTS, SETS
-from tests.simulation.tasks import Outcome, Task
+from tests.simulation.tasks import Outcome, Task, do
 from tests.simulation.workers import Died, Workers
 
 from cloudbeds_simulator.rotation import VARIANTS
@@ -68,6 +69,31 @@ def test_the_code_of_a_record_is_all_that_runs() -> None:
     assert len(imported) > 100
     hashed = [record.ROOT / one for one in record.CODE]
     assert [path for path in imported if not any(path.is_relative_to(one) for one in hashed)] == []
+
+
+@pytest.mark.parametrize("store", ["disk", "memory"])
+def test_no_run_calls_what_its_record_does_not_name(store: str) -> None:
+    """Of the modules that may change without a new proof nothing is called but constructors: by seeds of several
+    readings of the rule, and by a control.
+    """
+    left_out = {str(record.ROOT / one) for one in record.NOT_RUN}
+    assert all(Path(one).is_file() for one in left_out)
+    called: set[str] = set()
+
+    def enters(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename in left_out:
+            called.add(f"{frame.f_code.co_filename}: {frame.f_code.co_name}")
+
+    former = sys.getprofile()
+    sys.setprofile(enters)
+    try:
+        outcomes = [do(Task("seed", store, seed=seed)) for seed in range(16)]
+        outcomes.append(do(Task("control", "disk", name=CONTROLS[0].name)))
+    finally:
+        sys.setprofile(former)
+    assert len({one.variant for one in outcomes}) > 5
+    assert [one.failures for one in outcomes if one.failures] == []
+    assert {one for one in called if not one.endswith(": __init__")} == set()
 
 
 def test_the_seeds_of_a_record_are_ranges_whatever_their_order() -> None:

@@ -9,9 +9,10 @@ from tests.support.bench import Bench, HandClock, link
 from tests.support.fakes import ADA, key, pair
 
 from cloudbeds_auth.engine.context import current_grant
-from cloudbeds_auth.errors import AuthorizationExpired, PropertyMismatch, RefreshPending, Unclaimed
+from cloudbeds_auth.errors import AuthorizationExpired, Forbidden, PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.lifecycle import MOVED_TO_KEY, NEWER_KEY, State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
+from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, Scope
 from cloudbeds_auth.transactions.authorizations import add_link, link_is_used, read_link, read_link_outcome
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import write_intent
@@ -236,3 +237,39 @@ async def test_a_link_outlives_a_refusal(bench: Bench) -> None:
     assert await bench.store.read(read_link("l1")) is not None
     await paste(bench, "2", "1000", connection_id=grant.connection_id, link_hash="l1")
     assert await bench.store.read(read_link("l1")) is None
+
+
+BOUND = Caller("key_1", frozenset({Scope.CONNECT}), Bounds(references=frozenset({"tenant-7"})))
+
+
+@pytest.mark.row("A27")
+@pytest.mark.parametrize(
+    "reach",
+    [
+        Bounds(references=frozenset({"tenant-9"})),
+        Bounds(properties=frozenset({"1000"})),
+        Bounds(connections=frozenset({"con_9"})),
+    ],
+)
+async def test_a_key_changes_no_hotel_that_its_caller_is_not_for(bench: Bench, reach: Bounds) -> None:
+    """Neither where Cloudbeds names that hotel's property for it, nor where it is that hotel's already: the caller is
+    to be for the whole connection. Nothing is latched or superseded, and no reference changes.
+    """
+    grant = await bench.hotel()
+    await paste(bench, "2", "2000", reference="tenant-2")
+    caller = Caller("key_1", frozenset({Scope.CONNECT}), reach)
+    for name, property_id in (("1", "1000"), ("2", "2000")):
+        with pytest.raises(Forbidden):
+            await paste(bench, name, property_id, caller=caller)
+    assert (await in_use(bench, grant.connection_id)).id == grant.id
+    assert not (await bench.row(grant.id)).latched
+    assert (await bench.look("con_2")).reference == "tenant-2"
+
+
+async def test_a_caller_for_a_reference_brings_the_key_of_its_hotel(bench: Bench) -> None:
+    """A new one, the same once more, and another key of that hotel; it gives no other reference."""
+    for name, made in (("1", PlacedKey("con_1")), ("1", PlacedKey("con_1", new=False)), ("2", PlacedKey("con_1"))):
+        assert await paste(bench, name, "1000", reference="tenant-7", caller=BOUND) == made
+    with pytest.raises(Forbidden):
+        await paste(bench, "3", "1000", reference="tenant-8", expected=True, caller=BOUND)
+    assert (await paste(bench, "3", "1000", caller=ADMIN)).connection_id == "con_1"

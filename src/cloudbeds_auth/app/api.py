@@ -171,11 +171,11 @@ async def add_api_key(body: NewConnectionShape, permit: Connecting) -> Connectio
     home = None if body.connection_id is None else await permit.resolve_whole(body.connection_id, body.reference)
     if home is None:
         permit.require_hotel(body.reference, body.expected_properties or ())
-    found = await permit.vault.add_api_key(
+    connection_id = await permit.vault.engine.pasted_keys.add(
         Secret(body.api_key.get_secret_value()), app=body.app, reference=body.reference, connection_id=home,
-        expected_properties=body.expected_properties or (),
+        expected_properties=body.expected_properties or (), caller=permit.caller,
     )  # fmt: skip
-    return ConnectionShape.of(found)
+    return ConnectionShape.of(await permit.vault.connection(connection_id))
 
 
 @router.get("/connections")

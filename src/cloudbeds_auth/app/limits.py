@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope
 
 LONGEST_TARGET = 16 * 1024  # bytes of path and query
+LONGEST_PATH = 2 * 1024  # bytes of a path at Cloudbeds, with our own before it: it is read in several forms
 MOST_HEADERS = 100
 LARGEST_HEADERS = 64 * 1024  # bytes of all names and values
 LARGEST_BODY = 64 * 1024  # bytes, outside the proxy

@@ -10,7 +10,16 @@ from fastapi import Depends, Request
 
 from cloudbeds_auth.app.gateway import HOTEL
 from cloudbeds_auth.errors import AmbiguousProperty, Forbidden, UnknownConnection
-from cloudbeds_auth.rules.permissions import Caller, OfConnection, Scope, may, may_name, pinned
+from cloudbeds_auth.rules.permissions import (
+    Caller,
+    OfConnection,
+    Scope,
+    may,
+    may_change,
+    may_name,
+    not_for_whole,
+    pinned,
+)
 
 if TYPE_CHECKING:
     from cloudbeds_auth.engine.caller_keys import CallerKeys
@@ -52,11 +61,8 @@ class Permit:
     async def resolve_whole(self, identifier: str, reference: str | None) -> str:
         """As `resolve`, for what changes the connection as a whole, and gives it this reference."""
         hotel = await self.hotel(identifier)
-        if pinned(self.caller, hotel) is not None or not may_name(self.caller, reference, hotel):
-            raise Forbidden(
-                "this credential is not for the whole connection, or not for this reference",
-                next_step="use a key that is for the connection, or for the reference",
-            )
+        if not may_change(self.caller, self.scope, hotel, reference):
+            raise not_for_whole()
         return hotel.id
 
 
@@ -81,7 +87,7 @@ async def reached(
 
 
 def _foreign() -> Forbidden:
-    return Forbidden("this credential is not for this connection")
+    return Forbidden("this credential is not for this connection", next_step="use a key that is for it, or for all")
 
 
 SCOPES: Final[dict[object, Scope]] = {}

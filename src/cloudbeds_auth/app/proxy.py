@@ -12,9 +12,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from cloudbeds_auth.app.gateway import HOTEL
 from cloudbeds_auth.app.http_connections import ClientGone, until_hung_up
-from cloudbeds_auth.app.limits import address_of, sharing
+from cloudbeds_auth.app.limits import LONGEST_PATH, address_of, sharing
 from cloudbeds_auth.app.permits import reached
-from cloudbeds_auth.app.problems import VENDOR, Unexpected, request_id, send_problem
+from cloudbeds_auth.app.problems import VENDOR, TargetTooLong, Unexpected, request_id, send_problem
 from cloudbeds_auth.app.relaying import Body, ProxiedCall, Relay, Relayed
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports import REQUEST_ID, Lost
@@ -84,6 +84,8 @@ class Proxy:
         )
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if len(scope["raw_path"]) > LONGEST_PATH:
+            raise TargetTooLong
         target = policy.upstream_path(scope["raw_path"])
         caller: Caller = scope["state"]["caller"]
         needed = policy.scope_for(target.path)

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import errno
 import gc
+import logging
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -24,7 +25,11 @@ from cloudbeds_auth.os_files import holder_of, take_port
 from cloudbeds_auth.system import keep_memory_private
 
 if TYPE_CHECKING:
+    from uvicorn.supervisors import Multiprocess
+
     from cloudbeds_auth.settings import Settings
+
+log: Final = logging.getLogger(__name__)
 
 BACKLOG = 2048
 FACTORY = "cloudbeds_auth.app.server:create"
@@ -120,7 +125,7 @@ def _serve_here(service: Service, settings: Settings, sockets: list[socket.socke
 
 def _supervise(settings: Settings, sockets: list[socket.socket], *, reload: bool) -> None:
     """Several processes over the same sockets. They listen before the first worker is up: a request waits for it."""
-    from uvicorn.supervisors import ChangeReload, Multiprocess  # with what watches files
+    from uvicorn.supervisors import ChangeReload  # with what watches files
 
     config = configuration(FACTORY, settings, reload=reload)
     for one in sockets:
@@ -129,7 +134,22 @@ def _supervise(settings: Settings, sockets: list[socket.socket], *, reload: bool
     if reload:
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=sockets).run()
     else:
-        Multiprocess(config, sockets=sockets).run()
+        _workers(config, sockets).run()
+
+
+def _workers(config: uvicorn.Config, sockets: list[socket.socket]) -> Multiprocess:
+    """Processes that are kept alive; one that ends by itself is in the log: the next may end alike."""
+    from uvicorn.supervisors import Multiprocess
+
+    class Workers(Multiprocess):
+        def keep_subprocess_alive(self) -> None:
+            former = list(self.processes)
+            super().keep_subprocess_alive()
+            for one in former:
+                if one not in self.processes:
+                    log.warning("the worker %s ended with status %s; another is started", one.pid, one.exitcode)
+
+    return Workers(config, sockets=sockets)
 
 
 async def _rehearse(opener: Opener) -> None:

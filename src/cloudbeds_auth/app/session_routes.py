@@ -152,8 +152,10 @@ class SessionRoutes:
         return await self._endpoint(begun)(request)
 
     async def _live(self, request: Request) -> Response:
-        """A stream for a page; the gateway lets none in without a session."""
-        session: Session = getattr(request.state, SESSION)
+        """A stream for a page of a session."""
+        session: Session | None = getattr(request.state, SESSION, None)
+        if session is None:  # the gateway lets none in, but at a path that is written in another way
+            raise Unauthenticated
 
         async def is_good() -> bool:
             return await self._engine.sessions.recognize(session.text.reveal(), used=False) is not None

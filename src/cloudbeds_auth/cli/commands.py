@@ -177,7 +177,7 @@ def need_database(settings: Settings) -> Settings:
     """The settings, of a database that is there. Raises ConfigurationError; neither a file nor a folder is made."""
     if not database_exists(settings):
         raise errors.ConfigurationError(
-            f"there is no database at {settings.database_path} yet",
+            f"there is no database at {settings.database_path.absolute()} yet",
             next_step="set CLOUDBEDS_AUTH_DATABASE_URL to the one you mean; `cloudbeds-auth serve` makes one, or the "
             "first hotel, app or key",
         )

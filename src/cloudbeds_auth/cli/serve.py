@@ -85,9 +85,11 @@ def simulate(out: Output, options: tuple[str, ...]) -> int:
         env=child_process.environment(SECRET_VARIABLE, SIMULATOR_CALLED="cloudbeds-auth simulate"),
     ) as child:
         assert child.stdout is not None  # noqa: S101 - a pipe was asked for
+        former = signal.signal(signal.SIGTERM, lambda *_: child.terminate())  # it ends with 0, and then this does
         for line in child.stdout:
             _say(out, line.strip(), made_up="--client-id" not in named)
         status = child.wait()
+        signal.signal(signal.SIGTERM, former)
         return status if status in {0, USAGE} else 1
 
 

@@ -31,7 +31,7 @@ from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.ports import ACTING
 from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.model import Connection
-from cloudbeds_auth.settings import Settings, is_loopback
+from cloudbeds_auth.settings import Settings
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
@@ -161,18 +161,13 @@ def wants_page(accept: str) -> bool:
 
 
 def mounted_settings(settings: Settings, callback: str, served: str) -> Settings:
-    """The settings, with what follows from the redirect URI where it is not set: the public URL, and an open start.
+    """The settings, with the public URL that follows from the redirect URI where none is set.
 
-    A bare `/connect` is open on loopback only; who listens where is the application's, not ours to know. Raises
-    ConfigurationError as `must_lie_there` does.
+    Raises ConfigurationError as `must_lie_there` does.
     """
-    given = settings.model_fields_set
-    found: dict[str, object] = {}
-    if "public_url" not in given:
-        found["public_url"] = settings.redirect_uri.removesuffix(callback)
-    if "open_connect" not in given:
-        found["open_connect"] = is_loopback(urlsplit(settings.redirect_uri).hostname or "")
-    mounted = settings.model_copy(update=found)
+    mounted = settings
+    if "public_url" not in settings.model_fields_set:
+        mounted = settings.model_copy(update={"public_url": settings.redirect_uri.removesuffix(callback)})
     must_lie_there(mounted, callback, served)
     return mounted
 
@@ -185,6 +180,11 @@ def must_lie_there(settings: Settings, callback: str, served: str) -> None:
     """
     path = urlsplit(settings.redirect_uri).path
     if not path.endswith(served):
+        if "redirect_uri" not in settings.model_fields_set:
+            raise ConfigurationError(
+                f"CLOUDBEDS_REDIRECT_URI is not set, and the callback is served at {served}",
+                next_step=f"set it to that address as it is registered at Cloudbeds, like http://localhost:8000{served}",
+            )
         raise ConfigurationError(
             f"CLOUDBEDS_REDIRECT_URI has the path {path}, and the callback is served at {served}",
             next_step="set the redirect URI, the prefix or `Cloudbeds(callback=…)` so that they agree",

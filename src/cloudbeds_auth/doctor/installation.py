@@ -50,7 +50,8 @@ async def redirect_uri(subject: Subject) -> Sequence[Finding]:
     if port is not None:
         return warning(
             f"{settings.redirect_uri} leads to port {port}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
-            f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds",
+            f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds; nothing "
+            "where an application of yours serves that address",
         )
     return ok(f"{settings.redirect_uri} (must be registered at Cloudbeds exactly like this)")
 

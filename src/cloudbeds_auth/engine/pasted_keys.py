@@ -32,6 +32,7 @@ from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_properties, checked_reference, is_token
 from cloudbeds_auth.rules.model import App, CredentialKind, Pair
 from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.permissions import Caller
 from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.authorizations import NewLink
@@ -61,11 +62,14 @@ class PastedKeys:
         connection_id: str | None,
         expected_properties: Collection[str] = (),
         link_hash: str | None = None,
+        caller: Caller | None = None,
     ) -> str:
-        """Ask Cloudbeds about the key, then take it into use; the id of its connection. `link_hash`: as of `PastedKey`.
+        """Ask Cloudbeds about the key, then take it into use; the id of its connection. `link_hash`, `caller`: as of
+        `PastedKey`.
 
-        Raises KeyRefused, PropertyMismatch, InvalidRequest, Unclaimed, UnknownConnection, StoreReadOnly, and further
-        subclasses of TryAgain where Cloudbeds or the database cannot be asked. After each of them nothing was stored.
+        Raises KeyRefused, PropertyMismatch, Forbidden, InvalidRequest, Unclaimed, UnknownConnection, StoreReadOnly, and
+        further subclasses of TryAgain where Cloudbeds or the database cannot be asked. After each of them nothing was
+        stored.
         """
         try:
             if self._world.db.read_only:
@@ -74,7 +78,9 @@ class PastedKeys:
             expected = checked_properties(expected_properties)
             new = await self._asked_about(key, app, connection_id, expected)
             return self._in_use(
-                await self._stored(replace(new, reference=checked_reference(reference), link_hash=link_hash))
+                await self._stored(
+                    replace(new, reference=checked_reference(reference), link_hash=link_hash, caller=caller)
+                )
             )
         except Error as error:
             error.connection_id = error.connection_id or connection_id

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cloudbeds_auth.errors import Forbidden
 from cloudbeds_auth.rules.auth_flow import is_safe
 from cloudbeds_auth.rules.model import Connection
 
@@ -136,6 +137,19 @@ def may_name(caller: Caller, reference: str | None, hotel: OfConnection | None =
     return reference in (None, "") or all(
         one.reach is None or reference in one.reach.references or (hotel is not None and reference == hotel.reference)
         for one in line(caller)
+    )
+
+
+def may_change(caller: Caller, scope: Scope, hotel: OfConnection, reference: str | None) -> bool:
+    """Whether the caller may change this hotel's connection as a whole, and give it this reference."""
+    return may(caller, scope, hotel) and pinned(caller, hotel) is None and may_name(caller, reference, hotel)
+
+
+def not_for_whole() -> Forbidden:
+    """About what `may_change` does not allow."""
+    return Forbidden(
+        "this credential is not for the whole connection, or not for this reference",
+        next_step="use a key that is for the connection, or for the reference",
     )
 
 

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -23,18 +24,21 @@ from cloudbeds_auth.rules.proxy_policy import forms_of, is_classic, method_of
 FORM = "application/x-www-form-urlencoded"
 DEEPEST = 64  # lists and objects of JSON, one in the other
 MOST_FIELDS = 1000  # of a query or a form
+MOST_NAMES = 10_000  # of a JSON body
+LONGEST_NAME = 200  # characters: what a name may cost to read is bounded
 # A media type without parameters but the one that changes nothing: others are read differently from one software to
 # the next.
 _MEDIA = re.compile(r"([a-z0-9.+-]+/[a-z0-9.+-]+)(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?", re.IGNORECASE)
-_NAMES = re.compile(r"propert(?:y|ies)(?:.*id.*)?\Z")  # in the letters of a name, wherever it begins
+_PROPERTY = ("property", "properties")  # in the letters of a name, wherever it begins
 _CLASSIC = frozenset(
     {"propertyID", "propertyIDs"}
 )  # what the classic API reads; of any other spelling it may know nothing
-_ORGANIZATION = re.compile(r"organi[sz]ations?(?:.*id.*)?\Z")
+_ORGANIZATION = ("organization", "organizations", "organisation", "organisations")
 _ALL = ""  # no caller's property: what names an organization names all of its properties
 _NO_LETTER = re.compile(r"[^a-z]")
 _DIGITS = re.compile(r"\d+")
 _SEPARATOR = re.compile(r"[,;]")
+_VERSION = re.compile(r"v[0-9]+(?:\.[0-9]+)?\Z")  # of a module, which may be the one of properties
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,10 @@ def judge_call(
     none is named and there are several.
     """
     if not may_call(caller, method, method_of(path)):
-        raise Forbidden("this credential is not for this method of Cloudbeds")
+        raise Forbidden(
+            "this credential is for reading alone, or not for this method of Cloudbeds",
+            next_step="use a key that is not `read_only`, and has this method among its `methods` where it has any",
+        )
     properties = pinned(caller, hotel)
     if properties is None:
         return PinnedCall(named, query)
@@ -118,7 +125,10 @@ def _opaque() -> Forbidden:
 def _require(properties: frozenset[str], named: Iterable[str]) -> None:
     for text in named:
         if any(one.strip() not in properties for one in text.split(",")):
-            raise Forbidden("this credential is not for this property of the connection")
+            raise Forbidden(
+                "this credential is not for this property of the connection",
+                next_step="use a key that is for this property, or for the connection",
+            )
 
 
 def _require_path(properties: frozenset[str], known: frozenset[str], path: str) -> None:
@@ -126,11 +136,12 @@ def _require_path(properties: frozenset[str], known: frozenset[str], path: str) 
     there, and what follows `properties/` is one of the caller's, or a word.
     """
     foreign = {_plain_number(one) for one in known - properties}
-    for before, segment in pairwise(path.split("/")):
+    for place, (before, segment) in enumerate(pairwise(path.split("/"))):
         pieces = (*_DIGITS.findall(segment), *_SEPARATOR.split(segment))
         if not foreign.isdisjoint(_plain_number(one) for one in pieces):
             _require(properties, [_ALL])
-        if _DIGITS.search(segment) and _names_property(_SEPARATOR.split(before)[0]):
+        is_version = place == 1 and _VERSION.match(segment)
+        if _DIGITS.search(segment) and not is_version and _names_property(_SEPARATOR.split(before)[0]):
             _require(properties, [segment])
 
 
@@ -160,12 +171,15 @@ def _in_pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 def _in_json(value: Any) -> Iterator[str]:
     """What stands below a name that names properties, however deep."""
-    left = [(value, False, 0)]
+    left, names = [(value, False, 0)], 0
     while left:
         inner, named, depth = left.pop()
         if depth > DEEPEST:
             raise _opaque()
         if isinstance(inner, dict):
+            names += len(inner)
+            if names > MOST_NAMES:
+                raise _opaque()
             for name, one in inner.items():
                 if _names_organization(name) and one is not None:
                     yield _ALL
@@ -180,12 +194,23 @@ def _names_property(name: str) -> bool:
     """Whether a parameter of this name says which property is meant, however it is spelled: software that reads a form
     takes `property.ID` and `property_id[]` for the same.
     """
-    return _NAMES.search(_letters(name)) is not None
+    return _ends_or_has_id(_letters(name), _PROPERTY)
 
 
 def _names_organization(name: str) -> bool:
-    return _ORGANIZATION.search(_letters(name)) is not None
+    return _ends_or_has_id(_letters(name), _ORGANIZATION)
 
 
+def _ends_or_has_id(letters: str, words: Iterable[str]) -> bool:
+    """Whether one of the words is the end of the name, or an `id` comes after it, in linear time."""
+    return any(letters.endswith(word) or "id" in letters.partition(word)[2] for word in words)
+
+
+@lru_cache(maxsize=1024)
 def _letters(name: str) -> str:
+    """Raises Forbidden for a name that is too long to be one: to compose characters takes some versions of Python the
+    square of their number.
+    """
+    if len(name) > LONGEST_NAME:
+        raise _opaque()
     return _NO_LETTER.sub("", unicodedata.normalize("NFKC", name).lower())

@@ -9,12 +9,12 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from cloudbeds_auth.errors import ConfigurationError, InvalidRequest
@@ -24,14 +24,7 @@ from cloudbeds_auth.rules.origins import is_vendors
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import secret_values, values
 from cloudbeds_auth.settings.row import Need, Setting, rows
-from cloudbeds_auth.settings.table import (
-    Credential,
-    Level,
-    RedirectUri,
-    Scopes,
-    Settings,
-    kind_of,
-)
+from cloudbeds_auth.settings.table import Credential, Level, RedirectUri, Scopes, Settings, kind_of
 
 PREFIX = "CLOUDBEDS_"
 OURS = "CLOUDBEDS_AUTH_"  # no other program's variables begin so
@@ -157,11 +150,11 @@ def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
     if not named and not path.exists():
         return {}
     try:
-        found, status = _read(path, named=named)
+        bindings, status = _read(path, named=named)
     except (OSError, ValueError) as error:
         findings.problems.append(f"{path}: cannot be read ({_why(error)}); make it a readable UTF-8 text file")
         return {}
-    ours = {name: (value or "").strip() for name, value in found.items() if name.upper().startswith(PREFIX)}
+    ours = _ours(bindings, path, findings)
     whole = path.absolute()
     wrong = written_by_others(whole, status) if ours and not named else None
     if wrong is not None:
@@ -174,16 +167,30 @@ def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
     return ours
 
 
-def _read(path: Path, *, named: bool) -> tuple[Mapping[str, str | None], os.stat_result]:
+def _ours(bindings: Iterable[Binding], path: Path, findings: Findings) -> dict[str, str]:
+    """Our variables among these lines; one of ours that sets nothing is a problem, and no start with a default."""
+    ours: dict[str, str] = {}
+    for one in bindings:
+        text = one.original.string.lstrip()
+        if one.key is not None:
+            if one.key.upper().startswith(PREFIX):
+                ours[one.key] = (one.value or "").strip()
+        elif text.removeprefix("export ").lstrip().upper().startswith(PREFIX):
+            line = one.original.line + one.original.string.removesuffix(text).count("\n")
+            findings.problems.append(f"{path}: line {line} sets nothing; write NAME=value")
+    return ours
+
+
+def _read(path: Path, *, named: bool) -> tuple[Sequence[Binding], os.stat_result]:
     """What the file says, and the file that said it."""
     if not named and not path.is_file():  # a pipe would block us until a process writes into it
         raise OSError("not a file")
     with path.open(encoding="utf-8") as file:
-        # No interpolation: a `$` in a client secret is a dollar sign, and nothing but this file is read.
         text = file.read(LARGEST_ENV_FILE + 1)
         if len(text) > LARGEST_ENV_FILE:  # a device that never ends, for one
             raise ValueError("too large")
-        return dotenv_values(stream=io.StringIO(text), interpolate=False), os.fstat(file.fileno())
+        # Parsed and not interpolated: a `$` in a client secret is a dollar sign, and nothing but this file is read.
+        return tuple(parse_stream(io.StringIO(text))), os.fstat(file.fileno())
 
 
 def _why(error: OSError | ValueError) -> str:

@@ -175,8 +175,8 @@ class Settings(BaseModel):
     open_connect: Annotated[bool, Setting(
         "CLOUDBEDS_AUTH_OPEN_CONNECT", "`true` or `false`",
         "whether a bare `/connect` starts a connection, or only a one-time link does",
-        default="`true` on loopback, else `false`",
-    )] = Field(default_factory=lambda data: values.is_loopback(data["host"]))
+        default="`true` where listen address and public URL are loopback, else `false`",
+    )] = Field(default_factory=lambda data: values.is_local(data["host"], data["public_url"]))
     marketplace: Annotated[Literal["refuse", "park"], Setting(
         "CLOUDBEDS_AUTH_MARKETPLACE", "`refuse` or `park`",
         "an approval that a hotel began in Cloudbeds' Marketplace, which comes back without a state of ours: not "

@@ -47,6 +47,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_local(host: str, public_url: str) -> bool:
+    """Whether only this machine reaches the service: no other connects, and no proxy has it under another name."""
+    return is_loopback(host) and is_loopback(url(public_url).hostname or "")
+
+
 def listed(value: object) -> tuple[str, ...]:
     """A list with commas or spaces between, or any iterable of strings, as a tuple."""
     parts = LISTED.split(value) if isinstance(value, str) else value

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 
 from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role, User
+from cloudbeds_auth.rules.permissions import Caller, Scope, may_change, not_for_whole, of_connection
 from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.candidates import Ends, add_grant, promote
+from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.homes import add_connection, covering, refer
 from cloudbeds_auth.transactions.reconnect import read_covered
 from cloudbeds_auth.transactions.refusals import confirm
@@ -33,7 +35,7 @@ class PastedKey:
 
     `key_hash` recognizes it. `connection_id`: the connection that it is for; None: the hotel's own. `expected`: the
     caller named the property, so the reference need not say which hotel is meant. `link_hash`: of the one-time link by
-    which the hotel itself brought it.
+    which the hotel itself brought it. `caller`: who brings it, and may be for some hotels alone; None: for all.
     """
 
     key_hash: str
@@ -44,6 +46,7 @@ class PastedKey:
     connection_id: str | None = None
     expected: bool = False
     link_hash: str | None = None
+    caller: Caller | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,9 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
     OAuth tokens that the connection has are latched: none of them is refreshed any more (rule-15).
 
     Raises PropertyMismatch, where what was asked for is another hotel's, or another hotel would lose what it has;
-    Unclaimed; AuthorizationExpired for a link that was used or is over; and RefreshPending while a refresh of these
-    tokens is under way.
+    Forbidden, where the caller is not for the connection, or not for the whole of it (A27); Unclaimed;
+    AuthorizationExpired for a link that was used or is over; and RefreshPending while a refresh of these tokens is
+    under way.
     """
     yield from query("one_at_a_time", work="pasted keys")
     by = tx.acting.name if key.link_hash is None else (yield from _use_link(tx, key.link_hash))
@@ -78,6 +82,8 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
     if home is None:
         home = connection_id
         yield from add_connection(tx, home, key.app, key.reference, trusted=True)
+    else:
+        yield from _must_be_allowed(tx, key, home)
     yield from _must_cover(key, home)
     moved = yield from _latched(tx, home)
     yield from _add(tx, key, home, grant_id)
@@ -104,6 +110,7 @@ def _here_already(tx: Tx, key: PastedKey, known: Row, by: str | None) -> Transac
     home: str = known["connection_id"]
     if key.connection_id not in {None, home}:
         raise PropertyMismatch(f"this key is in use by the connection {home}", connection_id=key.connection_id)
+    yield from _must_be_allowed(tx, key, home)
     yield from _must_be_referred(key, home)
     yield from confirm(known["id"], known["generation"], issuer=key.pair.source.issuer)(tx)
     yield from query("connection_locked", connection_id=home)
@@ -124,6 +131,15 @@ def _home(tx: Tx, key: PastedKey) -> Transaction[str | None]:
     if not fits(covered, key.pair.property_ids):
         raise _another(key, covered, "this connection is for", key.connection_id)
     return key.connection_id
+
+
+def _must_be_allowed(tx: Tx, key: PastedKey, home: str) -> Transaction[None]:
+    """A caller for some hotels changes no other's connection, whatever key it has."""
+    if key.caller is None or key.caller.for_all:
+        return
+    found = yield from read_connection(home)(tx)
+    if found is None or not may_change(key.caller, Scope.CONNECT, of_connection(found), key.reference):
+        raise not_for_whole()
 
 
 def _must_cover(key: PastedKey, home: str) -> Transaction[None]:
