@@ -161,12 +161,13 @@ def _elsewhere(
     return carried
 
 
-for _name, _method in vars(aio.TokenVault).items():
-    if iscoroutinefunction(_method) and _name not in vars(ProgramVault):
-        setattr(ProgramVault, _name, _elsewhere(_method, lambda vault: vault))
-for _name, _method in vars(Apps).items():
-    if iscoroutinefunction(_method) and not _name.startswith("_"):
-        setattr(_AppsElsewhere, _name, _elsewhere(_method, lambda vault: vault.apps))
-for _name, _method in vars(CallerKeys).items():
-    if iscoroutinefunction(_method) and not _name.startswith("_"):
-        setattr(_KeysElsewhere, _name, _elsewhere(_method, lambda vault: vault.keys))
+def _carry(kind: type, own: type, part: Callable[[aio.TokenVault], object]) -> None:
+    """Give `kind` each asynchronous method of `own` that it has not itself."""
+    for name, method in vars(own).items():
+        if iscoroutinefunction(method) and not name.startswith("_") and name not in vars(kind):
+            setattr(kind, name, _elsewhere(method, part))
+
+
+_carry(ProgramVault, aio.TokenVault, lambda vault: vault)
+_carry(_AppsElsewhere, Apps, lambda vault: vault.apps)
+_carry(_KeysElsewhere, CallerKeys, lambda vault: vault.keys)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from cloudbeds_auth import observe, system
+from cloudbeds_auth import system
 from cloudbeds_auth.database import key_files
 from cloudbeds_auth.database.opening import open_database
 from cloudbeds_auth.engine.context import World
@@ -32,9 +32,7 @@ from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 from cloudbeds_auth.wire.webhook_sender import HttpDeliverer
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.observe.metrics import Metrics
     from cloudbeds_auth.observe.traces import Asgi
-    from cloudbeds_auth.wire.hotel_client import HotelClients
     from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 
@@ -172,13 +170,6 @@ def within_callers_trace(app: Asgi) -> Asgi:
     return traces.within_callers_trace(app)
 
 
-def metrics() -> Metrics:
-    """An observer that counts, and renders what it counted for Prometheus. Needs the `server` extra."""
-    from cloudbeds_auth.observe.metrics import Metrics
-
-    return Metrics()
-
-
 @contextmanager
 def shared_metrics() -> Iterator[None]:
     """A folder in which the workers of one service add up their numbers; set before any of them starts to count."""
@@ -196,15 +187,3 @@ def upstream(settings: Settings) -> AiohttpUpstream:
 
     timing = Timing.of(settings.token_timeout)
     return AiohttpUpstream(settings.base_url, connect=timing.connect, context=outgoing.tls())
-
-
-def configure_logs(settings: Settings) -> None:
-    """Send the logs of this process to standard error, as the settings say. For programs, never for a library user."""
-    observe.configure(settings.log_format, settings.log_level)
-
-
-def hotel_clients(settings: Settings) -> HotelClients:
-    """Clients for one hotel each, over one pool, under the one policy."""
-    from cloudbeds_auth.wire.hotel_client import HotelClients
-
-    return HotelClients(settings.base_url, Timing.of(settings.token_timeout))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from functools import update_wrapper
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.engine import apps as aio_apps
@@ -163,12 +163,12 @@ class TokenVault:
     @property
     def apps(self) -> Apps:
         """Registrations at Cloudbeds: the settings' own, and further ones that are added here."""
-        return Apps(self)
+        return Apps(self, lambda vault: vault.apps)
 
     @property
     def keys(self) -> CallerKeys:
         """Keys for callers of the service."""
-        return CallerKeys(self)
+        return CallerKeys(self, lambda vault: vault.keys)
 
     begin_authorization: Final = blocking(aio.TokenVault.begin_authorization)
     finish_authorization: Final = blocking(aio.TokenVault.finish_authorization)
@@ -220,17 +220,22 @@ class TokenVault:
         return self._program.lender(connection_id)
 
 
-class Apps:
-    """As `cloudbeds_auth.TokenVault.apps`, blocking."""
+class _Part(Generic[A]):
+    """The `part` of a vault, blocking."""
 
-    def __init__(self, vault: TokenVault) -> None:
+    def __init__(self, vault: TokenVault, part: Callable[[aio.TokenVault], A]) -> None:
         self._vault = vault
+        self._part = part
 
-    def _here(self) -> aio_apps.Apps:
-        return self._vault._here().apps
+    def _here(self) -> A:
+        return self._part(self._vault._here())
 
-    def _wait(self, work: Callable[[aio_apps.Apps], Coroutine[Any, Any, T]]) -> T:
-        return self._vault._wait(lambda vault: work(vault.apps))
+    def _wait(self, work: Callable[[A], Coroutine[Any, Any, T]]) -> T:
+        return self._vault._wait(lambda vault: work(self._part(vault)))
+
+
+class Apps(_Part[aio_apps.Apps]):
+    """As `cloudbeds_auth.TokenVault.apps`, blocking."""
 
     list: Final = blocking(aio_apps.Apps.list)
     get: Final = blocking(aio_apps.Apps.get)
@@ -246,17 +251,8 @@ class Apps:
     remove: Final = blocking(aio_apps.Apps.remove)
 
 
-class CallerKeys:
+class CallerKeys(_Part[aio_keys.CallerKeys]):
     """As `cloudbeds_auth.TokenVault.keys`, blocking."""
-
-    def __init__(self, vault: TokenVault) -> None:
-        self._vault = vault
-
-    def _here(self) -> aio_keys.CallerKeys:
-        return self._vault._here().keys
-
-    def _wait(self, work: Callable[[aio_keys.CallerKeys], Coroutine[Any, Any, T]]) -> T:
-        return self._vault._wait(lambda vault: work(vault.keys))
 
     create: Final = blocking(aio_keys.CallerKeys.create)
     list: Final = blocking(aio_keys.CallerKeys.list)

@@ -16,7 +16,7 @@ from tests.app.vaults import ADMIN_TOKEN, RealVault
 from cloudbeds_auth.app.application import Parts, Service
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.server import AnnouncingServer, bind, configuration
-from cloudbeds_auth.rules.permissions import ADMIN, Caller
+from cloudbeds_auth.rules.permissions import Caller
 from cloudbeds_auth.vault import TokenVault
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
@@ -110,7 +110,6 @@ async def a_service(
     vault: V,
     keys: dict[str, Caller] | None = None,
     *,
-    admin: str = ADMIN_TOKEN,
     timeouts: Timeouts | None = None,
     limits: Limits | None = None,
     window: int | None = None,
@@ -121,13 +120,13 @@ async def a_service(
 
     `window`: bytes of answers that the kernel holds for a caller who does not read.
     """
-    known = {admin: ADMIN, **(keys or {})}
+    if keys:
+        own = vault.keys.authenticate
 
-    async def own(credential: str, hashed: bytes, address: str) -> Caller | None:
-        return await vault.keys.authenticate(credential, address) if isinstance(vault, RealVault) else None
+        async def authenticate(text: str, address: str) -> Caller | None:
+            return keys.get(text) or await own(text, address)
 
-    async def authenticate(credential: str, hashed: bytes, address: str) -> Caller | None:
-        return known.get(credential) or await own(credential, hashed, address)
+        vault.keys.authenticate = authenticate  # type: ignore[method-assign]
 
     async def opener(stack: AsyncExitStack) -> Parts:
         if isinstance(vault, RealVault) and not vault.started:
@@ -136,7 +135,7 @@ async def a_service(
         upstream = AiohttpUpstream(vault.base_url, **(timeouts or {}))
         stack.push_async_callback(upstream.aclose)
         metrics = (b"# metrics\n", "text/plain; version=0.0.4")
-        return Parts(vault, lambda *_: metrics, upstream, authenticate, limits or Limits())
+        return Parts(vault, lambda *_: metrics, upstream, limits or Limits())
 
     sockets = bind("127.0.0.1", 0)
     if window is not None:

@@ -33,7 +33,7 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         }
     async with vendor() as simulated, TokenVault.open(simulated.settings(tmp_path, **where)) as vault:
         await simulated.connect(vault, "100001")
-        async with a_service(vault, admin=vault.admin_token.reveal()) as running:
+        async with a_service(vault) as running:
             yield running
 
 

@@ -12,8 +12,9 @@ from tests.app.operators import FROM_HERE, Operator, code
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.vaults import ADMIN_TOKEN, HandClock, RealVault, given
 
-from cloudbeds_auth.app import limits as app_limits
-from cloudbeds_auth.app.limits import Guesses, Limits
+from cloudbeds_auth.app import checks
+from cloudbeds_auth.app.checks import CredentialChecks
+from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.rules.caller_keys import write
 from cloudbeds_auth.system import SystemClock
@@ -269,7 +270,7 @@ def test_ten_thousand_tries() -> None:
     """One after the other they take hours, and a right one waits five seconds at most."""
     clock = HandClock()
     limits = Limits()
-    tries = Guesses(limits, clock)
+    tries = CredentialChecks(limits, clock)
     begun = clock.now
     for number in range(10_000):
         wait = tries.wait("203.0.113.9", b"guess-%d" % number)
@@ -288,7 +289,7 @@ def test_many_at_once() -> None:
     """Connections by the hundred make guesses hardly faster: each waits as long as a guess may."""
     clock = HandClock()
     limits = Limits()
-    tries = Guesses(limits, clock)
+    tries = CredentialChecks(limits, clock)
     for number in range(10_000):
         tries.wrong("203.0.113.9", b"guess-%d" % number)
     assert tries.wait("203.0.113.9", b"guess") == limits.guess_wait
@@ -300,7 +301,7 @@ def test_many_at_once() -> None:
 def test_a_credential_that_was_right_once() -> None:
     """When it is revoked, it is a guess like any other."""
     clock = HandClock()
-    tries = Guesses(Limits(guesses=1), clock)
+    tries = CredentialChecks(Limits(guesses=1), clock)
     tries.right("203.0.113.9", b"key")
     tries.wrong("203.0.113.9", b"guess")
     assert tries.wait("203.0.113.9", b"key") == 0.0
@@ -330,7 +331,7 @@ async def test_made_up_keys_while_the_store_is_away(
 @pytest.mark.row("A79")
 def test_a_credential_that_is_checked() -> None:
     """Is a guess until it is found to be right: whoever hangs up on the check has guessed. Once, however many ask."""
-    tries, address = Guesses(Limits(guesses=1), HandClock()), "203.0.113.9"
+    tries, address = CredentialChecks(Limits(guesses=1), HandClock()), "203.0.113.9"
     with tries.checking(address, b"key") as counted:
         assert counted
         assert tries.wait(address, b"other") == 1.0
@@ -347,9 +348,9 @@ def test_a_credential_that_is_checked() -> None:
 @pytest.mark.row("A23")
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A guess from each of more addresses than are remembered: the oldest are forgotten."""
-    monkeypatch.setattr(app_limits, "MOST_REMEMBERED", 10)
+    monkeypatch.setattr(checks, "MOST_REMEMBERED", 10)
     clock = HandClock()
-    tries = Guesses(Limits(guesses=1), clock)
+    tries = CredentialChecks(Limits(guesses=1), clock)
     for number in range(20):
         tries.wrong(f"203.0.113.{number}", b"guess")
         tries.right(f"203.0.113.{number}", b"right")

@@ -88,7 +88,7 @@ async def test_an_answer_before_cloudbeds_gives_up(tmp_path: Path) -> None:
     async with (
         simulator() as cloud,
         TokenVault.open(cloud.settings(tmp_path, token_timeout=600.0, **secrets)) as vault,  # it gives up much later
-        a_service(vault, admin=vault.admin_token.reveal()) as service,
+        a_service(vault) as service,
     ):
         connection = await cloud.connect(vault)
         cloud.fault("hang_before", "getAppState", times=None)

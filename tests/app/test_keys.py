@@ -27,7 +27,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         settings = simulated.settings(tmp_path, credential="api-key", credential_header=request.param)
         async with (
             TokenVault.open(settings) as vault,
-            a_service(vault, {"bound": BOUND}, admin=vault.admin_token.reveal()) as service,
+            a_service(vault, {"bound": BOUND}) as service,
         ):
             yield service, simulated
 

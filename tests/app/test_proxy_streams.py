@@ -151,23 +151,6 @@ async def test_a_head_that_trickles(vault: RealVault, method: str, code: str) ->
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, code)
 
 
-async def test_a_silent_vendor_is_given_up(vendor: Vendor) -> None:
-    """Nothing came for the idle time: a call that only reads has failed, and may be made again."""
-    released = asyncio.Event()
-
-    async def silent(request: web.Request) -> web.StreamResponse:
-        await released.wait()
-        return web.Response()
-
-    vendor.before = silent
-    async with (
-        a_service(RealVault(given(base_url=vendor.base_url)), timeouts={"idle": 0.1}) as service,
-        service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
-    ):
-        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
-    released.set()
-
-
 async def test_an_answer_that_falls_silent_half_way(vendor: Vendor) -> None:
     """The caller sees a connection that was cut, never an answer that looks whole."""
     released = asyncio.Event()

@@ -13,8 +13,8 @@ from tests.app.test_dashboard import following
 from tests.app.vaults import ADMIN_TOKEN, RealVault, given
 
 from cloudbeds_auth.app import dashboard
-from cloudbeds_auth.app.pages.service_pages import JOBS
-from cloudbeds_auth.app.pages.words import up_to, when
+from cloudbeds_auth.app.pages.dashboard_pages import when
+from cloudbeds_auth.app.pages.service_pages import JOBS, up_to
 from cloudbeds_auth.engine.jobs import JobRecord
 from cloudbeds_auth.engine.workload import MOST_APPS, ClientWindow, Workload
 from cloudbeds_auth.rules.event_words import KINDS

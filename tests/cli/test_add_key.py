@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests.cli.fakes import Result, invoke, with_database
+from tests.support.terminal import screen_of
 
 from cloudbeds_auth.child_process import Child, bare_environment
 from cloudbeds_auth.rules.secret import Secret
@@ -112,23 +112,9 @@ def test_from_a_file_and_from_standard_input(typed: Callable[..., Result], made:
 def test_from_a_prompt(vendor: httpx2.Client, typed: Callable[..., Result], made: Make, tmp_path: Path) -> None:
     """Typed without an echo."""
     key = made("100003")
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "cloudbeds_auth", "connections", "add-key"],
-        stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path, env=os.environ | of(vendor, tmp_path),
-        start_new_session=True,
-    ):  # fmt: skip
-        os.close(theirs)
-        screen = b""
-        while True:
-            try:
-                screen += os.read(ours, 4096)
-            except OSError:
-                break
-            if screen.endswith(b"API key: "):
-                os.write(ours, key.encode() + b"\n")
-    os.close(ours)
-    assert (b"connected" in screen, key.encode() in screen) == (True, False)
+    settings = of(vendor, tmp_path)
+    screen = screen_of("connections", "add-key", answers={"API key": key}, settings=settings, folder=tmp_path)
+    assert ("connected" in screen, key in screen) == (True, False)
     assert [one["property_ids"] for one in shown(typed)] == [["100003"]]
 
 

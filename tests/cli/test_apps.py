@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.fakes import Result, invoke, with_database
+from tests.cli.fakes import Result, invoke
+from tests.support.terminal import screen_of
 
 SECRET = "canary-secret-of-aurora"
 NEXT = "canary-secret-after-the-reset"
 URI = "http://localhost:7000/callback/aurora"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
-    """Of an installation with an app in its settings."""
-    return with_database(
-        {
-            "CLOUDBEDS_CLIENT_ID": "client-1",
-            "CLOUDBEDS_CLIENT_SECRET": "canary-secret-of-the-settings",
-            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'apps.sqlite3'}",
-        }
-    )
 
 
 @pytest.fixture
@@ -112,31 +98,11 @@ def test_a_file_that_is_none(typed: Any, tmp_path: Path, content: bytes | None) 
 
 def test_from_a_prompt(settings: dict[str, str], tmp_path: Path) -> None:
     """What to enter at Cloudbeds is said first, with this app's redirect URI; the secret is typed without an echo."""
-    screen = at_terminal(tmp_path, settings, ["add", "aurora"], {b"client id": b"client-2", b"secret": SECRET.encode()})
+    answers = {"client id": "client-2", "client secret": SECRET}
+    screen = screen_of("apps", "add", "aurora", answers=answers, settings=settings, folder=tmp_path)
     assert f"redirect URI      {URI}" in screen
     assert SECRET not in screen
     assert secrets_of(settings) == [SECRET]
-
-
-def at_terminal(folder: Path, settings: dict[str, str], args: list[str], answers: dict[bytes, bytes]) -> str:
-    """Run `apps …` at a pseudo-terminal, answering each prompt when it is asked; all that was on its screen."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "cloudbeds_auth", "apps", *args],
-        stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=os.environ | settings, start_new_session=True,
-    ):  # fmt: skip
-        os.close(theirs)
-        screen, left = b"", dict(answers)
-        while True:
-            try:
-                screen += os.read(ours, 4096)
-            except OSError:
-                break
-            prompt = next(iter(left), None)
-            if prompt is not None and screen.rstrip(b" ").endswith(prompt + b":"):
-                os.write(ours, left.pop(prompt) + b"\n")
-    os.close(ours)
-    return screen.decode()
 
 
 @pytest.mark.row("A56")
@@ -257,13 +223,13 @@ def test_removed(typed: Any) -> None:
     assert json.loads(typed("remove", "aurora", "--yes", "--json").out) == {"name": "aurora", "removed": True}
 
 
-@pytest.mark.parametrize(("answer", "status", "left"), [(b"n", 1, 2), (b"y", 0, 1)])
+@pytest.mark.parametrize(("answer", "status", "left"), [("n", 1, 2), ("y", 0, 1)])
 def test_removing_asks(
-    typed: Any, settings: dict[str, str], tmp_path: Path, answer: bytes, status: int, left: int
+    typed: Any, settings: dict[str, str], tmp_path: Path, answer: str, status: int, left: int
 ) -> None:
     """At a terminal, unless it is told not to."""
     added(typed)
-    screen = at_terminal(tmp_path, settings, ["remove", "aurora"], {b"[y/N]": answer})
+    screen = screen_of("apps", "remove", "aurora", answers={"[y/N]": answer}, settings=settings, folder=tmp_path)
     assert ("is removed" in screen) == (status == 0)
     assert ("not confirmed: nothing was changed" in screen) == (status == 1)
     assert len(json.loads(typed("list", "--json").out)["apps"]) == left
@@ -310,10 +276,11 @@ def test_a_move_is_asked_about(typed: Any, settings: dict[str, str], tmp_path: P
     """At a terminal both origins are named first."""
     added(typed, CLOUDBEDS_BASE_URL=OLD)
     asked = f"Send what aurora has from {OLD} to {NEW} from now on? [y/N]"
-    screen = at_terminal(tmp_path, settings, ["move-origin", "aurora", "--from", OLD], {b"[y/N]": b"n"})
+    move = partial(screen_of, "apps", "move-origin", "aurora", "--from", OLD, settings=settings, folder=tmp_path)
+    screen = move(answers={"[y/N]": "n"})
     assert asked in screen
     assert OLD in typed("list").out
-    at_terminal(tmp_path, settings, ["move-origin", "aurora", "--from", OLD], {b"[y/N]": b"y"})
+    move(answers={"[y/N]": "y"})
     assert OLD not in typed("list").out
 
 

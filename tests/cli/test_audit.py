@@ -3,22 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import pytest
-from tests.cli.fakes import Result, invoke, with_database
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
-    """Of a database of this test's own."""
-    return with_database(
-        {
-            "CLOUDBEDS_CLIENT_ID": "client-1",
-            "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'audit.sqlite3'}",
-        }
-    )
+from tests.cli.fakes import Result, invoke
 
 
 def typed(settings: dict[str, str], *args: str) -> Result:

@@ -15,7 +15,7 @@ from tests.cli.fakes import invoke
 
 from cloudbeds_auth.child_process import Child, ChildFailed, bare_environment
 from cloudbeds_auth.cli.demo_journey import Journey, Step, expect, read_event
-from cloudbeds_auth.cli.demo_stage import PORTS, DemoBrowser, Form, Surprise, free_port, start
+from cloudbeds_auth.cli.demo_stage import PORTS, Form, Surprise, browser, free_port, press, start
 from cloudbeds_auth.system import SystemClock, SystemEntropy
 
 SIMULATOR = ["cloudbeds_simulator", "--port", "0", "--with-parent"]
@@ -119,19 +119,18 @@ async def test_the_browser_approves_at_the_simulator(tmp_path: Path) -> None:
     one = Child(
         "simulator", [*SIMULATOR, "--redirect-uri", "http://127.0.0.1:9/callback"], bare_environment(tmp_path), tmp_path
     )
-    browser = DemoBrowser()
     try:
         url = await start(one, SystemClock())
         query = "client_id=simulated-app&redirect_uri=http://127.0.0.1:9/callback&response_type=code&state=s"
-        page = await browser.open(f"{url}/api/v1.3/oauth?{query}")
-        assert "Hotel Aurora" in page.text
-        with pytest.raises(Surprise, match="no button"):
-            await browser.submit(page, ("decision", "perhaps"))
-        with pytest.raises(httpx2.ConnectError):  # nobody listens at the callback in this test
-            await browser.submit(page, ("decision", "approve"))
-        assert browser.trail == [f"{url}/api/v1.3/oauth"] * 2
+        async with browser() as http:
+            page = await http.get(f"{url}/api/v1.3/oauth?{query}")
+            assert "Hotel Aurora" in page.text
+            with pytest.raises(Surprise, match="no button"):
+                await press(http, page, ("decision", "perhaps"))
+            with pytest.raises(httpx2.ConnectError) as nobody:  # nobody listens at the callback in this test
+                await press(http, page, ("decision", "approve"))
+        assert nobody.value.request.url.path == "/callback"
     finally:
-        await browser.aclose()
         one.stop()
 
 

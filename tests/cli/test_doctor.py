@@ -296,16 +296,6 @@ async def test_vendor_out_of_order_or_away(tmp_path: Path) -> None:
     assert levels(await installation.token_endpoint(gone)) == [Level.PROBLEM]
 
 
-async def test_port(tmp_path: Path) -> None:
-    """Free, or a stranger's, who is named where the system tells."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        found = await installation.listening_port(subject(tmp_path, port=port))
-        assert levels(found) == [Level.PROBLEM]
-        assert "is held by" in found[0].what
-    assert levels(await installation.listening_port(subject(tmp_path, port=port))) == [Level.OK]
-
-
 AURORA = App("aurora", "client-2", (Secret("hidden"),), "http://localhost:7000/callback/aurora")
 
 
@@ -453,10 +443,3 @@ def test_the_command(tmp_path: Path, as_json: bool) -> None:
         assert (found["settings"], found["database"], found["Cloudbeds"]) == ("ok", "ok", "problem")
     else:
         assert "PROBLEM" in result.out
-
-
-@pytest.mark.row("A46")
-def test_secrets_have_no_way_out() -> None:
-    """Findings are made of settings' texts, and those never repeat a value."""
-    settings = Settings(client_id="client-1", client_secret=Secret("hidden-secret"))
-    assert "hidden-secret" not in repr(settings)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.fakes import invoke, with_database
+from tests.cli.fakes import invoke
 
 from cloudbeds_auth.cli.incident import LEAKS
-from cloudbeds_auth.doctor.incident import STEPS, Leak, Situation, duration, incident_steps
+from cloudbeds_auth.doctor.incident import STEPS, Leak, Situation, incident_steps
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.exposure import Exposure
@@ -60,7 +59,7 @@ def test_doors_are_closed_before_what_was_read_is_made_worthless() -> None:
 def test_what_there_is_here_is_counted() -> None:
     """Hotels, keys, apps, people, and how long Cloudbeds' limit makes it."""
     steps = said(Leak.EVERYTHING)
-    assert steps["refresh every hotel"] == "7236 hotels, at least 33 min at the rate limit"
+    assert steps["refresh every hotel"] == "7236 hotels, at least 33 minutes at the rate limit"
     assert steps["revoke keys for callers"] == "5 keys in use, beside their children"
     assert steps["new client secrets of further apps"] == "1 app with 36 hotels"
     assert steps["new API keys of hotels"] == "3 keys that hotels made, 2 keys from a move"
@@ -95,30 +94,15 @@ def test_where_secrets_are() -> None:
     assert SECRET.reveal() not in str(given)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "expected"), [(0.2, "1 s"), (40.0, "40 s"), (119.0, "119 s"), (750.0, "12 min"), (36_000.0, "10 h")]
-)
-def test_durations_for_people(seconds: float, expected: str) -> None:
-    """As precise as it matters."""
-    assert duration(seconds) == expected
-
-
-def test_as_it_is_typed(tmp_path: Path) -> None:
+def test_as_it_is_typed(settings: dict[str, str]) -> None:
     """Numbered, with the commands; for programs one document. Another word than the eight is a usage error."""
-    env = with_database(
-        {
-            "CLOUDBEDS_CLIENT_ID": "client-1",
-            "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'hotels.sqlite3'}",
-        }
-    )
-    people = invoke("doctor", "incident", "client-secret", env=env)
+    people = invoke("doctor", "incident", "client-secret", env=settings)
     assert people.status == 0, people.err
     assert "2. a new client secret" in people.out
     assert "   run   cloudbeds-auth audit" in people.out
-    document = json.loads(invoke("doctor", "incident", "client-secret", "--json", env=env).out)
+    document = json.loads(invoke("doctor", "incident", "client-secret", "--json", env=settings).out)
     assert document["leaked"] == "client-secret"
     assert [one["step"] for one in document["steps"]] == [
         "keep what can be seen", "a new client secret", "new client secrets of further apps", "see that all is well",
     ]  # fmt: skip
-    assert invoke("doctor", "incident", "the-key", env=env).status == 2
+    assert invoke("doctor", "incident", "the-key", env=settings).status == 2

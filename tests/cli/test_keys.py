@@ -10,22 +10,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.cli.fakes import Result, invoke, with_database
+from tests.cli.fakes import Result, invoke
 
 Typed = Callable[..., Result]
 TEXT = re.compile(r"cbauth_[0-9A-Z]{26}_[0-9A-Za-z]{28}")
 
 
 @pytest.fixture
-def typed(tmp_path: Path) -> Typed:
+def typed(settings: dict[str, str]) -> Typed:
     """Run `keys …`."""
-    settings = with_database(
-        {
-            "CLOUDBEDS_CLIENT_ID": "client-1",
-            "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'keys.sqlite3'}",
-        }
-    )
     return lambda *args, **more: invoke("keys", *args, env=settings, **more)
 
 
@@ -75,7 +68,7 @@ def test_a_revoked_key_that_made_others(typed: Typed, tmp_path: Path) -> None:
     above, made, other = (
         json.loads(typed("create", name, "--scope", "admin", "--json").out)["id"] for name in ("all", "made", "other")
     )
-    with closing(sqlite3.connect(tmp_path / "keys.sqlite3")) as database:
+    with closing(sqlite3.connect(tmp_path / "hotels.sqlite3")) as database:
         database.execute("UPDATE caller_keys SET created_by = ? WHERE id = ?", (above, made))
         database.commit()
     ended = typed("revoke", above, "--yes")

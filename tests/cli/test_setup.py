@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import stat
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,9 +11,13 @@ from dotenv import dotenv_values
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cli.fakes import invoke
+from tests.support.terminal import screen_of
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import setup
+
+WITHOUT_DOCTOR = "from cloudbeds_auth.cli import main, setup; setup.examine = lambda *_: 0; main.cli(['setup'])"
+typed = partial(screen_of, settings={}, program=("-c", WITHOUT_DOCTOR))  # what is on the screen of `setup`
 
 SECRET = "s3cr3t-ö$'x\\y #z"
 
@@ -81,7 +82,7 @@ def test_the_spelling_of_the_environment_wins(no_doctor: list[Path], tmp_path: P
 def test_with_its_secret_in_a_file_only_the_id_is_asked_for(tmp_path: Path) -> None:
     """At a terminal, too."""
     (tmp_path / ".env").write_text("CLOUDBEDS_CLIENT_SECRET_FILE=/run/secrets/client\n")
-    assert "client secret:" not in at_terminal(tmp_path, b"app-9\n")
+    assert "client secret:" not in typed(answers={"client id": "app-9"}, folder=tmp_path)
     written = dotenv_values(tmp_path / ".env")
     assert (written["CLOUDBEDS_CLIENT_ID"], written["CLOUDBEDS_CLIENT_SECRET_FILE"]) == ("app-9", "/run/secrets/client")
     assert "CLOUDBEDS_CLIENT_SECRET" not in written
@@ -141,34 +142,14 @@ def test_a_place_that_cannot_be_written(no_doctor: list[Path], tmp_path: Path) -
 def test_asked_at_a_terminal(tmp_path: Path) -> None:
     """The secret is typed without an echo; Enter keeps the one there is."""
     (tmp_path / ".env").write_text("CLOUDBEDS_BASE_URL=http://127.0.0.1:9\n")
-    screen = at_terminal(tmp_path, b"app-9\n", b"typed-secret\n")
+    screen = typed(answers={"client id": "app-9", "client secret": "typed-secret"}, folder=tmp_path)
     assert "client secret" in screen
     assert "typed-secret" not in screen
     written = dotenv_values(tmp_path / ".env")
     assert (written["CLOUDBEDS_CLIENT_ID"], written["CLOUDBEDS_CLIENT_SECRET"]) == ("app-9", "typed-secret")
-    at_terminal(tmp_path, b"\n", b"\n")
+    kept = {"client id [app-9]": "", "client secret (Enter keeps the present one)": ""}
+    typed(answers=kept, folder=tmp_path)
     assert dotenv_values(tmp_path / ".env") == written
-
-
-def at_terminal(folder: Path, *answers: bytes) -> str:
-    """Run `setup` at a pseudo-terminal, answering each prompt when it is asked; all that was on its screen."""
-    ours, theirs = pty.openpty()
-    code = "from cloudbeds_auth.cli import main, setup; setup.examine = lambda *_: 0; main.cli(['setup'])"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, start_new_session=True
-    ):
-        os.close(theirs)
-        screen, left = b"", list(answers)
-        prompts = [b"client id", b"client secret"][: len(answers)]
-        while True:
-            try:
-                screen += os.read(ours, 4096)
-            except OSError:
-                break
-            if left and prompts[-len(left)] in screen and screen.rstrip(b" ").endswith(b":"):
-                os.write(ours, left.pop(0))
-    os.close(ours)
-    return screen.decode()
 
 
 @given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1))

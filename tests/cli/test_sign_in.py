@@ -5,27 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from tests.cli.fakes import Result, invoke, with_database
+from tests.cli.fakes import Result, invoke
 
 Typed = Callable[..., Result]
 LINK = re.compile(r"https://auth\.example/x/sign-in#[A-Za-z0-9_-]{43}")
 
 
 @pytest.fixture
-def typed(tmp_path: Path) -> Typed:
+def typed(settings: dict[str, str]) -> Typed:
     """Run `sign-in …`."""
-    settings = with_database(
-        {
-            "CLOUDBEDS_CLIENT_ID": "client-1",
-            "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'hotels.sqlite3'}",
-            "CLOUDBEDS_AUTH_PUBLIC_URL": "https://auth.example/x",
-        }
-    )
-    return lambda *args: invoke("sign-in", *args, env=settings)
+    there = settings | {"CLOUDBEDS_AUTH_PUBLIC_URL": "https://auth.example/x"}
+    return lambda *args: invoke("sign-in", *args, env=there)
 
 
 def test_the_link_alone_is_printed(typed: Typed) -> None:

@@ -161,7 +161,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     async with (
         vendor() as sim,
         TokenVault.open(sim.settings(tmp_path)) as vault,
-        a_service(vault, admin=vault.admin_token.reveal()) as service,
+        a_service(vault) as service,
     ):
         connection = await sim.connect(vault)
         yield World(sim, vault, service, connection.id)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 PATIENCE = 30.0  # seconds
 ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[()=>].?)")  # ECMA-48, and xterm's titles
@@ -84,6 +85,16 @@ def at_terminal(
             process.send_signal(signal.SIGKILL)
         process.wait()
         os.close(master)
+
+
+def screen_of(*args: str, answers: Mapping[str, str], settings: Mapping[str, str], folder: Path, **more: Any) -> str:
+    """What is on the screen in the end, when each prompt was answered as it came; `more`: as of `at_terminal`."""
+    with at_terminal(*args, settings=settings, folder=folder, **more) as terminal:
+        for prompt, answer in answers.items():
+            terminal.wait_for(f"{prompt}: ")
+            terminal.type(f"{answer}\n")
+        terminal.end()
+    return terminal.text
 
 
 def _take_terminal() -> None:

@@ -77,22 +77,16 @@ async def test_the_asynchronous_vault(settings: Settings, name: str) -> None:
         await ask()
 
 
-@pytest.mark.parametrize("name", methods(sync.CallerKeys))
-def test_the_keys_of_the_blocking_vault(settings: Settings, name: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [(part, name) for part, kind in (("keys", sync.CallerKeys), ("apps", sync.Apps)) for name in methods(kind)],
+)
+def test_the_keys_and_the_apps_of_the_blocking_vault(settings: Settings, part: str, name: str) -> None:
     """The same."""
     with sync.TokenVault.open(settings) as vault:
         pass
     with pytest.raises(VaultClosed):
-        asked(vault.keys, name)
-
-
-@pytest.mark.parametrize("name", methods(sync.Apps))
-def test_the_apps_of_the_blocking_vault(settings: Settings, name: str) -> None:
-    """The same."""
-    with sync.TokenVault.open(settings) as vault:
-        pass
-    with pytest.raises(VaultClosed):
-        asked(vault.apps, name)
+        asked(getattr(vault, part), name)
 
 
 async def test_the_apps_of_the_asynchronous_vault(settings: Settings) -> None:

@@ -8,7 +8,8 @@ import httpx2
 import pytest
 from tests.support.simulator import vendor
 
-from cloudbeds_auth import ForeignOrigin, OutcomeUnknown, TokenVault, UpstreamFailed, runtime
+from cloudbeds_auth import ForeignOrigin, OutcomeUnknown, TokenVault, UpstreamFailed
+from cloudbeds_auth.wire.hotel_client import HotelClients
 
 ECHO = "/api/v1.3/echo"
 
@@ -17,7 +18,7 @@ async def test_a_client_that_is_closed_leaves_the_connections(tmp_path: Path) ->
     """Two clients after one another, the first closed: one TCP connection, which the other goes on with."""
     async with vendor() as sim, TokenVault.open(sim.settings(tmp_path)) as vault:
         connection = await sim.connect(vault)
-        hotels = runtime.hotel_clients(vault.settings)
+        hotels = HotelClients(vault.base_url, vault.engine.world.timing)
         ports = []
         for identifier, named in ((connection.id, []), ("100001", ["100001"])):
             async with hotels.client(vault.auth(identifier)) as http:
@@ -32,7 +33,7 @@ async def test_a_client_that_is_closed_leaves_the_connections(tmp_path: Path) ->
 async def test_what_the_network_does_is_said_in_our_words(tmp_path: Path) -> None:
     """Cut off after it was sent: reading failed, a write may have happened; another origin: nothing is sent."""
     async with vendor() as sim, TokenVault.open(sim.settings(tmp_path)) as vault:
-        hotels = runtime.hotel_clients(vault.settings)
+        hotels = HotelClients(vault.base_url, vault.engine.world.timing)
         http = hotels.client(vault.auth((await sim.connect(vault)).id))
         sim.fault("reset_before", "echo", times=2)
         with pytest.raises(UpstreamFailed):

@@ -21,15 +21,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api, api_of_keys
-from cloudbeds_auth.app.asgi import PageEndpoint, on_error, on_http_exception, on_invalid, page_request, response, route
+from cloudbeds_auth.app.asgi import PageEndpoint, answered, on_error, on_http_exception, on_invalid, page_request, route
 from cloudbeds_auth.app.browser import PAGES, Browser, methods
 from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.draining import Draining
-from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
-from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, known_to, path_prefix
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+from cloudbeds_auth.app.gateway import CALLBACK, Gateway, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
 from cloudbeds_auth.app.limits import Limits, Tally
-from cloudbeds_auth.app.problems import ERRORS, REFUSAL, TYPES, Unexpected, send_problem
+from cloudbeds_auth.app.problems import ERRORS, TYPES, Unexpected, send_problem
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.remembered import Remembered
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 # The text and its media type.
-Metrics = Callable[[StateCounts | None, Outbox | None, float | None, Mapping[str, float] | None], tuple[bytes, str]]
+Rendering = Callable[[StateCounts | None, Outbox | None, float | None, Mapping[str, float] | None], tuple[bytes, str]]
 
 log: Final = logging.getLogger(__name__)
 
@@ -54,14 +54,12 @@ log: Final = logging.getLogger(__name__)
 class Parts:
     """What the service is made of, opened; the opener closes it.
 
-    `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only those of the
-    settings are. `traced` puts spans into the traces of callers.
+    `metrics` renders the Prometheus text. `traced` puts spans into the traces of callers.
     """
 
     vault: TokenVault
-    metrics: Metrics
+    metrics: Rendering
     upstream: Upstream
-    authenticate: Authenticate | None = None
     limits: Limits = field(default_factory=Limits)
     traced: Callable[[ASGIApp], ASGIApp] = lambda app: app
 
@@ -74,7 +72,6 @@ def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
         vault,
         framework(vault, relay, parts.metrics, draining, SessionRoutes(vault, checks, tally, relay)),
         Proxy(vault, relay),
-        authenticate=parts.authenticate or known_to(vault),
         limits=parts.limits,
         tally=tally,
         checks=checks,
@@ -92,7 +89,7 @@ def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
 
 
 def framework(
-    vault: TokenVault, relay: Relay, metrics: Metrics, draining: Draining, of_sessions: SessionRoutes
+    vault: TokenVault, relay: Relay, metrics: Rendering, draining: Draining, of_sessions: SessionRoutes
 ) -> FastAPI:
     """Serves every path but the proxy's. FastAPI's own pages about the API are off: they load from another host; so is
     its own telemetry, whose spans would hold one-time links and ids of hotels.
@@ -133,10 +130,7 @@ def _pages(browser: Browser) -> list[Route]:
 
 def _endpoint(handler: Callable[[PageRequest], Awaitable[PageAnswer]]) -> PageEndpoint:
     async def endpoint(request: Request) -> Response:
-        answer = await handler(await page_request(request))
-        if isinstance(answer.about, Failed):
-            setattr(request.state, REFUSAL, answer.about.error)
-        return response(answer)
+        return answered(request, await handler(await page_request(request)))
 
     return endpoint
 
@@ -202,12 +196,13 @@ def open_parts(settings: Settings | None) -> Opener:
     """
 
     async def opener(stack: AsyncExitStack) -> Parts:
-        from cloudbeds_auth import runtime
+        from cloudbeds_auth import observe, runtime
+        from cloudbeds_auth.observe.metrics import Metrics
         from cloudbeds_auth.settings import load_from_environment
         from cloudbeds_auth.vault import TokenVault
 
-        metrics, given = runtime.metrics(), settings or load_from_environment()
-        runtime.configure_logs(given)
+        metrics, given = Metrics(), settings or load_from_environment()
+        observe.configure(given.log_format, given.log_level)
         vault = await stack.enter_async_context(
             TokenVault.open(given, observers=[metrics], reread=load_from_environment, upkeep=True)
         )

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, put_beside
+from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest, put_beside
 from cloudbeds_auth.app.forms import may_be_read
 from cloudbeds_auth.app.gateway import APP
 from cloudbeds_auth.app.limits import address_of
@@ -47,6 +47,13 @@ async def page_request(request: Request) -> PageRequest:
 def response(answer: PageAnswer) -> Response:
     """The answer as the framework sends it."""
     return put_beside(Response(answer.body, answer.status), answer)
+
+
+def answered(request: Request, answer: PageAnswer) -> Response:
+    """A page of the service's own; what it says that failed is put into the request's state, for the log."""
+    if isinstance(answer.about, Failed):
+        setattr(request.state, REFUSAL, answer.about.error)
+    return response(answer)
 
 
 async def on_error(request: Request, error: Exception) -> Response:

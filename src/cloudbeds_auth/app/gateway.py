@@ -91,10 +91,7 @@ def known_to(vault: TokenVault) -> Authenticate:
 
 
 class Gateway:
-    """`proxy` gets what lies below `/proxy/`, `inside` everything else.
-
-    `authenticate`: a credential to its caller, None for a stranger.
-    """
+    """`proxy` gets what lies below `/proxy/`, `inside` everything else."""
 
     def __init__(
         self,
@@ -102,7 +99,6 @@ class Gateway:
         inside: ASGIApp,
         proxy: ASGIApp,
         *,
-        authenticate: Authenticate,
         limits: Limits,
         tally: Tally,
         checks: CredentialChecks,
@@ -111,7 +107,7 @@ class Gateway:
         self._proxy = proxy
         self._hosts = frozenset(host.strip().lower() for host in vault.settings.allowed_hosts)
         self._callbacks = Callbacks(vault)
-        self._authenticate = authenticate
+        self._authenticate = known_to(vault)
         self._observer = vault.engine.world.observer
         self._clock = vault.engine.world.clock
         self._entropy = vault.engine.world.entropy

@@ -1,7 +1,7 @@
 """How much one caller, and all of them together, may take of the service: the numbers, each with its reason.
 
 And what counts by them, for one process (the database bounds what all processes keep): calls under way at Cloudbeds,
-approvals, wrong credentials, the time that a body takes. Who shares a limit is decided by address, of calls by key, and
+approvals, the time that a body takes. Who shares a limit is decided by address, of calls by key, and
 what may be refused thousands of times a second is reported once in a while, with how often.
 """
 
@@ -11,15 +11,15 @@ import asyncio
 import hashlib
 import ipaddress
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from cloudbeds_auth.app.problems import RequestTimedOut, TooManyCalls, TooManyGuesses
+from cloudbeds_auth.app.problems import RequestTimedOut, TooManyCalls
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.ports import Clock, Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
@@ -266,85 +266,6 @@ class Arrivals:
         )
 
 
-MOST_REMEMBERED = 10_000  # addresses with wrong credentials, and right credentials by address, that are remembered
-
-
-class Guesses:
-    """A credential waits before it is checked, so that hanging up on the wait reveals nothing (decision 0019).
-
-    One that was right from the same address before does not wait: a caller that shares its address with an attacker
-    is not slowed down.
-    """
-
-    def __init__(self, limits: Limits, clock: Clock) -> None:
-        self._limits = limits
-        self._clock = clock
-        self._spent: dict[str, float] = {}  # by address: the moment at which its wrong credentials are forgiven
-        self._right: dict[tuple[str, bytes], None] = {}
-        self._waiting: Counter[str] = Counter()
-        self._checked: set[tuple[str, bytes]] = set()  # now, which count as wrong
-
-    @contextmanager
-    def waiting(self, address: str) -> Iterator[None]:
-        """While a credential of this address waits. Raises TooManyGuesses when too many wait: none is displaced."""
-        if self._waiting[address] >= self._limits.guesses_waiting:
-            raise TooManyGuesses(retry_after=1)
-        self._waiting[address] += 1
-        try:
-            yield
-        finally:
-            self._waiting[address] -= 1
-            if not self._waiting[address]:
-                del self._waiting[address]
-
-    def wait(self, address: str, credential: bytes) -> float:
-        """Seconds until this credential, by its hash, may be checked."""
-        if (address, credential) in self._right:
-            return 0.0
-        every = self._limits.guess_every
-        ahead = self._spent.get(address, 0.0) - self._clock.steady() - (self._limits.guesses - 1) * every
-        return min(max(ahead, 0.0), self._limits.guess_wait)
-
-    @contextmanager
-    def checking(self, address: str, credential: bytes) -> Iterator[bool]:
-        """While a credential is checked: whether it counts as wrong, unless it is found to be `right`.
-
-        So hanging up on the check, and a store that is away, save nobody a guess (A79). One that was right before does
-        not count, nor do further requests with one that is being checked.
-        """
-        key = address, credential
-        if key in self._right or key in self._checked:
-            yield False
-            return
-        self._checked.add(key)
-        self.wrong(address, credential)
-        try:
-            yield True
-        finally:
-            self._checked.remove(key)
-
-    def wrong(self, address: str, credential: bytes) -> None:
-        """The credential was checked and is unknown."""
-        self._right.pop((address, credential), None)
-        limits, now = self._limits, self._clock.steady()
-        spent = max(self._spent.pop(address, now), now) + limits.guess_every
-        _make_room(self._spent)
-        self._spent[address] = min(spent, now + limits.guesses * limits.guess_every + limits.guess_wait)
-
-    def right(self, address: str, credential: bytes, *, counted: bool = False) -> None:
-        """The credential was checked and is known; `counted`: as wrong, until then."""
-        if counted and address in self._spent:
-            self._spent[address] -= self._limits.guess_every
-        _make_room(self._right)
-        self._right[address, credential] = None
-
-
 def hash_of(credential: str) -> bytes:
     """What is kept of a credential, and what is compared: hashes of one length, whatever was given (A24)."""
     return hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()
-
-
-def _make_room(remembered: dict[Any, Any]) -> None:
-    """Forget the oldest where there is no room for one more."""
-    if len(remembered) >= MOST_REMEMBERED:
-        del remembered[next(iter(remembered))]

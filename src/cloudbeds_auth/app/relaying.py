@@ -304,15 +304,9 @@ def _failure(call: ProxiedCall, error: BaseException) -> BaseException:
 
 def _passing_body(answer: UpstreamAnswer) -> PassingBody:
     """The `PassingBody` of this answer, made from its head."""
-    media = encoding = length = b""
-    for name, value in answer.headers:
-        if name == b"content-type":
-            media = value
-        elif name == b"content-encoding":
-            encoding = value
-        elif name == b"content-length":
-            length = value
-    return PassingBody(answer.status, media.decode("latin-1"), encoding.decode("latin-1"), length.decode("latin-1"))
+    head = dict(answer.headers)
+    names = (b"content-type", b"content-encoding", b"content-length")
+    return PassingBody(answer.status, *(head.get(name, b"").decode("latin-1") for name in names))
 
 
 def vendor_request_id(answer: UpstreamAnswer) -> str | None:

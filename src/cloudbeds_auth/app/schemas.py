@@ -15,6 +15,12 @@ from cloudbeds_auth.rules.permissions import Scope
 DAY = 86400.0
 
 
+class BodyShape(BaseModel):
+    """What a request brings; a member that is not described is refused."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
 class ProblemShape(BaseModel):
     """Why a request was refused (RFC 9457). `code` says it for programs; the last two are there where they apply."""
 
@@ -136,14 +142,12 @@ class AccessTokenShape(BaseModel):
         return cls.model_validate(access_token_document(token))
 
 
-class NewAuthorizationShape(BaseModel):
+class NewAuthorizationShape(BodyShape):
     """What a one-time link is made for; `expires_in` are seconds, a day when it is left out.
 
     `expected_properties`: the approval has to cover one of them. `code_challenge`: the hash of the secret that it is
     claimed with (RFC 7636, S256).
     """
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     app: Annotated[str, Field(min_length=1, max_length=64)] = "default"
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
@@ -153,24 +157,22 @@ class NewAuthorizationShape(BaseModel):
     code_challenge: Annotated[str | None, Field(max_length=43)] = None
 
 
-class ClaimShape(BaseModel):
+class ClaimShape(BodyShape):
     """Whose a parked connection is: `reference` is the caller's own name for the hotel.
 
     `code_verifier`: the secret of an approval that was begun with a `code_challenge`.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
     code_verifier: Annotated[str | None, Field(max_length=128)] = None
 
 
-class NewConnectionShape(BaseModel):
+class NewConnectionShape(BodyShape):
     """An API key (`cbat_…`) that a hotel made at Cloudbeds by itself, and whose it is. `connection_id`: the connection
     whose key it is to be; `expected_properties`: one of these is to be named by Cloudbeds.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
 
     api_key: Annotated[SecretStr, Field(max_length=LONGEST_TOKEN)]
     app: Annotated[str | None, Field(min_length=1, max_length=64)] = None
@@ -179,13 +181,11 @@ class NewConnectionShape(BaseModel):
     expected_properties: Annotated[list[str] | None, Field(min_length=1, max_length=MOST_PROPERTIES)] = None
 
 
-class NewKeyShape(BaseModel):
+class NewKeyShape(BodyShape):
     """What a key for callers is to be for. The lists: for which hotels, of any of these; for all where none is given.
     `read_only`: at Cloudbeds only GET, HEAD and OPTIONS; `methods`: there only methods of these names. `expires_in` are
     seconds; a key without it does not end. `rate`: requests a second to Cloudbeds, those of its children included.
     """
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
     scopes: Annotated[list[Scope], Field(min_length=1)]

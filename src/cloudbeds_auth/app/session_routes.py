@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from cloudbeds_auth.app.api_description import describe_api
 from cloudbeds_auth.app.api_reference import api_reference
-from cloudbeds_auth.app.asgi import PageEndpoint, page_request, response, route
+from cloudbeds_auth.app.asgi import PageEndpoint, answered, page_request, route
 from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.connection_page import ASKED, ConnectionPage
 from cloudbeds_auth.app.dashboard import Dashboard
@@ -29,7 +29,6 @@ from cloudbeds_auth.app.live import LiveStream
 from cloudbeds_auth.app.pages.connection_pages import ConnectionPages
 from cloudbeds_auth.app.pages.service_pages import ServicePages
 from cloudbeds_auth.app.permits import Permit, need
-from cloudbeds_auth.app.problems import REFUSAL
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.sign_in import SignIn
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, Unauthenticated
@@ -169,9 +168,7 @@ class SessionRoutes:
                 answer = await page(await page_request(request), getattr(request.state, SESSION, None))
             except Error as error:
                 answer = replace(self._pages.trouble(error), about=Failed(error))
-            if isinstance(answer.about, Failed):
-                setattr(request.state, REFUSAL, answer.about.error)
-            return response(answer)
+            return answered(request, answer)
 
         return endpoint
 

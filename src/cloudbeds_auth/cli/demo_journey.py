@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli.demo_stage import APP_NAME, TOKEN_TIMEOUT, DemoBrowser, Stage, Surprise, checked
+from cloudbeds_auth.cli.demo_stage import APP_NAME, TOKEN_TIMEOUT, Stage, Surprise, browser, checked, press
 from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.rules.timeline import Ending, PairLine, pairs
 
@@ -95,13 +95,13 @@ class Journey:
         )
 
     async def _approval(self) -> str:
-        async with aclosing(DemoBrowser()) as browser:
-            page = checked(await browser.open(f"{self.stage.service_url}/connect?reference=demo-hotel"), "/connect")
+        async with browser() as http:
+            page = checked(await http.get(f"{self.stage.service_url}/connect?reference=demo-hotel"), "/connect")
             expect(APP_NAME in page.text, "the consent page does not name the app")
-            end = checked(await browser.submit(page, ("decision", "approve")), "the callback")
+            end = checked(await press(http, page, ("decision", "approve")), "the callback")
         expect(str(end.url).startswith(self.stage.service_url), f"the browser ended at {end.url}")
         expect("code=" not in str(end.url), "the browser ended on an address with the code in it")
-        way = " > ".join(browser.trail)
+        way = " > ".join(str(one.url).partition("?")[0] for one in (*page.history, page, *end.history, end))
         way = way.replace(self.stage.service_url, "service").replace(self.stage.simulator_url, "Cloudbeds")
         return f"read the consent page, pressed Approve: {way}"
 

@@ -169,38 +169,21 @@ def checked(answer: httpx2.Response, what: str) -> httpx2.Response:
     raise Surprise(f"{what} answered {answer.status_code}: {answer.text[:300]}")
 
 
-class DemoBrowser:
-    """Opens pages as a hotel's user would: cookies, redirects, and the form on a page.
+def browser() -> httpx2.AsyncClient:
+    """Opens pages as a hotel's user would: with cookies, to the end of all redirects; an answer's history has them."""
+    import httpx2
 
-    `trail` has every address it came through, without its query.
-    """
+    return httpx2.AsyncClient(
+        timeout=PAGE_SECONDS, follow_redirects=True, max_redirects=MOST_REDIRECTS, trust_env=False
+    )
 
-    def __init__(self) -> None:
-        import httpx2
 
-        self.trail: list[str] = []
-        self._client = httpx2.AsyncClient(
-            timeout=PAGE_SECONDS, follow_redirects=True, max_redirects=MOST_REDIRECTS, trust_env=False,
-            event_hooks={"response": [self._note]},
-        )  # fmt: skip
-
-    async def _note(self, answer: httpx2.Response) -> None:
-        self.trail.append(str(answer.url).partition("?")[0])
-
-    async def open(self, url: str) -> httpx2.Response:
-        """The page at the end of all redirects."""
-        return await self._client.get(url)
-
-    async def submit(self, page: httpx2.Response, button: tuple[str, str]) -> httpx2.Response:
-        """Press a button (name, value) of the page's form; the page at the end of all redirects."""
-        form = Form(page.text)
-        if button not in form.buttons:
-            raise Surprise(f"the page has no button {button[1]!r}")
-        return await self._client.post(urljoin(str(page.url), form.action), data={**form.fields, button[0]: button[1]})
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
+async def press(http: httpx2.AsyncClient, page: httpx2.Response, button: tuple[str, str]) -> httpx2.Response:
+    """Press a button (name, value) of the page's form; the page at the end of all redirects. Raises Surprise."""
+    form = Form(page.text)
+    if button not in form.buttons:
+        raise Surprise(f"the page has no button {button[1]!r}")
+    return await http.post(urljoin(str(page.url), form.action), data={**form.fields, button[0]: button[1]})
 
 
 class Form(HTMLParser):

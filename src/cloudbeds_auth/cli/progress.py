@@ -18,17 +18,17 @@ SAID_EVERY = 10.0  # seconds between two lines
 Show = Callable[[str, int, int | None], None]
 
 
-def lines(text: str, note: Callable[[str], None], every: float | None = None) -> Show:
-    """Note how far it is, at most once in so many seconds; what takes less notes nothing."""
+def lines(text: str, note: Callable[[str], None]) -> Show:
+    """Note how far it is, at most once in `SAID_EVERY`; what takes less notes nothing."""
     from cloudbeds_auth.system import SystemClock
 
-    clock, pause = SystemClock(), SAID_EVERY if every is None else every
-    due = clock.steady() + pause
+    clock = SystemClock()
+    due = clock.steady() + SAID_EVERY
 
     def show(what: str, done: int, total: int | None) -> None:
         nonlocal due
         if clock.steady() >= due:
-            due = clock.steady() + pause
+            due = clock.steady() + SAID_EVERY
             note(f"{text}: {done}{'' if total is None else f' of {total}'} {what}")
 
     return show

@@ -6,13 +6,14 @@ What Flask's and Django's rims share. A process that `fork()` made has a vault, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, Parked
 from cloudbeds_auth.app.gateway import path_prefix, small_body
+from cloudbeds_auth.app.limits import counted
 from cloudbeds_auth.app.problems import MethodNotAllowed
 from cloudbeds_auth.app.vendor_hook import HOOK_HEADER, NOTED, require_hook_secrets
 from cloudbeds_auth.contrib.hotel_session import HotelSessions
@@ -26,8 +27,7 @@ from cloudbeds_auth.contrib.web_flow import (
     problem_document,
 )
 from cloudbeds_auth.errors import ConfigurationError, Error
-from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.settings import Need, Settings, env_file, load
+from cloudbeds_auth.settings import Need, Settings, as_variable, env_file, load
 from cloudbeds_auth.sync import TokenVault
 
 
@@ -103,6 +103,15 @@ class BlockingPages:
         return self._pages[1]
 
 
+def page_request(
+    method: str, query: str, headers: Iterable[tuple[str, str]], address: str | None, parameters: Mapping[str, str]
+) -> PageRequest:
+    """What the pages read of a request, without its body; `address`: of the caller, None where it has none."""
+    named = {name.lower(): value for name, value in headers if value}
+    cookies = (named.get("cookie", ""),)
+    return PageRequest(method, query, named, cookies, counted(address or "local"), parameters)
+
+
 def settings_of(config: Mapping[str, Any]) -> Settings:
     """The settings of the environment and `.env`, with those of ours that the framework's configuration names.
 
@@ -117,17 +126,8 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
 
 
 def _loaded(config: Mapping[str, Any]) -> Settings:
-    given = {name: _written(value) for name, value in config.items() if value is not None}
+    given = {name: as_variable(value) for name, value in config.items() if value is not None}
     others = {f"{name}_FILE" for name in given} | {name.removesuffix("_FILE") for name in given}  # of the same secrets
     path, named = env_file()
     environ = {name: value for name, value in os.environ.items() if name not in others}
     return load({**environ, **given}, path, need=Need.APP, named=named)
-
-
-def _written(value: object) -> str:
-    """A value as a variable of the environment has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Secret):
-        return value.reveal()
-    return ",".join(map(_written, value)) if isinstance(value, list | tuple | set | frozenset) else str(value)

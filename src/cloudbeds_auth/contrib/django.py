@@ -30,9 +30,8 @@ try:
 
     from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, put_beside
     from cloudbeds_auth.app.forms import may_be_read
-    from cloudbeds_auth.app.limits import counted
     from cloudbeds_auth.app.vendor_hook import HOOK
-    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, settings_of
+    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, page_request, settings_of
     from cloudbeds_auth.contrib.hotel_session import HotelSession
     from cloudbeds_auth.contrib.web_flow import Hooks, beside, page_or_problem, routes
 except ModuleNotFoundError as _error:
@@ -52,8 +51,7 @@ def problem(request: Any, error: Error) -> Any:
     """
     connected = _path_of("connected")
     prefix = None if connected is None else connected.removesuffix("/connected")
-    accept, language = (request.headers.get(name, "") for name in ("Accept", "Accept-Language"))
-    return _response(page_or_problem(error, prefix, accept=accept, language=language))
+    return _response(page_or_problem(error, prefix, request.headers))
 
 
 class ProblemMiddleware:
@@ -168,16 +166,9 @@ def _route(path: str) -> str:
 
 
 def _page_request(request: Any, parameters: dict[str, str]) -> PageRequest:
-    headers = {name.lower(): value for name, value in request.headers.items() if value}
-    headers["host"] = request.get_host()  # what the project takes it for, behind a proxy too
-    asked = PageRequest(
-        method=request.method,
-        query=request.META.get("QUERY_STRING", ""),
-        headers=headers,
-        cookies=(headers.get("cookie", ""),),
-        address=counted(request.META.get("REMOTE_ADDR") or "local"),
-        parameters=parameters,
-    )
+    headers = {**request.headers, "Host": request.get_host()}  # what the project takes it for, behind a proxy too
+    query, address = request.META.get("QUERY_STRING", ""), request.META.get("REMOTE_ADDR")
+    asked = page_request(request.method, query, headers.items(), address, parameters)
     return replace(asked, body=bytes(request.body)) if may_be_read(asked) else asked
 
 

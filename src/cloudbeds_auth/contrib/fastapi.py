@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import httpx2
 
-from cloudbeds_auth import runtime
 from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.vault import TokenVault
+from cloudbeds_auth.wire.hotel_client import HotelClients
 
 try:
     from fastapi import APIRouter, Depends, FastAPI, Path, Request
@@ -54,7 +54,6 @@ except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(missing(__name__, "fastapi"), name=_error.name) from None
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.wire.hotel_client import HotelClients
     from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
 __all__ = ["Cloudbeds", "connection_in_path", "problem"]
@@ -162,7 +161,7 @@ class Cloudbeds:
         settings = mounted_settings(self._settings or Settings.load(), self._callback, served)
         reread = None if self._settings is not None else Settings.load
         vault = await self._stack.enter_async_context(TokenVault.open(settings, reread=reread, upkeep=self._upkeep))
-        clients = runtime.hotel_clients(settings)
+        clients = HotelClients(vault.base_url, vault.engine.world.timing)
         self._stack.push_async_callback(clients.aclose)
         self._open = _Open(vault, clients, MountedPages(vault, self._callback))
         self._stack.callback(setattr, self, "_open", None)

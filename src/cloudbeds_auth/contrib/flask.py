@@ -32,9 +32,8 @@ try:
     from cloudbeds_auth.app.browser import methods
     from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, put_beside
     from cloudbeds_auth.app.forms import may_be_read
-    from cloudbeds_auth.app.limits import counted
     from cloudbeds_auth.app.vendor_hook import HOOK
-    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, settings_of
+    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, page_request, settings_of
     from cloudbeds_auth.contrib.hotel_session import HotelSession
     from cloudbeds_auth.contrib.web_flow import Hooks, beside, page_or_problem, routes
 except ModuleNotFoundError as _error:
@@ -56,8 +55,7 @@ def problem(error: Error) -> Response:
         prefix = url_for(f"{NAME}.connected").removesuffix("/connected")
     except BuildError:
         prefix = None
-    accept, language = (request.headers.get(name, "") for name in ("Accept", "Accept-Language"))
-    return _response(page_or_problem(error, prefix, accept=accept, language=language))
+    return _response(page_or_problem(error, prefix, dict(request.headers)))
 
 
 class Cloudbeds:
@@ -155,15 +153,8 @@ def _rule(path: str) -> str:
 
 
 def _page_request(parameters: dict[str, str]) -> PageRequest:
-    headers = {name.lower(): value for name, value in request.headers.items() if value}
-    asked = PageRequest(
-        method=request.method,
-        query=request.environ.get("QUERY_STRING", ""),
-        headers=headers,
-        cookies=(headers.get("cookie", ""),),
-        address=counted(request.remote_addr or "local"),
-        parameters=parameters,
-    )
+    query = request.environ.get("QUERY_STRING", "")
+    asked = page_request(request.method, query, request.headers.items(), request.remote_addr, parameters)
     if not may_be_read(asked):
         return asked
     # Not `get_data()`: nothing is left of it where the application read `request.form` before.

@@ -4,7 +4,7 @@ the application's own, and how an error of an endpoint is answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -133,13 +133,13 @@ def problem_document(error: Exception, prefix: str | None) -> PageAnswer:
         TYPES.reset(before)
 
 
-def page_or_problem(error: Error, prefix: str | None, *, accept: str, language: str) -> PageAnswer:
-    """An endpoint's error: a page where `accept`, the header, asks for one, in the language that `Accept-Language` asks
-    for; else the document. `prefix` as above.
+def page_or_problem(error: Error, prefix: str | None, headers: Mapping[str, str]) -> PageAnswer:
+    """An endpoint's error: a page where the request's `Accept` asks for one, in the language that `Accept-Language`
+    asks for; else the document. `prefix` as above.
     """
-    if prefix is None or not wants_page(accept):
+    if prefix is None or not wants_page(headers.get("Accept", "")):
         return problem_document(error, prefix)
-    return ours(_pages(prefix).in_language(language).problem(error, error.connect_url))
+    return ours(_pages(prefix).in_language(headers.get("Accept-Language", "")).problem(error, error.connect_url))
 
 
 @lru_cache(maxsize=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
 from cloudbeds_auth.doctor.installation import other_port
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, State
-from cloudbeds_auth.rules.model import App, Connection
+from cloudbeds_auth.rules.model import App, Connection, Page
 from cloudbeds_auth.rules.presentation import presentation
 from cloudbeds_auth.rules.schedule import DAY, LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
@@ -148,8 +148,8 @@ async def looked_after(subject: Subject) -> Sequence[Finding]:
 async def calls_refused(subject: Subject) -> Sequence[Finding]:
     """Connected hotels whose calls run into what they did not allow; of very many, the newest."""
     found: list[Finding] = []
-    async for one in _troubled(subject, Trouble.PROBLEM, HEALTHY):
-        if one.problem and one.problem not in {problem_in(one.subscriptions), *one.risks}:
+    async for one in _all_of(partial(subject.vault.engine.views.troubled, Trouble.PROBLEM)):
+        if one.state in HEALTHY and one.problem and one.problem not in {problem_in(one.subscriptions), *one.risks}:
             found.append(_finding(one, Level.WARNING))
         if len(found) >= MOST:
             break
@@ -159,8 +159,8 @@ async def calls_refused(subject: Subject) -> Sequence[Finding]:
 async def at_risk(subject: Subject) -> Sequence[Finding]:
     """Hotels that work, and that something may end; of very many, the newest."""
     found: list[Finding] = []
-    async for one in _troubled(subject, Trouble.RISK, SERVED):
-        for risk, why in one.risks.items():
+    async for one in _all_of(partial(subject.vault.engine.views.troubled, Trouble.RISK)):
+        for risk, why in one.risks.items() if one.state in SERVED else ():
             step = presentation(replace(one, problem=risk, next_step=None)).next_step
             found += warning(f"{one.id} ({', '.join(one.property_ids)}): {risk}: {why}", step or "")
         if len(found) >= MOST:
@@ -168,14 +168,13 @@ async def at_risk(subject: Subject) -> Sequence[Finding]:
     return found or ok("nothing is known that would end a connection")
 
 
-async def _troubled(subject: Subject, trouble: Trouble, states: Sequence[State]) -> AsyncIterator[Connection]:
-    """Hotels in these states that may have this trouble, newest first; of very many, so many."""
+async def _all_of(read: Callable[..., Awaitable[Page]]) -> AsyncIterator[Connection]:
+    """The hotels of all pages, each read by its `cursor`; of very many, so many."""
     cursor: str | None = None
     for _ in range(MOST_PAGES):
-        page = await subject.vault.engine.views.troubled(trouble, cursor)
+        page = await read(cursor=cursor)
         for one in page:
-            if one.state in states:
-                yield one
+            yield one
         cursor = page.next
         if cursor is None:
             break
@@ -184,14 +183,8 @@ async def _troubled(subject: Subject, trouble: Trouble, states: Sequence[State])
 async def _healthy(subject: Subject) -> AsyncIterator[Connection]:
     """Healthy hotels, newest first of each state; of very many, so many of each."""
     for state in HEALTHY:
-        cursor: str | None = None
-        for _ in range(MOST_PAGES):
-            page = await subject.vault.connections(state=state.value, limit=PAGE, cursor=cursor)
-            for one in page:
-                yield one
-            cursor = page.next
-            if cursor is None:
-                break
+        async for one in _all_of(partial(subject.vault.connections, state=state.value, limit=PAGE)):
+            yield one
 
 
 async def altered(subject: Subject) -> Sequence[Finding]:

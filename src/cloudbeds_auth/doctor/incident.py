@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from cloudbeds_auth.rules.time_words import duration
 from cloudbeds_auth.transactions.exposure import Exposure, read_exposure
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _app_secrets(here: Situation) -> IncidentStep:
 
 
 def _refresh(here: Situation) -> IncidentStep:
-    took = "" if here.seconds is None else f", at least {duration(here.seconds)} at the rate limit"
+    took = "" if here.seconds is None else f", at least {duration(max(1.0, here.seconds))} at the rate limit"
     return IncidentStep(
         "refresh every hotel",
         "the access token before dies at Cloudbeds at once, and the refresh token before when the new access token is "
@@ -283,11 +284,3 @@ STEPS: dict[Callable[[Situation], IncidentStep], Sequence[Leak]] = {
     _examine: tuple(Leak),
 }
 """In order; each with the leaks after which it is needed. After `everything`, all of them."""
-
-
-def duration(seconds: float) -> str:
-    """For people: `40 s`, `12 min`, `5 h`."""
-    for size, unit in ((3600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(1.0, seconds):.0f} s"

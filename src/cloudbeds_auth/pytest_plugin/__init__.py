@@ -111,12 +111,12 @@ def cloudbeds_environment(cloudbeds_settings: Settings, monkeypatch: pytest.Monk
 
     Every other variable of ours is set to nothing, so that neither your environment nor a `.env` shows through.
     """
-    from cloudbeds_auth.settings import known, rows
+    from cloudbeds_auth.settings import as_variable, known, rows
 
     said = cloudbeds_settings.model_fields_set
     table = rows(type(cloudbeds_settings)).items()
     given = {
-        row.name: _written(getattr(cloudbeds_settings, attribute)) for attribute, row in table if attribute in said
+        row.name: as_variable(getattr(cloudbeds_settings, attribute)) for attribute, row in table if attribute in said
     }
     for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
         monkeypatch.delenv(name)
@@ -188,16 +188,6 @@ def _switches(request: pytest.FixtureRequest) -> dict[str, Any]:
             raise pytest.UsageError(f"{request.node.nodeid}: the marker {MARK} takes keywords only")
         found |= mark.kwargs
     return found
-
-
-def _written(value: Any) -> str:
-    """A setting as its variable's text."""
-    if isinstance(value, tuple):
-        return " ".join(_written(one) for one in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    reveal = getattr(value, "reveal", None)
-    return "" if value is None else reveal() if reveal else str(value)
 
 
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,14 @@ from cloudbeds_auth.settings.loading import (
 from cloudbeds_auth.settings.row import Need, Setting, rows
 from cloudbeds_auth.settings.secret_values import admin_token, key_bytes
 from cloudbeds_auth.settings.table import Settings
-from cloudbeds_auth.settings.values import base_url, is_loopback, is_our_path
+from cloudbeds_auth.settings.values import as_variable, base_url, is_loopback, is_our_path
 
 __all__ = [
     "Need",
     "Setting",
     "Settings",
     "admin_token",
+    "as_variable",
     "base_url",
     "env_file",
     "further_app",

@@ -67,6 +67,17 @@ def text(value: object) -> str:
     return value
 
 
+def as_variable(value: object) -> str:
+    """A value of Python's as a variable of the environment has it: None as one that is not set, a list with spaces."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple | set | frozenset):
+        return " ".join(map(as_variable, value))
+    if isinstance(value, Secret):
+        return value.reveal()
+    return "" if value is None else str(value)
+
+
 def word(value: object) -> object:
     """One of a few words, however it is cased."""
     return value.strip().lower() if isinstance(value, str) else value

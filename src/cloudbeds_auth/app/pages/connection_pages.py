@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from shlex import quote
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
@@ -96,7 +95,7 @@ class ConnectionPages(OperatorPages):
             moments=[(label, at) for label, at in _moments(one, now) if at is not None],
             events=[_line(event, now) for event in story.events],
             first=story.first,
-            following=story.following and urlencode({"cursor": story.following}),
+            following=story.following,
         ).with_headers(SCRIPT)
 
     def link_made(self, session: Session, one: Connection, link: Link, now: datetime) -> PageAnswer:

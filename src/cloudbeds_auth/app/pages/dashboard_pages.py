@@ -5,12 +5,12 @@ have one say more with it. One hotel's page is in `connection_pages`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from cloudbeds_auth.app.api_reference import ApiGroup
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.pages import Pages
-from cloudbeds_auth.app.pages.words import when
 from cloudbeds_auth.app.problems import POLICY, policy
 from cloudbeds_auth.errors import Error, UnknownConnection
 from cloudbeds_auth.rules.audit import actor_words
@@ -61,7 +61,8 @@ class OperatorPages(Pages):
             search=search,
             words=[*BY_WORDS],
             narrowed=bool(narrowed),
-            following=page.next and urlencode(_query(search) | {"cursor": page.next}),
+            following=page.next,
+            query=narrowed | ({"order": "oldest"} if search.oldest else {}),
             later=search.cursor is not None,
             first=first,
         )
@@ -84,17 +85,15 @@ class OperatorPages(Pages):
         self, session: Session, keys: Sequence[CallerKey], following: str | None, parent: str | None
     ) -> PageAnswer:
         """Callers' keys; `following`: the cursor of the next page; `parent`: whose children they are."""
-        of_parent = {} if parent is None else {"parent": parent}
-        return self._of(
-            session,
-            "keys.html",
-            rows=[_row(key) for key in keys],
-            parent=parent,
-            following=following and urlencode(of_parent | {"cursor": following}),
-        )
+        return self._of(session, "keys.html", rows=[_row(key) for key in keys], parent=parent, following=following)
 
     def _of(self, session: Session, name: str, **values: object) -> PageAnswer:
         return self._page(name, None, form_token=session.form_token, **values)
+
+
+def when(moment: datetime | None) -> str | None:
+    """`24 Nov 2026, 07:00 UTC`, for who looks may be anywhere; None stays None."""
+    return None if moment is None else f"{moment.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
 
 
 def _row(key: CallerKey) -> dict[str, object]:
@@ -111,10 +110,6 @@ def _narrowed(search: Search) -> dict[str, str]:
     """What it asks for, as the query of its page has it."""
     given = {"search": search.either, "show": search.words, "app": search.app}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _query(search: Search) -> dict[str, str]:
-    return _narrowed(search) | ({"order": "oldest"} if search.oldest else {})
 
 
 _BOUNDS = {Bound.EXACTLY: "{:,}", Bound.AT_LEAST: "{:,}+", Bound.AT_MOST: "≤ {:,}"}

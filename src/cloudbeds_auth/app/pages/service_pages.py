@@ -11,8 +11,7 @@ from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
 from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
-from cloudbeds_auth.app.pages.words import up_to, when
+from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages, when
 from cloudbeds_auth.engine.jobs import JobRecord
 from cloudbeds_auth.engine.workload import MOST_APPS, ClientWindow, Workload
 from cloudbeds_auth.rules.audit import AuditEntry, actor_words
@@ -72,15 +71,14 @@ class ServicePages(OperatorPages):
 
     def apps(self, session: Session, looks: Sequence[AppLook], following: str | None) -> PageAnswer:
         """Registrations at Cloudbeds; `following`: the cursor of the next page."""
-        shown = following and urlencode({"cursor": following})
-        return self._of(session, "apps.html", rows=[_app(one) for one in looks], following=shown)
+        return self._of(session, "apps.html", rows=[_app(one) for one in looks], following=following)
 
     def audit(
         self, session: Session, entries: Sequence[AuditEntry], following: str | None, *, later: bool
     ) -> PageAnswer:
         """Who did what; `later`: this is not the first page."""
-        shown = following and urlencode({"cursor": following})
-        return self._of(session, "audit.html", rows=[_entry(one) for one in entries], following=shown, later=later)
+        rows = [_entry(one) for one in entries]
+        return self._of(session, "audit.html", rows=rows, following=following, later=later)
 
     def work(self, session: Session, found: Workload, now: float, *, sends: bool) -> PageAnswer:
         """What waits, at this unix second. `sends`: an address is set for messages."""
@@ -99,6 +97,11 @@ class ServicePages(OperatorPages):
         model = type(settings)
         found = [_setting(settings, name, row, model.model_fields[name]) for name, row in rows(model).items()]
         return self._of(session, "settings.html", rows=found, warnings=settings.warnings)
+
+
+def up_to(number: int, most: int) -> str:
+    """`1,234`; `10,000 or more` of what was counted no further."""
+    return f"{number:,} or more" if number >= most else f"{number:,}"
 
 
 def _app(look: AppLook) -> dict[str, object]:

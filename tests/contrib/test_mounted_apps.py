@@ -1,4 +1,4 @@
-"""The flow mounted in an application of Flask's and of Django's, over the real vault, a server and the simulator."""
+"""The flow mounted in an application of each framework, over the real vault, a server and the simulator."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 from django.core.asgi import get_asgi_application
 from flask import Flask
 from tests.acceptance.processes import Answer, Http, Process, world_apart
-from tests.contrib.blocking_apps import BROWSER, KINDS, Theirs, at_urls, code_of, page, running
 from tests.contrib.hotel import Hotel
+from tests.contrib.mounted_apps import BLOCKING, BROWSER, KINDS, Theirs, at_urls, code_of, page, running
 from tests.contrib.serving import wait_until_listening
 
 from cloudbeds_auth import (
@@ -121,12 +121,17 @@ def test_another_host_name(theirs: Theirs) -> None:
     assert Http().get(f"{other}{theirs.prefix}/connect/{link.token}", follow=True).status == 200
 
 
-@pytest.mark.row("A07", "A08", "A12")
+@pytest.mark.row("A07", "A08", "A10", "A12")
 def test_odd_requests(theirs: Theirs) -> None:
-    """A parameter twice, another method, a `return_to` that is not listed: nothing begins, nothing is exchanged."""
+    """A parameter twice, another issuer, another method, a body, a `return_to` that is not listed: nothing begins,
+    nothing is exchanged.
+    """
     tab = theirs.tab()
     back = query_of(theirs.approved(tab))
     assert code_of(comes_back(tab, theirs, f"{back}&code=b")) == (400, "invalid_request")
+    evil = comes_back(tab, theirs, f"{back}&iss=https%3A%2F%2Fevil.example")
+    assert code_of(evil) == (400, "state_mismatch")
+    assert tab.ask("GET", f"{theirs.pages}/callback?{back}", data=b"code=x").status == 405
     for method in ("POST", "HEAD", "PUT"):
         assert tab.ask(method, f"{theirs.pages}/callback?{back}").status in {403, 405}
     assert tab.ask("HEAD", f"{theirs.pages}/connect").status == 405
@@ -173,7 +178,9 @@ def test_a_further_app(theirs: Theirs) -> None:
 
 
 def test_an_endpoints_error_is_a_page_or_a_problem(theirs: Theirs) -> None:
-    """A browser gets a page; a program, or who takes anything, the document, whose type is a page that is served."""
+    """A program, or who takes anything, gets the document, whose type is a page that is served; a browser a page, but
+    of FastAPI, whose applications have programs for callers.
+    """
     for accept in ("application/json", "*/*", ""):
         answer = theirs.tab().get("/hotels/con_nobody/userinfo", headers={"Accept": accept})
         assert code_of(answer) == (404, "unknown_connection")
@@ -181,6 +188,8 @@ def test_an_endpoints_error_is_a_page_or_a_problem(theirs: Theirs) -> None:
             "application/problem+json", "unknown_connection"
         )  # fmt: skip
         assert theirs.tab().get(answer.json["type"]).status == 200
+    if theirs.kind == "fastapi":
+        return
     shown = theirs.tab().get("/hotels/con_nobody/userinfo", headers={"Accept": BROWSER})
     assert (code_of(shown), shown.headers["Content-Type"]) == ((404, "unknown_connection"), "text/html; charset=utf-8")
     assert f'href="{theirs.prefix}/connected/style.css"' in shown.text
@@ -284,13 +293,19 @@ def test_a_key_that_is_pasted(run: Run) -> None:
 def test_a_hotel_that_began_in_the_marketplace(run: Run) -> None:
     """It is parked; the application is asked, and without an answer of its own our page says what it waits for."""
     told: list[Connection] = []
-    hooks = {"on_parked": lambda *given: told.append(given[-1])}
-    with run(hooks, CLOUDBEDS_AUTH_MARKETPLACE="park") as theirs:
-        code = theirs.approved(theirs.tab())["code"]
-        shown = theirs.tab().get(f"{theirs.pages}/callback?code={code}", follow=True)
-        assert shown.url == f"{theirs.pages}/claim/{told[0].id}"
-        assert code_of(theirs.tab().get(f"/hotels/{told[0].id}/userinfo")) == (409, "unclaimed")
-        assert theirs.vault.claim(told[0].id, "tenant-7").reference == "tenant-7"
+
+    def on_parked(*given: Any) -> Any:
+        told.append(given[-1])
+        return page(app.kind, "<h1>Whose is it?</h1>") if len(told) > 1 else None
+
+    with run({"on_parked": on_parked}, CLOUDBEDS_AUTH_MARKETPLACE="park") as app:
+        code = app.approved(app.tab())["code"]
+        shown = app.tab().get(f"{app.pages}/callback?code={code}", follow=True)
+        assert shown.url == f"{app.pages}/claim/{told[0].id}"
+        again = app.tab().get(f"{app.pages}/callback?code={code}&state=of-cloudbeds")
+        assert (again.text, app.exchanges()) == ("<h1>Whose is it?</h1>", 1)
+        assert code_of(app.tab().get(f"/hotels/{told[0].id}/userinfo")) == (409, "unclaimed")
+        assert app.vault.claim(told[0].id, "tenant-7").reference == "tenant-7"
 
 
 @pytest.mark.row("A02")
@@ -312,7 +327,7 @@ def test_a_hotel_that_cannot_be_claimed(run: Run) -> None:
 # --- where it lies, and whose vault it is
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BLOCKING)
 def test_a_callback_that_is_not_served(kind: str, tmp_path: Path) -> None:
     """The redirect URI, or the public URL, leads elsewhere: it is said before the vault opens."""
     with (
@@ -340,6 +355,7 @@ def test_settings_as_python_has_them(tmp_path: Path) -> None:
         CLOUDBEDS_CLIENT_ID="id", CLOUDBEDS_CLIENT_SECRET="secret-0123456789",
         CLOUDBEDS_AUTH_DATABASE_URL=f"sqlite:///{tmp_path}/hotels.sqlite3", CLOUDBEDS_AUTH_OPEN_CONNECT=False,
         CLOUDBEDS_AUTH_TOKEN_TIMEOUT=5, CLOUDBEDS_AUTH_RETURN_ORIGINS=["https://a.example", "https://b.example"],
+        CLOUDBEDS_SCOPES=["read:hotel", "read:guest"],
     )  # fmt: skip
     cloudbeds = OnFlask()
     cloudbeds.init_app(app)
@@ -348,6 +364,7 @@ def test_settings_as_python_has_them(tmp_path: Path) -> None:
         cloudbeds.vault.close()
     assert (settings.open_connect, settings.token_timeout) == (False, 5.0)
     assert settings.return_origins == ("https://a.example", "https://b.example")
+    assert settings.scopes == ("read:hotel", "read:guest")
 
 
 def test_a_vault_of_the_applications_own(hotel: Hotel) -> None:
@@ -384,24 +401,25 @@ def test_an_application_factory(tmp_path: Path) -> None:
         vault.close()
 
 
+@pytest.mark.parametrize("kind", BLOCKING)
 @pytest.mark.parametrize("upkeep", [True, False])
-def test_upkeep_is_asked_for(run: Run, upkeep: bool) -> None:
+def test_upkeep_is_asked_for(kind: str, upkeep: bool, tmp_path: Path) -> None:
     """The loop that refreshes behind runs with the vault, where it was asked for."""
 
     async def tasks(_: object) -> set[str]:
         return {task.get_name() for task in asyncio.all_tasks()}
 
-    with run({"upkeep": upkeep}) as app:
+    with running(kind, tmp_path, {"upkeep": upkeep}) as app:
         assert ("upkeep" in app.vault.run(tasks)) is upkeep
 
 
 def test_a_page_about_a_hotel_that_has_to_approve_again() -> None:
     """It has the link that mends it, in the language that is asked for; and so has the document, in English."""
     error = ReauthorizationRequired(connect_url="https://app.example/auth/connect/one-time")
-    shown = page_or_problem(error, "/auth", accept=BROWSER, language="es")
+    shown = page_or_problem(error, "/auth", {"Accept": BROWSER, "Accept-Language": "es"})
     assert b'href="https://app.example/auth/connect/one-time"' in shown.body
     assert b"Su hotel debe dar la autorizaci" in shown.body
-    document = page_or_problem(error, "/auth", accept="*/*", language="es").body
+    document = page_or_problem(error, "/auth", {"Accept": "*/*", "Accept-Language": "es"}).body
     assert b'"connect_url": "https://app.example/auth/connect/one-time"' in document
 
 
@@ -488,14 +506,14 @@ def test_a_process_for_each_request(tmp_path: Path) -> None:
 # --- what is imported
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BLOCKING)
 def test_no_other_framework_is_imported(kind: str) -> None:
     """The extra alone is enough: neither FastAPI nor Starlette, nor the service's server, nor the other framework."""
     # Flask itself has click.
     others = ("fastapi", "starlette", "aiohttp", "uvicorn", "prometheus_client", "psycopg", "rich", "click")
     heavy = (
         *(others if kind == "django" else others[:-1]),
-        *(name for name in KINDS if name != kind),
+        *(name for name in BLOCKING if name != kind),
     )
     code = (
         f"import sys\nfor name in {heavy!r}: sys.modules[name] = None\n"
@@ -518,7 +536,7 @@ for name in {names}:
 """
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "fastapi"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_without_the_extra_the_import_says_what_to_install(kind: str) -> None:
     """Where something of it is not installed. FastAPI's says it, too."""
     names = [kind, "jinja2"] if kind == "fastapi" else [kind, "jinja2", "requests"]

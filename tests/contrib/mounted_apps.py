@@ -1,8 +1,9 @@
-"""One application, written once for Flask and once for Django, under a real server beside a simulated Cloudbeds."""
+"""One application, written once for each framework, under a real server beside a simulated Cloudbeds."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,29 +13,37 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import django
+import httpx2
+import uvicorn
 from django.conf import settings as project
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse, JsonResponse
 from django.test import override_settings
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
+from fastapi import Depends, FastAPI, Request
 from flask import Flask, request
+from starlette.responses import HTMLResponse
 from tests.acceptance.processes import Answer, Http, Vendor, World, vendor_on_a_thread
 from tests.contrib.serving import approved
 from tests.support.ports import free_port
 from werkzeug.serving import make_server
 
 from cloudbeds_auth.contrib import django as on_django
+from cloudbeds_auth.contrib import fastapi as on_fastapi
 from cloudbeds_auth.contrib import flask as on_flask
+from cloudbeds_auth.contrib.web_flow import mounted_settings
+from cloudbeds_auth.settings import Need, load
 from cloudbeds_auth.sync import TokenVault
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-KINDS = ("flask", "django")
+BLOCKING = ("flask", "django")
+KINDS = (*BLOCKING, "fastapi")
 
 
 @dataclass
 class Theirs:
-    """Their running application, the vendor, and browsers."""
+    """Their running application, the vendor, and browsers; `vault` blocks, over the application's database."""
 
     kind: str
     base: str
@@ -71,6 +80,8 @@ def code_of(answer: Answer) -> tuple[int, str]:
 
 def page(kind: str, text: str, status: int = 200) -> Any:
     """What a view of theirs returns."""
+    if kind == "fastapi":
+        return HTMLResponse(text, status)
     return HttpResponse(text, status=status) if kind == "django" else (text, status)
 
 
@@ -83,8 +94,9 @@ def running(
     redirect_uri = f"http://localhost:{port}{prefix}/callback"
     with vendor_on_a_thread("--auto-approve", redirect_uri=redirect_uri) as simulator:
         world = World(folder, simulator, port, {"CLOUDBEDS_REDIRECT_URI": redirect_uri, **settings})
-        application = {"flask": _flask, "django": _django}[kind]
-        with application(world.settings, prefix, hooks or {}) as (app, vault), _served(app, port):
+        application = {"flask": _flask, "django": _django, "fastapi": _fastapi}[kind]
+        served = _served_asgi if kind == "fastapi" else _served
+        with application(world.settings, prefix, hooks or {}) as (app, vault), served(app, port):
             yield Theirs(kind, world.base, prefix, simulator, vault)
 
 
@@ -99,6 +111,21 @@ def _served(app: Any, port: int) -> Iterator[None]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def _served_asgi(app: Any, port: int) -> Iterator[None]:
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @contextmanager
@@ -162,6 +189,30 @@ def _django(settings: dict[str, str], prefix: str, hooks: dict[str, Any]) -> Ite
             yield get_wsgi_application(), vault
         finally:
             vault.close()
+
+
+@contextmanager
+def _fastapi(settings: dict[str, str], prefix: str, hooks: dict[str, Any]) -> Iterator[tuple[Any, TokenVault]]:
+    app = FastAPI()
+    found = load(settings, None, need=Need.APP)
+    cloudbeds = on_fastapi.Cloudbeds(found, **hooks)
+    cloudbeds.install(app, prefix=prefix)
+    client = Depends(cloudbeds.client())
+
+    @app.get("/hotels/{connection_id}/userinfo")
+    async def userinfo(http: httpx2.AsyncClient = client) -> Any:
+        return (await http.get("/api/v1.3/userinfo")).json()
+
+    @app.api_route("/hotels/{connection_id}/echo", methods=["GET", "POST"])
+    async def echo(request: Request, http: httpx2.AsyncClient = client) -> Any:
+        return (await http.request(request.method, "/api/v1.3/echo")).json()
+
+    @app.get("/hotels/{connection_id}/elsewhere")
+    async def elsewhere(http: httpx2.AsyncClient = client) -> Any:
+        return (await http.get("https://elsewhere.example/")).json()
+
+    with TokenVault.open(mounted_settings(found, "/callback", f"{prefix}/callback")) as vault:
+        yield app, vault
 
 
 @contextmanager
