@@ -43,22 +43,38 @@ def service(
             yield made, terminal
 
 
-def test_the_readme_from_the_simulator_to_the_first_call(tmp_path: Path) -> None:
-    """The export lines that the simulator prints are all that the service needs."""
+@contextmanager
+def simulated(folder: Path) -> Iterator[Terminal]:
+    """The README's simulator, and a terminal with the export lines that it printed."""
     ports = {"7000": str(free_port()), "7001": str(free_port())}
     env = {
         "CLOUDBEDS_AUTH_PORT": ports["7000"],
         "CLOUDBEDS_REDIRECT_URI": f"http://localhost:{ports['7000']}/callback",
         "CLOUDBEDS_AUTH_RATE_LIMIT": "0",
     }
-    with Terminal(tmp_path, env, ports) as terminal:
+    with Terminal(folder, env, ports) as terminal:
         terminal.run("README.md#simulate")
-        for name, value in re.findall(
-            r"^ +export (\w+)=(\S+)$", terminal.here(block("README.md#simulate")), re.MULTILINE
-        ):
-            terminal.set(**{name: value})
-        base = f"http://localhost:{ports['7000']}"
+        exported = re.findall(r"^ +export (\w+)=(\S+)$", terminal.here(block("README.md#simulate")), re.MULTILINE)
+        terminal.set(**dict(exported))
+        yield terminal
+
+
+def test_the_readme_from_the_simulator_to_the_first_call(tmp_path: Path) -> None:
+    """The export lines that the simulator prints are all that the service needs."""
+    with simulated(tmp_path) as terminal:
+        base = terminal.here("http://localhost:7000")
         terminal.run("README.md#serve", then=lambda: Http(base).get("/connect?reference=tenant-7", follow=True))
+
+
+def test_the_marketplace_is_tried(tmp_path: Path) -> None:
+    """The address of the page leads to an approval that waits; the command lists it."""
+    with simulated(tmp_path) as terminal:
+        terminal.run("docs/marketplace.md#try")
+        page = Http().get(terminal.here(block("docs/marketplace.md#connect-app")).strip(), follow=True)
+        connection = page.url.rpartition("/claim/")[2]
+        assert connection.startswith("con_")
+        terminal.instead["con_01J..."] = connection
+        terminal.run("docs/marketplace.md#claim")
 
 
 @pytest.mark.long  # two refusals of a token lie a moment apart
@@ -128,9 +144,11 @@ def test_completion(tmp_path: Path) -> None:
 
 
 def test_keys_for_callers(tmp_path: Path) -> None:
-    """Each line makes a key."""
+    """Each line makes a key; one calls Cloudbeds, and makes a child."""
     with service(tmp_path) as (_, terminal):
         assert re.fullmatch(r"cbauth_\S+", terminal.run("docs/callers.md#create").strip().splitlines()[0])
+        terminal.run("docs/callers.md#use")
+        terminal.run("docs/callers.md#child")
 
 
 def test_the_http_api(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.processes import CLIENT_ID, PATIENCE, Http, Process, World, world
 from tests.contrib.hotel import connected
 from tests.docs.pages import block
-from tests.docs.terminal import assert_shown
+from tests.docs.terminal import Terminal, assert_shown
 from tests.docs.under_load import across_three_rotations
 from tests.pytest_plugin.running import run
 from tests.support.keys import WEBHOOK_SECRET
@@ -31,6 +31,7 @@ BLOCKS = (
     "docs/clients.md#sdk",
 )
 SHOWN = {"README.md#hotel": "README.md#hotel-output"}
+SUBSCRIBED = "wait?path=/api/v1.3/postWebhook&answered=true&timeout=20"
 
 
 def approved(url: str) -> str:
@@ -160,6 +161,31 @@ def test_the_receiver_of_webhooks_runs_as_written(tmp_path: Path) -> None:
             program.stop()
 
 
+@pytest.mark.long
+def test_the_receiver_of_cloudbeds_events_runs_as_written(tmp_path: Path) -> None:
+    """The service has a hotel subscribed to it, and it takes what Cloudbeds posts, and nothing without the secret."""
+    (tmp_path / "cloudbeds_events.py").write_text(block("docs/webhooks.md#events-receiver"), "utf-8")
+    port = free_port()
+    wanted = {
+        "CLOUDBEDS_AUTH_SUBSCRIPTIONS": "reservation/created",
+        "CLOUDBEDS_AUTH_SUBSCRIPTIONS_URL": f"http://127.0.0.1:{port}/cloudbeds-events",
+        "CLOUDBEDS_AUTH_SUBSCRIPTIONS_SECRET": "a-header-that-nobody-guesses-0123456",
+    }
+    with world(tmp_path, "--auto-approve", **wanted) as made, Terminal.of(made) as terminal:
+        program = Process("uvicorn", "cloudbeds_events:app", "--port", str(port), env=made.settings, cwd=tmp_path)
+        try:
+            program.wait_for("Uvicorn running on")
+            made.start()
+            made.connect()
+            assert any(made.vendor.control(SUBSCRIBED, "GET")["entry"] for _ in range(4)), "no subscription"
+            terminal.run("docs/webhooks.md#event")
+            program.wait_for("^reservation/created 100001$")
+            assert Http().post(wanted["CLOUDBEDS_AUTH_SUBSCRIPTIONS_URL"], json_body={}).status == 401
+        finally:
+            program.stop()
+
+
+SUITE = ("docs/testing.md#suite", "docs/testing.md#override", "docs/testing.md#web")
 OVERRIDDEN = """
 
 def test_the_override(cloudbeds_sync_vault):
@@ -172,13 +198,14 @@ def test_the_override(cloudbeds_sync_vault):
 @pytest.mark.long
 def test_the_suite_runs_as_written(tmp_path: Path) -> None:
     """By pytest, as a user runs it: every test of the page passes, with the fixtures as they are and overridden."""
-    suite, override = block("docs/testing.md#suite"), block("docs/testing.md#override")
+    suite, override, web = (block(name) for name in SUITE)
     ini = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
     (tmp_path / "pytest.ini").write_text(ini, "utf-8")
     (tmp_path / "test_suite.py").write_text(suite, "utf-8")
     (tmp_path / "test_override.py").write_text(override + OVERRIDDEN, "utf-8")
+    (tmp_path / "test_web.py").write_text(web, "utf-8")
     done = run(tmp_path)
-    assert done.counts == {"passed": 5}, done.output
+    assert done.counts == {"passed": 7}, done.output
 
 
 def test_the_asyncio_block_is_the_public_contracts() -> None:

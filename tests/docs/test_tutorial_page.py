@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.acceptance.processes import Http, Process, World, world
@@ -13,15 +15,6 @@ from tests.support.ports import free_port
 
 from cloudbeds_auth import Secret, sync
 from cloudbeds_auth.settings import Need, key_bytes, load
-
-WORKER = """
-import sys
-from celery.contrib.testing.worker import start_worker
-from tasks import app, who_approved
-
-with start_worker(app, pool="threads", perform_ping_check=False, shutdown_timeout=30):
-    print("approved by", who_approved.delay(sys.argv[1]).get(timeout=30), flush=True)
-"""
 
 
 def test_the_tutorial(tmp_path: Path) -> None:
@@ -50,29 +43,34 @@ def test_the_tutorial(tmp_path: Path) -> None:
         assert Http(service).get("/sign-in").status == 200
 
 
-def celery_in(made: World, hotel: str) -> Process:
-    """The tasks of the page, and a worker that is given one."""
+@contextmanager
+def worker(made: World) -> Iterator[None]:
+    """The tasks and the worker of the page; files in its folder are the broker, in the place of Redis."""
     (made.folder / "tasks.py").write_text(block("docs/celery.md#tasks"), "utf-8")
-    (made.folder / "main.py").write_text(WORKER, "utf-8")
-    return Process("main", hotel, env=made.settings, cwd=made.folder)
+    (made.folder / "data_in").mkdir()
+    (made.folder / "data_out").symlink_to("data_in")
+    (made.folder / "results").mkdir()
+    made.extra |= {"CELERY_BROKER_URL": "filesystem://", "CELERY_RESULT_BACKEND": f"file://{made.folder}/results"}
+    command = block("docs/celery.md#worker").removeprefix("$ ").split()
+    process = Process(*command, env=made.settings, cwd=made.folder)
+    try:
+        process.wait_for("exchange=celery")
+        yield
+    finally:
+        process.stop()
 
 
 def test_celery(tmp_path: Path) -> None:
-    """A worker runs the task; for a hotel that disconnected it returns what to do."""
+    """A worker that forks runs the task; for a hotel that disconnected it returns what to do."""
     with world(tmp_path, "--auto-approve") as made:
         with sync.TokenVault.open(load(made.settings, None, need=Need.APP)) as vault:
             hotel = connect(vault)
-        program = celery_in(made, hotel)
-        try:
-            program.wait_for("^approved by Ada$")
-        finally:
-            program.stop()
-        assert made.run("connections", "disconnect", hotel, "--yes").returncode == 0
-        program = celery_in(made, hotel)
-        try:
-            assert "None" not in program.wait_for("^approved by (.+)$")[1]
-        finally:
-            program.stop()
+        with worker(made), Terminal.of(made) as terminal:
+            terminal.run("docs/celery.md#ask")
+            assert made.run("connections", "disconnect", hotel, "--yes").returncode == 0
+            ask = terminal.here(block("docs/celery.md#ask")).partition("\n")[0].removeprefix("$ ")
+            told = run_to_its_end(ask.replace("100001", hotel), tmp_path, made.settings)
+            assert "connect" in told, told
 
 
 def test_keys_for_two_machines(tmp_path: Path) -> None:

@@ -136,7 +136,8 @@ class Settings(BaseModel):
     instance: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$"), Setting(
         "CLOUDBEDS_AUTH_INSTANCE", "a name of letters, digits, `.`, `_` and `-`",
         "names this installation, instead of the mark file `DATABASE.instance`: a database restored or moved under the "
-        "same name is its own")] = None
+        "same name is its own. One that is there already opens read-only when it is named, as a copy does, until "
+        "`database adopt`")] = None
 
     admin_token: Annotated[Token | None, Setting(
         "CLOUDBEDS_AUTH_ADMIN_TOKEN", "32 characters or more (`openssl rand -hex 32`)",
