@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+from typing import Final
 
 import click
 
 from cloudbeds_auth import child_process
-from cloudbeds_auth.cli.commands import command, need_server, read_settings
+from cloudbeds_auth.cli.commands import command, database_exists, need_server, read_settings
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.system import keep_memory_private
+
+log: Final = logging.getLogger(__name__)
 
 SIMULATOR_PORT = "7001"
 CLIENT_ID, CLIENT_SECRET = "simulated-app", "simulated-secret"  # of a made-up app: nothing they open exists
@@ -36,6 +40,7 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
 
     It listens on CLOUDBEDS_AUTH_HOST and CLOUDBEDS_AUTH_PORT (127.0.0.1:7000). With --json its log is JSON lines.
     """
+    from cloudbeds_auth import observe
     from cloudbeds_auth.settings import load_from_environment
 
     keep_memory_private()
@@ -47,6 +52,9 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
     need_server()
     from cloudbeds_auth.app import server
 
+    if not database_exists(settings):  # a mistyped path and a volume that is not mounted look like a first start
+        observe.configure(settings.log_format, settings.log_level)
+        log.warning("there is no database at %s: an empty one is made", settings.database_path.absolute())
     server.serve(settings, reload=reload)
 
 
