@@ -9,8 +9,10 @@ import resource
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.acceptance.processes import PATIENCE, world
 from tests.crash import marks
@@ -18,6 +20,9 @@ from tests.crash.conftest import HASTY, LaneOf, variants
 from tests.crash.disks import MOUNTS, fill, small_disk
 from tests.crash.lane import Lane, beside
 from tests.crash.nursery import Child
+
+from cloudbeds_auth.database.backup import back_up
+from cloudbeds_auth.errors import StoreUnavailable
 
 pytestmark = pytest.mark.long
 
@@ -214,6 +219,17 @@ if MOUNTS:
                 caller.wait_for_any(marks.WAITING + marks.SERVED)
                 filler.unlink()
                 _heals_with_one_refresh(held, caller, generation, after)
+
+    def test_a_backup_that_has_no_room(tmp_path: Path) -> None:
+        """It says where there is none, and leaves nothing behind."""
+        source = tmp_path / "hotels.sqlite3"
+        with closing(apsw.Connection(str(source))) as made:
+            made.execute("CREATE TABLE filled AS SELECT zeroblob(4000000) AS bytes")
+        with small_disk(tmp_path / "disk") as disk:
+            fill(disk)
+            with pytest.raises(StoreUnavailable, match="there is no room for "):
+                back_up(source, disk / "backup.sqlite3", lambda *_: None)
+            assert not list(disk.glob("backup*"))
 
 else:
 

@@ -25,7 +25,7 @@ def back_up(database: Path, to: Path, progress: Progress) -> None:
     killed left beside it is replaced.
 
     Raises ConfigurationError when `to` is there already or cannot be made, or while another backup to it runs;
-    StoreUnavailable when the database cannot be read.
+    StoreUnavailable when the database cannot be read, or there is no room for the copy.
     """
     part = to.with_name(f"{to.name}.part")
     with _reserved(part, to):
@@ -33,6 +33,10 @@ def back_up(database: Path, to: Path, progress: Progress) -> None:
             _copy_pages(database, part, progress)
             part.rename(to)
             sync(to.parent)
+        except apsw.FullError as error:
+            raise StoreUnavailable(
+                f"there is no room for {to}", next_step="make room there, or give the name of a file elsewhere"
+            ) from error
         except apsw.Error as error:
             raise StoreUnavailable(f"{database} cannot be copied: {error}") from error
         finally:
