@@ -38,6 +38,10 @@ FLASK = """
     def generation(hotel):
         return str(vault.access_token(hotel).generation)
 """
+GUNICORN = """
+    def post_worker_init(worker):
+        print("worker ready", worker.pid, flush=True)
+"""
 ASGI = """
     from fastapi import FastAPI
     from hotels import vault
@@ -156,10 +160,11 @@ def test_gunicorn(made: World, hotel: str, preload: bool) -> None:
     """Two workers, of an application that is loaded before they are forked, and of one that each loads."""
     port = free_port()
     options = ["--preload"] if preload else []
-    files = {"hotels.py": HOTELS, "app.py": FLASK}
+    files = {"hotels.py": HOTELS, "app.py": FLASK, "gunicorn.conf.py": GUNICORN}
     command = ("gunicorn", "app:app", "--workers", "2", "--bind", f"127.0.0.1:{port}", *options)
     with started(made, *command, files=files) as process:
-        process.wait_for("Booting worker.*")
+        first = process.wait_for(r"^worker ready (\d+)$")[1]  # a signal that comes before is lost, and waited for
+        process.wait_for(rf"^worker ready (?!{first}$)\d+$")
         served(process, hotel, port, "Listening at")
         assert ends(process, signal.SIGTERM) == 0
 
