@@ -54,7 +54,7 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
 
     if not database_exists(settings):  # a mistyped path and a volume that is not mounted look like a first start
         observe.configure(settings.log_format, settings.log_level)
-        log.warning("there is no database at %s: an empty one is made", settings.database_path.absolute())
+        log.info("there is no database at %s: an empty one is made", settings.database_path.absolute())
     server.serve(settings, reload=reload)
 
 
