@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shlex
 import signal
 import sys
 import time
@@ -128,8 +129,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def command(asked: argparse.Namespace) -> str:
     """What was asked, without the names of files."""
-    words = [f"--{name} {value}" for name in ("store", "seconds", "seeds", "set", "variant", "control", "workers")
-             if (value := getattr(asked, name)) is not None]  # fmt: skip
+    names = ("store", "seconds", "seeds", "set", "variant", "control", "workers")
+    given = {name: value for name in names if (value := getattr(asked, name)) is not None}
+    words = [f"--{name} {shlex.quote(str(value))}" for name, value in given.items()]
     words += [f"--from {asked.first}"] if asked.first else []
     return " ".join([MODULE, *words, *(f"--{name}" for name in ("controls", "complete") if getattr(asked, name))])
 
