@@ -2,7 +2,8 @@
 
     python -m tests.mutation.score FOLDER      # the folder that holds mutmut's `mutants`
 
-A mutant that no test ran into, or that was never judged, counts as alive.
+A mutant that no test ran into, or that was never judged, counts as alive. A module of which no mutant was judged was
+not asked for (`MUTANTS`), and is left out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def scores(folder: Path) -> dict[str, tuple[int, list[str]]]:
     for meta in sorted((folder / "mutants").rglob("*.py.meta")):
         codes = json.loads(meta.read_text())["exit_code_by_key"]
         alive = [name for name, code in codes.items() if code in ALIVE]
-        if codes:
+        if any(code is not None for code in codes.values()):
             found[meta.relative_to(folder / "mutants" / "src").as_posix().removesuffix(".py.meta")] = len(codes), alive
     return found
 
