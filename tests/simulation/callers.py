@@ -88,6 +88,8 @@ class Callers:
             return f"try again: {error.code}"
         except (httpx2.HTTPError, TimeoutError) as error:
             return f"lost: {type(error).__name__}"
+        except Exception as error:  # noqa: BLE001 - whatever else a caller is given is a fault of ours
+            self._world.trace.violate("I10", f"call {number} is given {type(error).__name__}: {error}")
         if answer.status_code == 401:
             self._judge_401(number)
             return "401"

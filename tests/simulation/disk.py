@@ -1,9 +1,10 @@
 """A disk in memory beneath SQLite: what was written, what was synced, and what a power cut would leave.
 
-An apsw VFS written in Python. A Python VFS has no shared memory, so SQLite's write-ahead log cannot run on it; the
-product's other mode can, the rollback journal with `synchronous=EXTRA` that `database.durability` chooses on SQLite
-builds before 3.51.3 (the simulation tells it such a version). It gives the same promise, and its file operations are
-finer: a journal, pages, two syncs, an unlink and a sync of the folder, each a point where power may fail.
+An apsw VFS written in Python. A Python VFS has no shared memory, so several processes cannot share SQLite's write-ahead
+log on it; they run over the product's other mode, the rollback journal with `synchronous=EXTRA` that
+`database.durability` chooses on SQLite builds before 3.51.3 (the simulation tells it such a version). It gives the same
+promise, and its file operations are finer: a journal, pages, two syncs, an unlink and a sync of the folder, each a
+point where power may fail. One process alone can have the log (`driver.LoggedFile`): `lost_pages` cuts its power, too.
 
 Every machine has a connection of its own to the shared file. Transactions run inline, so connections meet only through
 what a killed machine left behind (its locks are gone, its hot journal stays, as after `kill -9`).

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import apsw
 from tests.simulation.disk import NAME, Disk, vfs
-from tests.simulation.durable import DATABASE
+from tests.simulation.durable import DATABASE, alone
 from tests.support.keys import KEY
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
@@ -122,6 +122,24 @@ def on_disk(disk: str, instant: Callable[[], Instant]) -> SqliteFile:
     """The product's file on the simulated disk of this name, for one process."""
     vfs()
     return SqliteFile(Path(f"/{disk}/{DATABASE}"), instant, version=OLD_SQLITE, vfs=NAME)
+
+
+class LoggedFile(SqliteFile):
+    """Over the write-ahead log, as the product does on a sound SQLite, but with the file to itself: the log's index is
+    in shared memory otherwise, which the simulated disk has not. So there is one connection, which syncs.
+    """
+
+    def _connect(self, flags: int = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) -> apsw.Connection:
+        return alone(super()._connect(flags))
+
+    def _beside(self, connection: apsw.Connection) -> apsw.Connection:
+        return connection
+
+
+def logged_on_disk(disk: str, instant: Callable[[], Instant]) -> SqliteFile:
+    """As `on_disk`, over the write-ahead log."""
+    vfs()
+    return LoggedFile(Path(f"/{disk}/{DATABASE}"), instant, vfs=NAME)
 
 
 def never(owner: str, clock_id: str) -> bool:

@@ -20,6 +20,7 @@ from cloudbeds_auth.transactions.rows import access_place, token_place
 
 DATABASE = "vault.db"
 JOURNAL = f"{DATABASE}-journal"
+LOG = f"{DATABASE}-wal"
 
 GRANTS = """SELECT id, connection_id, role, state, generation, access_sealed, intent_position, intent_epoch,
     lease_owner, lease_epoch, committed_epoch, refusals, reauth, first_reason, latched, ordinal, denied,
@@ -59,7 +60,7 @@ class Stored:
 
 def connection_to(files: dict[str, bytes]) -> apsw.Connection:
     """A fresh connection to a copy of these files."""
-    if not files.get(JOURNAL):
+    if not files.get(JOURNAL) and LOG not in files:
         connection = apsw.Connection(":memory:")
         connection.deserialize("main", files[DATABASE])
         return connection
@@ -122,7 +123,7 @@ class Rest:
     def _undisturbed(self) -> apsw.Connection | None:
         """The connection to what was synced; None where that has to be rolled back first, or is not all there."""
         blob, journal = self._disk.files[DATABASE], self._disk.files.get(JOURNAL)
-        if self._disk.removed or (journal is not None and journal.synced) or not blob.born:
+        if LOG in self._disk.files or self._disk.removed or (journal is not None and journal.synced) or not blob.born:
             return None
         if self._synced is None or self._synced.blob is not blob:
             self.close()
@@ -166,6 +167,13 @@ def _opened(disk: Disk, name: str) -> apsw.Connection:
     disk.attach(name)
     former, vfs().opener = vfs().opener, name
     try:
-        return apsw.Connection(f"/{name}/{DATABASE}", vfs=NAME)
+        connection = apsw.Connection(f"/{name}/{DATABASE}", vfs=NAME)
+        return alone(connection) if LOG in disk.files else connection
     finally:
         vfs().opener = former
+
+
+def alone(connection: apsw.Connection) -> apsw.Connection:
+    """It has the file to itself, and needs no shared memory for a write-ahead log."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+    return connection

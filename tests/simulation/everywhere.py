@@ -34,15 +34,22 @@ class Strike:
 
 
 def everywhere(variants: Iterable[str] = VARIANTS, store: str = "disk", stride: int = 1, offset: int = 0) -> Tally:
-    """Every strike at every point of one refresh, by scenario and variant."""
+    """Every strike at every point of one refresh, by scenario and variant.
+
+    Of each kind every `stride`-th, and at least one.
+    """
     tally = Tally()
-    for case in cases(variants, store=store):
-        for at, strike in enumerate(strikes(case)):
-            if at % stride == offset % stride:
+    for variant in variants:
+        by_kind: dict[str, list[tuple[Case, Strike]]] = {}
+        for case in cases((variant,), store=store):
+            for strike in strikes(case):
+                by_kind.setdefault(strike.kind, []).append((case, strike))
+        for kind, all_of_it in by_kind.items():
+            for case, strike in all_of_it[offset % min(stride, len(all_of_it)) :: stride]:
                 tally.runs += 1
-                tally.points[strike.kind] += 1
+                tally.points[kind] += 1
                 if failed := struck(case, strike):
-                    tally.failures.append(f"{case} {strike.kind} {strike.place}: {failed}")
+                    tally.failures.append(f"{case} {kind} {strike.place}: {failed}")
     return tally
 
 

@@ -36,9 +36,13 @@ class Tally:
     failures: list[str] = field(default_factory=list)
 
 
-def staged(variant: str, scenario: str, store: str = "disk", machines: int = 1) -> tuple[World, Machine]:
+def staged(
+    variant: str, scenario: str, store: str = "disk", machines: int = 1, *, logged: bool = False
+) -> tuple[World, Machine]:
     """A world whose one hotel is about to be refreshed, and the machine that will do it; only that one runs."""
-    world = World(Plan(1, store=store, variant=variant, lifetime=LIFETIME, machines=machines, linger=0.0))
+    world = World(
+        Plan(1, store=store, variant=variant, lifetime=LIFETIME, machines=machines, linger=0.0, logged=logged)
+    )
     world.plan = world.plan.but(mischief={"kill": 0.0})  # a kill is a fault: the checks for faultless runs are off
     world.sendings._faultless = False
     connect(world)
@@ -66,7 +70,7 @@ def staged(variant: str, scenario: str, store: str = "disk", machines: int = 1) 
 
 def one_refresh(world: World, machine: Machine) -> None:
     """A call that refreshes; whatever its machine meets."""
-    task = world.loop.spawn(machine.name, world.callers.call(machine, world.hotels[0]))
+    task = world.loop.start(machine.name, world.callers.call(machine, world.hotels[0]))
     until = world.loop.now + 60.0
     world.loop.call_at(until, lambda: None, context=world.network._context)
     world.loop.run(lambda: not world.loop.alive(machine.name) or task.done() or world.loop.now >= until)
@@ -90,10 +94,11 @@ class Case:
     variant: str
     scenario: str
     store: str = "disk"
+    logged: bool = False
 
     def staged(self, machines: int = 1) -> tuple[World, Machine]:
         """See `staged`."""
-        return staged(self.variant, self.scenario, self.store, machines)
+        return staged(self.variant, self.scenario, self.store, machines, logged=self.logged)
 
     def points(self) -> list[str]:
         """See `points_of`."""

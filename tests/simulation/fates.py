@@ -101,7 +101,7 @@ class Fates:
         fate = Fate(connect=dice.uniform(0.0, 0.05), there=self._way(), back=self._way())
         if how := self.down():
             return _down(fate, how)
-        lie = self.lies.get(target, _no_lie)()
+        lie = self.lie(target)
         if lie is not None:
             fate.kind, fate.acted, fate.answer = "lie", False, lie
             return fate
@@ -115,6 +115,10 @@ class Fates:
                 self.strike(fate, kind, target)
                 break
         return fate
+
+    def lie(self, target: str) -> SimulatedAnswer | None:
+        """What is answered there instead of the truth; None: nothing."""
+        return self.lies.get(target, _no_lie)()
 
     def strike(self, fate: Fate, kind: str, target: str) -> Fate:
         """Give this fate a fault."""

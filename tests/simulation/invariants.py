@@ -43,6 +43,7 @@ class Invariants:
         self.ever_refresh: set[str] = set()
         self.operator_disconnects = False  # an operator's disconnect is under way, or was
         self._seen: dict[str, Seen] = {}
+        self._strict: set[str] = set()  # grants that V7 has lost, as stated
         self._checked = (-1, -1)
 
     def check(self) -> None:
@@ -54,6 +55,7 @@ class Invariants:
         if version[0] != self._checked[0]:
             for grant in stored.values():
                 self._changed(grant, stored)
+            self._vanished(stored)
         self._checked = version
         for grant in stored.values():
             self._never_lost(grant)
@@ -71,6 +73,12 @@ class Invariants:
         return self._seen[grant_id].changed_at
 
     # --- what changed in D
+
+    def _vanished(self, stored: dict[str, Stored]) -> None:
+        """I3: no grant leaves D, and its tokens with it, but one that a later approval replaced or that was ended."""
+        for grant_id, seen in self._seen.items():
+            if grant_id not in stored and seen.before.role in {"active", "candidate"} and not self.operator_disconnects:
+                self.trace.violate("I3", f"{grant_id} left, {seen.before.role}")
 
     def _changed(self, now: Stored, stored: dict[str, Stored]) -> None:
         seen = self._seen.get(now.id)
@@ -177,13 +185,17 @@ class Invariants:
             return
         self.trace.count("checks")
         theirs = self.vendor.grant_of(grant.values[-1])
+        if theirs is None:
+            self.trace.violate("I2", f"{grant.id} holds a refresh token that was never issued")
         if theirs is None or theirs.rotation.revoked:
             return
         accepted = theirs.rotation.accepted
         if any(value in accepted for value in grant.values):
             return
         if theirs.rotation.variant.name == "V7" and not any(value in self.ever_refresh for value in accepted):
-            self.trace.count("residual V7")
+            if grant.id not in self._strict:
+                self._strict.add(grant.id)
+                self.trace.count("lost under V7")
             return  # stated: an issued pair that was never committed loses a strict server's grant
         self.trace.violate(
             "I2",

@@ -161,10 +161,16 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Whether it stands still."""
         return machine in self._held or self._paused.get(machine, 0.0) > self.now
 
-    def spawn(self, machine: str, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start a task that belongs to this machine."""
+    def start(self, machine: str, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a task that belongs to this machine; who starts it reads how it ended."""
         context = machine_context(machine)
         task: asyncio.Task[Any] = context.run(self.create_task, coro, context=context)
+        return task
+
+    def spawn(self, machine: str, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """As `start`, and nobody reads how it ended: what it raises ends the run."""
+        task = self.start(machine, coro)
+        task.add_done_callback(_must_not_raise, context=machine_context(machine))
         return task
 
     # --- running
@@ -257,6 +263,11 @@ def _freeze() -> None:
         _frozen.append(True)
         gc.collect()
         gc.freeze()
+
+
+def _must_not_raise(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.result()
 
 
 def _close(coro: Any) -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from tests.simulation.disk import vfs
 from tests.simulation.durable import Rest, connection_to
-from tests.simulation.exhaustive import Tally, cases, one_refresh
+from tests.simulation.exhaustive import SCENARIOS, Tally, cases, one_refresh
 from tests.simulation.world import World
 
 MOST_SUBSETS = 1024
 
 
-def lost_pages(variants: Iterable[str] = ("V0/n", "V2/n", "V3/n"), most: int = MOST_SUBSETS) -> Tally:
-    """Power fails before each disk operation of one refresh; every subset of the un-synced writes may have made it."""
+def lost_pages(
+    variants: Iterable[str] = ("V0/n", "V2/n", "V3/n"), most: int = MOST_SUBSETS, *, logged: bool = False
+) -> Tally:
+    """Power fails before each disk operation of one refresh; every subset of the un-synced writes may have made it.
+
+    `logged`: over the write-ahead log, on which one process is alone; otherwise over the rollback journal.
+    """
     tally = Tally()
-    for case in cases(variants):
-        world, machine = case.staged()
+    for case in cases(variants, SCENARIOS[:-1] if logged else SCENARIOS):
+        world, machine = replace(case, logged=logged).staged()
         world.disk.hook = _power_fails(world, tally, most)
         one_refresh(world, machine)
         world.take_down()

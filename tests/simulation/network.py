@@ -60,6 +60,11 @@ class Exchange:
         return self.call.field("refresh_token")
 
     @property
+    def settles(self) -> bool:
+        """Whether its sender knows what came of it: a pair, a key, or a refusal of the token or of the client."""
+        return self.read and not self.strayed and (self.fate.answer is None or self.fate.kind == "lie")
+
+    @property
     def refresh(self) -> str:
         """The refresh token that it spends."""
         return "" if self.call.field("grant_type") == EXCHANGE else self.token

@@ -30,10 +30,12 @@ class Plan:
     knows_dead: bool = True
     rates: dict[str, float] = field(default_factory=dict)
     mischief: dict[str, float] = field(default_factory=dict)
+    logged: bool = False  # over the write-ahead log, which one process at a time can have on the simulated disk
     lying: bool = False
     denies: float = 0.0
     upkeep: bool = False  # what nobody waits for is done while faults strike; once they have stopped, always
     limit: float = 0.0  # requests per second of ours to the vendor, over all machines; 0: not kept
+    goes_on: bool = False  # who runs when faults stop must serve as it is; otherwise every process is started anew
     blind: frozenset[str] = frozenset()  # invariants that are not checked, to see what else finds a fault
 
     @property
@@ -73,6 +75,7 @@ def draw(seed: int, store: str = "disk") -> Plan:
         mischief=faults.mischief,
         # Every half minute of simulated time: where a lifetime is hours, that would be all there is.
         upkeep=lifetime < 3600.0 and dice.random() < 0.6,
+        goes_on=random.Random(f"goes on {seed}").random() < 0.5,
     )
     # While the database is away each process sends by itself: no more of them than requests a second keep the limit.
     return plan.but(limit=max(plan.limit, float(plan.machines))) if plan.limit else plan

@@ -30,10 +30,10 @@ NOT_RUN = (
         "permissions", "property_pin", "request_ids", "time_words", "timeline",
     )),
     *(f"src/cloudbeds_auth/transactions/{one}.py" for one in (
-        "caller_keys", "exposure", "pasted_keys", "sessions", "subscriptions",
+        "caller_keys", "exposure", "pasted_keys", "sessions",
     )),
     *(f"src/cloudbeds_auth/engine/{one}.py" for one in (
-        "audit", "caller_keys", "changed_looks", "imports", "pasted_keys", "sessions", "subscriptions", "views",
+        "audit", "caller_keys", "changed_looks", "imports", "pasted_keys", "sessions", "views",
         "watching", "webhooks", "workload",
     )),
     *(f"src/cloudbeds_auth/database/{one}.py" for one in (

@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.simulation.loop import BEGAN
-from tests.simulation.machine import Machine
+from tests.simulation.machine import BASE, Machine
 from tests.simulation.mischief import Mischief
 from tests.simulation.people import moved
 from tests.simulation.plan import Plan, draw
+from tests.simulation.sendings import SECRETS
 from tests.simulation.trace import Violation
 from tests.simulation.vendor import CLIENT
 from tests.simulation.world import Hotel, World
@@ -21,6 +22,7 @@ BOUND = 30.0 + 60.0  # lease and backoff cap
 BRAKED = 3600.0  # seconds more, where new tokens were answered 401, or marks came in a storm
 RETRIED = 6 * 3600.0 + 600.0  # seconds until a marked hotel is tried again, at most, and all that may be in its way
 MOVING = 300.0  # seconds more, where a latched hotel's token is over: until its exchange is answered (ADR 0010)
+HOUR = 3600.0  # seconds until a hotel that is not marked serves again after a vendor that lied (I15)
 MARKS = frozenset({"reauthorization_required", "connection_disconnected"})
 
 
@@ -106,18 +108,22 @@ def calm(world: World, mischief: Mischief) -> None:
     world.points.calm()
     world.disk.busy = False
     world.loop._paused.clear()
+    goes_on = world.plan.faultless or world.plan.goes_on
     for number, machine in list(world.machines.items()):
-        if world.secrets[0] != machine.world.apps["default"].secrets[0].reveal():
-            world.kill(number)
-    mischief.start_missing()
-    for number, machine in list(world.machines.items()):  # callers of the faulty part are gone
-        if world.plan.faultless:
+        if goes_on and _is_right(world, machine):  # its callers of the faulty part are gone
             world.callers.stop(machine)
             world.set_to_work(machine)
         else:
             world.kill(number)
     mischief.start_missing()
     world.pass_time(LANDING)
+    mischief.start_missing()  # who was told to stop before has ended by now
+
+
+def _is_right(world: World, machine: Machine) -> bool:
+    """Whether it has the vendor's secret of today, and speaks to the vendor."""
+    ours = machine.world
+    return ours.issuer == BASE and ours.apps["default"].secrets[0].reveal() == world.secrets[0]
 
 
 def must_serve(world: World, machine: Machine, hotel: Hotel) -> None:
@@ -125,7 +131,7 @@ def must_serve(world: World, machine: Machine, hotel: Hotel) -> None:
 
     I15: one that was marked, because the vendor lied, serves when it is tried again; no person acts.
     """
-    began, bound = world.loop.now, 0.0
+    began, bound, marked = world.loop.now, 0.0, False
     while True:
         bound = max(bound, _bound(world, hotel))  # a brake may come with what is asked here
         ended = str(world.do(machine, world.callers.call(machine, hotel)))
@@ -137,13 +143,15 @@ def must_serve(world: World, machine: Machine, hotel: Hotel) -> None:
                 world.trace.violate("I10", f"{hotel.connection_id} lives and is said to need a new approval")
             if world.loop.now - began > RETRIED:
                 world.trace.violate("I15", f"{hotel.connection_id} lives and is out for good ({ended})")
+            marked = True
             world.trace.count("marked by mistake, until it is tried again")
             world.pass_time(60.0)
             continue
         if ended == "not_refreshable":  # a move that was cut off: the next step that is told
             world.do(machine, moved(world, machine, hotel.connection_id))
         waited, lied = world.loop.now - began, world.vendor.ledger.lied
-        if waited > (bound if living else 2 * bound + 60.0) + (RETRIED if lied else 0.0):
+        more = 0.0 if not lied else RETRIED if marked else HOUR
+        if waited > (bound if living else 2 * bound + 60.0) + more:
             named = "I15" if lied else "I10"
             world.trace.violate(named, f"{hotel.connection_id} is not served after {waited:.0f} s ({ended})")
         world.pass_time(1.0)
@@ -178,5 +186,5 @@ def nothing_is_altered(world: World) -> None:
 def no_secret_rests(world: World) -> None:
     """I9: no token that was ever issued rests in plain text."""
     image = world.invariants.rest.plain()
-    if any(mark in image for mark in (b"access-", b"refresh-", b"cbat_key", b"secret-sim")):
+    if any(mark in image for mark in SECRETS):
         world.trace.violate("I9", "a secret rests in plain text")

@@ -67,7 +67,7 @@ class Play:
         try:
             for machine in self.pair:
                 world.loop.hold(machine.name)
-            tasks = [world.loop.spawn(machine.name, self._served(machine)) for machine in self.pair]
+            tasks = [world.loop.start(machine.name, self._served(machine)) for machine in self.pair]
             for turn, until in enumerate((self.schedule.at, self.schedule.back, None, None)):
                 self._let(turn % 2, tasks[turn % 2], until, log)
             for machine in self.pair:

@@ -34,7 +34,9 @@ class Driver(Protocol):
 
 
 class Sendings:
-    """Told of every commit and of every request about to leave. `moving(machine)`: it moves a hotel to a key."""
+    """Told of every commit and of every request about to leave. `moving(machine)`: it moves a hotel to a key;
+    `lies(target)`: the vendor answers something untrue there.
+    """
 
     def __init__(
         self,
@@ -45,18 +47,23 @@ class Sendings:
         faultless: bool,
         pace: Pace,
         moving: Callable[[str], bool],
+        lies: Callable[[str], bool],
     ) -> None:
+        self._lies = lies
+        self._braked: dict[str, list[float]] = {}  # by grant: when a 401 that is a lie had it refreshed
         self.trace, self.invariants, self._pace, self._moving = trace, invariants, pace, moving
         self._drivers, self._loop, self._faultless = drivers, loop, faultless
         self._intents: dict[tuple[str, str], Intent] = {}  # by machine and grant: the newest one that is not spent
         self._of_call: dict[str, list[Exchange]] = {}
         self._of_code: dict[str, list[Exchange]] = {}
         self._of_grant: dict[str, list[Exchange]] = {}
+        self.booted = 0.0  # when the host last started: what was held back before is not known any more
         self.strangers: set[tuple[str, object]] = set()  # (grant, epoch) of leases that no refresh took
         self._sends: dict[tuple[str, int], int] = {}
 
     def committed(self, machine: str, statements: list[Statement]) -> None:
         """A transaction of this machine is durable."""
+        self._sealed(machine, statements)
         names = [statement.name for statement in statements]
         wrote = [name for name in names if name in TOLD]
         if wrote:
@@ -68,6 +75,15 @@ class Sendings:
                 (str(statement.parameters["grant_id"]), statement.parameters["epoch"]) not in self.strangers
             ):
                 self._released(machine, str(statement.parameters["grant_id"]))
+
+    def _sealed(self, machine: str, statements: list[Statement]) -> None:
+        """I9: no secret is written in plain text."""
+        self.trace.count("checks")
+        for statement in statements:
+            for value in statement.parameters.values():
+                written = value if isinstance(value, bytes) else str(value).encode()
+                if any(mark in written for mark in SECRETS):
+                    self.trace.violate("I9", f"{machine} writes a secret in plain text ({statement.name})")
 
     def _intended(self, machine: str, statement: Statement) -> None:
         grant_id, position = str(statement.parameters["grant_id"]), statement.parameters["position"]
@@ -142,6 +158,7 @@ class Sendings:
         if self.invariants.rest.grants()[intent.grant].latched and not self._stood_still(exchange, intent):
             self.trace.violate("I16", f"{self.trace.called(exchange.refresh)} is sent, and {intent.grant} is latched")
         self._needed(intent, exchange)
+        self._brakes(intent, exchange)
         key = (intent.grant, intent.generation)
         self._sends[key] = self._sends.get(key, 0) + 1
         if self._faultless and self._sends[key] > 1:
@@ -171,9 +188,22 @@ class Sendings:
         for earlier in before:
             if earlier.flying:
                 self._together(earlier, exchange, intent)
+        self._held_back(intent, exchange, before)
         self._newer_ones_refused(intent, exchange, before)
         before.append(exchange)
         return intent
+
+    def _held_back(self, intent: Intent, exchange: Exchange, before: list[Exchange]) -> None:
+        """I4: what got no definitive answer holds the next request of its generation back until it must be over."""
+        for earlier in before:
+            waited = self._loop.now - earlier.at
+            unknown = earlier.sent and not earlier.settles and earlier.generation == intent.generation
+            unknown = unknown and earlier.at > self.booted
+            if unknown and waited < HELD and not (earlier.disturbed or exchange.disturbed):
+                self.trace.violate(
+                    "I4",
+                    f"#{exchange.number} is sent {waited:.1f} s after #{earlier.number}, which may still be acted on",
+                )
 
     def _stood_still(self, exchange: Exchange, intent: Intent) -> bool:
         """Between its intent and now: the fence may have moved meanwhile."""
@@ -192,14 +222,27 @@ class Sendings:
 
     def _needed(self, intent: Intent, exchange: Exchange) -> None:
         """I4: without faults no grant is refreshed whose access token works and is not nearly over."""
-        stored = self.invariants.rest.grants()[intent.grant]
+        if self._faultless and self._is_young(intent, exchange):
+            access = self.invariants.rest.grants()[intent.grant].access
+            self.trace.violate("I4", f"{intent.grant} is refreshed though {self.trace.called(access)} works")
+
+    def _is_young(self, intent: Intent, exchange: Exchange) -> bool:
+        """Whether the stored access token works, and will for a while."""
         theirs = self.invariants.vendor.grant_of(exchange.refresh)
-        if not self._faultless or theirs is None:
+        if theirs is None:
+            return False
+        stored, now = self.invariants.rest.grants()[intent.grant], self.invariants.vendor._now()
+        young = now < theirs.rotation.current.issued_at + 0.8 * theirs.rotation.lifetime
+        return young and theirs.rotation.alive(stored.access, now)
+
+    def _brakes(self, intent: Intent, exchange: Exchange) -> None:
+        """Rule 11: an hour in which all answers are 401 costs a grant at most eight refreshes of young tokens."""
+        if not self._lies("userinfo") or not self._is_young(intent, exchange):
             return
-        current, now = theirs.rotation.current, self.invariants.vendor._now()
-        young = now < current.issued_at + 0.8 * theirs.rotation.lifetime
-        if young and theirs.rotation.alive(stored.access, now):
-            self.trace.violate("I4", f"{intent.grant} is refreshed though {self.trace.called(stored.access)} works")
+        moments = self._braked.setdefault(intent.grant, [])
+        moments[:] = [*(at for at in moments if at > self._loop.now - 3600.0), self._loop.now]
+        if len(moments) > BRAKED:
+            self.trace.violate("I4", f"{intent.grant} is refreshed {len(moments)} times in an hour of 401s")
 
     def _together(self, earlier: Exchange, exchange: Exchange, intent: Intent) -> None:
         """Two requests under way: of one process never, of two only when one stood still or lost its lease."""
@@ -210,6 +253,10 @@ class Sendings:
         self.trace.violate("I4", f"#{exchange.number} is sent while #{earlier.number} is under way")
 
 
+BRAKED = 8  # refreshes an hour
+HELD = 19.0  # seconds; the deadline of a token request is 20, and its clock began a moment before
+SECRETS = (b"access-", b"refresh-", b"cbat_key", b"secret-sim")
+"""What every secret of the simulated vendor begins with."""
 TOLD = frozenset(
     {"take_lease", "write_intent", "settle", "commit_pair", "confirm", "count_first", "hold", "mark", "add_grant"}
     | {"move_pointer", "set_role", "open_circuit", "close_circuit", "forget_access", "rebase"}

@@ -33,7 +33,12 @@ SETS = (
         lambda variant, store: cuts((variant,), store),
         {"disk": SOME, "memory": SOME},
     ),
-    Set("lost and torn pages", lambda variant, store: lost_pages((variant,)), {"disk": SOME}),
+    Set("lost and torn pages, rollback journal", lambda variant, store: lost_pages((variant,)), {"disk": SOME}),
+    Set(
+        "lost and torn pages, write-ahead log",
+        lambda variant, store: lost_pages((variant,), logged=True),
+        {"disk": SOME},
+    ),
     Set("each fault at each point", lambda variant, store: everywhere((variant,), store), BOTH),
     Set(
         "ordered pairs of kill points",

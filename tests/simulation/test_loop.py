@@ -94,6 +94,20 @@ def test_the_dice_decide_who_runs_and_one_seed_decides_alike() -> None:
     assert len({order(seed) for seed in range(5)}) > 1
 
 
+def test_what_nobody_reads_may_not_fail(loop: SimLoop) -> None:
+    """A task of the world that ends with an error ends the run; one whose outcome is read does not."""
+
+    async def fail() -> None:
+        raise KeyError("bug")
+
+    read = loop.start("m1", fail())
+    loop.run(read.done)
+    assert isinstance(read.exception(), KeyError)
+    loop.spawn("m1", fail())
+    with pytest.raises(KeyError, match="bug"):
+        loop.run(lambda: False)
+
+
 def test_taking_down_closes_every_coroutine_however_its_task_was_made() -> None:
     """Also of a task made without the loop's factory: none is closed by the garbage collector."""
     loop = SimLoop(random.Random(1))  # type: ignore[abstract]

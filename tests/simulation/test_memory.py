@@ -57,7 +57,7 @@ def test_a_transaction_is_whole_or_not_at_all(point: str, committed: bool) -> No
     (grant,) = world.invariants.rest.grants().values()
     machine = world.machines[1]
     world.points.arm(1, world.kill_named, word=point)
-    task = world.loop.spawn(machine.name, machine.world.db.write(take_lease(grant.id, machine.name, 30.0)))
+    task = world.loop.start(machine.name, machine.world.db.write(take_lease(grant.id, machine.name, 30.0)))
     world.pass_time(60.0)
     (after,) = world.invariants.rest.grants().values()
     assert not task.done()

@@ -16,6 +16,8 @@ import pytest
 from rich.console import Console
 from tests.simulation import prove, record, report
 from tests.simulation.controls import CONTROLS
+from tests.simulation.everywhere import everywhere
+from tests.simulation.exhaustive import ALL_STATIONS
 from tests.simulation.kinds import KINDS
 from tests.simulation.record import OtherCode, Part, Record
 from tests.simulation.sets import KILL_POINTS, SETS
@@ -41,7 +43,7 @@ def full(store: str) -> Record:
         made.add_seed(seed)
     made.counts.update({"refreshes": 1234, "told refreshed": 1000, "checks": 99_000})
     made.variants = {variant: Counter({f"fault {kind}": 2 for kind in KINDS}) for variant in VARIANTS}
-    made.sets = {KILL_POINTS: {variant: Part(60, 1.5, {"K0 idle": 30, "K3 sent": 30}, 0) for variant in VARIANTS}}
+    made.sets = {KILL_POINTS: {variant: Part(60, 1.5, dict.fromkeys(ALL_STATIONS, 30), 0) for variant in VARIANTS}}
     made.controls = {control.name: "I1: found" for control in CONTROLS}
     return made
 
@@ -74,7 +76,7 @@ def test_the_code_of_a_record_is_all_that_runs() -> None:
 @pytest.mark.parametrize("store", ["disk", "memory"])
 def test_no_run_calls_what_its_record_does_not_name(store: str) -> None:
     """Of the modules that may change without a new proof nothing is called but constructors: by seeds of several
-    readings of the rule, and by a control.
+    readings of the rule, by a control, and by a refresh under each kind of strike.
     """
     left_out = {str(record.ROOT / one) for one in record.NOT_RUN}
     assert all(Path(one).is_file() for one in left_out)
@@ -89,10 +91,13 @@ def test_no_run_calls_what_its_record_does_not_name(store: str) -> None:
     try:
         outcomes = [do(Task("seed", store, seed=seed)) for seed in range(16)]
         outcomes.append(do(Task("control", "disk", name=CONTROLS[0].name)))
+        struck = everywhere(("V2/n",), store, stride=10_000)
     finally:
         sys.setprofile(former)
     assert len({one.variant for one in outcomes}) > 5
     assert [one.failures for one in outcomes if one.failures] == []
+    assert struck.failures == []
+    assert struck.runs == len(struck.points) > 50
     assert {one for one in called if not one.endswith(": __init__")} == set()
 
 
@@ -238,13 +243,16 @@ def test_one_page_tells_of_several_runs() -> None:
     """Both stores, the exhaustive sets, the controls and the real kills."""
     text = report.page([full("disk"), full("memory")], [CRASHES])
     assert "| seeds | 30 | 30 |" in text
-    assert "0 (with 95 % certainty fewer than 1.0e-01 a run)" in text
+    assert "| runs under another reading than V7 | 28 | 28 |" in text
+    assert "0 (with 95 % certainty fewer than 1.1e-01 a run)" in text
     assert f"| connect | {2 * len(VARIANTS)} | 2 | {2 * len(VARIANTS)} | 2 |" in text
     assert "| copy started elsewhere | 32 | 2 | no files |" in text
-    assert f"{2 * len(VARIANTS)}/{2 * len(VARIANTS)} covered" in text
+    every = len(ALL_STATIONS) * len(VARIANTS)
+    assert f"{every}/{every} covered" in text
     assert f"{len(CONTROLS)}/{len(CONTROLS)} caught" in text
     assert (
-        "| forked vaults | sqlite | all | 600 | 400 | 2/3 | 0 (with 95 % certainty fewer than 5.0e-03 a kill) |" in text
+        "| forked vaults | sqlite | all | 600 | 400 | 2/3 |"
+        " 0 (with 95 % certainty fewer than 7.5e-03 a kill inside a refresh) |" in text
     )
     assert "token requests for each generation: undisturbed: 1 for 1: 9." in text
     assert "**0**" not in text
@@ -256,3 +264,15 @@ def test_a_fault_that_never_struck_is_shown_as_a_gap() -> None:
     made = full("disk")
     del made.variants["V7/y"]["fault pause"]
     assert "| pause | 30 | **0** |" in report.page([made], [])
+
+
+@pytest.mark.parametrize("gap", ["a fault under one reading", "a control", "nothing"])
+def test_a_page_with_a_gap_is_no_proof(gap: str, tmp_path: Path) -> None:
+    """The exit status says so: of a fault that never struck, and of a bug that was not tried."""
+    made = full("disk")
+    if gap == "a fault under one reading":
+        del made.variants["V7/y"]["fault pause"]
+    elif gap == "a control":
+        del made.controls[CONTROLS[-1].name]
+    made.save(tmp_path / "run.json")
+    assert report.main([str(tmp_path / "run.json")]) == (gap != "nothing")

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.simulation.callers import Callers
 from tests.simulation.disk import Disk, vfs
-from tests.simulation.driver import SimDriver, on_disk, template
+from tests.simulation.driver import SimDriver, logged_on_disk, on_disk, template
 from tests.simulation.durable import DATABASE, Rest
 from tests.simulation.fates import Fates
 from tests.simulation.invariants import Invariants
@@ -103,7 +103,8 @@ class World:
         self.drivers: dict[str, SimDriver] = {}
         self.pace = Pace(self.trace, self.loop, plan.limit)
         self.sendings = Sendings(
-            self.trace, self.invariants, self.drivers, self.loop, plan.faultless, self.pace, self._moving
+            self.trace, self.invariants, self.drivers, self.loop, plan.faultless, self.pace, self._moving,
+            lambda target: self.fates.lie(target) is not None,
         )  # fmt: skip
         self.entropy = Dice(dice["store"])
         self.machines: dict[int, Machine] = {}
@@ -141,7 +142,8 @@ class World:
             self.callers.keep(machine)
 
     def _way(self, name: str) -> SimDriver:
-        file = MemoryFile(self.server, self.clock.instant) if self.server else on_disk(DISK_NAME, self.clock.instant)
+        opened = logged_on_disk if self.plan.logged else on_disk
+        file = MemoryFile(self.server, self.clock.instant) if self.server else opened(DISK_NAME, self.clock.instant)
         return SimDriver(file, name, self._linger, self.points.reached, self._committed, self.loop.alive)
 
     def kill(self, number: int) -> None:
@@ -163,6 +165,7 @@ class World:
         lost = self.disk.cut_power(self.dice)
         self.trace.say("host", f"power cut, {lost} un-synced writes lost")
         self.clock.reboot()
+        self.sendings.booted = self.loop.now
 
     def _end(self, machine: Machine, how: str) -> None:
         self.trace.say(machine.name, how)
@@ -215,7 +218,7 @@ class World:
 
     def do(self, machine: Machine, coro: object, within: float = 600.0) -> object:
         """Run a coroutine as this machine until it ends; its result, or what it raised."""
-        task = self.loop.spawn(machine.name, coro)  # type: ignore[arg-type]
+        task = self.loop.start(machine.name, coro)  # type: ignore[arg-type]
         until = self.loop.now + within
         self.loop.run(lambda: task.done() or self.loop.now > until)
         if not task.done():
