@@ -102,6 +102,16 @@ async def test_a_child_needs_a_parent_that_is_good(bench: Bench) -> None:
         assert await bench.store.write(new) is None
 
 
+@pytest.mark.row("A78")
+async def test_a_method_of_a_former_version(bench: Bench) -> None:
+    """It may be half a character, which no answer can show: one that stands for it is shown, and the key works."""
+    made = await added(bench, "key_1", methods=frozenset({"gethotels", "\ud800"}))
+    assert made.methods == frozenset({"gethotels", "\ufffd"})
+    found = await bench.store.read(find_caller("key_1"))
+    assert isinstance(found, GoodKey)
+    assert found.caller.methods == made.methods
+
+
 async def test_who_makes_a_key_is_good(bench: Bench) -> None:
     """A key whose scope is `admin` is no parent; once it is revoked it makes none, either."""
     await added(bench, "key_1")

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from cloudbeds_auth.rules.audit import AuditAction
 from cloudbeds_auth.rules.caller_keys import ID_PREFIX, MOST_CHILDREN, CallerKey, NewKey
+from cloudbeds_auth.rules.inputs import harmless
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.transactions.audit import audit
@@ -156,7 +157,8 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def _methods_of(row: Row) -> frozenset[str] | None:
-    return None if row["methods"] is None else frozenset(json.loads(row["methods"]))
+    """A former version took any text here, which not every answer can show."""
+    return None if row["methods"] is None else frozenset(map(harmless, json.loads(row["methods"])))
 
 
 def _reach_of(row: Row) -> Bounds | None:
