@@ -23,6 +23,7 @@ from cloudbeds_auth.os_files import (
     machine_id,
     network_file_system,
     private_folder,
+    reset_when_closed,
     take_port,
     unsent,
     write_private,
@@ -46,6 +47,18 @@ def test_what_the_other_side_has_not_taken(tmp_path: Path) -> None:
             assert unsent(sender.fileno()) > 4096
     with (tmp_path / "x").open("wb") as file:
         assert unsent(file.fileno()) == 0
+
+
+def test_a_connection_that_is_reset() -> None:
+    """When it is closed, its other side sees an error in the place of an end."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as one:
+        other = listening.accept()[0]
+        other.sendall(b"half")
+        assert one.recv(4) == b"half"
+        reset_when_closed(other.fileno())
+        other.close()
+        with pytest.raises(ConnectionResetError):
+            one.recv(1)
 
 
 @pytest.mark.row("F59")

@@ -13,6 +13,7 @@ import re
 import resource
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import termios
@@ -118,6 +119,15 @@ def unsent(connection: int) -> int:
     with suppress(OSError):
         fcntl.ioctl(connection, termios.TIOCOUTQ, size)
     return size[0]
+
+
+def reset_when_closed(connection: int) -> None:
+    """Show an error to a TCP connection's other side when it is closed, and not an end; what is unsent is dropped.
+
+    `connection` is its file descriptor (SO_LINGER in socket(7)).
+    """
+    with suppress(OSError), socket.fromfd(connection, socket.AF_INET, socket.SOCK_STREAM) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def holder_of(port: int, proc: Path = PROC) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode
@@ -28,7 +29,7 @@ class Operator(Tab):
         """Send a form; a header that is None is left out."""
         return await self.post(path, urlencode(fields).encode(), headers or {})
 
-    async def post(self, path: str, body: bytes, headers: dict[str, str | None]) -> Answer:
+    async def post(self, path: str, body: bytes | AsyncIterator[bytes], headers: dict[str, str | None]) -> Answer:
         """Send anything."""
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         wanted: dict[str, str | None] = {"Host": self.host, "Cookie": cookies or None, **FROM_HERE, **headers}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.app.operators import Operator
@@ -18,6 +20,9 @@ from cloudbeds_auth.vault import TokenVault
 DIGITS = "9" * 30
 ENDLESS = "9" * 5000
 C = "/api/v1/connections"
+KEYS = "/api/v1/keys"
+UNKNOWN = {(404, "unknown_connection"), (400, "invalid_request"), (414, "invalid_request")}
+NO_TEXTS = ("\0", "a\0b", "\ud800", "a\udfff", "\x7f", "\n", "\x85")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -62,13 +67,24 @@ async def test_absurd_queries(service: Running[TokenVault]) -> None:
 
 
 @pytest.mark.row("A78")
-@pytest.mark.parametrize("name", ["cursor", "reference", "property", "app"])
-async def test_texts_that_no_database_takes(service: Running[TokenVault], name: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        *((C, name) for name in ("cursor", "reference", "property", "app", "state")),
+        *((f"{C}?lacking_scopes=true", name) for name in ("cursor", "reference", "property", "app", "state")),
+        (f"{C}/100001/events", "cursor"),
+        (KEYS, "cursor"),
+        (KEYS, "parent"),
+        ("/api/v1/audit", "cursor"),
+    ],
+)
+async def test_texts_that_no_database_takes(service: Running[TokenVault], path: str, name: str) -> None:
     """A NUL, which PostgreSQL refuses, and other control characters: 400; a long text is only a text."""
-    for text in ("%00", "a%00b", "%0A", "%7F"):
-        assert await asked(service, f"{C}?{name}={text}") == (400, "invalid_request"), text
-    expected = (400, "invalid_request") if name == "cursor" else (200, "ok")
-    assert await asked(service, f"{C}?{name}={DIGITS}") == expected
+    query = f"{path}{'&' if '?' in path else '?'}{name}="
+    for text in ("%00", "a%00b", "key_%00", "con_%00", "%0A", "%7F"):
+        assert await asked(service, query + text) == (400, "invalid_request"), text
+    expected = (400, "invalid_request") if name in {"cursor", "state"} else (200, "ok")
+    assert await asked(service, query + DIGITS) == expected
 
 
 @pytest.mark.row("A78")
@@ -92,9 +108,13 @@ async def test_what_no_page_asks_with(service: Running[TokenVault]) -> None:
 
 @pytest.mark.row("A78")
 async def test_texts_in_the_path(service: Running[TokenVault]) -> None:
-    """An id that none can be is unknown, as any other is."""
+    """An id that none can be is unknown, as any other is; one that is too long for any is refused."""
     for text in ("%00", "a%00b", DIGITS, ENDLESS, "%ED%A0%80"):
-        assert await asked(service, f"{C}/{text}") == (404, "unknown_connection"), text[:40]
+        for named in (text, f"con_{text}"):
+            assert await asked(service, f"{C}/{named}") == (404, "unknown_connection"), named[:40]
+            for path in (f"{C}/{named}/events", f"{C}/{named}/access-token", f"/proxy/{named}/api/v1.3/x"):
+                assert await asked(service, path) in UNKNOWN, path[:40]
+        assert await asked(service, f"{KEYS}/key_{text}") == (400, "invalid_request"), text[:40]
 
 
 @pytest.mark.row("A78")
@@ -117,6 +137,35 @@ async def test_absurd_bodies(service: Running[TokenVault], body: str) -> None:
     async with service.http.post(url, headers=headers, data=body.encode()) as answer:
         assert answer.status == 400
         assert answer.headers["X-Cloudbeds-Auth-Code"] in {"invalid_request", "invalid_return_to"}
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        *(("/api/v1/authorizations", {name: ...}) for name in ("app", "reference", "return_to", "code_challenge")),
+        ("/api/v1/authorizations", {"expected_properties": [...]}),
+        (C, {"api_key": ...}),
+        *((C, {"api_key": "cbat_1", name: ...}) for name in ("app", "reference", "connection_id")),
+        (C, {"api_key": "cbat_1", "expected_properties": [...]}),
+        *((f"{C}/100001/claim", {name: ...}) for name in ("reference", "code_verifier")),
+        (KEYS, {"name": ..., "scopes": ["read"]}),
+        *(
+            (KEYS, {"name": "a job", "scopes": ["read"], name: [...]})
+            for name in ("connections", "properties", "references", "methods", "scopes")
+        ),
+    ],
+    ids=str,
+)
+async def test_texts_that_nothing_stores(service: Running[TokenVault], path: str, body: dict[str, Any]) -> None:
+    """Control characters and half a character, in each text of each body: refused; every list is shown as before."""
+    headers = {"Authorization": f"Bearer {service.vault.admin_token.reveal()}", "Content-Type": "application/json"}
+    for bad in NO_TEXTS:
+        given = {name: bad if one is ... else [bad] if one == [...] else one for name, one in body.items()}
+        async with service.http.post(service.url + path, headers=headers, data=json.dumps(given)) as answer:
+            assert answer.status in {400, 404}, (bad, await answer.text())
+    for shown in (C, KEYS, "/api/v1/audit"):
+        assert await asked(service, shown) == (200, "ok")
 
 
 @pytest.mark.row("A78")

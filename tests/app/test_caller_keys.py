@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +14,7 @@ from tests.app.vaults import RealVault
 
 from cloudbeds_auth.app import api
 from cloudbeds_auth.app.gateway import known_to
-from cloudbeds_auth.rules.permissions import ADMIN, METRICS
+from cloudbeds_auth.rules.permissions import ADMIN, METRICS, Caller
 
 KEYS = "/api/v1/keys"
 
@@ -77,6 +79,44 @@ async def test_a_key_that_is_revoked_while_its_body_comes(service: Running[RealV
     status, problem = await answered(service, "POST", "/proxy/con_1/api/v1.3/x", key["key"], data=body())
     assert (status, problem["code"]) == (401, "unauthenticated")
     assert not vendor.seen
+
+
+@pytest.mark.row("A25")
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (KEYS, {"name": "another", "scopes": ["admin"]}),
+        ("/api/v1/authorizations", {}),
+        ("/api/v1/connections", {"api_key": "cbat_1"}),
+        ("/api/v1/connections/con_1/claim", {}),
+    ],
+)
+async def test_a_key_that_is_revoked_while_a_small_body_comes(
+    service: Running[RealVault], monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
+) -> None:
+    """Does nothing more, and makes no key that would be good for ever: its caller was known by the head alone."""
+    key = await made(service, scopes=["admin"])
+    known, authenticate = asyncio.Event(), service.vault.keys.authenticate
+
+    async def noticed(text: str, address: str) -> Caller | None:
+        found = await authenticate(text, address)
+        known.set()
+        return found
+
+    monkeypatch.setattr(service.vault.keys, "authenticate", noticed)
+    text = json.dumps(body).encode()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield text[:1]
+        await known.wait()
+        await service.vault.keys.revoke(key["id"])
+        yield text[1:]
+
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(text))}
+    status, problem = await answered(service, "POST", path, key["key"], data=slowly(), headers=headers)
+    assert (status, problem["code"]) == (401, "unauthenticated")
+    assert [one.id for one in await service.vault.keys.list()] == [key["id"]]
+    assert not service.vault.links
 
 
 async def test_a_child_key(service: Running[RealVault]) -> None:

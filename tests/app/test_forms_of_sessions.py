@@ -5,7 +5,9 @@ Each attack brings the session's cookie, as if SameSite were not there, and succ
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -102,6 +104,39 @@ async def test_a_form_without_the_token(operator: Operator, case: str, monkeypat
         "a method": {"form_token": own, "_method": "DELETE"},
     }
     await attack(operator, {}, urlencode(bodies[case]).encode(), monkeypatch)
+
+
+@pytest.mark.row("A26")
+@pytest.mark.parametrize("action", ["refresh", "link", "try", "disconnect", "revoke"])
+async def test_a_session_that_ends_while_its_form_comes(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """Does nothing more: it was known by the head alone."""
+    vault, fields = operator.service.vault, {"form_token": await operator.form_token()}
+    key = (await vault.keys.create("a job", scopes=["read"])).key
+    path = f"/keys/{key.id}/revoke" if action == "revoke" else f"/connections/con_1/{action}"
+    text = urlencode(fields | ({"path": ""} if action == "try" else {})).encode()
+    sessions, known = vault.engine.sessions, asyncio.Event()
+    recognize = sessions.recognize
+
+    async def noticed(*given: Any, **how: Any) -> Any:
+        found = await recognize(*given, **how)
+        known.set()
+        return found
+
+    monkeypatch.setattr(sessions, "recognize", noticed)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield text[:1]
+        await known.wait()
+        await sessions.end_all()
+        yield text[1:]
+
+    status, _, page = await operator.post(path, slowly(), {"Content-Length": str(len(text))})
+    assert (status, "<code>unauthenticated</code>" in page) == (401, True)
+    assert (await vault.keys.get(key.id)).ended_at is None
+    assert (vault.links, vault.turns, vault.endpoint.refreshes) == ({}, 0, 0)
+    assert await is_connected(operator)
 
 
 @pytest.mark.row("A17")

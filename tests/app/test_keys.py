@@ -15,7 +15,7 @@ from tests.support.simulator import Vendor, vendor
 from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.vault import TokenVault
 
-BOUND = Caller("key_1", frozenset({Scope.CONNECT}), Bounds(references=frozenset({"tenant-9"})))
+BOUND = Caller("website", frozenset({Scope.CONNECT}), Bounds(references=frozenset({"tenant-9"})))
 World = tuple[Running[TokenVault], Vendor]
 
 

@@ -72,6 +72,20 @@ async def test_what_changes(operator: Operator) -> None:
     await gone()
 
 
+async def test_a_page_of_a_browser_that_knows_no_chunks(operator: Operator) -> None:
+    """What comes is said in HTTP/1.0, too, without the sizes of chunks between."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", operator.service.port)
+    asked = "".join(f"{name}: {value}\r\n" for name, value in headers(operator).items())
+    writer.write(f"GET /live HTTP/1.0\r\n{asked}\r\n".encode())
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"transfer-encoding" not in head.lower()
+        assert await reader.readexactly(len(live.BEGIN)) == live.BEGIN
+    writer.close()
+    await gone()
+
+
 async def gone() -> None:
     """Until no watcher runs."""
     async with asyncio.timeout(10):

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.app.running import AS_ADMIN, Running, Vendor, a_service
+from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 from tests.app.vaults import RealVault, given
 
 PART = b"x" * 65536
@@ -171,6 +171,51 @@ async def test_an_answer_that_falls_silent_half_way(vendor: Vendor) -> None:
         assert await answer.content.readexactly(4) == b"half"
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.content.read()
+    released.set()
+
+
+OLD = "\r\n".join(["GET /proxy/con_1/api/x HTTP/1.0", "Host: localhost", *map(": ".join, AS_ADMIN.items())]) + "\r\n"
+
+
+@pytest.mark.parametrize("more", ["", "Connection: keep-alive\r\n"])
+async def test_a_caller_that_knows_no_chunks(service: Running[RealVault], vendor: Vendor, more: str) -> None:
+    """HTTP/1.0 has none (RFC 9112 section 6.1): what has no length ends with the connection, what has one stays."""
+
+    async def pour(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for _ in range(3 if request.method == "GET" else 0):
+            await answer.write(PART)
+        return answer
+
+    vendor.answer = pour
+    head, _, body = (await raw(service, f"{OLD}{more}\r\n".encode())).partition(b"\r\n\r\n")
+    assert (head[9:12], body) == (b"200", 3 * PART)
+    assert b"transfer-encoding" not in head.lower()
+    assert head.lower().count(b"connection: close") == 1
+    head, _, body = (await raw(service, f"{OLD}{more}\r\n".replace("GET", "HEAD").encode())).partition(b"\r\n\r\n")
+    assert (head[9:12], body, b"transfer-encoding" in head.lower()) == (b"200", b"", False)
+    vendor.answer = None
+    head, _, body = (await raw(service, f"{OLD}{more}\r\n".encode())).partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head.lower()
+
+
+async def test_an_answer_without_length_that_falls_silent(vendor: Vendor) -> None:
+    """Nor does it look whole where the end of the connection is that of the answer: it is reset."""
+    released = asyncio.Event()
+
+    async def half(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"half")
+        await released.wait()
+        return answer
+
+    vendor.answer = half
+    vault = RealVault(given(base_url=vendor.base_url))
+    async with a_service(vault, timeouts={"idle": 0.1}) as service:
+        with pytest.raises(ConnectionResetError):
+            await raw(service, f"{OLD}\r\n".encode())
     released.set()
 
 

@@ -296,6 +296,7 @@ async def test_vendor_out_of_order_or_away(tmp_path: Path) -> None:
     assert levels(await installation.token_endpoint(gone)) == [Level.PROBLEM]
 
 
+NOT_TAKEN = (Level.PROBLEM, "no approval is taken there")
 AURORA = App("aurora", "client-2", (Secret("hidden"),), "http://localhost:7000/callback/aurora")
 
 
@@ -306,8 +307,12 @@ AURORA = App("aurora", "client-2", (Secret("hidden"),), "http://localhost:7000/c
         ({"secrets": ()}, {}, Level.PROBLEM, "does not open"),
         ({"client_id": "client-1"}, {}, Level.PROBLEM, "client id of the settings' own"),
         ({"redirect_uri": "http://127.0.0.1:7000/callback"}, {}, Level.PROBLEM, "path of the settings' own"),
-        ({"redirect_uri": "http://localhost:7000/audit"}, {}, Level.PROBLEM, "no approval is taken there"),
-        ({"redirect_uri": "http://localhost:7000/live/aurora"}, {}, Level.PROBLEM, "no approval is taken there"),
+        ({"redirect_uri": "http://localhost:7000/audit"}, {}, *NOT_TAKEN),
+        ({"redirect_uri": "http://localhost:7000/live/aurora"}, {}, *NOT_TAKEN),
+        *(
+            ({"redirect_uri": f"http://localhost:7000/a{path}"}, {"public_url": "http://localhost:7000/a"}, *NOT_TAKEN)
+            for path in ("", "/", "/keys", "/live/aurora")
+        ),
         ({"redirect_uri": "http://localhost:7000/audits"}, {}, Level.OK, "exactly like this"),
         ({"redirect_uri": "http://[::1]:7000/x"}, {"allowed_hosts": "localhost"}, Level.PROBLEM, "::1"),
         ({"redirect_uri": "http://[::1]:7000/x"}, {}, Level.OK, "exactly like this"),

@@ -49,6 +49,27 @@ async def test_a_key_is_recognized(stage: Stage) -> None:
     assert await stage.one.keys.authenticate("an-admin-token", HERE) is None
 
 
+@pytest.mark.row("A78")
+@pytest.mark.parametrize("named", ["connections", "properties", "references", "methods"])
+@pytest.mark.parametrize(
+    "given", ["getHotels", [""], ["\ud800"], ["\0"], ["x" * 257], [str(one) for one in range(1001)]]
+)
+async def test_lists_of_no_names(stage: Stage, named: str, given: Any) -> None:
+    """One text, an empty one, half a character, a control character, a long one, and too many: no key."""
+    with pytest.raises(InvalidRequest):
+        await made(stage, **{named: given})
+    assert not await stage.one.keys.list()
+    await made(stage, **{named: ["x" * 256, "\u20ac"]})
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize("asked", [{"parent": "\0"}, {"parent": "\ud800"}, {"cursor": "\0"}, {"cursor": "con_1"}])
+async def test_a_list_that_no_page_leads_to(stage: Stage, asked: dict[str, Any]) -> None:
+    """What no database takes, or no page gave."""
+    with pytest.raises(InvalidRequest):
+        await stage.one.keys.list(**asked)
+
+
 async def test_a_revoked_key(stage: Stage) -> None:
     """Is refused here at once, and in every other process within a second."""
     created = await made(stage)

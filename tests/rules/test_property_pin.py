@@ -16,7 +16,8 @@ from cloudbeds_auth.rules.property_pin import (
     DEEPEST,
     LONGEST_NAME,
     MOST_FIELDS,
-    MOST_NAMES,
+    MOST_MARKS,
+    MOST_NAMED,
     PinnedCall,
     judge_call,
     require_pinned,
@@ -145,7 +146,9 @@ def test_what_is_refused(
         (JSON, b'{"propertyID": 1000, "rooms": [{"propertyID": "1000", "id": 7}], "propertyIDs": null}'),
         ("application/problem+json", b"{}"),
         ('Application/JSON;charset="UTF-8"', b"{}"),
-        (JSON, json.dumps({"x" * LONGEST_NAME: 1} | {str(one): 1 for one in range(MOST_NAMES - 1)}).encode()),
+        (JSON, json.dumps({"x" * LONGEST_NAME: 1} | {str(one): 1 for one in range(MOST_MARKS // 2 - 1)}).encode()),
+        (JSON, json.dumps({"property": ["1000"] * MOST_NAMED}).encode()),
+        (FORM, b"property=" + b",".join([b"1000"] * MOST_NAMED)),
         (JSON, b'{"a":' * (DEEPEST - 1) + b"{}" + b"}" * (DEEPEST - 1)),
     ],
 )
@@ -178,7 +181,13 @@ def test_a_body_that_passes(media: str, body: bytes) -> None:
         (FORM, "", b"property" * LONGEST_NAME + b"=1000"),
         (FORM, "", b"%CC%95%CC%96" * LONGEST_NAME + b"=1000"),
         (JSON, "", json.dumps({"x" * (LONGEST_NAME + 1): 1}).encode()),
-        (JSON, "", json.dumps([{str(one): 1} for one in range(MOST_NAMES + 1)]).join(('{"a":', "}")).encode()),
+        (JSON, "", json.dumps({str(one): 1 for one in range(MOST_MARKS // 2 + 1)}).encode()),
+        (JSON, "", json.dumps({"a": [1] * MOST_MARKS}).encode()),
+        (JSON, "", json.dumps({"a": [{}] * (MOST_MARKS // 2)}).encode()),
+        (JSON, "", json.dumps({"a": [[]] * (MOST_MARKS // 2)}).encode()),
+        (JSON, "", json.dumps({"property": ["1000"] * (MOST_NAMED + 1)}).encode()),
+        (JSON, "", b'{"property": "%b1000"}' % (rb"1000\u002c" * MOST_NAMED)),
+        (FORM, "", b"property=" + b",".join([b"1000"] * (MOST_NAMED + 1))),
         (f"{JSON}, {FORM}", "", b"{}"),
         (f"{JSON}; charset=utf-7", "", b"{}"),
         (f"{JSON}; charset=utf-8; x={FORM}", "", b"{}"),
@@ -189,8 +198,8 @@ def test_a_body_that_passes(media: str, body: bytes) -> None:
     ],
 )
 def test_a_body_that_is_refused(media: str, encoding: str, body: bytes | None) -> None:
-    """Another property in it, or what cannot be looked into; a long name or very many are refused, too: they would take
-    seconds to read.
+    """Another property in it, or what cannot be looked into; a long name is refused, too, and more than is read soon:
+    such a body would keep everybody waiting.
     """
     with pytest.raises(Forbidden):
         require_pinned(ONE, media, encoding, body)

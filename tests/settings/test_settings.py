@@ -480,6 +480,20 @@ def test_redirect_uri_beside_our_paths() -> None:
     assert read(REDIRECT_URI="https://x.example.com/apis/callback").redirect_uri.endswith("/apis/callback")
 
 
+@pytest.mark.parametrize("path", ["", "/", "/keys", "/connections/callback", "/connect", "/connect/x"])
+def test_redirect_uri_on_a_page_below_a_prefix(path: str) -> None:
+    """A proxy that takes the public URL's path off makes it a page of the service, where no approval is taken."""
+    here, prefix = f"https://x.example.com/auth{path}", "https://x.example.com/auth"
+    (problem,) = problems(APP | {"CLOUDBEDS_REDIRECT_URI": here, "CLOUDBEDS_AUTH_PUBLIC_URL": f"{prefix}/"})
+    assert problem.startswith("CLOUDBEDS_AUTH_PUBLIC_URL: has a path below which CLOUDBEDS_REDIRECT_URI is a page")
+    settings = read(REDIRECT_URI=f"{prefix}/callback", AUTH_PUBLIC_URL=prefix)
+    with pytest.raises(InvalidRequest, match="redirect uri: has a path that is one of this service's own"):
+        further_app(
+            settings, name="a", client_id="client-2", client_secret="hidden", level="property", redirect_uri=here
+        )
+    assert read(REDIRECT_URI=f"{prefix}enticate/keys", AUTH_PUBLIC_URL=prefix).public_url == prefix, "another path"
+
+
 @pytest.mark.parametrize("path", ["/a%20b", "/hotel%2Fback", "/h%C3%B4tel/back/", "/a;b=1/c.d~e", "/.../x", "/%40"])
 def test_redirect_uri_that_everybody_writes_the_same(path: str) -> None:
     """Escapes that are needed, and dots that lead nowhere else."""

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from tests.support.bench import Bench, HandClock
 
+from cloudbeds_auth.ports import ACTING
 from cloudbeds_auth.rules import caller_keys
+from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.caller_keys import CallerKey, NewKey
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
@@ -98,6 +100,26 @@ async def test_a_child_needs_a_parent_that_is_good(bench: Bench) -> None:
     for parent in ("key_1", "key_0"):
         new = add_caller_key("key_2", "hash", NewKey("a", READS), parent=parent)
         assert await bench.store.write(new) is None
+
+
+@pytest.mark.row("A78")
+async def test_a_method_of_a_former_version(bench: Bench) -> None:
+    """It may be half a character, which no answer can show: one that stands for it is shown, and the key works."""
+    made = await added(bench, "key_1", methods=frozenset({"gethotels", "\ud800"}))
+    assert made.methods == frozenset({"gethotels", "\ufffd"})
+    found = await bench.store.read(find_caller("key_1"))
+    assert isinstance(found, GoodKey)
+    assert found.caller.methods == made.methods
+
+
+async def test_who_makes_a_key_is_good(bench: Bench) -> None:
+    """A key whose scope is `admin` is no parent; once it is revoked it makes none, either."""
+    await added(bench, "key_1")
+    ACTING.set(Acting("key_1"))
+    assert (await added(bench, "key_2")).parent is None
+    await bench.store.write(end_caller_key("key_1"))
+    assert await bench.store.write(add_caller_key("key_3", "hash", NewKey("a", READS), parent=None)) is None
+    assert await bench.store.read(read_caller_key("key_3")) is None
 
 
 async def test_as_many_children_as_there_may_be(

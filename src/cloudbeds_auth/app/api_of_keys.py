@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
 
+from cloudbeds_auth.app.permits import still_good
 from cloudbeds_auth.app.schemas import CreatedKeyShape, KeyShape, KeysShape, NewKeyShape
 from cloudbeds_auth.engine.caller_keys import CallerKeys, unknown_key
 from cloudbeds_auth.errors import Forbidden
@@ -38,9 +39,11 @@ class Holder:
         return key
 
 
-def holder(request: Request) -> Holder:
-    """The dependency of each route here; raises Forbidden for a caller that is neither an administrator nor a key."""
-    caller: Caller = request.scope["state"]["caller"]
+async def holder(request: Request) -> Holder:
+    """The dependency of each route here; raises Forbidden for a caller that is neither an administrator nor a key, and
+    Unauthenticated.
+    """
+    caller = await still_good(request)
     if Scope.ADMIN not in caller.scopes and not caller.name.startswith(ID_PREFIX):
         raise Forbidden(f"the scope `{Scope.ADMIN.value}` is needed")
     return Holder(caller, request.app.state.vault.keys)

@@ -21,7 +21,7 @@ from cloudbeds_auth.app.http_transport import AnswerTransport
 from cloudbeds_auth.app.limits import LARGEST_EXTENSIONS, LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
 from cloudbeds_auth.app.problems import HeadTooLarge, TargetTooLong, answer_for, raw_headers
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited
-from cloudbeds_auth.os_files import unsent
+from cloudbeds_auth.os_files import reset_when_closed, unsent
 from cloudbeds_auth.rules.happenings import Happening
 
 PIECE = 4096  # bytes that the parser is given at a time: what it passes over in silence is known as exactly as that
@@ -33,6 +33,11 @@ _CLOSE = (b"connection", b"close")
 
 class LimitExceeded(Exception):
     """The head is refused; raised through the parser, which reports it as a parse error."""
+
+
+def _has_length(answer: Message) -> bool:
+    """Whether the beginning of an answer says how long it is."""
+    return any(name.lower() == b"content-length" for name, _ in answer.get("headers", ()))
 
 
 class Part(Enum):
@@ -55,6 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _body_size = 0  # bytes of bodies, all of them
     _silent = 0  # bytes of this part that the parser passed over in silence
     _silent_most = LARGEST_HEADERS
+    _unframed = False  # the end of the connection is that of the answer
     _thrown_away = 0  # bytes that came after the last answer
     _refusal: type[InvalidRequest] = InvalidRequest
 
@@ -71,19 +77,33 @@ class BoundedProtocol(HttpToolsProtocol):
 
         A request that takes longer than a stop waits for is cancelled by the server: that is no error of the
         application's, and the caller's connection ends, because the outcome of a call is unknown by then.
+
+        A caller of HTTP/1.0 knows no chunks (RFC 9112 section 6.1): an answer whose length is unknown ends with its
+        connection, which is reset where the answer is not whole.
         """
+        cycle = self._running
+        assert cycle is not None  # noqa: S101 - this request's turn has come
 
         async def closing(message: Message) -> None:
-            early = scope is self.scope and self._part is Part.BODY
-            if message["type"] == "http.response.start" and (early or self._connections.ending):
-                headers = [one for one in message.get("headers", ()) if one != _CLOSE]
-                message = {**message, "headers": [*headers, _CLOSE]}
+            if message["type"] == "http.response.start":
+                early = scope is self.scope and self._part is Part.BODY
+                self._unframed = scope["http_version"] < "1.1" and not _has_length(message)
+                if early or self._unframed or self._connections.ending:
+                    headers = [one for one in message.get("headers", ()) if one != _CLOSE]
+                    message = {**message, "headers": [*headers, _CLOSE]}
+                if self._unframed:
+                    cycle.chunked_encoding = False  # as if its length was known: that of each part, when it comes
+            elif self._unframed:
+                cycle.expected_content_length = len(message.get("body", b""))
             await send(message)
 
         try:
             await self._service(scope, receive, closing)
         except asyncio.CancelledError:
             self._cut("stopped")
+        finally:
+            if self._unframed and not cycle.response_complete:
+                self._drop()
 
     # The connection
 
@@ -295,7 +315,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._connections.tally.add(Happening.CONNECTION_REFUSED, address=self._connection.address, why=why)
 
     def _drop(self) -> None:
-        """Close at once."""
+        """Close at once; as an error, where an end would say that an answer is whole."""
+        if self._unframed and self._runs():
+            reset_when_closed(self.transport.get_extra_info("socket").fileno())
         self._disconnect()
         self.transport.abort()
 

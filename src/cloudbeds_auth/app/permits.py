@@ -90,19 +90,28 @@ def _foreign() -> Forbidden:
     return Forbidden("this credential is not for this connection", next_step="use a key that is for it, or for all")
 
 
+async def still_good(request: Request) -> Caller:
+    """The caller that the gateway let in by the head, once more: the framework asks dependencies when the body is here,
+    which may have taken its time. Raises Unauthenticated where its key ended since.
+    """
+    caller: Caller = request.scope["state"]["caller"]
+    keys: CallerKeys = request.app.state.vault.keys
+    await keys.require_good(caller)
+    return caller
+
+
 SCOPES: Final[dict[object, Scope]] = {}
 """Of each dependency that `need` made, what it asks for: the API's description says it."""
 
 
-def need(scope: Scope) -> Callable[[Request], Permit]:
-    """The dependency of a route that needs `scope`; raises Forbidden."""
+def need(scope: Scope) -> Callable[[Request], Awaitable[Permit]]:
+    """The dependency of a route that needs `scope`; raises Forbidden, Unauthenticated."""
 
-    def permit(request: Request) -> Permit:
-        state = request.scope["state"]
-        caller: Caller = state["caller"]
+    async def permit(request: Request) -> Permit:
+        caller = await still_good(request)
         if not may(caller, scope):
             raise Forbidden(f"the scope `{scope.value}` is needed")
-        return Permit(caller, scope, request.app.state.vault, state)
+        return Permit(caller, scope, request.app.state.vault, request.scope["state"])
 
     SCOPES[permit] = scope
     return permit

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FORM_TOKEN = "form_token"
 OVERRIDES = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
 AGAIN = "open the page again in this service, and send its form from there"
-may_read: Callable[[Request], Permit] = need(Scope.ADMIN)  # the description of the API, without a session
+may_read: Callable[[Request], Awaitable[Permit]] = need(Scope.ADMIN)  # the description of the API, without a session
 PageHandler = Callable[[PageRequest, Session | None], Awaitable[PageAnswer]]
 
 
@@ -126,7 +126,7 @@ class SessionRoutes:
 
         async def shown(asked: PageRequest, session: Session | None) -> PageAnswer:
             if session is None:
-                may_read(request)
+                await may_read(request)
             groups = api_reference(describe_api(request.app), self._public_url.rstrip("/"))
             settings = self._vault.settings
             return self._pages.api(session, groups, settings.public_url, settings.base_url, settings.api_version)
@@ -140,9 +140,13 @@ class SessionRoutes:
             must_be_sent_from_here(request, self._public_url)
             if session is not None:
                 must_hold_form_token(request, session, names)
-            return await handler(request, session)
+            return await handler(request, await self._still_good(session))
 
         return asked
+
+    async def _still_good(self, session: Session | None) -> Session | None:
+        """The session that the gateway recognized by the head; None where it ended while the form came."""
+        return session and await self._engine.sessions.recognize(session.text.reveal(), used=False)
 
     async def _begin(self, request: Request) -> Response:
         async def begun(asked: PageRequest, session: Session | None) -> PageAnswer:
@@ -158,7 +162,7 @@ class SessionRoutes:
             raise Unauthenticated
 
         async def is_good() -> bool:
-            return await self._engine.sessions.recognize(session.text.reveal(), used=False) is not None
+            return await self._still_good(session) is not None
 
         return LiveStream(self._engine.watcher, self._engine.world.clock, is_good)
 

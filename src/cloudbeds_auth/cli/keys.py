@@ -109,7 +109,8 @@ def create(
     """Make a key. NAME is for people.
 
     Without --connection, --property and --reference it is for all hotels; with several of them for each that any names.
-    A key for some properties of a group reaches those alone. The key is the only line on standard output.
+    A key for some properties of a group calls for those alone, and reads all of the connection. The key is the only
+    line on standard output.
     """
     made = with_vault(
         lambda vault: vault.keys.create(

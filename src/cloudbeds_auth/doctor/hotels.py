@@ -83,7 +83,7 @@ def _wrong(app: App, own_id: str, here: SplitResult, settings: Settings) -> Iter
         yield from problem(f"{app.id}: has the client id of the settings' own app", again)
     if where.path == here.path:
         yield from problem(f"{app.id}: its redirect URI has the path of the settings' own", again)
-    if is_our_path(where.path):
+    if is_our_path(where.path, settings.public_url):
         yield from problem(f"{app.id}: {app.redirect_uri} is a page of the service: no approval is taken there", again)
     if (where.scheme, where.netloc) != (here.scheme, here.netloc):
         yield from _elsewhere(app, where, here, settings)

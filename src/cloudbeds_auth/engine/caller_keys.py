@@ -34,7 +34,7 @@ from cloudbeds_auth.rules.caller_keys import (
     write,
 )
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.inputs import checked_seconds, is_text
+from cloudbeds_auth.rules.inputs import LONGEST_REFERENCE, checked_cursor, checked_seconds, checked_text, is_text
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import Bounds, Caller, OfConnection, Scope, of_connection
 from cloudbeds_auth.rules.rate_limit import TurnLine, rate_of
@@ -119,8 +119,8 @@ class CallerKeys:
             checked_seconds("expires_in", expires_in, least=1.0)
         if rate is not None and not LEAST_RATE <= rate <= MOST_RATE:
             raise InvalidRequest(f"a key's rate is {LEAST_RATE:g} to {MOST_RATE:g} requests a second")
-        reach = _reach(connections, properties, references)
-        names = None if methods is None else frozenset(one.lower() for one in methods)
+        reach = _reach(connections=connections, properties=properties, references=references)
+        names = None if methods is None else frozenset(one.lower() for one in _names("methods", methods))
         new = checked_key(NewKey(name, _scopes(scopes), reach, read_only, names, expires_in, rate), parent)
         world, above = self._world, None if parent is None else parent.name
         key_id = world.entropy.identifier(ID_PREFIX)
@@ -134,8 +134,11 @@ class CallerKeys:
     async def list(
         self, *, parent: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> Sequence[CallerKey]:
-        """Keys, newest first, those that are over included. `cursor`: the last id of the page before."""
-        return await self._world.db.read(read_caller_keys(parent=parent, before=cursor, limit=limit))
+        """Keys, newest first, those that are over included. `cursor`: the last id of the page before. Raises
+        InvalidRequest.
+        """
+        above, before = checked_text("the parent", parent), checked_cursor(cursor, ID_PREFIX)
+        return await self._world.db.read(read_caller_keys(parent=above, before=before, limit=limit))
 
     async def left_by(self, key_id: str) -> Sequence[CallerKey]:
         """Good keys that this one made, and that do not end with it: those of a key with the scope `admin`."""
@@ -282,16 +285,20 @@ def _scopes(given: Collection[str]) -> frozenset[Scope]:
     return frozenset(Scope(one) for one in given)
 
 
-def _reach(*kinds: Collection[str] | None) -> Bounds | None:
+def _reach(**kinds: Collection[str] | None) -> Bounds | None:
     """What is given, checked; None where nothing is. A list that is given and empty names no hotel."""
-    if all(kind is None for kind in kinds):
+    if all(given is None for given in kinds.values()):
         return None
-    for kind in kinds:
-        if kind is not None and (isinstance(kind, str) or not all(is_text(one) and one for one in kind)):
-            raise InvalidRequest("connections, properties and references are lists of ids, each a text")
-        if kind is not None and len(kind) > MOST_NAMED:
-            raise InvalidRequest(f"a key names at most {MOST_NAMED} connections, properties or references of each kind")
-    return Bounds(*(frozenset(kind or ()) for kind in kinds))
+    return Bounds(**{kind: _names(kind, () if given is None else given) for kind, given in kinds.items()})
+
+
+def _names(kind: str, given: Collection[str]) -> frozenset[str]:
+    """What a list of a key names; raises InvalidRequest for what is no list of texts that a database takes."""
+    if isinstance(given, str) or not all(0 < len(one) <= LONGEST_REFERENCE and is_text(one) for one in given):
+        raise InvalidRequest(f"{kind} of a key are a list, each a text of 1 to {LONGEST_REFERENCE} characters")
+    if len(given) > MOST_NAMED:
+        raise InvalidRequest(f"a key names at most {MOST_NAMED} {kind}")
+    return frozenset(given)
 
 
 def unknown_key(key_id: str) -> InvalidRequest:

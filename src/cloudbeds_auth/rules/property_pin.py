@@ -24,7 +24,8 @@ from cloudbeds_auth.rules.proxy_policy import forms_of, is_classic, method_of
 FORM = "application/x-www-form-urlencoded"
 DEEPEST = 64  # lists and objects of JSON, one in the other
 MOST_FIELDS = 1000  # of a query or a form
-MOST_NAMES = 10_000  # of a JSON body
+MOST_NAMED = 10_000  # properties, in what one part of a call says
+MOST_MARKS = 30_000  # `{`, `[`, `:` and `,` of a JSON body: what it may cost to parse and to walk is bounded
 LONGEST_NAME = 200  # characters: what a name may cost to read is bounded
 # A media type without parameters but the one that changes nothing: others are read differently from one software to
 # the next.
@@ -37,6 +38,7 @@ _ORGANIZATION = ("organization", "organizations", "organisation", "organisations
 _ALL = ""  # no caller's property: what names an organization names all of its properties
 _NO_LETTER = re.compile(r"[^a-z]")
 _DIGITS = re.compile(r"\d+")
+_MARKS = (b"{", b"[", b":", b",")
 _SEPARATOR = re.compile(r"[,;]")
 _VERSION = re.compile(r"v[0-9]+(?:\.[0-9]+)?\Z")  # of a module, which may be the one of properties
 
@@ -106,7 +108,7 @@ def require_pinned(properties: frozenset[str], content_type: str, encoding: str,
             raise _opaque() from None
         _require(properties, _in_pairs(_pairs(text)))
         return
-    if not is_json(media[1]):
+    if not is_json(media[1]) or sum(map(body.count, _MARKS)) > MOST_MARKS:
         raise _opaque()
     try:
         found = read_object(media[1], body)
@@ -123,7 +125,11 @@ def _opaque() -> Forbidden:
 
 
 def _require(properties: frozenset[str], named: Iterable[str]) -> None:
+    count = 0
     for text in named:
+        count += text.count(",") + 1
+        if count > MOST_NAMED:
+            raise _opaque()
         if any(one.strip() not in properties for one in text.split(",")):
             raise Forbidden(
                 "this credential is not for this property of the connection",
@@ -171,15 +177,12 @@ def _in_pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 def _in_json(value: Any) -> Iterator[str]:
     """What stands below a name that names properties, however deep."""
-    left, names = [(value, False, 0)], 0
+    left = [(value, False, 0)]
     while left:
         inner, named, depth = left.pop()
         if depth > DEEPEST:
             raise _opaque()
         if isinstance(inner, dict):
-            names += len(inner)
-            if names > MOST_NAMES:
-                raise _opaque()
             for name, one in inner.items():
                 if _names_organization(name) and one is not None:
                     yield _ALL

@@ -336,8 +336,11 @@ def further_app(settings: Settings, **given: object) -> App:
         problems = "; ".join(f"{str(one['loc'][0]).replace('_', ' ')}: {worded(one['msg'])}" for one in failures)
         raise InvalidRequest(problems, next_step=AGAIN) from None
     # The cookie that binds an approval to its browser has one form for all apps.
-    if values.url(made.redirect_uri).scheme != values.url(settings.redirect_uri).scheme:
+    where = values.url(made.redirect_uri)
+    if where.scheme != values.url(settings.redirect_uri).scheme:
         raise InvalidRequest(f"redirect uri: {ONE_SCHEME}", next_step=AGAIN)
+    if values.is_our_path(where.path, settings.public_url):
+        raise InvalidRequest("redirect uri: has a path that is one of this service's own", next_step=AGAIN)
     secrets, kind = (made.client_secret,), kind_of(made.credential)
     return App(made.name, made.client_id, secrets, made.redirect_uri, made.scopes, made.level, kind)
 

@@ -13,6 +13,8 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, 
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from pydantic import ValidationInfo
+
 from cloudbeds_auth.rules.redirects import written_origin
 from cloudbeds_auth.rules.secret import Secret
 
@@ -159,16 +161,23 @@ def redirect_uri(value: object) -> str:
     return given
 
 
-def is_our_path(path: str) -> bool:
-    """Whether the service answers it itself, or what lies above it: no approval that comes there is taken as one."""
-    return f"{path}/".startswith(_BELOW)
+def is_our_path(path: str, public_url: str = "") -> bool:
+    """Whether the service answers it itself, or what lies above it: no approval that comes there is taken as one. A
+    proxy may take the public URL's path off before it.
+    """
+    prefix = urlsplit(public_url).path.rstrip("/")
+    left = path.removeprefix(prefix) if f"{path}/".startswith(f"{prefix}/") else path
+    return left in {"", "/"} or any(f"{one}/".startswith(_BELOW) for one in (path, left))
 
 
-def public_url(value: object) -> str:
-    """The address that links are built from, without a slash at its end."""
+def public_url(value: object, info: ValidationInfo) -> str:
+    """The address that links are built from, without a slash at its end; `info` has the redirect URI."""
     url(value)
     if "?" in str(value):
         raise ValueError("has a query")
+    path = urlsplit(info.data.get("redirect_uri", "")).path
+    if path and is_our_path(path, str(value)):
+        raise ValueError("has a path below which CLOUDBEDS_REDIRECT_URI is a page of this service: change either")
     return str(value).rstrip("/")
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloudbeds_auth.rules.audit import AuditAction
-from cloudbeds_auth.rules.caller_keys import MOST_CHILDREN, CallerKey, NewKey
+from cloudbeds_auth.rules.caller_keys import ID_PREFIX, MOST_CHILDREN, CallerKey, NewKey
+from cloudbeds_auth.rules.inputs import harmless
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.permissions import Bounds, Caller, Scope
 from cloudbeds_auth.transactions.audit import audit
@@ -43,14 +44,18 @@ class AlteredKey:
 def add_caller_key(
     tx: Tx, key_id: str, key_hash: str, new: NewKey, *, parent: str | None
 ) -> Transaction[CallerKey | None]:
-    """Store a new key. None: its parent has as many children as it may, or is over."""
+    """Store a new key. None: its parent has as many children as it may, or the key that makes it is over."""
     expires_at = None if new.life is None else tx.wall + new.life
+    maker = parent or tx.acting.name
+    if maker.startswith(ID_PREFIX):
+        yield from query("one_at_a_time", work=f"keys of {maker}")
+        made_by = yield from query_one("caller_key", id=maker)
+        if made_by is None or not _good(made_by, tx.wall):
+            return None
     if parent is not None:
-        yield from query("one_at_a_time", work=f"children of {parent}")
         yield from query("forget_ended_children", parent=parent, before=tx.wall - AFTER)
-        made_by = yield from query_one("caller_key", id=parent)
         counted = yield from query_one("caller_key_children", parent=parent)
-        if made_by is None or not _good(made_by, tx.wall) or counted is None or counted["children"] >= MOST_CHILDREN:
+        if counted is None or counted["children"] >= MOST_CHILDREN:
             return None
     scopes = sorted(new.scopes)
     row = {
@@ -104,7 +109,10 @@ def find_caller(tx: Tx, key_id: str) -> Transaction[GoodKey | AlteredKey | None]
 
 @transaction
 def end_caller_key(tx: Tx, key_id: str) -> Transaction[CallerKey | None]:
-    """Revoke a key, with its children; the moment of the first time stays. None: there is none."""
+    """Revoke a key, with its children; the moment of the first time stays. None: there is none. A key that it makes at
+    this moment is there before, or never.
+    """
+    yield from query("one_at_a_time", work=f"keys of {key_id}")
     row = yield from query_one("caller_key", id=key_id)
     if row is not None and row["ended_at"] is None:
         mac = changed_mac(tx, "caller_keys", row, ended_at=tx.wall)
@@ -149,7 +157,8 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def _methods_of(row: Row) -> frozenset[str] | None:
-    return None if row["methods"] is None else frozenset(json.loads(row["methods"]))
+    """A former version took any text here, which not every answer can show."""
+    return None if row["methods"] is None else frozenset(map(harmless, json.loads(row["methods"])))
 
 
 def _reach_of(row: Row) -> Bounds | None:
