@@ -72,7 +72,7 @@ test-oldest: oldest ## what leans on other packages, with the oldest versions of
 
 test-long: venv ## what `make test` leaves out but for kills and poolers: simulation, processes, every reading of the rotation
 	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long -k "not (vault and postgresql)" \
-	  tests/acceptance tests/app tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/database tests/transactions tests/engine
+	  tests/acceptance tests/app tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/simulator tests/database tests/transactions tests/engine
 
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
