@@ -218,11 +218,14 @@ if MOUNTS:
             if mark == marks.LEASED:
                 report = caller.end()
                 assert report is not None
-                assert len(held.refreshes(after)) == (0 if "StoreUnavailable" in kinds(report.errors) else 1)
+                assert (report.statuses, kinds(report.errors)) == ([], ["StoreUnavailable"])
+                assert not held.refreshes(after)
                 filler.unlink()
                 held.served()
             else:
-                caller.wait_for_any(marks.WAITING + marks.SERVED)
+                assert caller.wait_for(marks.WAITING)
+                assert held.row()["generation"] == generation
+                assert not accepted(held.journal(after))
                 filler.unlink()
                 _heals_with_one_refresh(held, caller, generation, after)
 
