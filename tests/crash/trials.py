@@ -145,7 +145,11 @@ class Killing:
             self._lost(None, "the database is damaged")
 
     def finish(self) -> None:
-        """Ask the vendor what it counted."""
+        """The last round is judged, too: an access token that lives on serves, whatever is stored beside it. Ended, every
+        hotel is healed by its refresh token; and the vendor says what it counted.
+        """
+        self.lane.end_tokens()
+        self.heal()
         self.tally.refreshes.update(self.lane.made.vendor.counts())
 
     def _news(self) -> list[dict[str, Any]]:
