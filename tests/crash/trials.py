@@ -145,8 +145,8 @@ class Killing:
             self._lost(None, "the database is damaged")
 
     def finish(self) -> None:
-        """The last round is judged, too: an access token that lives on serves, whatever is stored beside it. Ended, every
-        hotel is healed by its refresh token; and the vendor says what it counted.
+        """Judge the last round, too, and ask the vendor what it counted. An access token that lives on would serve,
+        whatever rests beside it: it is ended, and every hotel has to be healed by its refresh token.
         """
         self.lane.end_tokens()
         self.heal()
