@@ -114,7 +114,7 @@ test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in 
 	  -k "postgres or two_machines"
 	@$(BIN)/python -m pytest tests/pgbouncer
 
-test-namespaces: venv ## eight processes on two machines, which are network namespaces (as root, needs iproute2)
+test-namespaces: venv ## eight processes on each of two machines, which are network namespaces (as root, needs iproute2)
 	@$(BIN)/python -m pytest tests/namespaces
 
 test-instructions: venv ## what each call costs, in instructions that no clock has a part in (needs `make system`)
