@@ -32,7 +32,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test oldest test-oldest test-long test-plugin system browser test-browser images test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets test-rules test-deploy test-image release-tools dist release-check coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test oldest test-oldest test-long test-plugin system browser test-browser images test-node test-strangers audit fuzz strangers test-pgbouncer test-namespaces test-instructions test-wheel test-secrets test-rules test-shells test-deploy test-image release-tools dist release-check coverage mutation bench scale prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,13 +72,13 @@ test-oldest: oldest ## what leans on other packages, with the oldest versions of
 
 test-long: venv ## what `make test` leaves out but for kills and poolers: simulation, processes, every reading of the rotation
 	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long -k "not (vault and postgresql)" \
-	  tests/acceptance tests/app tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/database tests/transactions tests/engine
+	  tests/acceptance tests/app tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/simulator tests/database tests/transactions tests/engine
 
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
 
-system: ## what needs system packages (Debian, as root): a browser, buildah, a pooler, network namespaces, valgrind, slowhttptest, nginx, PHP, promtool, systemd-analyze, Node where it is missing
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends buildah chromium iproute2 mmdebstrap netavark nginx pgbouncer php-cli php-curl prometheus slowhttptest systemd valgrind
+system: ## what needs system packages (Debian, as root): a browser, buildah, a pooler, network namespaces, valgrind, slowhttptest, nginx, PHP, promtool, systemd-analyze, zsh and fish, Node where it is missing
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends buildah chromium fish iproute2 mmdebstrap netavark nginx pgbouncer php-cli php-curl prometheus slowhttptest systemd valgrind zsh
 	@node --version && npm --version || apt-get install -y -qq --no-install-recommends nodejs npm
 
 browser: venv
@@ -114,7 +114,7 @@ test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in 
 	  -k "postgres or two_machines"
 	@$(BIN)/python -m pytest tests/pgbouncer
 
-test-namespaces: venv ## eight processes on two machines, which are network namespaces (as root, needs iproute2)
+test-namespaces: venv ## eight processes on each of two machines, which are network namespaces (as root, needs iproute2)
 	@$(BIN)/python -m pytest tests/namespaces
 
 test-instructions: venv ## what each call costs, in instructions that no clock has a part in (needs `make system`)
@@ -172,6 +172,9 @@ test-secrets: venv ## no secret in any line of the history, nor in wheel and sdi
 
 test-rules: venv ## alert rules, dashboard and metrics, by promtool: their form, and what fires at which series (needs `make system`)
 	@$(BIN)/python -m pytest tests/prometheus
+
+test-shells: venv ## the Tab key in bash, zsh and fish (needs `make system`)
+	@$(BIN)/python -m pytest tests/shells
 
 test-image: venv ## the Containerfile built by buildah over a base of Debian's packages, and run (as root, needs `make system`)
 	@$(BIN)/python -m pytest tests/image

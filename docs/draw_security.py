@@ -68,20 +68,23 @@ def marks() -> list[Marked]:
 
 def marks_in(source: str, file: Path) -> Iterator[Marked]:
     """The marks of a module's tests: of decorators and parameters, of `pytestmark`, and those that a function makes,
-    with the rows that the module names.
+    with the rows that it, or a table that it reads, names.
     """
     tree = ast.parse(source)
-    named = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and _is_id(node.value)]
     whole = [row for node in tree.body if _is_pytestmark(node) for row in _rows(node)]
+    tables = {
+        one.id: _ids(node) for node in tree.body if isinstance(node, ast.Assign)
+        for one in node.targets if isinstance(one, ast.Name)
+    }  # fmt: skip
     made = {
-        node.name: named
+        node.name: [*_ids(node), *(row for name in _names(node) & tables.keys() for row in tables[name])]
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("test_") and None in _rows(node)
     }  # fmt: skip
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not node.name.startswith("test_"):
             continue
-        asked = {one.id for part in node.decorator_list for one in ast.walk(part) if isinstance(one, ast.Name)}
+        asked = {name for part in node.decorator_list for name in _names(part)}
         found = [*whole, *(row for part in node.decorator_list for row in _rows(part))]
         found += [(row, False) for name in asked & made.keys() for row in made[name]]
         for row, control in dict(sorted(one for one in found if one is not None)).items():  # a control comes last
@@ -101,8 +104,15 @@ def _rows(node: ast.AST) -> list[tuple[str, bool] | None]:
     return found
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and ID.match(value) is not None
+def _ids(node: ast.AST) -> list[str]:
+    """The rows that are written out below this node."""
+    texts = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return [text for text in texts if ID.match(text)]
+
+
+def _names(node: ast.AST) -> set[str]:
+    """The names that are used below this node."""
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
 
 
 def _is_pytestmark(node: ast.stmt) -> bool:

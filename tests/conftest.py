@@ -23,7 +23,7 @@ from tests.support.watch import Watch, begin_watching
 __all__ = ["elsewhere", "kept_driver", "postgres_home", "postgres_server", "postgres_url", "sweeper"]
 OWN_TARGETS = {
     "browser", "deploy", "image", "instructions", "namespaces", "node", "pgbouncer", "prometheus", "release", "secrets",
-    "strangers",
+    "shells", "strangers",
 }  # fmt: skip
 """Each needs packages, or root."""
 TESTS = Path(__file__).parent

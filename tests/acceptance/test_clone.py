@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import Http, World
+from tests.acceptance.test_bad_hour import a_minute_passes
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.long  # processes that live for seconds
@@ -108,6 +109,53 @@ def test_an_older_state_in_the_place_of_the_file(
         assert Http(made.base).get("/readyz").status == 200
         assert made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status == 200
         service.stop()
+
+
+@pytest.mark.row("F73")
+def test_a_backup_from_before_a_rotation(make_world: MakeWorld, elsewhere: Path) -> None:
+    """Put back as docs/operating.md says, and adopted, of which `doctor` reminds. Who was refreshed since is refused
+    twice, a minute apart, and marked; `doctor` names it, its link mends it. Who was not is served without a refresh.
+    """
+    made = make_world("--auto-approve", "--hotels", "2")
+    service = made.start()
+    moved, idle = (connected(made, hotel) for hotel in ("100001", "100002"))
+    backed_up(made, elsewhere / "backup.sqlite3")
+    assert made.admin.post(f"/api/v1/connections/{moved}/refresh").status == 200
+    assert made.admin.get(userinfo(moved)).status == 200, "its new access token is used: the old refresh token is dead"
+    service.stop()
+    database = made.folder / "hotels.sqlite3"
+    for side in ("-wal", "-shm"):
+        database.with_name(database.name + side).unlink(missing_ok=True)
+    shutil.move(elsewhere / "backup.sqlite3", database)
+    assert "copy of another installation's database" in made.run("doctor").stdout
+    assert made.run("database", "adopt", "--yes").returncode == 0
+    made.start()
+    assert made.admin.get(userinfo(idle)).status == 200
+    before = made.vendor.counts()
+    for code in ("refresh_in_doubt", "reauthorization_required"):
+        assert made.admin.get(userinfo(moved)).json["code"] == code
+        a_minute_passes(made)
+    assert made.admin.get(userinfo(idle)).status == 200
+    after = made.vendor.counts()
+    assert {outcome: after[outcome] - before.get(outcome, 0) for outcome in after} == {"issued": 0, "refused": 2}
+    assert f"{moved} (100001): reconnect needed" in made.run("doctor").stdout
+    marked = made.admin.get("/api/v1/connections?state=reauthorization_required").json["connections"]
+    assert [one["id"] for one in marked] == [moved]
+    made.vendor.control("choose", property_ids=["100001"])
+    link = made.admin.get(f"/api/v1/connections/{moved}").json["connect_url"]
+    assert Http(made.base).start(link.removeprefix(made.base), follow=True).status == 200
+    assert made.admin.get(userinfo(moved)).status == 200
+
+
+def connected(made: World, hotel: str) -> str:
+    """This hotel approves; its connection."""
+    made.vendor.control("choose", property_ids=[hotel])
+    return made.connect()
+
+
+def userinfo(connection: str) -> str:
+    """Where it is called."""
+    return f"/proxy/{connection}/api/v1.3/userinfo"
 
 
 def test_the_original_is_not_disturbed_by_a_restart_or_a_move(make_world: MakeWorld, elsewhere: Path) -> None:

@@ -1,16 +1,14 @@
-"""`completion install`: the file is where the shell looks for it, and the shell completes by it."""
+"""`completion install`: the file is where the shell looks for it, and bash completes by it (Tab: `tests/shells`)."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.cli.fakes import invoke
-from tests.support.terminal import at_terminal
 
 PLACES = {
     "bash": "data/bash-completion/completions/cloudbeds-auth",
@@ -105,35 +103,3 @@ def test_bash_completes(tmp_path: Path, home: dict[str, str], words: str, wanted
     environment = program_in(tmp_path / "bin")
     done = subprocess.run(["bash", "--norc", "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == wanted
-
-
-SHELLS_HERE = [name for name in ("bash", "zsh", "fish") if shutil.which(name)]
-BEGIN = {
-    "bash": ("--norc", "-i"),
-    "zsh": ("-f", "-i"),
-    "fish": ("--no-config", "-i"),
-}
-"""Interactive, without anybody's configuration."""
-
-
-@pytest.mark.parametrize("shell", SHELLS_HERE)
-def test_the_tab_key(tmp_path: Path, home: dict[str, str], shell: str) -> None:
-    """Pressed in each shell that this machine has: the rest of the word is there."""
-    assert invoke("completion", "install", shell, env=home).status == 0
-    path = tmp_path / PLACES[shell]
-    load = {
-        "bash": f". {path}",
-        "zsh": f"fpath=({path.parent} $fpath); autoload -Uz compinit && compinit -u -D",
-        "fish": f"source {path}",
-    }[shell]
-    program = shutil.which(shell)
-    assert program is not None
-    with at_terminal(
-        *BEGIN[shell], settings=program_in(tmp_path / "bin") | home, folder=tmp_path, executable=program, program=()
-    ) as ran:
-        ran.type(f"{load}; echo rea''dy\r")
-        ran.wait_for("ready")
-        ran.type("cloudbeds-auth connections wat\t")
-        ran.wait_for("connections watch")
-        ran.type("\x15exit\r")  # the line is emptied first
-        assert ran.end() == 0

@@ -145,7 +145,11 @@ class Killing:
             self._lost(None, "the database is damaged")
 
     def finish(self) -> None:
-        """Ask the vendor what it counted."""
+        """Judge the last round, too, and ask the vendor what it counted. An access token that lives on would serve,
+        whatever rests beside it: it is ended, and every hotel has to be healed by its refresh token.
+        """
+        self.lane.end_tokens()
+        self.heal()
         self.tally.refreshes.update(self.lane.made.vendor.counts())
 
     def _news(self) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from cloudbeds_auth.errors import ConfigurationError
 # --- backups
 
 
-@pytest.mark.row("F73", "F74")
+@pytest.mark.row("F74")
 async def test_a_backup_and_its_restore(tmp_path: Path) -> None:
     """Taken while a process writes, 0600, whole; restored it is read-only until it is adopted, then it is in use."""
     source, restored = (settings(f"sqlite:///{tmp_path}/{name}.db") for name in ("one", "restored"))

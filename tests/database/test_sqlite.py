@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -200,6 +201,7 @@ async def test_what_is_no_database(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.row("F89")
 async def test_a_newer_schema(tmp_path: Path) -> None:
     """A database of a later version is refused: upgrade, or restore."""
     db = SqliteBench(tmp_path / "db")
@@ -210,23 +212,66 @@ async def test_a_newer_schema(tmp_path: Path) -> None:
         await SqliteBench(db.path).open()
 
 
-async def test_a_migration_that_was_killed(tmp_path: Path) -> None:
-    """Each is one transaction: killed anywhere inside, nothing of it is there, and the next start does all of it."""
-    sql = schema.migrations()[0][1]
-    for position in range(0, len(schema.statements(sql)), 3):
-        path = tmp_path / f"db-{position}"
-        connection = apsw.Connection(str(path))
-        durability.claim_file(connection, str(path))
-        durability.settle_pragmas(connection, version=durability.version_number())
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in schema.statements(sql)[:position]:
-            connection.execute(statement)
-        connection.close()  # as a kill: what was not committed is rolled back by whoever opens it next
-        db = SqliteBench(path)
-        await db.open()
-        assert db.sql("SELECT value FROM meta WHERE name = 'schema_version'") == [(str(schema.migrations()[-1][0]),)]
-        assert (await db.connected()).generation == 1
-        await db.close()
+def opened_file(path: Path) -> SqliteFile:
+    """Migrated, as the product does it."""
+    file = SqliteFile(path, HandClock().instant)
+    file.open()
+    return file
+
+
+NEWEST = schema.migrations()[-1]
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, os.getcwd())
+from pathlib import Path
+from tests.database import test_sqlite
+from cloudbeds_auth.database import schema
+
+path, kill_at, step = Path(sys.argv[1]), int(sys.argv[2]), schema.step
+
+def killed(now, *, number, sql):
+    running, found, done = step(now, number=number, sql=sql), None, 0
+    while True:
+        try:
+            statement = running.send(found)
+        except StopIteration:
+            os.kill(os.getpid(), signal.SIGKILL)
+        writes = statement.name.startswith("migration_") or statement.parameters.get("value") == str(number)
+        if writes and done == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done += writes
+        found = yield statement
+
+schema.step = killed
+test_sqlite.opened_file(path)
+"""
+
+
+@pytest.mark.row("F89")
+@pytest.mark.parametrize("position", range(len(schema.statements(NEWEST[1])) + 2))
+async def test_an_upgrade_killed_at_each_statement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, position: int
+) -> None:
+    """SIGKILL before this statement, before the note that it is done, or before the commit: nothing of it is there, and
+    the next start does all of it.
+    """
+    path, whole, steps = tmp_path / "db", SqliteBench(tmp_path / "whole"), schema.migrations()
+    with monkeypatch.context() as before:
+        before.setattr(schema, "migrations", lambda: steps[:-1])
+        opened_file(path).close()
+    arguments = [sys.executable, "-W", "ignore", "-c", KILLED, str(path), str(position)]
+    done = subprocess.run(arguments, capture_output=True, timeout=60, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    noted, tables = "SELECT value FROM meta WHERE name = 'schema_version'", "SELECT sql FROM sqlite_schema ORDER BY 1"
+    db = SqliteBench(path)
+    assert db.sql(noted) == [(str(steps[-2][0]),)]
+    await db.open()
+    await whole.open()
+    assert db.sql(noted) == [(str(NEWEST[0]),)]
+    assert db.sql(tables) == whole.sql(tables)
+    assert (await db.connected()).generation == 1
+    await db.close()
+    await whole.close()
 
 
 async def test_opening_twice_changes_nothing(tmp_path: Path) -> None:

@@ -198,9 +198,12 @@ def test_defences_are_taken_away_in_every_group() -> None:
 
 
 WORKED_OUT = """
-def made(): return [pytest.mark.row(row) for row in ("F13",)]
+CASES = {"A01": 1}
+OTHERS = {"A02": 2}
+def made(): return [pytest.mark.row(row) for row in ("F13", *CASES)]
 @pytest.mark.parametrize("x", made())
 def test_it(x): ...
+@pytest.mark.row("F14")
 def test_another(): ...
 """
 
@@ -214,7 +217,7 @@ def test_another(): ...
         ('class TestIt:\n    @pytest.mark.row("F13")\n    def test_it(self): ...', [("F13", False)]),
         ('@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.row("F13"))])\ndef test_it(x): ...',
          [("F13", False)]),
-        (WORKED_OUT, [("F13", False)]),
+        (WORKED_OUT, [("A01", False), ("F13", False)]),
         ('# row("F13")\ndef test_it(): ...\n@pytest.mark.row("F13")\ndef helper(): ...', []),
     ],
 )  # fmt: skip

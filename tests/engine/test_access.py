@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.support.fakes import HOUR, STALE, issued, pair
 from tests.support.stage import Stage
-from tests.support.virtual import settle
+from tests.support.virtual import VirtualLoop, settle
 
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -264,6 +264,7 @@ async def test_a_pair_just_received_is_returned_whatever_its_lifetime(stage: Sta
     assert len(stage.endpoint.sent) == 1
 
 
+@pytest.mark.row("F51")
 async def test_a_wall_clock_that_jumps_ahead(stage: Stage) -> None:
     """A year forward: the stored expiry is past, the token is refreshed once and then lent."""
     grant = await stage.connected()
@@ -272,6 +273,7 @@ async def test_a_wall_clock_that_jumps_ahead(stage: Stage) -> None:
     assert {(await lent(stage, grant)).reveal() for _ in range(3)} == {"A-2"}
 
 
+@pytest.mark.row("F51")
 async def test_a_wall_clock_that_jumps_back(stage: Stage) -> None:
     """A year back: a token is not held longer than its lifetime by any one process, and a 401 heals."""
     grant = await stage.connected()
@@ -283,6 +285,35 @@ async def test_a_wall_clock_that_jumps_back(stage: Stage) -> None:
     stage.vendor.thinks("A-1", DeadToken())
     stage.endpoint.will(issued(2))
     assert (await lent(stage, grant, rejected=token)).reveal() == "A-2"
+
+
+@pytest.mark.row("F49")
+async def test_a_machine_that_stood_still_for_ten_minutes(stage: Stage) -> None:
+    """What it remembers is not lent, by a clock that ran on: the row is read, and has the token that another process
+    brought meanwhile. Nothing is sent.
+    """
+    grant, two = await stage.connected(), await stage.process()
+    assert (await lent(stage, grant)).reveal() == "A-1"
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.now += 600.0
+    await two.commit(grant, "theirs")
+    assert stage.one.access.cached(grant.connection_id, 60.0) is None
+    assert (await lent(stage, grant)).reveal() == "A-theirs"
+    assert stage.endpoint.sent == []
+
+
+@pytest.mark.row("F49")
+async def test_a_snapshot_whose_clock_does_not_show_it(stage: Stage) -> None:
+    """It lends what it remembered for at most a minute; the 401 of that token heals by the row. Nothing is sent."""
+    grant, two = await stage.connected(), await stage.process()
+    await lent(stage, grant)
+    await two.commit(grant, "theirs")
+    old = await lent(stage, grant)
+    assert old.reveal() == "A-1"
+    stage.vendor.thinks("A-1", DeadToken())
+    assert (await lent(stage, grant, rejected=old)).reveal() == "A-theirs"
+    assert stage.endpoint.sent == []
 
 
 # --- an operator asks

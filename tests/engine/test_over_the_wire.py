@@ -203,11 +203,7 @@ def bodies() -> list[Any]:
         for at, token in enumerate(UNFIT_TOKENS)
     ]
     rules += [("F29", "oversized", {"kind": "oversized"}), ("F23", "empty", {"kind": "empty"})]
-    whole = {"F19", "F22", "F24", "F30"}
-    return [
-        pytest.param(rule, id=f"{row}-{name}", marks=[pytest.mark.row(row)] if row in whole else [])
-        for row, name, rule in rules
-    ]
+    return [pytest.param(rule, id=f"{row}-{name}", marks=pytest.mark.row(row)) for row, name, rule in rules]
 
 
 @pytest.mark.long

@@ -25,6 +25,7 @@ from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, take_lease
+from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.seals import MOST_SEALS
 
 UNSURE = Inconclusive("HTTP 503")
@@ -127,14 +128,23 @@ async def test_a_commit_keeps_up_to_the_token_that_was_sent(stage: Stage) -> Non
     assert await stage.tokens(grant.id) == ["R-1", "R-2", "R-5"]
 
 
+@pytest.mark.row("F25")
 async def test_a_pair_without_a_refresh_token_means_the_same_again(stage: Stage) -> None:
-    """RFC 6749 section 6: an answer that names none leaves the one that was sent."""
+    """RFC 6749 section 6: an answer that names none leaves the one that was sent, which the next refresh sends again.
+    The history says that none was named.
+    """
     grant = await stage.connected()
     stage.endpoint.will(issued(2, refresh=None))
     await stage.one.refresh(grant.id, 1)
     await stage.one.idle()
     assert await stage.tokens(grant.id) == ["R-1"]
     assert (await stage.row(grant.id)).generation == 2
+    stage.endpoint.will(issued(3))
+    await stage.one.refresh(grant.id, 2)
+    assert stage.endpoint.sent == ["R-1", "R-1"]
+    events = await stage.one.store.read(read_history(grant.connection_id))
+    named = [event.data["refresh_token_named"] for event in reversed(events) if event.kind == "pair_committed"]
+    assert named == [False, True]
 
 
 async def test_the_same_refresh_token_again_is_no_fault(stage: Stage) -> None:

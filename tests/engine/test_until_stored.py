@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import pytest
 from tests.support.fakes import APP, issued, key, pair
 from tests.support.stage import Process, Stage, with_secrets
 from tests.support.virtual import settle
 
+from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import (
     ClientRefused,
@@ -23,7 +25,10 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.lifecycle import IllegalMove, LifecycleEvent, State
 from cloudbeds_auth.rules.model import CredentialKind, Grant
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.token_response import KeyAnswer, RefusedClient
+from cloudbeds_auth.rules.token_response import Answer, KeyAnswer, RefusedClient
+from cloudbeds_auth.transactions.statements import Statement, Transaction
+
+T = TypeVar("T")
 
 MORE_THAN_A_CALLER_WAITS = 6
 
@@ -217,3 +222,53 @@ async def test_of_two_secrets_the_second_is_taken(stage: Stage) -> None:
 
     stage.endpoint.will(RefusedClient("HTTP 401"), given)
     assert (await both.refresh(grant.id, 1)).grant.access.reveal() == "A-2"
+
+
+# --- a database that takes no writes
+
+
+def read_only(stage: Stage, on: bool) -> None:
+    """By the database's own word, for every transaction that begins from now on."""
+    inner: Any = stage.one.driver.inner
+    if isinstance(inner, SqliteDriver):
+        connection = inner._file._connection
+        assert connection is not None
+        connection.pragma("query_only", on)
+    elif on:
+        write = inner.write
+        inner.write = lambda body, synced=True: write(lambda now: told_first(body(now)), synced=synced)
+    else:
+        del inner.write
+
+
+def told_first(running: Transaction[T]) -> Transaction[T]:
+    """PostgreSQL refuses what this transaction writes, as a standby refuses it."""
+    yield Statement("read_only", "SET TRANSACTION READ ONLY", {})
+    return (yield from running)
+
+
+@pytest.mark.row("F57")
+async def test_a_database_that_turns_read_only(stage: Stage) -> None:
+    """Between answer and commit: the pair waits, unused, and the store is not ready. It is committed when the database
+    takes it, and was asked for once.
+    """
+    grant = await stage.expired()
+
+    async def answered() -> Answer:
+        read_only(stage, True)
+        return issued(2)
+
+    stage.endpoint.will(answered)
+    with_it = asyncio.create_task(stage.one.refresh(grant.id, 1))
+    await settle()
+    try:
+        with pytest.raises(StoreUnavailable):
+            await stage.one.store.check()
+        assert stage.notes.times("commit_waits") > 0
+        assert stage.vendor.asked == []
+    finally:
+        read_only(stage, False)
+    await asyncio.gather(with_it, return_exceptions=True)
+    row = await in_the_end(stage, stage.one, grant)
+    assert (row.access.reveal(), row.generation, row.proven) == ("A-2", 2, True)
+    assert stage.endpoint.sent == ["R-1"]

@@ -100,9 +100,10 @@ async def test_fifty_processes_in_a_crash_loop(stage: Stage) -> None:
     assert vendor.most_in_a_second() <= 10
 
 
+@pytest.mark.row("F51")
 @pytest.mark.parametrize("jump", [YEAR, -YEAR])
 async def test_the_wall_clock_jumps_a_year(stage: Stage, jump: float) -> None:
-    """Whatever is taken to be due is refreshed within the rate and no faster, there and back (F51)."""
+    """Whatever is taken to be due is refreshed within the rate and no faster, there and back."""
     vendor, known = BusyVendor(), await hotels(stage, 30)
     for grant in known[::2]:
         stage.sql("UPDATE grants SET used_at = NULL, due_at = due_at + ? WHERE id = ?", 28 * DAY, grant.id)

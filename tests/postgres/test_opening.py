@@ -72,6 +72,7 @@ async def test_a_wrong_address(postgres_url: str, part: str, found: str) -> None
     assert "canary" not in str(stopped.value)
 
 
+@pytest.mark.row("F89")
 async def test_a_newer_schema(processes: Processes) -> None:
     """An older version refuses a database that a newer one upgraded, and says so."""
     await processes.driver()
