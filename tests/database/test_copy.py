@@ -119,6 +119,26 @@ async def test_given_up_and_made_again(ways: tuple[Settings, Settings]) -> None:
         assert not running.read_only
 
 
+@pytest.mark.row("F74")
+async def test_another_target_of_the_same_name(ways: tuple[Settings, Settings], tmp_path: Path) -> None:
+    """Two URLs that are shown alike (`?host=one`, `?host=two`): the hotels that moved to the first do not move to the
+    second as well, and the two never both refresh them.
+    """
+    source, target = ways
+    second = settings(f"sqlite:///{tmp_path}/second.db")
+    await filled(source)
+    await copied_with(source, target, asyncio.sleep)
+    with pytest.raises(ConfigurationError, match="another database than this target"):
+        await copied_with(source, second, asyncio.sleep)
+    async with opened(target) as there:
+        assert not there.read_only
+        assert len((await there.read(list_connections(states=list(State)))).connections) == HOTELS
+    async with opened(second) as empty:
+        assert not (await empty.read(list_connections(states=list(State)))).connections
+    await maintenance.adopt(source, silent)
+    await copied_with(source, second, asyncio.sleep)
+
+
 async def test_two_at_once(ways: tuple[Settings, Settings]) -> None:
     """The one that began first does no more to a target that another one fills, or has opened."""
     source, target = ways
