@@ -28,14 +28,17 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Event
 from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.transactions.apps import read_app
+from cloudbeds_auth.transactions.apps import add_app, read_app
+from cloudbeds_auth.transactions.audit import add_audit
+from cloudbeds_auth.transactions.authorizations import NewLink, add_link
 from cloudbeds_auth.transactions.caller_keys import GoodKey, add_caller_key, find_caller, read_caller_keys
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
 from cloudbeds_auth.transactions.history import forget, read_history, take_over
 from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
 from cloudbeds_auth.transactions.rows import add_event
-from cloudbeds_auth.transactions.statements import Statement, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.statements import Call, Rows, Statement, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.verification import verify_history
 
 
@@ -507,11 +510,48 @@ async def test_a_target_in_use(ways: tuple[Settings, Settings]) -> None:
     source, target = ways
     await filled(source)
     await filled(target)
-    with pytest.raises(ConfigurationError, match="connections of its own"):
+    with pytest.raises(ConfigurationError, match="holds apps, connections, .* of its own"):
         await maintenance.copy(source, target.database_url, silent)
     async with opened(source) as here:
         fence = await leased(here, await row(here, "gra_1"))
         assert await here.write(write_intent(fence, 1, lease=30.0, hold=0.0))
+
+
+MADE: dict[str, Callable[[], Call[object]]] = {
+    "apps": lambda: add_app(APP),
+    "links": lambda: add_link(NewLink("hash-1", "default", None, None, None, 60.0)),
+    "caller_keys": lambda: add_caller_key("key_1", "hash-1", NewKey("a job", frozenset({Scope.READ})), parent=None),
+    "audit": lambda: add_audit("signed_in", None, {}),
+}
+
+
+@pytest.mark.parametrize("table", MADE)
+async def test_a_target_with_something_in_it(ways: tuple[Settings, Settings], table: str) -> None:
+    """Nothing that somebody made there is deleted, where no hotel is, either; and nothing happens to the source."""
+    source, target = ways
+    await filled(source)
+    async with opened(target) as there:
+        await there.write(MADE[table]())
+        before = await rows_of(there, table)
+    with pytest.raises(ConfigurationError, match=f"{table}.* of its own"):
+        await maintenance.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert not there.read_only
+        assert await rows_of(there, table) == before != []
+    async with opened(source) as here:
+        fence = await leased(here, await row(here, "gra_1"))
+        assert await here.write(write_intent(fence, 1, lease=30.0, hold=0.0))
+
+
+async def rows_of(store: Database, table: str) -> list[str]:
+    """The rows of a table, each as text."""
+    return [str(dict(one)) for one in await store.read(all_rows(table))]
+
+
+@transaction
+def all_rows(tx: Tx, table: str) -> Transaction[Rows]:
+    """Every row of a table."""
+    return (yield Statement("all", f"SELECT * FROM {table}", {}))
 
 
 async def test_a_copy_is_not_moved(tmp_path: Path) -> None:

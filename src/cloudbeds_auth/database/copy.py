@@ -123,21 +123,22 @@ def _moved_to(now: Instant, *, target: str) -> Transaction[bool]:
 
 
 def _copied_from(now: Instant, *, source: str, is_moved: bool) -> Transaction[bool]:
-    """Whether the hotels were moved here before. Raises ConfigurationError when the target holds other connections, or
-    when it is not the one to which an earlier try had moved them: the two would refresh the same hotels.
+    """Whether the hotels were moved here before. Raises ConfigurationError when the target holds anything else, or when
+    it is not the one to which an earlier try had moved them: the two would refresh the same hotels.
     """
     begun = yield from query_one("meta", name="copy_of")
-    held = yield from query_one("meta", name="instance")
+    owner = yield from query_one("meta", name="instance")
     if begun is not None and begun["value"] == source:
-        return held is None or held["value"] != COPYING
+        return owner is None or owner["value"] != COPYING
     if is_moved:
         raise ConfigurationError(
             "the hotels were moved to another database than this target, which is known by the same name",
             next_step=f"use that one; if it is gone for good, `cloudbeds-auth database adopt` for {source} first",
         )
-    if (yield from query("any_connection")):
+    held = yield from bulk.in_use(now)
+    if held:
         raise ConfigurationError(
-            "the target holds connections of its own", next_step="give the URL of an empty database"
+            f"the target holds {', '.join(held)} of its own", next_step="give the URL of an empty database"
         )
     return False
 
