@@ -510,7 +510,7 @@ async def test_a_target_in_use(ways: tuple[Settings, Settings]) -> None:
     source, target = ways
     await filled(source)
     await filled(target)
-    with pytest.raises(ConfigurationError, match="holds apps, connections, .* of its own"):
+    with pytest.raises(ConfigurationError, match=r"holds apps, connections, .* of its own"):
         await maintenance.copy(source, target.database_url, silent)
     async with opened(source) as here:
         fence = await leased(here, await row(here, "gra_1"))
