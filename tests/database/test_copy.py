@@ -16,7 +16,7 @@ from tests.support.keys import KEY
 from tests.support.processes import leased, row
 from tests.support.shown import show_no_more, show_twice, wrongly_shown
 
-from cloudbeds_auth.database import backup, bulk, copy, maintenance, opening
+from cloudbeds_auth.database import backup, bulk, check, copy, maintenance, opening
 from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.history import record_calls
@@ -491,6 +491,20 @@ async def test_the_history_of_a_move_that_was_given_up(ways: tuple[Settings, Set
     await maintenance.adopt(source, silent)
     with pytest.raises(ConfigurationError, match="adopted since"):
         await maintenance.copy_history(source, target.database_url, silent)
+
+
+async def test_a_database_that_was_moved(ways: tuple[Settings, Settings], tmp_path: Path) -> None:
+    """Whatever says that it is read-only, and `database check`, names both: it may be a copy, or was moved."""
+    source, target = ways
+    both = "copy of another installation's database, or one whose hotels were moved elsewhere"
+    await moved(source, target)
+    async with opened(source) as here:
+        with pytest.raises(StoreReadOnly, match=both):
+            await here.write(take_lease("gra_0", "us", 30.0))
+    (problem,) = (await check.scan(source, silent)).problems
+    assert problem.startswith(f"{HOTELS} hotels are not refreshed here: they were moved elsewhere")
+    with pytest.raises(ConfigurationError, match=both):
+        await maintenance.copy(source, f"sqlite:///{tmp_path}/else.db", silent)
 
 
 async def test_giving_up_the_move(ways: tuple[Settings, Settings]) -> None:

@@ -64,7 +64,7 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
     is_moved = await source.driver.read(partial(_moved_to, target=target.name))
     if not (is_moved or await source.driver.read(partial(clone_guard.is_own, identity=source.identity))):
         raise ConfigurationError(
-            f"{source.name} is a copy of another installation's database, or was moved elsewhere",
+            f"{source.name} is a copy of another installation's database, or one whose hotels were moved elsewhere",
             next_step="copy from the original, or run `cloudbeds-auth database adopt` if it is gone for good",
         )
     if await target.driver.read(partial(_copied_from, source=source.name, is_moved=is_moved)):
