@@ -363,9 +363,8 @@ class StoreUnavailable(TryAgain):
 class StoreReadOnly(TryAgain):
     """A copy of another installation's database, or one whose hotels were moved elsewhere: it never refreshes
 
-    It was copied, restored from a backup, or moved by `database copy`. Access tokens that have not ended are lent, and
-    nothing is refreshed, connected or written. Use the original, or the database that the hotels were moved to; adopt
-    this one when that is gone for good, and restart.
+    It was copied, restored from a backup, or moved by `database copy`. Access tokens that have not ended are lent;
+    nothing is refreshed, connected or written. Use the other one, or adopt this when that is gone, and restart.
     """
 
     code = "store_read_only"
