@@ -361,15 +361,15 @@ class StoreUnavailable(TryAgain):
 
 
 class StoreReadOnly(TryAgain):
-    """This is a copy of another installation's database: it reads but never refreshes
+    """A copy of another installation's database, or one whose hotels were moved elsewhere: it never refreshes
 
-    The database was copied, or restored from a backup. Access tokens that have not ended are lent, and nothing is
-    refreshed, connected or written. Use the original; adopt the copy when it is gone for good, and restart.
+    It was copied, restored from a backup, or moved by `database copy`. Access tokens that have not ended are lent;
+    nothing is refreshed, connected or written. Use the other one, or adopt this when that is gone, and restart.
     """
 
     code = "store_read_only"
     retry_after_default: ClassVar[float | None] = 60.0  # a person has to adopt it, or to go to the original
-    next_step_default = "`cloudbeds-auth database adopt` when the other installation is gone for good"
+    next_step_default = "use the other database; `cloudbeds-auth database adopt` when that is gone for good"
 
 
 class RateLimited(TryAgain):

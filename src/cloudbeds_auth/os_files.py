@@ -214,19 +214,20 @@ def _user(number: int) -> str:
     return str(number)
 
 
-def write_private(path: Path, data: bytes, exclusive: bool) -> None:
+def write_private(path: Path, data: bytes, exclusive: bool, beside: Path | None = None) -> None:
     """Write a file that only its owner may read (0600): complete and synced, or not at all.
 
     An existing file, or a symbolic link in its place, is replaced, never written through. With `exclusive` it must not
-    exist (FileExistsError); of several processes one wins. Raises OSError.
+    exist (FileExistsError); of several processes one wins. What root writes belongs to the owner of the file `beside`,
+    who has to read it. Raises OSError.
     """
     if exclusive and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))  # on a full disk, too
     draft = path.with_name(f".{path.name}.{random_bytes(8).hex()}")
     try:
-        _write_new(draft, data)
+        _write_new(draft, data, beside)
         if exclusive:
-            _publish(draft, path, data)
+            _publish(draft, path, data, beside)
         else:
             draft.replace(path)
     finally:
@@ -234,16 +235,20 @@ def write_private(path: Path, data: bytes, exclusive: bool) -> None:
     sync(path.parent)
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, data: bytes, beside: Path | None) -> None:
     """A file that was not there, synced; raises FileExistsError."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
+        if beside is not None and os.geteuid() == 0:
+            with suppress(OSError):  # it is not there yet, or this root may give nothing away
+                found = beside.lstat()
+                os.fchown(handle, found.st_uid, found.st_gid)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _publish(draft: Path, path: Path, data: bytes) -> None:
+def _publish(draft: Path, path: Path, data: bytes, beside: Path | None) -> None:
     """Give the finished draft its name, only if no file has it."""
     try:
         os.link(draft, path, follow_symlinks=False)
@@ -251,7 +256,7 @@ def _publish(draft: Path, path: Path, data: bytes) -> None:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
         # A file system without hard links: not atomic, but still only if no file has the name.
-        _write_new(path, data)
+        _write_new(path, data, beside)
 
 
 def sync(path: Path) -> None:

@@ -240,3 +240,12 @@ async def test_everything_is_taken_as_it_is_where_the_key_is_gone(one: Settings)
         await check.scan(one, silent)
     await maintenance.accept_all(one)
     assert (await check.scan(one, silent)).problems == []
+
+
+@pytest.mark.row("F70")
+async def test_nothing_is_taken_as_it_is_without_the_keys(one: Settings) -> None:
+    """An encryption key was not given: what authenticates the rows is there, and stays."""
+    await filled(one)
+    with pytest.raises(ConfigurationError, match="is missing"):
+        await maintenance.accept_all(one.model_copy(update={"encryption_keys": (Secret(OTHER_KEY_TEXT),)}))
+    assert (await check.scan(one, silent)).problems == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from tests.support.installation import silent
 from tests.support.keys import KEY_TEXT
 
 from cloudbeds_auth import os_files
-from cloudbeds_auth.database import clone_guard, maintenance, opening
+from cloudbeds_auth.database import clone_guard, key_files, maintenance, opening
 from cloudbeds_auth.database.sqlite_file import SqliteFile
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.rules.secret import Secret
@@ -25,6 +26,7 @@ from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Instant, Transaction, Tx, query, transaction
 
 MACHINE = "machine-1"
+NOBODY = 65534  # a user
 
 
 def database(path: Path) -> SqliteFile:
@@ -269,6 +271,34 @@ async def test_counting_once_a_minute(disk: Disk, steady: list[float]) -> None:
         assert counts(disk) == (3, 3)
         assert disk.noted("third") == "written"
     assert await disk.is_own()
+
+
+@pytest.mark.row("F59")
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+async def test_a_command_that_root_runs(disk: Disk) -> None:
+    """Every file beside the database belongs to the database's owner afterwards, whose service has to read it."""
+    for path in disk.path.parent.iterdir():
+        os.chown(path, NOBODY, NOBODY)
+    clone_guard.mark_file(disk.path).unlink()
+    settings = disk.settings.model_copy(update={"encryption_keys": (), "admin_token": None})
+    key_files.ensure_admin_token(settings)
+    key_files.load_keys(settings, database_has_rows=False)
+    async with disk.opened():
+        made = {path.name for path in disk.path.parent.iterdir()}
+    assert {"hotels.sqlite3.instance", "hotels.sqlite3.key", "hotels.sqlite3.admin-token"} < made
+    assert _strangers(disk) == []
+    disk.note("instance", None)
+    async with disk.opened() as store:
+        await store.write(noted("by root"))
+        assert counts(disk) == (1, 1)
+        assert _strangers(disk) == []
+
+
+def _strangers(disk: Disk) -> list[str]:
+    """The files in the database's folder that are somebody else's than `NOBODY`."""
+    return [
+        path.name for path in disk.path.parent.iterdir() if (path.stat().st_uid, path.stat().st_gid) != (NOBODY, NOBODY)
+    ]
 
 
 @pytest.mark.row("F111")

@@ -16,7 +16,7 @@ from tests.support.keys import KEY
 from tests.support.processes import leased, row
 from tests.support.shown import show_no_more, show_twice, wrongly_shown
 
-from cloudbeds_auth.database import backup, bulk, copy, maintenance, opening
+from cloudbeds_auth.database import backup, bulk, check, copy, maintenance, opening
 from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.history import record_calls
@@ -28,14 +28,17 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Event
 from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.transactions.apps import read_app
+from cloudbeds_auth.transactions.apps import add_app, read_app
+from cloudbeds_auth.transactions.audit import add_audit
+from cloudbeds_auth.transactions.authorizations import NewLink, add_link
 from cloudbeds_auth.transactions.caller_keys import GoodKey, add_caller_key, find_caller, read_caller_keys
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
 from cloudbeds_auth.transactions.history import forget, read_history, take_over
 from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
 from cloudbeds_auth.transactions.rows import add_event
-from cloudbeds_auth.transactions.statements import Statement, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.statements import Call, Rows, Statement, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.verification import verify_history
 
 
@@ -117,6 +120,26 @@ async def test_given_up_and_made_again(ways: tuple[Settings, Settings]) -> None:
         await maintenance.copy(source, target.database_url, silent)
     async with opened(source) as running:
         assert not running.read_only
+
+
+@pytest.mark.row("F74")
+async def test_another_target_of_the_same_name(ways: tuple[Settings, Settings], tmp_path: Path) -> None:
+    """Two URLs that are shown alike (`?host=one`, `?host=two`): the hotels that moved to the first do not move to the
+    second as well, and the two never both refresh them.
+    """
+    source, target = ways
+    second = settings(f"sqlite:///{tmp_path}/second.db")
+    await filled(source)
+    await copied_with(source, target, asyncio.sleep)
+    with pytest.raises(ConfigurationError, match="another database than this target"):
+        await copied_with(source, second, asyncio.sleep)
+    async with opened(target) as there:
+        assert not there.read_only
+        assert len((await there.read(list_connections(states=list(State)))).connections) == HOTELS
+    async with opened(second) as empty:
+        assert not (await empty.read(list_connections(states=list(State)))).connections
+    await maintenance.adopt(source, silent)
+    await copied_with(source, second, asyncio.sleep)
 
 
 async def test_two_at_once(ways: tuple[Settings, Settings]) -> None:
@@ -470,6 +493,20 @@ async def test_the_history_of_a_move_that_was_given_up(ways: tuple[Settings, Set
         await maintenance.copy_history(source, target.database_url, silent)
 
 
+async def test_a_database_that_was_moved(ways: tuple[Settings, Settings], tmp_path: Path) -> None:
+    """Whatever says that it is read-only, and `database check`, names both: it may be a copy, or was moved."""
+    source, target = ways
+    both = "copy of another installation's database, or one whose hotels were moved elsewhere"
+    await moved(source, target)
+    async with opened(source) as here:
+        with pytest.raises(StoreReadOnly, match=both):
+            await here.write(take_lease("gra_0", "us", 30.0))
+    (problem,) = (await check.scan(source, silent)).problems
+    assert problem.startswith(f"{HOTELS} hotels are not refreshed here: they were moved elsewhere")
+    with pytest.raises(ConfigurationError, match=both):
+        await maintenance.copy(source, f"sqlite:///{tmp_path}/else.db", silent)
+
+
 async def test_giving_up_the_move(ways: tuple[Settings, Settings]) -> None:
     """When the target is gone for good, the source is adopted and refreshes again, every latch as it was."""
     source, target = ways
@@ -487,11 +524,48 @@ async def test_a_target_in_use(ways: tuple[Settings, Settings]) -> None:
     source, target = ways
     await filled(source)
     await filled(target)
-    with pytest.raises(ConfigurationError, match="connections of its own"):
+    with pytest.raises(ConfigurationError, match=r"holds apps, connections, .* of its own"):
         await maintenance.copy(source, target.database_url, silent)
     async with opened(source) as here:
         fence = await leased(here, await row(here, "gra_1"))
         assert await here.write(write_intent(fence, 1, lease=30.0, hold=0.0))
+
+
+MADE: dict[str, Callable[[], Call[object]]] = {
+    "apps": lambda: add_app(APP),
+    "links": lambda: add_link(NewLink("hash-1", "default", None, None, None, 60.0)),
+    "caller_keys": lambda: add_caller_key("key_1", "hash-1", NewKey("a job", frozenset({Scope.READ})), parent=None),
+    "audit": lambda: add_audit("signed_in", None, {}),
+}
+
+
+@pytest.mark.parametrize("table", MADE)
+async def test_a_target_with_something_in_it(ways: tuple[Settings, Settings], table: str) -> None:
+    """Nothing that somebody made there is deleted, where no hotel is, either; and nothing happens to the source."""
+    source, target = ways
+    await filled(source)
+    async with opened(target) as there:
+        await there.write(MADE[table]())
+        before = await rows_of(there, table)
+    with pytest.raises(ConfigurationError, match=f"{table}.* of its own"):
+        await maintenance.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert not there.read_only
+        assert await rows_of(there, table) == before != []
+    async with opened(source) as here:
+        fence = await leased(here, await row(here, "gra_1"))
+        assert await here.write(write_intent(fence, 1, lease=30.0, hold=0.0))
+
+
+async def rows_of(store: Database, table: str) -> list[str]:
+    """The rows of a table, each as text."""
+    return [str(dict(one)) for one in await store.read(all_rows(table))]
+
+
+@transaction
+def all_rows(tx: Tx, table: str) -> Transaction[Rows]:
+    """Every row of a table."""
+    return (yield Statement("all", f"SELECT * FROM {table}", {}))
 
 
 async def test_a_copy_is_not_moved(tmp_path: Path) -> None:

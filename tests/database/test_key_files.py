@@ -143,7 +143,7 @@ def test_starting_at_once(settings: Settings) -> None:
 def test_lost_race(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes second in the moment of making takes the first one's key."""
 
-    def first(path: Path, data: bytes, exclusive: bool) -> None:
+    def first(path: Path, data: bytes, exclusive: bool, beside: Path) -> None:
         put(path, base64.b64encode(KEY))
         raise FileExistsError
 
@@ -154,7 +154,7 @@ def test_lost_race(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_disk_full(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that cannot be written stops the start."""
 
-    def full(path: Path, data: bytes, exclusive: bool) -> None:
+    def full(path: Path, data: bytes, exclusive: bool, beside: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(key_files, "write_private", full)

@@ -590,6 +590,14 @@ async def test_a_copy_of_another_installation(url: str) -> None:
         await run(keyed(url, NEW, OLD))
 
 
+async def test_a_named_installation_whose_database_moved(url: str) -> None:
+    """The operator vouches for the name (CLOUDBEDS_AUTH_INSTANCE): it is recognised where it is now, as at a start."""
+    named = keyed(url, NEW, OLD).model_copy(update={"instance": "hotels of ours"})
+    await filled(named.model_copy(update={"encryption_keys": (Secret(OLD),)}))
+    await altered(named, "UPDATE meta SET value = 'elsewhere' WHERE name = 'place'")
+    assert (await run(named)).retired == [OLD_ID]
+
+
 async def test_hotels_that_are_being_moved(url: str) -> None:
     """A move copies what is sealed as it is: the two do not run at once."""
     await filled(keyed(url, OLD))

@@ -20,7 +20,7 @@ from tests.support.bench import HandClock, SqliteBench
 from tests.support.fakes import pair
 from tests.support.keys import KEY
 
-from cloudbeds_auth.database import durability, schema
+from cloudbeds_auth.database import durability, schema, sqlite_file
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import READERS, SqliteDriver
 from cloudbeds_auth.database.sqlite_file import SqliteFile
@@ -438,6 +438,48 @@ async def test_two_drivers_on_one_file(db: SqliteBench) -> None:
     )) is Written.GENERATION_MOVED  # fmt: skip
 
 
+STRANGER = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as connection:
+    connection.execute("SELECT count(*) FROM meta").fetchall()
+connection.close()
+"""
+
+
+@pytest.mark.row("F61")
+async def test_another_program_beside_two_drivers(db: SqliteBench) -> None:
+    """The second leaves the first one's locks alone: who opens the file elsewhere and closes it does not take the log
+    from under both, and what is committed after that is there.
+    """
+    other, log = await db.open(), db.path.with_name(f"{db.path.name}-wal")
+    before = log.stat().st_ino
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", STRANGER, str(db.path)], check=False)
+    assert done.returncode == 0
+    assert log.stat().st_ino == before
+    grant = await db.connected()
+    assert await other.read(read_grant(grant.id)) == grant
+
+
+async def test_opening_makes_no_lock_disappear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is there is opened by SQLite alone, and one that is made is closed before anybody else opens it."""
+    path, opened = tmp_path / "db", list[bool]()
+    open_file = os.open
+
+    def watched(name: str | Path, flags: int, mode: int = 0o777) -> int:
+        if Path(name) == path:
+            opened.append(sqlite_file._creating.locked())
+        return open_file(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", watched)
+    first, second = (SqliteDriver(path, HandClock().instant) for _ in range(2))
+    await first.open()
+    assert opened == [True]
+    await second.open()
+    assert opened == [True, True], "asked for as a new file"
+    await first.close()
+    await second.close()
+
+
 async def test_fifty_takers_of_one_lease(db: SqliteBench) -> None:
     """Over three drivers at once: one gets it."""
     stores = [db.store, await db.open(), await db.open()]
@@ -584,6 +626,131 @@ print("both went on")
 def test_a_fork_in_the_middle_of_a_transaction(tmp_path: Path) -> None:
     """The fork waits for it: both processes then have locks of their own, and what was begun is committed."""
     both_go_on(IN_THE_MIDDLE, tmp_path / "db")
+
+
+WHILE_IT_OPENS = """
+import asyncio, os, sys, threading, time
+sys.path.insert(0, os.getcwd())
+from pathlib import Path
+from tests.support.bench import HandClock
+from cloudbeds_auth.database import durability
+from cloudbeds_auth.database.sqlite import SqliteDriver
+from cloudbeds_auth.transactions.statements import query
+
+path = Path(sys.argv[1])
+driver, begun = SqliteDriver(path, HandClock().instant), threading.Event()
+loop = asyncio.new_event_loop()
+loop.run_until_complete(driver.open())
+loop.run_until_complete(driver.close())
+settle = durability.settle_pragmas
+
+def slow(connection, **more):
+    connection.execute("SELECT name FROM meta").fetchall()  # its locks are held
+    if not begun.is_set():
+        begun.set()
+        time.sleep(0.3)  # the fork comes now
+    settle(connection, **more)
+
+def has_locks():
+    mine = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any(fields[4] == str(os.getpid()) and fields[5].endswith(f":{path.stat().st_ino}") for fields in mine)
+
+async def both_write(driver):
+    await driver.write(lambda now: query("set_meta", name="written", value=str(os.getpid())))
+    assert has_locks(), "whoever opens and closes the file would delete its log"
+
+durability.settle_pragmas = slow
+runner = threading.Thread(target=loop.run_until_complete, args=(driver.open(),))
+runner.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    try:
+        asyncio.new_event_loop().run_until_complete(both_write(driver))
+    except BaseException as error:
+        print("child:", repr(error), flush=True)
+        os._exit(1)
+    os._exit(0)
+runner.join()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+loop.run_until_complete(both_write(driver))
+loop.run_until_complete(driver.close())
+print("both went on")
+"""
+
+
+@pytest.mark.row("F61")
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="no fork, or no list of locks here")
+def test_a_fork_while_the_file_is_opened(tmp_path: Path) -> None:
+    """The fork waits for that, too: else the child would take its parent's locks for its own."""
+    both_go_on(WHILE_IT_OPENS, tmp_path / "db")
+
+
+IT_DOES_NOT_END = """
+import asyncio, os, sys, threading
+sys.path.insert(0, os.getcwd())
+from pathlib import Path
+from tests.support.bench import HandClock
+from cloudbeds_auth.database import sqlite_file
+from cloudbeds_auth.database.sqlite import SqliteDriver
+from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.transactions.statements import query
+
+path = Path(sys.argv[1])
+driver, begun, go_on = SqliteDriver(path, HandClock().instant), threading.Event(), threading.Event()
+
+def slow(now):
+    yield from query("set_meta", name="parent", value="written")
+    begun.set()
+    assert go_on.wait(60)
+
+async def refused():
+    for one in (driver, SqliteDriver(path.parent / "." / path.name, HandClock().instant)):
+        for work in (one.write, one.browse):
+            try:
+                await work(lambda now: query("meta", name="parent"))
+            except StoreUnavailable as error:
+                assert "in use when this process was forked" in str(error), error
+            else:
+                raise AssertionError("the child took its parent's locks for its own")
+    other = SqliteDriver(path.with_name("another"), HandClock().instant)
+    await other.open()
+    await other.close()
+
+sqlite_file.BUSY_MILLISECONDS = 10
+loop = asyncio.new_event_loop()
+loop.run_until_complete(driver.open())
+runner = threading.Thread(target=loop.run_until_complete, args=(driver.write(slow),), daemon=True)
+runner.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    try:
+        asyncio.new_event_loop().run_until_complete(refused())
+    except BaseException as error:
+        print("child:", repr(error), flush=True)
+        os._exit(1)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+go_on.set()
+runner.join()
+(row,) = loop.run_until_complete(driver.read(lambda now: query("meta", name="parent")))
+assert row["value"] == "written"
+child = os.fork()  # nothing is under way: this one opens it
+if child == 0:
+    asyncio.new_event_loop().run_until_complete(driver.read(lambda now: query("meta", name="parent")))
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+loop.run_until_complete(driver.close())
+print("both went on")
+"""
+
+
+@pytest.mark.row("F61")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_that_cannot_wait_longer(tmp_path: Path) -> None:
+    """The child does not use that file, over whatever driver; the parent goes on, and a later child opens it."""
+    both_go_on(IT_DOES_NOT_END, tmp_path / "db")
 
 
 async def test_a_store_that_was_never_opened(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -86,6 +87,38 @@ async def test_a_newer_schema(processes: Processes) -> None:
             assert refused._pool.closed, "nothing is left open"
         finally:
             connection.execute("UPDATE meta SET value = %s WHERE name = 'schema_version'", (known,))
+
+
+HIDDEN = {
+    "no table may be made": ["REVOKE CREATE ON SCHEMA public FROM PUBLIC"],
+    "no table may be seen": ["REVOKE ALL ON SCHEMA public FROM PUBLIC"],
+    "the tables are another's": ["GRANT ALL ON SCHEMA public TO PUBLIC", "CREATE TABLE meta (name text, value text)"],
+    "only some may be changed": [
+        "GRANT ALL ON SCHEMA public TO PUBLIC", "CREATE TABLE meta (name text, value text)",
+        "INSERT INTO meta VALUES ('schema_version', '1')", "CREATE TABLE grants (id text)",
+        "GRANT ALL ON meta TO PUBLIC",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+async def test_a_role_that_may_not_use_the_schema(postgres_server: str, hidden: str) -> None:
+    """A person has to grant it: named, with the statement."""
+    role = f"stranger_{os.getpid()}"
+    with database(postgres_server) as url, psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        for statement in HIDDEN[hidden]:
+            owner.execute(statement)
+        parts = urlsplit(url)
+        theirs = urlunsplit(parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}"))
+        driver = PostgresDriver(theirs)
+        try:
+            with pytest.raises(ConfigurationError, match="does not let this role use its schema") as stopped:
+                await driver.open()
+            assert "GRANT USAGE, CREATE ON SCHEMA public" in stopped.value.next_step
+            assert driver._pool.closed, "nothing is left open"
+        finally:
+            owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
 class Killed(PostgresDriver):

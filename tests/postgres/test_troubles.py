@@ -7,10 +7,13 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 from tests.support.fakes import APP, Notebook, pair
 from tests.support.postgres import PostgresServer
 from tests.support.postgres_fixtures import END_OTHERS
@@ -277,6 +280,38 @@ async def test_killed_and_started_again(own_server: PostgresServer, over_own_ser
         found = await when_it_is_back(lambda: store._driver.read(lambda now: query_one("meta", name="runs")))
         assert found is not None
         assert int(found["value"]) == done
+
+
+@pytest.mark.row("F65")
+async def test_a_server_that_took_no_writes(processes: Processes) -> None:
+    """When it does again, a session from before fails once at most."""
+    name = sql.Identifier(urlsplit(processes.url).path.strip("/"))
+    with psycopg.connect(processes.url, autocommit=True) as operator:
+        operator.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+        try:
+            driver = await processes.opened(PostgresDriver(processes.url))
+            with pytest.raises(StoreUnavailable, match="ReadOnlySqlTransaction"):
+                await driver.write(noted("runs"))
+        finally:
+            operator.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
+    for _ in range(postgres.MOST_CONNECTIONS):
+        with suppress(StoreUnavailable):
+            await driver.write(noted("runs"))
+    assert await driver.write(noted("runs"))
+
+
+@pytest.mark.parametrize("failure", ["permission denied", "the index is corrupted"])
+async def test_what_only_the_operator_of_the_server_mends(processes: Processes, failure: str) -> None:
+    """A right that was taken away, or damage: the store is unavailable until it is mended, and the reason is named."""
+    driver = await processes.driver()
+    state = {"permission denied": "insufficient_privilege", "the index is corrupted": "index_corrupted"}[failure]
+
+    def body(now: Instant) -> Transaction[None]:
+        yield Statement("refused", f"DO $$ BEGIN RAISE '{failure}' USING ERRCODE = '{state}'; END $$", {})
+
+    with pytest.raises(StoreUnavailable, match=failure):
+        await driver.write(body)
+    assert await driver.write(noted("runs")) == 1
 
 
 async def test_a_broken_rule_is_no_trouble_of_the_database(processes: Processes) -> None:

@@ -16,7 +16,14 @@ def test_a_ulid_as_its_specification_writes_it() -> None:
     """48 bits of milliseconds before 80 others, 26 letters in all."""
     assert ulid(1_469_918_176_385, 0)[:10] == "01ARYZ6S41"
     assert ulid((1 << 48) - 1, (1 << 80) - 1) == "7" + 25 * "Z"
-    assert ulid(1 << 48, 5) == 25 * "0" + "5"
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "first"), [(-1, "0000000000"), (-(1 << 48) - 1, "0000000000"), (1 << 48, "7ZZZZZZZZZ")]
+)
+def test_a_time_without_room(milliseconds: int, first: str) -> None:
+    """It is the first or the last that there is, and sorts so."""
+    assert ulid(milliseconds, 5) == first + 15 * "0" + "5"
 
 
 def test_ids_sort_by_time() -> None:

@@ -55,12 +55,12 @@ class MemoryFile(SqliteFile):
         super().__init__(Path(":memory:"), instant, vfs="memory")
         self._server = server
 
-    def open(self) -> int:
+    def _open(self) -> int:
         """There is one connection, and its schema is the template's."""
         self._connection = self._server.connection
         return schema.migrations()[-1][0]
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """The server stays."""
         self._connection = None
 

@@ -178,3 +178,11 @@ async def test_an_entry_is_swept_when_it_is_old(bench: Bench, clock: HandClock) 
     assert await bench.store.write(sweep(150.0, 1)) == 1
     assert await bench.store.write(sweep(150.0, 1)) == 0
     assert [subject for _, subject, _ in await told(bench)] == ["2"]
+
+
+async def test_nothing_is_from_before_1970(bench: Bench, clock: HandClock) -> None:
+    """Kept for so long that it reaches back beyond, all of it stays."""
+    ACTING.set(ADA)
+    await bench.store.write(add_audit("signed_in", "x", {}))
+    assert await bench.store.write(sweep(clock.wall + 1.0, 9)) == 0
+    assert [subject for _, subject, _ in await told(bench)] == ["x"]

@@ -8,7 +8,9 @@ import pytest
 from tests.support.bench import Bench
 from tests.support.fakes import pair
 from tests.support.genuine import altered
+from tests.support.keys import OTHER_KEY
 
+from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.errors import ClientRefused, ConfigurationError, StoreUnavailable
 from cloudbeds_auth.ports import Place
@@ -18,7 +20,7 @@ from cloudbeds_auth.rules.lifecycle import ALTERED
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.authentic import MAC_KEY, begin_anew
+from cloudbeds_auth.transactions.authentic import MAC_KEY
 from cloudbeds_auth.transactions.caller_keys import AlteredKey, GoodKey, add_caller_key, end_caller_key, find_caller
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.connections import disconnect
@@ -462,15 +464,24 @@ async def test_everything_is_taken_as_it_is(bench: Bench, statements: Sequence[s
         "UPDATE caller_keys SET name = 'x'", "DELETE FROM events WHERE sequence = 2", *statements,
     ):  # fmt: skip
         bench.attack(statement)
-    await bench.store._driver.write(lambda now: begin_anew(bench.store._sealer))
-    store = await bench.another()
-    bench.opened.reverse()  # the other one may have a former key
-    await store.authenticate(anew=True)
+    store = Database(bench.store._driver, bench.store._sealer, bench.is_dead)
+    bench.opened.insert(0, store)  # the other one may have a former key
+    await store.open_anew()
     assert await store.read(altered()) == []
     assert (bench.attack("SELECT value FROM meta WHERE name = 'mac_key'") == before) is (not statements)
     current = await current_grant(store, grant.connection_id)
     assert current is not None
     assert current.genuine
+
+
+async def test_nothing_is_taken_without_the_keys(bench: Bench) -> None:
+    """The key of MACs is not thrown away because the encryption key that opens it was not given."""
+    await bench.hotel()
+    before = bench.attack("SELECT name, value FROM meta ORDER BY name")
+    store = Database(bench.store._driver, AesGcmSealer([OTHER_KEY]), bench.is_dead)
+    with pytest.raises(ConfigurationError, match="is missing"):
+        await store.open_anew()
+    assert bench.attack("SELECT name, value FROM meta ORDER BY name") == before
 
 
 async def test_events_of_no_connection(bench: Bench) -> None:

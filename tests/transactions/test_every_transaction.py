@@ -40,7 +40,7 @@ from cloudbeds_auth.transactions.apps import (
     rotate_secret,
 )
 from cloudbeds_auth.transactions.audit import add_audit, add_failures, read_audit
-from cloudbeds_auth.transactions.authentic import authenticate, authenticated, unlock
+from cloudbeds_auth.transactions.authentic import authenticate, authenticated, begin_anew, unlock
 from cloudbeds_auth.transactions.authorizations import (
     add_authorization,
     add_link,
@@ -310,6 +310,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         authenticate("grants", ""),
         authenticated(),
         unlock(),
+        begin_anew(),
         message_delivered("msg_1"),
         message_failed("msg_1", "HTTP 503", 5.0),
         check_keys(),

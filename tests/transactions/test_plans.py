@@ -78,7 +78,6 @@ WHOLE = {
     "circuits_of": "there is a row only of a secret that Cloudbeds refused",
     "held_leases": COPY,
     "key_rows": META, "retire_keys": META,
-    "any_connection": "one row, whichever it is",
     "parked_too_long": PARKED, "count_parked": PARKED,
     "cohorts": LIMITED, "outbox_depth": LIMITED, "last_given_up": LIMITED,
     "tables": "the database's own list of its tables",

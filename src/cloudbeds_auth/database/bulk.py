@@ -34,6 +34,8 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 """Every table but `meta`, with its key; what refers to another table comes after it, histories come last."""
 
+BY_ITSELF = ("circuits", "budgets", "issuers")  # the tables that a service fills where nobody has connected anything
+
 Key = tuple[object, ...]
 Progress = Callable[[str, int, int], None]
 """Called with the progress: of what, how many are done, how many there are."""
@@ -91,6 +93,13 @@ async def each_grant(driver: Driver, name: str, progress: Progress, what: str) -
         await driver.write(lambda now: query(name, after=after, to=to))
 
     await each(driver, "grants", work, progress, what=what)
+
+
+def in_use(now: Instant) -> Transaction[list[str]]:
+    """The tables that hold something that somebody made."""
+    tables = [table for table in TABLES if table not in BY_ITSELF]
+    sql = " UNION ALL ".join(f"SELECT '{table}' AS name WHERE EXISTS (SELECT 1 FROM {table})" for table in tables)  # noqa: S608
+    return [row["name"] for row in (yield Statement("bulk_in_use", sql, {}))]
 
 
 def rows(batch: Batch, now: Instant) -> Transaction[Rows]:

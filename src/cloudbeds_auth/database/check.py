@@ -203,8 +203,8 @@ def _pointless(now: Instant) -> Transaction[list[str]]:
     held = yield from query_one("held_by_a_copy")
     if held is not None and held["hotels"]:
         found.append(
-            f"{held['hotels']} hotels are not refreshed here: `cloudbeds-auth database copy` handed them to another "
-            "database, or was interrupted; repeat it, or use that database"
+            f"{held['hotels']} hotels are not refreshed here: they were moved elsewhere, or `cloudbeds-auth database "
+            "copy` was interrupted; use that database, or repeat it"
         )
     return found
 

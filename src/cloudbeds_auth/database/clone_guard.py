@@ -74,7 +74,7 @@ def identify(database: Path, setting: str | None, fresh: str, machine: str) -> I
     try:
         # Of several processes that start together one makes the mark file, and all of them read it.
         with suppress(FileExistsError):
-            write_private(path, f"{fresh}\n".encode("ascii"), exclusive=True)
+            write_private(path, f"{fresh}\n".encode("ascii"), exclusive=True, beside=database)
         name, count = read_mark(path)
         return Identity(name, place, machine, count=count)
     except (OSError, ValueError) as error:
@@ -151,8 +151,9 @@ class Counter:
     behind its file is an older one. Nothing is counted where nothing is written: such a copy is no older.
     """
 
-    def __init__(self, mark: Path, name: str, steady: Callable[[], float]) -> None:
-        self._mark = mark
+    def __init__(self, database: Path, name: str, steady: Callable[[], float]) -> None:
+        self._database = database
+        self._mark = mark_file(database)
         self._name = name
         self._steady = steady
         self._due = steady()
@@ -187,4 +188,5 @@ class Counter:
         """Write it beside the database; where that cannot be done, a later one is."""
         self._due = self._steady() + COUNTED_EVERY
         with suppress(OSError):
-            write_private(self._mark, f"{self._name}\n{count}\n".encode("ascii"), exclusive=False)
+            text = f"{self._name}\n{count}\n".encode("ascii")
+            write_private(self._mark, text, exclusive=False, beside=self._database)

@@ -61,13 +61,14 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
 
     Repeating it after it was done copies nothing. `pause` waits so many seconds. Raises ConfigurationError.
     """
-    if not await source.driver.read(partial(_is_ours, identity=source.identity, target=target.name)):
+    is_moved = await source.driver.read(partial(_moved_to, target=target.name))
+    if not (is_moved or await source.driver.read(partial(clone_guard.is_own, identity=source.identity))):
         raise ConfigurationError(
-            f"{source.name} is a copy of another installation's database, or was moved elsewhere",
+            f"{source.name} is a copy of another installation's database, or one whose hotels were moved elsewhere",
             next_step="copy from the original, or run `cloudbeds-auth database adopt` if it is gone for good",
         )
-    if await target.driver.read(partial(_copied_from, source=source.name)):
-        if not await source.driver.read(partial(_moved_to, target=target.name)):
+    if await target.driver.read(partial(_copied_from, source=source.name, is_moved=is_moved)):
+        if not is_moved:
             raise ConfigurationError(
                 f"the hotels were moved to {target.name} before, and {source.name} was adopted since",
                 next_step="use one of the two, or both refresh the same hotels; to move again give an empty database",
@@ -115,25 +116,29 @@ async def copy_history(source: Side, target: Side, progress: Progress, clock: Cl
     return copied
 
 
-def _is_ours(now: Instant, *, identity: clone_guard.Identity, target: str) -> Transaction[bool]:
-    """Whether the source is this installation's own, or was moved by an earlier try to this very target."""
-    return (yield from clone_guard.is_own(now, identity)) or (yield from _moved_to(now, target=target))
-
-
 def _moved_to(now: Instant, *, target: str) -> Transaction[bool]:
+    """Whether the source was moved to a target of this name, which another one may have as well."""
     moved = yield from query_one("meta", name="moved_to")
     return moved is not None and moved["value"] == target
 
 
-def _copied_from(now: Instant, *, source: str) -> Transaction[bool]:
-    """Whether the hotels were moved before. Raises ConfigurationError when the target holds other connections."""
+def _copied_from(now: Instant, *, source: str, is_moved: bool) -> Transaction[bool]:
+    """Whether the hotels were moved here before. Raises ConfigurationError when the target holds anything else, or when
+    it is not the one to which an earlier try had moved them: the two would refresh the same hotels.
+    """
     begun = yield from query_one("meta", name="copy_of")
-    held = yield from query_one("meta", name="instance")
+    owner = yield from query_one("meta", name="instance")
     if begun is not None and begun["value"] == source:
-        return held is None or held["value"] != COPYING
-    if (yield from query("any_connection")):
+        return owner is None or owner["value"] != COPYING
+    if is_moved:
         raise ConfigurationError(
-            "the target holds connections of its own", next_step="give the URL of an empty database"
+            "the hotels were moved to another database than this target, which is known by the same name",
+            next_step=f"use that one; if it is gone for good, `cloudbeds-auth database adopt` for {source} first",
+        )
+    held = yield from bulk.in_use(now)
+    if held:
+        raise ConfigurationError(
+            f"the target holds {', '.join(held)} of its own", next_step="give the URL of an empty database"
         )
     return False
 

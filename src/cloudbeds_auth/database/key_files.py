@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from cloudbeds_auth.errors import ConfigurationError
@@ -42,9 +43,9 @@ def load_keys(settings: Settings, *, database_has_rows: bool) -> tuple[bytes, ..
                 f"the key file {path} is missing, and the database holds values sealed with it",
                 next_step=f"restore {path} from its backup, or set CLOUDBEDS_AUTH_ENCRYPTION_KEYS to that key",
             )
-        _make(path, base64.b64encode(random_bytes(32)))
+        _make(path, base64.b64encode(random_bytes(32)), settings.database_path)
     try:
-        return (key_bytes(_read(path)),)
+        return (key_bytes(_read(path, settings.database_path)),)
     except ValueError as error:
         raise ConfigurationError(
             f"the key file {path} {error}", next_step=f"restore {path} from its backup; never make a new key over data"
@@ -61,8 +62,8 @@ def ensure_admin_token(settings: Settings) -> tuple[Secret, Path | None]:
     settings.require("admin_token")
     path = admin_token_file(settings.database_path)
     if not path.exists() and not path.is_symlink():
-        _make(path, base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"="))
-    token = _read(path)
+        _make(path, base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"="), settings.database_path)
+    token = _read(path, settings.database_path)
     try:
         return admin_token(token.reveal()), path
     except ValueError as error:
@@ -72,26 +73,28 @@ def ensure_admin_token(settings: Settings) -> tuple[Secret, Path | None]:
         ) from None
 
 
-def _make(path: Path, content: bytes) -> None:
+def _make(path: Path, content: bytes, database: Path) -> None:
     """Write the file, unless another process that starts at the same time was first: then its file counts."""
     private_folder(path.parent)
     try:
-        write_private(path, content + b"\n", exclusive=True)
+        write_private(path, content + b"\n", exclusive=True, beside=database)
     except FileExistsError:
         return
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _read(path: Path) -> Secret:
-    """The one line of a private file, which must belong to this user or root, and be closed to all others."""
+def _read(path: Path, database: Path) -> Secret:
+    """The one line of a private file, which must belong to this user or root, and be closed to all others. Root reads
+    that of the database's owner, too.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         what = "is a symbolic link" if path.is_symlink() else f"cannot be read: {error.strerror}"
         raise ConfigurationError(f"{path} {what}") from None
     with os.fdopen(handle, "rb") as file:
-        _check(path, os.fstat(handle))
+        _check(path, os.fstat(handle), database)
         content = file.read(LARGEST)
     try:
         return Secret(content.decode("ascii").strip())
@@ -99,10 +102,14 @@ def _read(path: Path) -> Secret:
         raise ConfigurationError(f"{path} holds something that is not text") from None
 
 
-def _check(path: Path, found: os.stat_result) -> None:
+def _check(path: Path, found: os.stat_result, database: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise ConfigurationError(f"{path} is not a file")
-    if found.st_uid not in (os.geteuid(), 0):
+    owners = {os.geteuid(), 0}
+    if os.geteuid() == 0:
+        with suppress(OSError):  # there is no database yet
+            owners.add(database.lstat().st_uid)
+    if found.st_uid not in owners:
         raise ConfigurationError(
             f"{path} belongs to another user", next_step=f"run `chown {os.geteuid()} {path}` as root, then start again"
         )

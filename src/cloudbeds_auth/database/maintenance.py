@@ -17,7 +17,6 @@ from cloudbeds_auth.rules.audit import COMMAND, AuditAction
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.settings.values import database_url
 from cloudbeds_auth.transactions.audit import add_audit, audit
-from cloudbeds_auth.transactions.authentic import begin_anew
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Instant, Transaction
 from cloudbeds_auth.transactions.verification import accept as accept_connection
@@ -51,14 +50,15 @@ async def accept(settings: Settings, connection_id: str) -> bool:
 
 
 async def accept_all(settings: Settings) -> None:
-    """Take every row as it is, after a person has looked, under a new key. Killed, it is repeated."""
+    """Take every row as it is, after a person has looked, under a new key. Killed, it is repeated.
+
+    Raises ConfigurationError, and changes nothing, where an encryption key is missing.
+    """
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     driver, _ = await open_driver(settings, bulk=True)
     store = Database(driver, sealer, nobody_is_known_dead)
     try:
-        await driver.write(lambda now: begin_anew(sealer))
-        await store.open()
-        await store.authenticate(anew=True)
+        await store.open_anew()
         await store.write(add_audit(AuditAction.ROWS_ACCEPTED, None, {}))
     finally:
         await store.close()

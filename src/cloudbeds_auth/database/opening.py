@@ -47,8 +47,7 @@ async def open_database(settings: Settings, observer: Observer | None = None) ->
         await store.close()
         raise
     if isinstance(driver, SqliteDriver) and not (store.read_only or identity.named):
-        mark = clone_guard.mark_file(settings.database_path)
-        driver.counter = clone_guard.Counter(mark, identity.name, system.SystemClock().steady)
+        driver.counter = clone_guard.Counter(settings.database_path, identity.name, system.SystemClock().steady)
     return store
 
 

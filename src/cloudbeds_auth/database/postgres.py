@@ -26,7 +26,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from cloudbeds_auth.database import schema
 from cloudbeds_auth.database.notify import NOTIFY, NOTIFYING, Listener
 from cloudbeds_auth.database.postgres_migration import BULK_WITHIN, LOCK_TIMEOUT, alone
-from cloudbeds_auth.database.postgres_server import first_look, said
+from cloudbeds_auth.database.postgres_server import DENIED, denied, first_look, said
 from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
 from cloudbeds_auth.transactions.statements import (
     Body,
@@ -102,7 +102,7 @@ AGAIN = (
     errors.UniqueViolation,
 )
 GONE = (psycopg.OperationalError, psycopg.InterfaceError, errors.IdleInTransactionSessionTimeout)
-NOT_NOW = (*AGAIN, *GONE, errors.ReadOnlySqlTransaction, errors.InsufficientResources)
+NOT_NOW = (*AGAIN, *GONE, *DENIED, psycopg.InternalError, errors.InsufficientResources)
 
 
 class UnknownCommit(Exception):
@@ -150,8 +150,10 @@ class PostgresDriver:
         self._closed = False
         try:
             return await self._open()
-        except BaseException:
+        except BaseException as error:
             await self.close()
+            if isinstance(error.__cause__, DENIED):
+                raise denied(error.__cause__) from error
             raise
 
     async def _open(self) -> int:
@@ -225,6 +227,9 @@ class PostgresDriver:
                 assert moment is not None  # noqa: S101 - a SELECT without FROM has one row
                 now = Instant(moment["wall"], moment["wall"], self._clock_id, moment["started"])
                 result = await drive_async(body(now), partial(_execute, connection))
+            except errors.ReadOnlySqlTransaction:
+                await connection.close()  # what makes a server read-only may last for as long as the session does
+                raise
             except BaseException:
                 await _give_up(connection)
                 raise

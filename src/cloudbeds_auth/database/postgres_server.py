@@ -27,6 +27,10 @@ WRONG = (errors.InvalidCatalogName, errors.InvalidAuthorizationSpecification)
 SIGNS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "could not translate host name")
 
 
+# What the role may not do, whatever it asks for; the second is said of a schema that it may not use.
+DENIED = (errors.InsufficientPrivilege, errors.InvalidSchemaName)
+
+
 async def first_look(conninfo: str) -> dict[str, str]:
     """What the server says of itself. Raises ConfigurationError where a person has to mend something, StoreUnavailable
     for the moment.
@@ -63,6 +67,15 @@ def _not_connected(error: psycopg.Error) -> Error:
     return StoreUnavailable(
         f"PostgreSQL cannot be reached: {text}",
         next_step="start the database, or check host and port in CLOUDBEDS_AUTH_DATABASE_URL",
+    )
+
+
+def denied(error: BaseException) -> ConfigurationError:
+    """The error about a role that may not make or use the tables."""
+    return ConfigurationError(
+        f"PostgreSQL does not let this role use its schema: {said(error)}",
+        next_step="let the role of CLOUDBEDS_AUTH_DATABASE_URL own its tables, and make them: as a superuser `GRANT "
+        "USAGE, CREATE ON SCHEMA public TO role`, and `ALTER TABLE … OWNER TO role` for each table that is there",
     )
 
 

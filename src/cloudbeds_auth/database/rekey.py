@@ -79,7 +79,7 @@ async def rekey(settings: Settings, progress: Progress, *, offline: bool = False
     driver, identity = await opening.open_driver(settings, bulk=True)
     try:
         database = Database(driver, sealer, opening.nobody_is_known_dead)
-        if not await driver.read(partial(clone_guard.is_own, identity=identity)):
+        if not await driver.write(partial(clone_guard.recognise, identity=identity)):
             raise StoreReadOnly
         await _check(driver, database, sealer, progress, offline=offline)
         await _note(database, {"key": sealer.key_id, "begun": True})  # killed, it has an entry, too

@@ -5,6 +5,7 @@ histories are read beside it, on threads and connections of their own, for which
 
 The process may fork: SQLite keeps its locks in memory, which a child would take for its own and which no file system
 gave it. So a fork waits for the transaction that runs, the connection is closed, and both processes open the file anew.
+Where it would wait too long, the child does not open the file at all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from cloudbeds_auth.database.clone_guard import Counter
-from cloudbeds_auth.database.sqlite_file import WRITE, SqliteFile
+from cloudbeds_auth.database.sqlite_file import INHERITED, WRITE, SqliteFile
 from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports import Wakeups
 from cloudbeds_auth.threads import OwnThreads
@@ -133,11 +134,13 @@ class SqliteDriver:
 
 _drivers: weakref.WeakSet[SqliteDriver] = weakref.WeakSet()
 _resting: list[SqliteFile] = []
+_working: list[SqliteFile] = []  # through a fork
 
 
 def _before_fork() -> None:
     for driver in list(_drivers):
-        _resting.extend(file for file in driver.files_of_this_process() if file.suspend())
+        for file in driver.files_of_this_process():
+            (_resting if file.suspend() else _working).append(file)
 
 
 def _after_fork() -> None:
@@ -145,4 +148,14 @@ def _after_fork() -> None:
         _resting.pop().wake()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+def _in_the_parent() -> None:
+    _working.clear()
+    _after_fork()
+
+
+def _in_the_child() -> None:
+    INHERITED.update(file.path.resolve() for file in _working)
+    _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_in_the_parent, after_in_child=_in_the_child)

@@ -5,9 +5,12 @@ What need not be synced goes over a second connection, so that the first never h
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +25,11 @@ T = TypeVar("T")
 
 WRITE = "BEGIN IMMEDIATE"
 BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
+_creating = threading.Lock()
+INHERITED: set[Path] = set()
+"""Files that were in use when this process was forked. SQLite would take the parent's locks for its own here: they are
+opened no more.
+"""
 
 # What the world does to a database. Anything else (a broken constraint, a wrong statement) is a bug of ours, and trying
 # again would not mend it.
@@ -69,11 +77,20 @@ class SqliteFile:
     def open(self) -> int:
         """Open or create the file, durable and with this version's schema; the schema that it had (0: none).
 
-        Raises ConfigurationError.
+        Raises ConfigurationError, StoreUnavailable.
         """
+        with self._in_use:
+            return self._open()
+
+    def _open(self) -> int:
         if self._main is not None:
             self._connection = self._reading(self._main.opened())
             return 0
+        if self.path.resolve() in INHERITED:
+            raise StoreUnavailable(
+                f"the database at {self.path} was in use when this process was forked",
+                next_step="begin the program anew, or fork when nothing uses the database",
+            )
         if self._file is not None:
             self._must_be_the_same_file()
         try:
@@ -103,7 +120,7 @@ class SqliteFile:
         """Which file it is; it is opened where it is not yet."""
         with self._in_use:
             if self._connection is None:
-                self.open()
+                self._open()
             return self._file
 
     def _reading(self, file: tuple[int, int] | None) -> apsw.Connection:
@@ -126,9 +143,9 @@ class SqliteFile:
         """One transaction, begun with `begin`: committed when this returns, and `synced`. Raises StoreUnavailable."""
         with self._in_use:
             if self._connection is None:
-                self.open()
+                self._open()
             connection = self._connection if synced else self._unsynced
-            assert connection is not None  # noqa: S101 - open() raises otherwise
+            assert connection is not None  # noqa: S101 - _open() raises otherwise
             try:
                 self._must_be_the_same_file()
                 return self._transaction(connection, body, begin)
@@ -136,7 +153,11 @@ class SqliteFile:
                 raise StoreUnavailable(f"the database at {self.path} cannot be used: {_said(error)}") from error
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, when what runs is done."""
+        with self._in_use:
+            self._close()
+
+    def _close(self) -> None:
         for connection in (self._unsynced, self._connection):
             if connection is not None:
                 connection.close()
@@ -148,7 +169,7 @@ class SqliteFile:
         """
         if not self._in_use.acquire(timeout=2 * BUSY_MILLISECONDS / 1000):
             return False
-        self.close()
+        self._close()
         return True
 
     def wake(self) -> None:
@@ -181,9 +202,17 @@ class SqliteFile:
         return result
 
     def _create_private(self) -> None:
-        """Only this user may read the file; the write-ahead log takes its mode from it."""
+        """Make the file, if it is not there: only this user may read it, and the log beside it takes its mode from it.
+
+        A file that is there is not opened: to close it would end the locks that another connection of this process has
+        on it (fcntl(2)), and whoever opens and closes it next would delete the log under that one (F61). So would to
+        close one just made, if another thread had opened it meanwhile.
+        """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        with _creating, suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        if stat.S_ISLNK(self.path.lstat().st_mode):
+            raise OSError(errno.ELOOP, "a symbolic link", str(self.path))
 
     def _migrate(self, connection: apsw.Connection) -> int:
         # Each under the write lock: of two processes that start together, the second finds it done.

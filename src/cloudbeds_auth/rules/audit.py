@@ -16,6 +16,7 @@ from typing import NamedTuple
 ENTRY = "aud_"  # how an id begins
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without I, L, O, U: https://github.com/ulid/spec
 TAIL = 80  # bits of a ULID that are not its time
+LATEST = (1 << 48) - 1  # unix milliseconds that a ULID has room for
 
 
 class Acting(NamedTuple):
@@ -88,8 +89,10 @@ class AuditEntry:
 
 
 def ulid(milliseconds: int, tail: int) -> str:
-    """A ULID of this time in unix milliseconds and these 80 bits: ids sort by the time."""
-    number = (milliseconds & (1 << 48) - 1) << TAIL | tail
+    """A ULID of this time in unix milliseconds and these 80 bits: ids sort by the time, which is taken as 1970 if it is
+    earlier, and as the latest that there is room for if it is later.
+    """
+    number = min(max(milliseconds, 0), LATEST) << TAIL | tail
     return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -235,7 +235,7 @@ class Happening(StrEnum):
         "the service was told to stop: `/readyz` says so, and new connections are taken for so long")
 
     READ_ONLY = ("read_only", WARNING, "",
-        "the database belongs to another installation: it is a copy, and nothing is written to it until it is adopted")
+        "a copy of another installation's database, or one whose hotels were moved elsewhere: it is not written to")
     TRANSACTION = ("transaction", DEBUG, "operation seconds", "the database did what it was asked for",
         None, "", (STORE_SECONDS,))
     STORE_FAILED = ("store_failed", WARNING, "operation reason error",

@@ -128,7 +128,7 @@ STATES = {
     State.DISCONNECTED: StateRow("disconnected", Badge.ENDED, _by_hotel(ConnectionDisconnected.next_step_default)),
     State.SUPERSEDED: StateRow("replaced", Badge.ENDED),
     State.READ_ONLY: StateRow(
-        "copy of another installation", Badge.ATTENTION, _by_operator(StoreReadOnly.next_step_default)
+        "a copy, or moved elsewhere", Badge.ATTENTION, _by_operator(StoreReadOnly.next_step_default)
     ),
 }
 """Every state of the public contract."""

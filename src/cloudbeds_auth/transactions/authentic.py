@@ -190,15 +190,22 @@ def take_as_it_is(tx: Tx, table: str, rows: Rows) -> Transaction[None]:
         yield from set_chains({home: Chain.begun(tx.mac_key, home, last) for home, last in numbers.items()})
 
 
-def begin_anew(sealer: Sealer) -> Transaction[None]:
-    """As a database of before, under the key that there is, or a new one."""
+@transaction
+def begin_anew(tx: Tx) -> Transaction[Sequence[str]]:
+    """As a database of before, under the key that there is, or a new one; or the ids of encryption keys that are
+    missing, and nothing is changed: with them the key that there is may open.
+    """
+    missing = yield from check_keys()(tx)
+    if missing:
+        return missing
     try:
-        key = yield from read_key(sealer)
+        key = yield from read_key(tx.sealer)
     except ConfigurationError:
         key = None
     if key is None:
-        yield from make_key(sealer)
-    yield from _set_state(sealer, BEGUN)
+        yield from make_key(tx.sealer)
+    yield from _set_state(tx.sealer, BEGUN)
+    return ()
 
 
 @transaction

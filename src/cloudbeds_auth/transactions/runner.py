@@ -19,7 +19,7 @@ from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavai
 from cloudbeds_auth.ports import ACTING, KeyNotAtHand, SealBroken, Sealer, Wakeups
 from cloudbeds_auth.rules.audit import Acting
 from cloudbeds_auth.rules.authentic import MacKey
-from cloudbeds_auth.transactions.authentic import FROM_BEFORE, authenticate, authenticated, read_key, unlock
+from cloudbeds_auth.transactions.authentic import FROM_BEFORE, authenticate, authenticated, begin_anew, read_key, unlock
 from cloudbeds_auth.transactions.seals import SEALS, SealBlocks, check_keys, read_needed, read_seals
 from cloudbeds_auth.transactions.statements import (
     Body,
@@ -172,6 +172,17 @@ class Database:
             await self.authenticate()
         if own is not None:
             self._read_only = not await self._driver.write(own)
+
+    async def open_anew(self) -> None:
+        """Open it, taking every row as it is; under a new key of MACs where the one that there is does not open.
+
+        Raises ConfigurationError, and changes nothing, where an encryption key is missing.
+        """
+        missing = await self._write(begin_anew(), key=UNOPENED)
+        if missing:
+            raise keys_missing(missing, None)
+        await self.open()
+        await self.authenticate(anew=True)
 
     async def read(self, call: Call[T]) -> T:
         """Run a transaction that writes nothing, over one consistent view."""

@@ -15,9 +15,6 @@ UPDATE grants SET latched = latched % 2 + 4 WHERE latched < 4 AND id > :after AN
 -- name: unlatch_grants
 UPDATE grants SET latched = latched % 2 WHERE latched > 1 AND id > :after AND id <= :to
 
--- name: any_connection
-SELECT id FROM connections LIMIT 1
-
 -- name: newest_events
 -- Of each connection the one after which the next is numbered, with the MAC of the one before it.
 SELECT e.*, c.chain,
