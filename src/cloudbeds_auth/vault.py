@@ -381,8 +381,8 @@ class TokenVault:
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
-        if self._open is not None:
-            self._open.calls.note(token, method, path, status)
+        if (engine := self._open) is not None:  # another thread may close it meanwhile
+            engine.calls.note(token, method, path, status)
 
     def note_refusal(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call that was sent with this token was refused: apply that to the connection's health, in the background.

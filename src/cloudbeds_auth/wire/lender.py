@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from cloudbeds_auth.rules.api_errors import Refusal
 from cloudbeds_auth.rules.auth_flow import Effect, Fetch, Note, PassOn, Pause, TakeTurn
 from cloudbeds_auth.rules.credential import KeyHeader, show
 from cloudbeds_auth.rules.model import AccessToken
-from cloudbeds_auth.threads import begin_on, result_of
+from cloudbeds_auth.threads import Elsewhere, result_of
 
 X_PROPERTY_ID = "x-property-id"  # cloudbeds-facts.md section 6
 
@@ -107,6 +108,6 @@ def blocking(
                 "a blocking client in the vault's own event loop: use an asynchronous client (AsyncClient) here"
             )
         found = at_once(*args, **kwargs)
-        return result_of(loop, begin_on(loop, ask(*args, **kwargs))) if found is None else found
+        return result_of(partial(Elsewhere, loop, ask(*args, **kwargs))) if found is None else found
 
     return asked
