@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
-from tests.wire.rawserver import RawServer, answer, serving
+from tests.wire.certificates import Authority
+from tests.wire.rawserver import RawServer, answer, serving, tunnelling
 
 from cloudbeds_auth.errors import ForeignOrigin
 from cloudbeds_auth.rules.model import AccessToken
@@ -150,6 +153,45 @@ async def test_a_transport_that_tells_nothing(library: Any, blocking: bool, cred
     assert elsewhere == ("https://evil.example/", [])
     assert pickle.loads(pickle.dumps(request)).headers.raw == request.headers.raw
     assert header in request.headers.raw
+
+
+async def posted(library: Any, url: str, auth: Any, *, blocking: bool, **how: Any) -> Any:
+    """The answer to a POST of `url`, by a client of either kind that follows redirects."""
+
+    def post() -> Any:
+        with library.Client(follow_redirects=True, **how) as http:
+            return http.post(url, auth=auth, content=b"a guest's name")
+
+    if blocking:
+        return await asyncio.to_thread(post)
+    async with library.AsyncClient(follow_redirects=True, **how) as later:
+        return await later.post(url, auth=auth, content=b"a guest's name")
+
+
+@pytest.mark.row("A33")
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_a_redirect_through_a_proxys_tunnel(tmp_path: Path, library: Any, blocking: bool) -> None:
+    """The proxy's own answer, to CONNECT, is not taken for the vendor's: no byte goes where that redirects to, not even
+    a connection is asked for. Within the origin it is followed.
+    """
+    authority = Authority(tmp_path)
+    trusted = ssl.create_default_context(cafile=str(authority.path))
+    tls = authority.server("127.0.0.1")
+    async with (
+        tunnelling() as proxy,
+        serving(answer("{}"), tls=tls) as other,
+        serving(
+            answer("", "307 Temporary Redirect", "Location: /there\r\n"),
+            answer("", "307 Temporary Redirect", f"Location: {other.url}/elsewhere\r\n"),
+            tls=tls,
+        ) as vendor,
+    ):
+        how: dict[str, Any] = {"blocking": blocking, "verify": trusted, "proxy": proxy.url}
+        with pytest.raises(ForeignOrigin, match=other.url):
+            await posted(library, f"{vendor.url}/here", auth_for(library, vendor.url), **how)
+    assert [peer.line for peer in vendor.peers] == ["POST /here", "POST /there"]
+    assert other.connections == 0
+    assert set(proxy.asked) == {f"CONNECT 127.0.0.1:{vendor.port}"}
 
 
 @pytest.mark.parametrize("blocking", [False, True])
