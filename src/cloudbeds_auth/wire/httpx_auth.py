@@ -22,6 +22,7 @@ from cloudbeds_auth.rules.auth_flow import (
     Send,
     auth_flow,
     following,
+    is_safe,
     require_origin,
 )
 from cloudbeds_auth.rules.credential import KeyHeader, in_key_header, show
@@ -189,7 +190,12 @@ class _Sending:
         if response.history or response.request.url is not self._url:
             for hop in (*response.history, response):
                 self._origin.require(hop.request.url)
-        return Answered(response.status_code, pause_of(response.status_code, response.headers))
+        status, method = response.status_code, self._request.method
+        pause = pause_of(status, response.headers)
+        if response.request.method == method or is_safe(method):
+            return Answered(status, pause)
+        ours = [status, *(hop.status_code for hop in response.history if hop.request.method == method)]
+        return Answered(ours[-1], pause, led_to=status)  # a 303, or one that is taken for it
 
     def look_at(self, response: httpx2.Response, passed: PassOn) -> None:
         """Learn a refusal from the body while the caller reads it."""

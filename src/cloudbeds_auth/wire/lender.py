@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, MutableMapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.api_errors import Refusal
-from cloudbeds_auth.rules.auth_flow import Effect, Fetch, Note, PassOn, Pause, TakeTurn
+from cloudbeds_auth.rules.auth_flow import Effect, Fetch, Note, PassOn, Pause, Renew, TakeTurn
 from cloudbeds_auth.rules.credential import KeyHeader, show
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.threads import Elsewhere, result_of
@@ -49,6 +50,9 @@ class Lender:
         match step:
             case Fetch():
                 return await self.fetch(step.rejected)
+            case Renew():
+                with suppress(Error):
+                    await self.fetch(step.rejected)
             case TakeTurn():
                 await self.turn()
                 return self.newest(step.token)
@@ -63,6 +67,9 @@ class Lender:
         match step:
             case Fetch():
                 return self.fetch_blocking(step.rejected)
+            case Renew():
+                with suppress(Error):
+                    self.fetch_blocking(step.rejected)
             case TakeTurn():
                 self.turn_blocking()
                 return self.newest(step.token)
