@@ -127,6 +127,30 @@ async def test_an_address_that_cannot_be() -> None:
             await hotel_client.call(http, lending(), "GET", f"{BASE}/a\nb", {})
 
 
+@pytest.mark.parametrize("client", ["vault.call", "a lent client"])
+async def test_a_redirect_is_an_answer(client: str) -> None:
+    """Also where the caller says that it should be followed: the POST was carried out, and where the next connection
+    fails nobody is told that nothing was sent.
+    """
+    sent: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(f"{request.method} {request.url.path}")
+        if len(sent) > 1:
+            raise httpx2.ConnectError("refused")
+        return httpx2.Response(303, headers={"Location": "/there"})
+
+    transport = httpx2.MockTransport(answer)
+    if client == "vault.call":
+        async with httpx2.AsyncClient(transport=transport) as http:
+            got = await hotel_client.call(http, lending(), "POST", f"{BASE}/x", {"follow_redirects": True})
+    else:
+        async with hotel_client.HotelClient(transport=transport, auth=lending(), follow_redirects=True) as lent:
+            got = await lent.post(f"{BASE}/x", follow_redirects=True)
+    assert got.status_code == 303
+    assert sent == ["POST /x"]
+
+
 async def test_an_answer() -> None:
     """Passed on as it is, a refusal too, the credential added."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
 KEEP_ALIVE = 20  # idle connections
+NOT_FOLLOWED = {"follow_redirects": False}
 
 
 class HotelClient(httpx2.AsyncClient):
@@ -29,9 +30,11 @@ class HotelClient(httpx2.AsyncClient):
     """
 
     async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
-        """As `httpx2.AsyncClient.send`."""
+        """As `httpx2.AsyncClient.send`. A redirect is an answer, whatever `follow_redirects` says: if it were followed
+        after a write, a failure of the second request would say that nothing was sent.
+        """
         with in_our_words(request.method):
-            return await super().send(request, **how)
+            return await super().send(request, **how | NOT_FOLLOWED)
 
 
 class HotelClients:
@@ -85,12 +88,13 @@ async def call(
     http: httpx2.AsyncClient, auth: CloudbedsAuth, method: str, url: str, parts: Mapping[str, Any]
 ) -> httpx2.Response:
     """Send it under `auth`; the network's failures in our words: a write that may have arrived is not called a failure.
+    A redirect is an answer, as for `HotelClient`.
 
     Raises UpstreamFailed when nothing was sent or only reading was asked for, else OutcomeUnknown; and what `auth`
     raises.
     """
     with in_our_words(method):
-        return await http.request(method, url, auth=auth, **parts)
+        return await http.request(method, url, auth=auth, **{**parts, **NOT_FOLLOWED})
 
 
 @contextmanager
