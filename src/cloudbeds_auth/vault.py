@@ -96,10 +96,14 @@ class TokenVault:
         return ProgramVault(None, observers=observers, upkeep=upkeep)
 
     async def aclose(self) -> None:
-        """Let what runs finish and commit, then close; nothing new is begun."""
+        """Let what runs finish and commit, then close; nothing new is begun. A cancelled caller waits, too."""
+        from cloudbeds_auth.engine.tasks import to_its_end
+
         engine, self._open = self._open, None
-        if engine is None:
-            return
+        if engine is not None:
+            await to_its_end(self._close(engine))
+
+    async def _close(self, engine: OpenEngine) -> None:
         await engine.drain()
         if self._http is not None:
             await self._http.aclose()
