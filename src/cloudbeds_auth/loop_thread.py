@@ -42,6 +42,7 @@ T = TypeVar("T")
 V = TypeVar("V", bound=Vault)
 Opener = Callable[[], AbstractAsyncContextManager[V]]
 
+_OF = threading.local()  # in a vault's own thread: what it was opened by
 PATIENCE = 5.0  # seconds in which a program that ends may commit what is in hand
 LOOK_UPS = 4  # names that are looked up at a time
 
@@ -55,6 +56,7 @@ class LoopThread(Generic[V]):
 
     def __init__(self, opener: Opener[V], deadline: float) -> None:
         self.pid: int = os.getpid()
+        self._opener = opener
         self._open = opener()
         self.loop: Final = asyncio.new_event_loop()
         self._longest = deadline + 2 * PATIENCE
@@ -149,6 +151,7 @@ class LoopThread(Generic[V]):
     # --- on the thread
 
     def _run(self) -> None:
+        _OF.opener = self._opener
         life = self._to_its_end(self._live())
         error = CancelledError() if life.cancelled() else life.exception()  # raised where it is opened, or closed
         self._to_its_end(_cancel_all())
@@ -256,7 +259,12 @@ class ThreadedVault(Generic[V]):
         return self._running or self._open_once()
 
     def _open_once(self) -> LoopThread[V]:
-        """Opened by the first caller; where that fails, the callers that waited meanwhile meet the same failure."""
+        """Opened by the first caller; where that fails, the callers that waited meanwhile meet the same failure.
+
+        Raises RuntimeError in the vault's own thread.
+        """
+        if getattr(_OF, "opener", None) is self._opener:
+            raise RuntimeError("the vault is being opened, and would wait for itself here: ask it from another thread")
         while True:
             with self._begins:
                 if self._running is not None:

@@ -17,6 +17,8 @@ from tests.support.interrupting import interrupted
 from cloudbeds_auth import Settings, TokenVault, loop_thread, sync
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
 from cloudbeds_auth.loop_thread import LoopThread, ThreadedVault
+from cloudbeds_auth.ports import Fact
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
 
@@ -129,6 +131,26 @@ def test_an_end_that_does_not_come(settings: Settings) -> None:
     made.close_at_exit()
     made.close_at_exit()
     still.set()
+
+
+def test_an_observer_that_asks_the_vault_while_it_opens(settings: Settings) -> None:
+    """On the vault's own thread: it is told so, as later, and the vault is opened."""
+    told: list[str] = []
+
+    class Asks:
+        def happened(self, what: Happening, /, **facts: Fact) -> None:
+            with pytest.raises(RuntimeError) as caught:
+                vault.connections()
+            told.append(str(caught.value))
+
+    vault = sync.TokenVault(settings, observers=[Asks()])
+    opening = threading.Thread(target=vault.connections, daemon=True)
+    opening.start()
+    opening.join(60)
+    assert not opening.is_alive(), "it hangs"
+    vault.close()
+    assert "the vault is being opened" in told[0]
+    assert all("would wait for itself" in words for words in told)
 
 
 def test_many_first_callers_of_a_vault_that_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
