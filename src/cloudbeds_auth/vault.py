@@ -351,8 +351,8 @@ class TokenVault:
 
     async def call(self, /, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
         """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.
-        An asynchronous `content` is read on the vault's loop: for a vault of `from_environment` not the caller's.
-
+        An asynchronous `content` is read on the vault's loop: for a vault of `from_environment` not the caller's. What
+        blocks, a file or another iterable, is read on a thread of its own.
         `path` is a path, a full address at the vendor, or a bare method name: `userinfo` is `/api/v1.3/userinfo`. A
         redirect is an answer, whatever `follow_redirects` says.
         Raises ForeignOrigin before anything is sent elsewhere; UpstreamFailed when nothing was sent, or no answer came
