@@ -214,11 +214,13 @@ def test_who_waits_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Interrupted(SimpleQueue[None]):
         def get(self, block: bool = True, timeout: float | None = None) -> None:
+            begun.wait(GUARD)
             raise KeyboardInterrupt
 
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     async def work() -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
