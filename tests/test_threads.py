@@ -17,7 +17,7 @@ from tests.support.interrupting import interrupted
 
 from cloudbeds_auth import threads
 from cloudbeds_auth.errors import VaultClosed
-from cloudbeds_auth.threads import Elsewhere, OwnThreads, result_of
+from cloudbeds_auth.threads import Elsewhere, OwnThreads, awaited, result_of
 
 T = TypeVar("T")
 
@@ -212,15 +212,15 @@ def running_elsewhere() -> Iterator[asyncio.AbstractEventLoop]:
 def test_who_waits_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C: it is raised there, and the work is cancelled."""
 
+    began, cancelled = threading.Event(), threading.Event()
+
     class Interrupted(SimpleQueue[None]):
         def get(self, block: bool = True, timeout: float | None = None) -> None:
-            begun.wait(GUARD)
+            began.wait(GUARD)
             raise KeyboardInterrupt
 
-    begun, cancelled = threading.Event(), threading.Event()
-
     async def work() -> None:
-        begun.set()
+        began.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -231,6 +231,28 @@ def test_who_waits_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(KeyboardInterrupt):
             result_of(partial(Elsewhere, loop, work()))
         assert cancelled.wait(GUARD)
+
+
+async def test_awaited_on_another_loop() -> None:
+    """Its result; where the caller is cancelled, so is the work."""
+    began, cancelled = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    with running_elsewhere() as loop:
+        assert await awaited(partial(Elsewhere, loop, seven())) == 7
+        caller = asyncio.create_task(awaited(partial(Elsewhere, loop, work())))
+        await asyncio.to_thread(began.wait, GUARD)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert await asyncio.to_thread(cancelled.wait, GUARD)
+        assert await awaited(partial(Elsewhere, loop, seven())) == 7  # and whoever left was told of nothing
 
 
 def test_a_signal_handler_that_waits_for_the_other_thread() -> None:
