@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import pytest
+from tests.support.interrupting import interrupted
 
 from cloudbeds_auth import threads
 from cloudbeds_auth.errors import VaultClosed
-from cloudbeds_auth.threads import OwnThreads, begin_on, result_of
+from cloudbeds_auth.threads import Elsewhere, OwnThreads, awaited, result_of
+
+T = TypeVar("T")
 
 GUARD = 60.0  # seconds
 
@@ -117,20 +125,37 @@ async def seven() -> int:
     return 7
 
 
+def begun(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> Callable[[], T]:
+    """Begin the work there; returns what waits for it."""
+    waiting: list[Callable[[], None]] = []
+
+    def told() -> None:
+        for tell in waiting:
+            tell()
+
+    there = Elsewhere(loop, work, told)
+
+    def begin(tell: Callable[[], None]) -> Elsewhere[T]:
+        waiting.append(tell)
+        return there
+
+    return partial(result_of, begin)
+
+
 @pytest.mark.row("F106")
 def test_asking_a_loop_that_is_closed() -> None:
     """A typed error, and no coroutine that nobody awaited."""
     loop = asyncio.new_event_loop()
     loop.close()
     with pytest.raises(VaultClosed):
-        begin_on(loop, seven())
+        begun(loop, seven())
 
 
 @pytest.mark.row("F106")
 def test_a_loop_that_ends_while_somebody_waits() -> None:
     """As `asyncio.run` ends: it cancels what is left."""
     loop = asyncio.new_event_loop()
-    future = begin_on(loop, asyncio.Event().wait())
+    wait = begun(loop, asyncio.Event().wait())
 
     async def leave() -> None:
         await asyncio.sleep(0)
@@ -138,20 +163,19 @@ def test_a_loop_that_ends_while_somebody_waits() -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(leave())
     with pytest.raises(VaultClosed):
-        result_of(loop, future)
+        wait()
 
 
 @pytest.mark.row("F106")
-@pytest.mark.filterwarnings("ignore:coroutine 'seven' was never awaited")
 def test_a_loop_that_ends_and_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """It took the question and ran no more: it drops it, and whoever waits is told all the same."""
     monkeypatch.setattr(threads, "LOOK_AGAIN", 0.001)
     loop, told = asyncio.new_event_loop(), threading.Event()
-    future = begin_on(loop, seven())
+    wait = begun(loop, seven())
 
     def ask() -> None:
         with pytest.raises(VaultClosed):
-            result_of(loop, future)
+            wait()
         told.set()
 
     waiting = threading.Thread(target=ask, daemon=True)
@@ -164,8 +188,96 @@ def test_a_loop_that_ends_and_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_was_done_before_the_loop_ended() -> None:
     """It counts."""
     loop = asyncio.new_event_loop()
-    future = begin_on(loop, seven())
-    while not future.done():
-        loop.run_until_complete(asyncio.sleep(0.0))
+    wait = begun(loop, seven())
+    loop.run_until_complete(asyncio.sleep(0.0))
+    loop.run_until_complete(asyncio.sleep(0.0))
     loop.close()
-    assert result_of(loop, future) == 7
+    assert wait() == 7
+
+
+@contextmanager
+def running_elsewhere() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop on a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(GUARD)
+        loop.close()
+
+
+def test_who_waits_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C: it is raised there, and the work is cancelled."""
+
+    began, cancelled = threading.Event(), threading.Event()
+
+    class Interrupted(SimpleQueue[None]):
+        def get(self, block: bool = True, timeout: float | None = None) -> None:
+            began.wait(GUARD)
+            raise KeyboardInterrupt
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    monkeypatch.setattr(threads, "SimpleQueue", Interrupted)
+    with running_elsewhere() as loop:
+        with pytest.raises(KeyboardInterrupt):
+            result_of(partial(Elsewhere, loop, work()))
+        assert cancelled.wait(GUARD)
+
+
+async def test_awaited_on_another_loop() -> None:
+    """Its result; where the caller is cancelled, so is the work."""
+    began, cancelled = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    with running_elsewhere() as loop:
+        assert await awaited(partial(Elsewhere, loop, seven())) == 7
+        caller = asyncio.create_task(awaited(partial(Elsewhere, loop, work())))
+        await asyncio.to_thread(began.wait, GUARD)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert await asyncio.to_thread(cancelled.wait, GUARD)
+        assert await awaited(partial(Elsewhere, loop, seven())) == 7  # and whoever left was told of nothing
+
+
+def test_a_signal_handler_that_waits_for_the_other_thread() -> None:
+    """At whatever line it interrupts whoever waits for work there, that thread ends the work and goes on."""
+    with running_elsewhere() as loop:
+        for number in itertools.count(1):
+            may_end, went_on = asyncio.Event(), threading.Event()
+
+            async def work(may_end: asyncio.Event = may_end) -> None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(may_end.wait(), 0.01)
+
+            async def go_on(may_end: asyncio.Event = may_end, went_on: threading.Event = went_on) -> None:
+                may_end.set()
+                for _ in range(10):  # the work ends meanwhile, and who waits for it is told
+                    await asyncio.sleep(0)
+                went_on.set()
+
+            def handler(went_on: threading.Event = went_on, go_on: Any = go_on) -> None:
+                asyncio.run_coroutine_threadsafe(go_on(), loop)
+                assert went_on.wait(GUARD / 6), "the other thread hangs"
+
+            def ask(work: Callable[[], Coroutine[Any, Any, None]] = work) -> None:
+                result_of(partial(Elsewhere, loop, work()))
+
+            if not interrupted(number, handler, ask):
+                break
+    assert number > 20

@@ -462,7 +462,7 @@ class UpstreamFailed(UpstreamError):
 class OutcomeUnknown(UpstreamError):
     """The write was sent and no answer came; it is not repeated
 
-    A PUT or DELETE is not repeated either.
+    A PUT or DELETE is not repeated either, nor a write that was answered by a redirect which led a client to a 401.
     """
 
     code = "outcome_unknown"

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
-from cloudbeds_auth.threads import OwnThreads, begin_on, result_of
+from cloudbeds_auth.threads import Elsewhere, OwnThreads, awaited, result_of
 
 if TYPE_CHECKING:
     from cloudbeds_auth.runtime import OpenEngine
@@ -42,6 +42,7 @@ T = TypeVar("T")
 V = TypeVar("V", bound=Vault)
 Opener = Callable[[], AbstractAsyncContextManager[V]]
 
+_OF = threading.local()  # in a vault's own thread: what it was opened by
 PATIENCE = 5.0  # seconds in which a program that ends may commit what is in hand
 LOOK_UPS = 4  # names that are looked up at a time
 
@@ -55,6 +56,7 @@ class LoopThread(Generic[V]):
 
     def __init__(self, opener: Opener[V], deadline: float) -> None:
         self.pid: int = os.getpid()
+        self._opener = opener
         self._open = opener()
         self.loop: Final = asyncio.new_event_loop()
         self._longest = deadline + 2 * PATIENCE
@@ -62,7 +64,7 @@ class LoopThread(Generic[V]):
         self._program_ends = asyncio.Event()
         self._opened: Future[V] = Future()
         self._closed: Future[None] = Future()
-        self._asked: set[Future[Any]] = set()
+        self._asked: set[Callable[[], None]] = set()  # whom to tell, for each that is under way
         try:
             self.loop.set_default_executor(OwnThreads(LOOK_UPS, "cloudbeds-auth-names"))
             self._thread = threading.Thread(target=self._run, name="cloudbeds-auth", daemon=True)
@@ -80,17 +82,21 @@ class LoopThread(Generic[V]):
             finalizer = sys.modules["multiprocessing.util"].Finalize(None, self.close_at_exit, exitpriority=0)
             self._not_at_exit.append(finalizer.cancel)
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin the work on the loop. The future always ends; where the vault was closed first, it is cancelled.
+    def submit(self, work: Coroutine[Any, Any, T], told: Callable[[], None]) -> Elsewhere[T]:
+        """Begin the work on the loop. `told` is always called once it has ended, or the vault was closed first.
 
         Raises VaultClosed.
         """
-        future = begin_on(self.loop, work)
-        self._asked.add(future)
-        future.add_done_callback(self._asked.discard)
-        if self.loop.is_closed():  # in this moment, and it may not have begun
-            self._leave_nobody_waiting()
-        return future
+
+        def end() -> None:
+            self._asked.discard(end)
+            told()
+
+        begun = Elsewhere(self.loop, work, end)
+        self._asked.add(end)
+        if begun.ended:  # in this moment
+            end()
+        return begun
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of the work; the calling thread waits for it. Raises VaultClosed, and RuntimeError in the vault's
@@ -99,18 +105,11 @@ class LoopThread(Generic[V]):
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("the vault would wait for itself here: await the asynchronous vault that you were given")
-        return result_of(self.loop, self.submit(work))
+        return result_of(partial(self.submit, work))
 
     async def wait_elsewhere(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of the work, awaited on another event loop: no thread waits. Raises VaultClosed."""
-        future = self.submit(work)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if caller is not None and caller.cancelling():
-                raise
-            raise VaultClosed from None
+        return await awaited(partial(self.submit, work))
 
     def close(self) -> None:
         """Let what runs finish and commit, then close the vault. A program that ends waits as `settled` says."""
@@ -152,6 +151,7 @@ class LoopThread(Generic[V]):
     # --- on the thread
 
     def _run(self) -> None:
+        _OF.opener = self._opener
         life = self._to_its_end(self._live())
         error = CancelledError() if life.cancelled() else life.exception()  # raised where it is opened, or closed
         self._to_its_end(_cancel_all())
@@ -190,7 +190,7 @@ class LoopThread(Generic[V]):
     def _leave_nobody_waiting(self) -> None:
         with suppress(KeyError):
             while True:
-                self._asked.pop().cancel()
+                self._asked.pop()()
 
 
 class ThreadedVault(Generic[V]):
@@ -259,7 +259,12 @@ class ThreadedVault(Generic[V]):
         return self._running or self._open_once()
 
     def _open_once(self) -> LoopThread[V]:
-        """Opened by the first caller; where that fails, the callers that waited meanwhile meet the same failure."""
+        """Opened by the first caller; where that fails, the callers that waited meanwhile meet the same failure.
+
+        Raises RuntimeError in the vault's own thread.
+        """
+        if getattr(_OF, "opener", None) is self._opener:
+            raise RuntimeError("the vault is being opened, and would wait for itself here: ask it from another thread")
         while True:
             with self._begins:
                 if self._running is not None:

@@ -109,7 +109,8 @@ class TokenVault:
         """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
 
         It is closed at the end of the `with` block, or by `close`, or when the program ends, whichever comes first.
-        Observers are called on the vault's own thread. `upkeep` is as for `cloudbeds_auth.TokenVault.open`.
+        Observers are called on the vault's own thread, where its methods raise RuntimeError. `upkeep` is as for
+        `cloudbeds_auth.TokenVault.open`.
         """
         vault = TokenVault(settings, observers=observers, upkeep=upkeep)
         vault._here()

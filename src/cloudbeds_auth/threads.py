@@ -10,11 +10,11 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from cloudbeds_auth.errors import VaultClosed
 
@@ -69,29 +69,92 @@ class OwnThreads(ThreadPoolExecutor):
         self._started.append(thread)
 
 
-def begin_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Begin the work on the loop of another thread. Raises VaultClosed where that loop is closed."""
-    try:
-        return asyncio.run_coroutine_threadsafe(work, loop)
-    except RuntimeError:
-        work.close()
-        raise VaultClosed from None
+class Elsewhere(Generic[T]):
+    """Work on the loop of another thread, begun. `told` is called when it has ended, on that loop.
+
+    No lock is taken: where a signal interrupts whoever waits for it, the handler may wait for the other thread, which
+    then ends this work and everything else. `asyncio.run_coroutine_threadsafe` shares a lock between both.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], told: Callable[[], None]) -> None:
+        self._loop = loop
+        self._work = work
+        self._told = told
+        self._task: asyncio.Task[T] | None = None
+        try:
+            loop.call_soon_threadsafe(self._begin)
+        except RuntimeError:
+            work.close()
+            raise VaultClosed from None
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is a result, or will be none: a loop that ends drops what it has not begun."""
+        return self._loop.is_closed() or (self._task is not None and self._task.done())
+
+    def result(self) -> T:
+        """What it returned or raised. Raises VaultClosed where it was cancelled, or dropped."""
+        task = self._task
+        if task is None:
+            self._work.close()
+        if task is None or not task.done() or task.cancelled():
+            raise VaultClosed
+        return task.result()
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._work)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # where nobody waits any more it is no event of its own
+        self._told()
+
+    def _cancel(self) -> None:
+        assert self._task is not None  # noqa: S101 - it was begun: callbacks come in their order
+        self._task.cancel()
 
 
-def result_of(loop: asyncio.AbstractEventLoop, future: Future[T]) -> T:
-    """What `begin_on` leads to; the calling thread waits. Raises VaultClosed where the loop ended first."""
+def result_of(begin: Callable[[Callable[[], None]], Elsewhere[T]]) -> T:
+    """What the work leads to that `begin` begins, given whom to tell; the calling thread waits. Raises VaultClosed."""
+    told: SimpleQueue[None] = SimpleQueue()
+    work = begin(partial(told.put, None))
     try:
-        while not (future.done() or loop.is_closed()):
-            wait([future], LOOK_AGAIN)
+        while not work.ended:
+            with suppress(Empty):
+                told.get(timeout=LOOK_AGAIN)
     except BaseException:
-        future.cancel()  # Ctrl-C in the caller: the refresh that it waited for continues
+        work.cancel()  # Ctrl-C in the caller: the refresh that it waited for continues
         raise
-    if not future.done():  # a loop that ends drops what it has not begun, without ending its future
-        raise VaultClosed
+    return work.result()
+
+
+async def awaited(begin: Callable[[Callable[[], None]], Elsewhere[T]]) -> T:
+    """As `result_of`, on another event loop: no thread waits."""
+    here = asyncio.get_running_loop()
+    told = here.create_future()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # that loop has ended
+            here.call_soon_threadsafe(_fulfil, told)
+
+    work = begin(tell)
     try:
-        return future.result()
-    except CancelledError:
-        raise VaultClosed from None
+        await told
+    except asyncio.CancelledError:
+        work.cancel()
+        raise
+    return work.result()
+
+
+def _fulfil(told: asyncio.Future[None]) -> None:
+    if not told.done():
+        told.set_result(None)
 
 
 def _work(calls: SimpleQueue[Call | None]) -> None:

@@ -96,10 +96,14 @@ class TokenVault:
         return ProgramVault(None, observers=observers, upkeep=upkeep)
 
     async def aclose(self) -> None:
-        """Let what runs finish and commit, then close; nothing new is begun."""
+        """Let what runs finish and commit, then close; nothing new is begun. A cancelled caller waits, too."""
+        from cloudbeds_auth.engine.tasks import to_its_end
+
         engine, self._open = self._open, None
-        if engine is None:
-            return
+        if engine is not None:
+            await to_its_end(self._close(engine))
+
+    async def _close(self, engine: OpenEngine) -> None:
         await engine.drain()
         if self._http is not None:
             await self._http.aclose()
@@ -347,9 +351,10 @@ class TokenVault:
 
     async def call(self, /, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
         """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.
-        An asynchronous `content` is read on the vault's loop: for a vault of `from_environment` not the caller's.
-
-        `path` is a path, a full address at the vendor, or a bare method name: `userinfo` is `/api/v1.3/userinfo`.
+        An asynchronous `content` is read on the vault's loop: for a vault of `from_environment` not the caller's. What
+        blocks, a file or another iterable, is read on a thread of its own.
+        `path` is a path, a full address at the vendor, or a bare method name: `userinfo` is `/api/v1.3/userinfo`. A
+        redirect is an answer, whatever `follow_redirects` says.
         Raises ForeignOrigin before anything is sent elsewhere; UpstreamFailed when nothing was sent, or no answer came
         to a GET, HEAD or OPTIONS; OutcomeUnknown when no answer came to another method; and as `access_token` does.
         """
@@ -381,8 +386,8 @@ class TokenVault:
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
-        if self._open is not None:
-            self._open.calls.note(token, method, path, status)
+        if (engine := self._open) is not None:  # another thread may close it meanwhile
+            engine.calls.note(token, method, path, status)
 
     def note_refusal(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call that was sent with this token was refused: apply that to the connection's health, in the background.

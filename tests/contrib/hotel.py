@@ -64,7 +64,7 @@ class Hotel:
     def under_way(self) -> int:
         """Bodies under way that cannot be sent again, as the vault counts them."""
         engine = self.vault._program.threaded._now().vault.engine
-        return sum(engine.world.streams._under_way.values())
+        return len(engine.world.streams._under_way)
 
     def history(self) -> dict[str, int]:
         """Method and path of every counted call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,15 +45,15 @@ def test_the_tutorial(tmp_path: Path) -> None:
 
 
 @contextmanager
-def worker(made: World) -> Iterator[None]:
-    """The tasks and the worker of the page; files in its folder are the broker, in the place of Redis."""
+def worker(made: World, *more: str) -> Iterator[None]:
+    """The tasks and the worker of the page, `more` its options; files in its folder are the broker, not Redis."""
     (made.folder / "tasks.py").write_text(block("docs/celery.md#tasks"), "utf-8")
     (made.folder / "data_in").mkdir()
     (made.folder / "data_out").symlink_to("data_in")
     (made.folder / "results").mkdir()
     made.extra |= {"CELERY_BROKER_URL": "filesystem://", "CELERY_RESULT_BACKEND": f"file://{made.folder}/results"}
     command = block("docs/celery.md#worker").removeprefix("$ ").split()
-    process = Process(*command, env=made.settings, cwd=made.folder)
+    process = Process(*command, *more, env=made.settings, cwd=made.folder)
     try:
         process.wait_for("exchange=celery")
         yield
@@ -71,6 +72,27 @@ def test_celery(tmp_path: Path) -> None:
             ask = terminal.here(block("docs/celery.md#ask")).partition("\n")[0].removeprefix("$ ")
             told = run_to_its_end(ask.replace("100001", hotel), tmp_path, made.settings)
             assert "connect" in told, told
+
+
+def counted(vault: sync.TokenVault, hotel: str) -> int:
+    """The calls in the hotel's history."""
+    lines = (event.data["methods"] for event in vault.events(hotel) if event.kind == "calls")
+    return sum(sum(line.values()) for line in lines if isinstance(line, dict))
+
+
+def test_a_child_of_celery_closes_its_vault(tmp_path: Path) -> None:
+    """A second call would be in the history a minute later: it is once the worker has ended."""
+    with (
+        world(tmp_path, "--auto-approve") as made,
+        sync.TokenVault.open(load(made.settings, None, need=Need.APP)) as vault,
+    ):
+        hotel = connect(vault)
+        with worker(made, "--concurrency", "1"), Terminal.of(made) as terminal:
+            terminal.run("docs/celery.md#ask")
+            while counted(vault, hotel) < 1:
+                time.sleep(0.1)
+            terminal.run("docs/celery.md#ask")
+        assert counted(vault, hotel) == 2
 
 
 def test_keys_for_two_machines(tmp_path: Path) -> None:

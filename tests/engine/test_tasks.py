@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.support.virtual import settle
 
-from cloudbeds_auth.engine.tasks import Tasks
+from cloudbeds_auth.engine.tasks import Tasks, to_its_end
 
 
 class Counted:
@@ -87,3 +87,36 @@ async def test_stopped_before_it_began() -> None:
     assert (len(tasks), work.begun) == (0, 0)
     with pytest.raises(asyncio.CancelledError):
         await caller
+
+
+async def test_to_its_end() -> None:
+    """What it returns, or raises."""
+
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    assert await to_its_end(asyncio.sleep(0, 7)) == 7
+    with pytest.raises(ZeroDivisionError):
+        await to_its_end(fails())
+
+
+@pytest.mark.parametrize("cancels", [1, 3])
+async def test_to_its_end_by_a_cancelled_caller(cancels: int) -> None:
+    """However often it is cancelled: the work ends first."""
+    may_end, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await may_end.wait()
+        ended.set()
+
+    caller = asyncio.create_task(to_its_end(work()))
+    for _ in range(cancels):
+        await asyncio.sleep(0)
+        caller.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not caller.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert ended.is_set()

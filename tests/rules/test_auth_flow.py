@@ -18,6 +18,7 @@ from cloudbeds_auth.rules.auth_flow import (
     Note,
     PassOn,
     Pause,
+    Renew,
     Send,
     TakeTurn,
     Unanswered,
@@ -138,6 +139,27 @@ def test_sent_with_a_newer_token_than_was_fetched() -> None:
     assert flow.send(TWO) == Send(TWO)
     assert rejected(flow, TWO) == Fetch(TWO)
     assert flow.send(TWO) == PassOn(TWO, "GET", "/x")
+
+
+@pytest.mark.row("F41")
+def test_a_write_whose_redirect_led_to_a_401() -> None:
+    """It was carried out, and is counted as it was answered: never sent again. Later calls have another token."""
+    flow = a_flow("POST")
+    to_first_send(flow)
+    assert flow.send(Answered(303, led_to=401)) == noted(ONE, 303, "POST")
+    assert flow.send(None) == Renew(ONE)
+    with pytest.raises(OutcomeUnknown, match="the POST was answered by a redirect"):
+        flow.send(None)
+    assert is_over(flow)
+
+
+def test_a_write_whose_redirect_led_to_anything_else() -> None:
+    """Passed on; a 429 is heard."""
+    flow = a_flow("POST")
+    to_first_send(flow)
+    assert flow.send(Answered(303, 7.0, led_to=429)) == noted(ONE, 303, "POST")
+    assert flow.send(None) == Pause(7.0)
+    assert flow.send(None) == PassOn(ONE, "POST", "/x")
 
 
 def test_a_failing_fetch_ends_it() -> None:

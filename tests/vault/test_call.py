@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import io
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import h11
 import httpx2
 import pytest
+from tests.wire.rawserver import answer as answer_with
+from tests.wire.rawserver import serving
 
 from cloudbeds_auth.errors import Error, ForeignOrigin, InvalidRequest, OutcomeUnknown, UpstreamFailed
 from cloudbeds_auth.rules.model import AccessToken, moment
@@ -58,14 +65,14 @@ def test_foreign_addresses(path: str) -> None:
         hotel_client.address(path, BASE, "v1.3")
 
 
-def lending() -> CloudbedsAuth:
+def lending(base_url: str = BASE) -> CloudbedsAuth:
     """A credential that is always there."""
     token = AccessToken(Secret("A-1"), moment(2e9), 1)
 
     async def fetch(rejected: AccessToken | None) -> AccessToken:
         return token
 
-    return CloudbedsAuth(BASE, Lender(fetch, lambda rejected: token, lambda *call: None), replay_limit=0)
+    return CloudbedsAuth(base_url, Lender(fetch, lambda rejected: token, lambda *call: None), replay_limit=0)
 
 
 async def failing(method: str, error: Exception) -> Error:
@@ -95,6 +102,7 @@ NO_ANSWER = [
     lambda: httpx2.DecodingError("not gzip"),
     lambda: ConnectionResetError(),
     lambda: TimeoutError(),
+    lambda: h11.LocalProtocolError("too much data"),
 ]
 
 
@@ -125,6 +133,81 @@ async def test_an_address_that_cannot_be() -> None:
     async with httpx2.AsyncClient() as http:
         with pytest.raises(InvalidRequest):
             await hotel_client.call(http, lending(), "GET", f"{BASE}/a\nb", {})
+
+
+async def posted(transport: httpx2.AsyncBaseTransport | None, url: str, client: str, **parts: Any) -> httpx2.Response:
+    """The answer to a POST by `vault.call`, or by a client that was lent."""
+    if client == "vault.call":
+        async with httpx2.AsyncClient(transport=transport) as http:
+            return await hotel_client.call(http, lending(url), "POST", f"{url}/x", parts)
+    async with hotel_client.HotelClient(transport=transport, auth=lending(url)) as lent:
+        return await lent.post(f"{url}/x", **parts)
+
+
+CALLING = pytest.mark.parametrize("client", ["vault.call", "a lent client"])
+
+
+@CALLING
+async def test_a_redirect_is_an_answer(client: str) -> None:
+    """Also where the caller says that it should be followed: the POST was carried out, and where the next connection
+    fails nobody is told that nothing was sent.
+    """
+    sent: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(f"{request.method} {request.url.path}")
+        if len(sent) > 1:
+            raise httpx2.ConnectError("refused")
+        return httpx2.Response(303, headers={"Location": "/there"})
+
+    got = await posted(httpx2.MockTransport(answer), BASE, client, follow_redirects=True)
+    assert got.status_code == 303
+    assert sent == ["POST /x"]
+
+
+@CALLING
+@pytest.mark.parametrize("kind", [lambda: io.BytesIO(b"ab"), lambda: iter([b"a", b"b"])], ids=["file", "iterator"])
+async def test_a_body_that_is_read_by_blocking(client: str, kind: Callable[[], Any]) -> None:
+    """As an asynchronous one. That of a file has its length, and so may be kept for another sending."""
+    lengths: list[str | None] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        lengths.append(request.headers.get("Content-Length"))
+        return httpx2.Response(200, content=request.content)
+
+    content = kind()
+    got = await posted(httpx2.MockTransport(answer), BASE, client, content=content)
+    assert got.content == b"ab"
+    assert lengths == ["2" if isinstance(content, io.BytesIO) else None]
+
+
+async def test_a_body_that_waits() -> None:
+    """It is read on one thread, not the loop's, which goes on; what it raises is raised."""
+    threads: set[str] = set()
+    loop, going_on = asyncio.get_running_loop(), threading.Event()
+
+    def parts() -> Iterator[bytes]:
+        for part in (b"a", b"b"):
+            threads.add(threading.current_thread().name)
+            loop.call_soon_threadsafe(going_on.set)
+            assert going_on.wait(60)
+            going_on.clear()
+            yield part
+        raise ZeroDivisionError
+
+    async with serving(answer_with("{}")) as server:
+        with pytest.raises(ZeroDivisionError):
+            await posted(None, server.url, "vault.call", content=parts())
+    assert threads == {"cloudbeds-auth-body"}
+
+
+@CALLING
+@pytest.mark.parametrize("said", ["1", "3"], ids=["longer", "shorter"])
+async def test_a_body_of_another_length_than_was_said(client: str, said: str) -> None:
+    """The vendor has its head already: what it made of that is not known."""
+    async with serving(answer_with("{}")) as server:
+        with pytest.raises(OutcomeUnknown, match="Content-Length"):
+            await posted(None, server.url, client, content=b"ab", headers={"Content-Length": said})
 
 
 async def test_an_answer() -> None:

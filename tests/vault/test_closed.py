@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anyio
 import pytest
 
 from cloudbeds_auth import Settings, TokenVault, UnknownConnection, VaultClosed, sync
@@ -150,6 +151,41 @@ async def test_closed_where_counted_calls_cannot_be_written(
         monkeypatch.setattr(engine.calls, "flush", fail)
         monkeypatch.setattr(engine.world.db, "close", closes)
     assert closed == [True]
+
+
+@pytest.mark.parametrize("how", ["a cancelled scope", "a timeout"])
+async def test_closed_by_a_caller_that_is_cancelled(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """What runs is committed, and everything closed, before the caller ends; anyio cancels each await again."""
+    ended: list[str] = []
+    may_end = asyncio.Event()
+
+    async def runs() -> None:
+        await may_end.wait()
+        ended.append("what ran")
+
+    async with TokenVault.open(settings) as vault:
+        engine = vault.engine
+        close = engine.world.db.close
+
+        async def closes() -> None:
+            await close()
+            ended.append("the database")
+
+        monkeypatch.setattr(engine.world.db, "close", closes)
+        engine.world.tasks.begin("runs", runs)
+        asyncio.get_running_loop().call_later(0.05, may_end.set)
+        if how == "a timeout":
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await vault.aclose()
+        else:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await vault.aclose()
+            assert scope.cancelled_caught
+        assert ended == ["what ran", "the database"]
 
 
 async def never(vault: TokenVault) -> None:

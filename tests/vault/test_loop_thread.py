@@ -6,15 +6,23 @@ import asyncio
 import itertools
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from tests.support.interrupting import interrupted
 
-from cloudbeds_auth import Settings, TokenVault, loop_thread
+from cloudbeds_auth import Settings, TokenVault, loop_thread, sync
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
 from cloudbeds_auth.loop_thread import LoopThread, ThreadedVault
+from cloudbeds_auth.ports import Fact
+from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.secret import Secret
+
+TOKEN = AccessToken(Secret("A-1"), None, 1, "gra_1")
 
 
 def thread_of(settings: Settings) -> LoopThread[TokenVault]:
@@ -125,6 +133,26 @@ def test_an_end_that_does_not_come(settings: Settings) -> None:
     still.set()
 
 
+def test_an_observer_that_asks_the_vault_while_it_opens(settings: Settings) -> None:
+    """On the vault's own thread: it is told so, as later, and the vault is opened."""
+    told: list[str] = []
+
+    class Asks:
+        def happened(self, what: Happening, /, **facts: Fact) -> None:
+            with pytest.raises(RuntimeError) as caught:
+                vault.connections()
+            told.append(str(caught.value))
+
+    vault = sync.TokenVault(settings, observers=[Asks()])
+    opening = threading.Thread(target=vault.connections, daemon=True)
+    opening.start()
+    opening.join(60)
+    assert not opening.is_alive(), "it hangs"
+    vault.close()
+    assert "the vault is being opened" in told[0]
+    assert all("would wait for itself" in words for words in told)
+
+
 def test_many_first_callers_of_a_vault_that_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of them tries, and all meet its failure; a later caller tries again."""
     waiting, tried = threading.Semaphore(0), itertools.count(1)
@@ -150,3 +178,26 @@ def test_many_first_callers_of_a_vault_that_does_not_open(monkeypatch: pytest.Mo
     with ThreadPoolExecutor(8) as pool:
         assert [caller.result(60) for caller in [pool.submit(ask) for _ in range(8)]] == ["attempt 1"] * 8
     assert ask() == "attempt 2"
+
+
+@pytest.mark.parametrize("step", [1, 5], ids=["a call is noted", "hotels are asked for"])
+def test_closed_in_a_signal_handler(settings: Settings, step: int) -> None:
+    """Whichever line of ours it interrupts, in the thread that uses the vault, the vault is closed."""
+    last = itertools.count()
+
+    def ask(vault: sync.TokenVault) -> None:
+        with suppress(VaultClosed):
+            vault.note_call(TOKEN, "GET", "/", 200) if step == 1 else vault.connections()
+
+    def at_every_line() -> None:
+        for number in itertools.count(1, step):
+            with sync.TokenVault.open(settings) as vault:
+                if not interrupted(number, vault.close, partial(ask, vault)):
+                    return
+                next(last)
+
+    asking = threading.Thread(target=at_every_line, daemon=True)
+    asking.start()
+    asking.join(60)
+    assert not asking.is_alive(), "it hangs"
+    assert next(last) > 10

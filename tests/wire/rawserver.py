@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 Respond = Callable[["Peer"], Awaitable[None]]
@@ -124,6 +124,54 @@ async def reset(peer: Peer) -> None:
     """A TCP reset instead of an answer."""
     peer.writer.get_extra_info("socket").setsockopt(*_LINGER)
     peer.writer.transport.abort()
+
+
+@dataclass
+class Tunnels:
+    """A proxy that connects as it is asked to, with CONNECT (RFC 9110 section 9.3.6)."""
+
+    port: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """The proxy."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@asynccontextmanager
+async def tunnelling() -> AsyncIterator[Tunnels]:
+    """A proxy on a free loopback port."""
+    found = Tunnels()
+    running: set[asyncio.Task[None]] = set()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while part := await reader.read(65536):
+                writer.write(part)
+                await writer.drain()
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            running.add(task)
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            method, target, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
+            found.asked.append(f"{method} {target}")
+            there = await asyncio.open_connection(*target.rsplit(":", 1))
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    found.port = server.sockets[0].getsockname()[1]
+    try:
+        yield found
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running)
 
 
 async def silence(peer: Peer) -> None:

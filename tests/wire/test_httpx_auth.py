@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
-from tests.wire.rawserver import RawServer, answer, serving
+from tests.wire.certificates import Authority
+from tests.wire.rawserver import RawServer, Respond, answer, serving, tunnelling
 
-from cloudbeds_auth.errors import ForeignOrigin
+from cloudbeds_auth.errors import ForeignOrigin, OutcomeUnknown, TokenEndpointUnavailable
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.wire.httpx_auth import ClientAuth, CloudbedsAuth, Library
@@ -150,6 +153,98 @@ async def test_a_transport_that_tells_nothing(library: Any, blocking: bool, cred
     assert elsewhere == ("https://evil.example/", [])
     assert pickle.loads(pickle.dumps(request)).headers.raw == request.headers.raw
     assert header in request.headers.raw
+
+
+async def posted(library: Any, url: str, auth: Any, *, blocking: bool, **how: Any) -> Any:
+    """The answer to a POST of `url`, by a client of either kind that follows redirects."""
+
+    def post() -> Any:
+        with library.Client(follow_redirects=True, **how) as http:
+            return http.post(url, auth=auth, content=b"a guest's name")
+
+    if blocking:
+        return await asyncio.to_thread(post)
+    async with library.AsyncClient(follow_redirects=True, **how) as later:
+        return await later.post(url, auth=auth, content=b"a guest's name")
+
+
+@pytest.mark.row("A33")
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_a_redirect_through_a_proxys_tunnel(tmp_path: Path, library: Any, blocking: bool) -> None:
+    """The proxy's own answer, to CONNECT, is not taken for the vendor's: no byte goes where that redirects to, not even
+    a connection is asked for. Within the origin it is followed.
+    """
+    authority = Authority(tmp_path)
+    trusted = ssl.create_default_context(cafile=str(authority.path))
+    tls = authority.server("127.0.0.1")
+    async with (
+        tunnelling() as proxy,
+        serving(answer("{}"), tls=tls) as other,
+        serving(
+            answer("", "307 Temporary Redirect", "Location: /there\r\n"),
+            answer("", "307 Temporary Redirect", f"Location: {other.url}/elsewhere\r\n"),
+            tls=tls,
+        ) as vendor,
+    ):
+        how: dict[str, Any] = {"blocking": blocking, "verify": trusted, "proxy": proxy.url}
+        with pytest.raises(ForeignOrigin, match=other.url):
+            await posted(library, f"{vendor.url}/here", auth_for(library, vendor.url), **how)
+    assert [peer.line for peer in vendor.peers] == ["POST /here", "POST /there"]
+    assert other.connections == 0
+    assert set(proxy.asked) == {f"CONNECT 127.0.0.1:{vendor.port}"}
+
+
+def redirect(status: str) -> Respond:
+    """To `/there`, within the origin."""
+    return answer("", status, "Location: /there\r\n")
+
+
+REFUSED = answer("{}", "401 Unauthorized")
+
+
+@pytest.mark.row("F41")
+@pytest.mark.parametrize("status", ["303 See Other", "302 Found", "301 Moved Permanently"])
+@pytest.mark.parametrize("healed", [True, False], ids=["a newer token", "none"])
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_a_write_whose_redirect_led_to_a_401(library: Any, blocking: bool, healed: bool, status: str) -> None:
+    """The token was rotated between the two requests: the POST was carried out, and is not sent again. It is counted as
+    it was answered. A newer token is fetched for the next call; where there is none, that is not what is raised.
+    """
+    noted: list[tuple[str, str, int]] = []
+    asked: list[AccessToken | None] = []
+
+    def fetch_blocking(rejected: AccessToken | None) -> AccessToken:
+        asked.append(rejected)
+        if rejected is not None and not healed:
+            raise TokenEndpointUnavailable
+        return TOKEN
+
+    async def fetch(rejected: AccessToken | None) -> AccessToken:
+        return fetch_blocking(rejected)
+
+    lender = Lender(fetch, fetch_blocking, lambda token, *call: noted.append(call))
+    async with serving(redirect(status), REFUSED, answer("{}")) as vendor:
+        with pytest.raises(OutcomeUnknown, match="led to a 401"):
+            await posted(
+                library, f"{vendor.url}/here", AUTHS[library](vendor.url, lender, replay_limit=0), blocking=blocking
+            )
+    assert [peer.line for peer in vendor.peers] == ["POST /here", "GET /there"]
+    assert noted == [("POST", "/here", int(status[:3]))]
+    assert asked == [None, TOKEN]
+
+
+async def test_a_write_that_a_redirect_repeats_and_a_401_refuses(library: Any) -> None:
+    """Nothing was carried out: it is sent again from its beginning, as every request."""
+    lent = iter([TOKEN, AccessToken(Secret("A-2"), datetime.now(UTC), 2, grant_id="g")])
+
+    async def fetch(rejected: AccessToken | None) -> AccessToken:
+        return next(lent)
+
+    lender = Lender(fetch, lambda rejected: TOKEN, lambda *call: None)
+    async with serving(redirect("307 Temporary Redirect"), REFUSED, answer("{}")) as vendor:
+        auth = AUTHS[library](vendor.url, lender, replay_limit=0)
+        assert (await posted(library, f"{vendor.url}/here", auth, blocking=False)).status_code == 200
+    assert [peer.line for peer in vendor.peers] == ["POST /here", "POST /there", "POST /here"]
 
 
 @pytest.mark.parametrize("blocking", [False, True])

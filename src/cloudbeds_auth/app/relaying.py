@@ -26,6 +26,7 @@ from cloudbeds_auth.rules.auth_flow import (
     Fetch,
     Note,
     PassOn,
+    Pause,
     Send,
     TakeTurn,
     Unanswered,
@@ -249,7 +250,7 @@ class Relay:
             return self._vault.newest(connection_id, step.token)
         if isinstance(step, Note):
             self._vault.note_call(step.token, step.method, step.path, step.status)
-        else:
+        elif isinstance(step, Pause):
             await self._vault.note_pause(connection_id, step.seconds)
         return None
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from threading import Lock
 from typing import Protocol
 
 from cloudbeds_auth.engine.rate_limiter import RateLimiter
@@ -42,29 +40,26 @@ class Streams:
 
     A refresh kills the access token at once. A call whose body is kept heals by being sent again; one whose body
     streams through would be lost, and a refresh that no caller waits for can as well come a little later.
-    `carrying` may be used from any thread.
+    `carrying` may be used from any thread. It takes no lock: the garbage collector ends one in whatever moment, also
+    while the same thread begins another.
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._under_way: Counter[str] = Counter()
+        self._under_way: dict[object, str] = {}
 
     @contextmanager
     def carrying(self, token: AccessToken) -> Iterator[None]:
         """While such a body is sent with this token, and until its answer has come."""
-        with self._lock:
-            self._under_way[token.grant_id] += 1
+        mark = object()
+        self._under_way[mark] = token.grant_id
         try:
             yield
         finally:
-            with self._lock:
-                self._under_way[token.grant_id] -= 1
-                if not self._under_way[token.grant_id]:
-                    del self._under_way[token.grant_id]
+            del self._under_way[mark]
 
     def put_off(self, row: Grant, timing: Timing) -> bool:
         """Whether a due refresh of this grant should wait: this process streams, and there is time for it later."""
-        return row.id in self._under_way and row.valid_for > MARGIN * timing.lease
+        return row.id in list(self._under_way.values()) and row.valid_for > MARGIN * timing.lease
 
 
 LONGEST_ID = 64  # characters of an id that are shown

@@ -6,10 +6,10 @@ has ended.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from threading import Lock
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import InvalidRequest, StoreReadOnly, StoreUnavailable
@@ -31,6 +31,17 @@ SWEPT_FOR = 60.0  # seconds of one tick, at most; then it says how much was dele
 REST = 3.0  # times as long as a batch took until the next one: three quarters of the time are for everything else
 
 Key = tuple[str, int]  # a grant and its generation
+
+
+@dataclass(slots=True)
+class _Noted:
+    """One call: when it was, by both clocks, and whether it was answered 401."""
+
+    key: Key
+    wall: float
+    steady: float
+    line: str
+    refused: bool
 
 
 @dataclass(slots=True)
@@ -61,7 +72,9 @@ class CallRecorder:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._counting = Lock()  # calls are counted in the thread that made them: waking this one costs more
+        self._noted: deque[_Noted] = (
+            deque()
+        )  # by any thread, without a lock: a signal handler of it may close the vault
         self._buckets: dict[Key, _Bucket] = {}
         self._written: dict[str, int] = {}
         self._numbers = count(1)
@@ -69,18 +82,24 @@ class CallRecorder:
 
     def note(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """One call went out with this token and was answered with this HTTP status. May be called from any thread."""
-        key, now = (token.grant_id, token.generation), self._world.clock.wall()
-        with self._counting:
-            bucket = self._buckets.get(key) or self._opened(key, now)
-            bucket.last = now
-            bucket.count += 1
-            bucket.refused += status == 401
-            tally(bucket.methods, f"{method} {path}", 1)
+        clock = self._world.clock
+        key = token.grant_id, token.generation
+        self._noted.append(_Noted(key, clock.wall(), clock.steady(), f"{method} {path}", status == 401))
 
-    def _opened(self, key: Key, now: float) -> _Bucket:
-        grant_id, generation = key
-        due = self._world.clock.steady() + (LATER if self._written.get(grant_id) == generation else SOON)
-        bucket = self._buckets[key] = _Bucket(f"{self._world.owner}/{next(self._numbers)}", due, now)
+    def _count(self) -> None:
+        """Put what was noted into its buckets; on the vault's loop alone."""
+        while self._noted:
+            call = self._noted.popleft()
+            bucket = self._buckets.get(call.key) or self._opened(call)
+            bucket.last = call.wall
+            bucket.count += 1
+            bucket.refused += call.refused
+            tally(bucket.methods, call.line, 1)
+
+    def _opened(self, call: _Noted) -> _Bucket:
+        grant_id, generation = call.key
+        due = call.steady + (LATER if self._written.get(grant_id) == generation else SOON)
+        bucket = self._buckets[call.key] = _Bucket(f"{self._world.owner}/{next(self._numbers)}", due, call.wall)
         return bucket
 
     async def tick(self) -> float:
@@ -94,8 +113,8 @@ class CallRecorder:
         A batch that failed is half as large then, so that there is one which a slow database can do.
         """
         now = self._world.clock.steady()
-        with self._counting:
-            due = [key for key, bucket in self._buckets.items() if everything or bucket.due <= now]
+        self._count()
+        due = [key for key, bucket in self._buckets.items() if everything or bucket.due <= now]
         while due:
             batch, due = due[: self._at_once], due[self._at_once :]
             if not await self._write(batch):
@@ -105,8 +124,7 @@ class CallRecorder:
 
     async def _write(self, keys: Sequence[Key]) -> bool:
         """False: the database cannot do it now. A copy of another installation's keeps no history of its own."""
-        with self._counting:
-            taken = {key: self._buckets.pop(key) for key in keys if key in self._buckets}
+        taken = {key: self._buckets.pop(key) for key in keys if key in self._buckets}
         try:
             await record_calls(self._world.db, [_line(key, bucket) for key, bucket in taken.items()])
         except StoreReadOnly:
@@ -122,11 +140,10 @@ class CallRecorder:
 
     def _put_back(self, taken: dict[Key, _Bucket]) -> None:
         """To be written again under the same names: lines that were written after all are replaced, not added."""
-        with self._counting:
-            for key, bucket in taken.items():
-                if key in self._buckets:
-                    bucket.merge(self._buckets[key])
-                self._buckets[key] = bucket
+        for key, bucket in taken.items():
+            if key in self._buckets:
+                bucket.merge(self._buckets[key])
+            self._buckets[key] = bucket
 
 
 async def record_calls(db: Database, counted: Sequence[Calls]) -> None:

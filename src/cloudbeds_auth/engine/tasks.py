@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -86,6 +87,21 @@ def seen(task: asyncio.Task[Any]) -> None:
     """Its exception was raised to each caller that still waits; where all have left it is no event of its own."""
     if not task.cancelled():
         task.exception()
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """What it returns or raises. A caller that is cancelled meanwhile is so when it has ended; anyio, for one, cancels
+    again whatever is awaited then.
+    """
+    task = asyncio.Task(work, loop=asyncio.get_running_loop())
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
+    return task.result()
 
 
 async def each(

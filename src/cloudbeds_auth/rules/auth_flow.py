@@ -46,6 +46,15 @@ FIRST = Fetch(None)
 
 
 @dataclass(slots=True)
+class Renew:
+    """Ask the vault for a token in the place of this one, for later calls; that it has none is not this call's failure.
+    Nothing is sent back.
+    """
+
+    rejected: AccessToken
+
+
+@dataclass(slots=True)
 class TakeTurn:
     """Wait until one more request may go to the vendor; send back this token, or one that came meanwhile."""
 
@@ -87,10 +96,15 @@ class PassOn:
 
 @dataclass(slots=True)
 class Answered:
-    """The HTTP status of an answer; `pause`: what `rate_limit.pause_of` reads in it, where it is a 429."""
+    """The HTTP status of an answer; `pause`: what `rate_limit.pause_of` reads in it, where it is a 429.
+
+    `led_to`: the status that a client handed over which had followed a redirect with another method. The write was
+    carried out then, as `status` says, and sending it again would double it.
+    """
 
     status: int
     pause: float | None = None
+    led_to: int | None = None
 
 
 @dataclass(slots=True)
@@ -101,7 +115,7 @@ class Unanswered:
     broken: bool = False
 
 
-Effect = Fetch | TakeTurn | Note | Pause
+Effect = Fetch | Renew | TakeTurn | Note | Pause
 Flow = Generator[Effect | Send | PassOn, Any, None]
 
 
@@ -109,7 +123,8 @@ def auth_flow(method: str, path: str, *, replayable: bool, sent: bool = False) -
     """Drive one request to an answer that may be passed on.
 
     `replayable`: its body can be sent once more; `sent`: it was sent before, so that one that is not replayable is
-    gone. Raises BodyNotReplayable instead of sending that, and the error of an `Unanswered`.
+    gone. Raises BodyNotReplayable instead of sending that, OutcomeUnknown where a write led to a 401, and the error of
+    an `Unanswered`.
     """
     rejections = breaks = 0
     token: AccessToken = yield FIRST
@@ -128,6 +143,9 @@ def auth_flow(method: str, path: str, *, replayable: bool, sent: bool = False) -
         yield Note(token, method, path, answer.status)
         if answer.pause is not None:
             yield Pause(answer.pause)
+        if answer.led_to == 401:
+            yield Renew(token)
+            raise OutcomeUnknown(f"the {method} was answered by a redirect ({answer.status}), which led to a 401")
         rejections += answer.status == 401
         if answer.status != 401 or rejections == MOST_SENDS:
             break

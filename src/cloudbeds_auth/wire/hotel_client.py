@@ -4,23 +4,27 @@ over one pool of connections to Cloudbeds.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import h11
 import httpx2
 
 from cloudbeds_auth.errors import InvalidRequest, UpstreamFailed
 from cloudbeds_auth.rules.auth_flow import require_origin, unanswered
 from cloudbeds_auth.rules.redirects import origin_of
 from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.threads import OwnThreads
 from cloudbeds_auth.wire import http_client
 
 if TYPE_CHECKING:
     from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
 KEEP_ALIVE = 20  # idle connections
+NOT_FOLLOWED = {"follow_redirects": False}
 
 
 class HotelClient(httpx2.AsyncClient):
@@ -29,9 +33,11 @@ class HotelClient(httpx2.AsyncClient):
     """
 
     async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
-        """As `httpx2.AsyncClient.send`."""
+        """As `httpx2.AsyncClient.send`. A redirect is an answer, whatever `follow_redirects` says: if it were followed
+        after a write, a failure of the second request would say that nothing was sent.
+        """
         with in_our_words(request.method):
-            return await super().send(request, **how)
+            return await super().send(readable(request), **how | NOT_FOLLOWED)
 
 
 class HotelClients:
@@ -85,12 +91,39 @@ async def call(
     http: httpx2.AsyncClient, auth: CloudbedsAuth, method: str, url: str, parts: Mapping[str, Any]
 ) -> httpx2.Response:
     """Send it under `auth`; the network's failures in our words: a write that may have arrived is not called a failure.
+    A redirect is an answer, as for `HotelClient`.
 
     Raises UpstreamFailed when nothing was sent or only reading was asked for, else OutcomeUnknown; and what `auth`
     raises.
     """
+    kept = {name: part for name, part in parts.items() if name not in NOT_FOLLOWED}
     with in_our_words(method):
-        return await http.request(method, url, auth=auth, **parts)
+        request = http.build_request(method, url, **kept)
+        return await http.send(readable(request), auth=auth, **NOT_FOLLOWED)
+
+
+class _ReadBeside(httpx2.AsyncByteStream):
+    """A body that is read by blocking, a file or an iterator: on a thread of its own, so that the loop goes on."""
+
+    def __init__(self, body: httpx2.SyncByteStream) -> None:
+        self._body = body
+        self._thread = OwnThreads(1, "cloudbeds-auth-body")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        try:
+            parts = iter(self._body)
+            while (part := await loop.run_in_executor(self._thread, next, parts, None)) is not None:
+                yield part
+        finally:
+            self._thread.shutdown(wait=False)
+
+
+def readable(request: httpx2.Request) -> httpx2.Request:
+    """The request, its body as an asynchronous client reads one."""
+    if isinstance(request.stream, httpx2.SyncByteStream) and not isinstance(request.stream, httpx2.AsyncByteStream):
+        request.stream = _ReadBeside(request.stream)
+    return request
 
 
 @contextmanager
@@ -106,7 +139,7 @@ def in_our_words(method: str) -> Iterator[None]:
         if "new thread" not in str(error):
             raise
         raise UpstreamFailed(f"the address could not be looked up; nothing was sent ({error})") from error  # F79
-    except (httpx2.HTTPError, OSError) as error:
+    except (httpx2.HTTPError, OSError, h11.LocalProtocolError) as error:  # the last: not as long as its Content-Length
         raise unanswered(method, _named(error)) from error
 
 

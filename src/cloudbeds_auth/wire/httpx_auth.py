@@ -6,18 +6,8 @@ given the module; `cloudbeds_auth.contrib.httpx` gives it the other one.
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Generator,
-    Iterator,
-    Mapping,
-    MutableMapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Generator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar, Final, Generic, Never, NoReturn, Self, TypeVar
@@ -32,6 +22,7 @@ from cloudbeds_auth.rules.auth_flow import (
     Send,
     auth_flow,
     following,
+    is_safe,
     require_origin,
 )
 from cloudbeds_auth.rules.credential import KeyHeader, in_key_header, show
@@ -39,6 +30,7 @@ from cloudbeds_auth.rules.inputs import count_of
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.wire.lender import Lender
+from cloudbeds_auth.wire.seen_passing import SeenPassing, SeenPassingLater
 
 SENT = "cloudbeds_auth.sent"  # marks a request that was answered once, and whose body is spent
 AT_HAND: Final = nullcontext()  # a body in memory is sent
@@ -61,8 +53,8 @@ class Library:
     def __init__(self, module: ModuleType) -> None:
         self.module: Any = module
         self.shown: Any = type("Shown", (_Shown, module.Headers), {"plain": module.Headers})
-        self.seen: Any = type("Seen", (_Seen, module.SyncByteStream), {})
-        self.seen_later: Any = type("SeenLater", (_SeenLater, module.AsyncByteStream), {})
+        self.seen: Any = type("Seen", (SeenPassing, module.SyncByteStream), {})
+        self.seen_later: Any = type("SeenLater", (SeenPassingLater, module.AsyncByteStream), {})
 
     def in_memory(self, request: httpx2.Request) -> bool:
         """Whether its body is there to be sent again."""
@@ -142,7 +134,7 @@ class _Sending:
 
     __slots__ = (
         "_awaited", "_given", "_in_memory", "_lender", "_library", "_next", "_origin", "_over", "_request", "_sent",
-        "_told", "_url", "flow",
+        "_told", "_tunnel", "_url", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -158,6 +150,7 @@ class _Sending:
         self._in_memory = library.in_memory(request)
         self._awaited = awaited
         self._next: httpx2.URL | None = None
+        self._tunnel = False  # what left last is a proxy's CONNECT: its answer is none of the vendor's
         self._over = False
         self._sent = SENT in self._given
         self.flow: Flow = auth_flow(request.method, self._url.path, replayable=self._in_memory, sent=self._sent)
@@ -197,7 +190,12 @@ class _Sending:
         if response.history or response.request.url is not self._url:
             for hop in (*response.history, response):
                 self._origin.require(hop.request.url)
-        return Answered(response.status_code, pause_of(response.status_code, response.headers))
+        status, method = response.status_code, self._request.method
+        pause = pause_of(status, response.headers)
+        if response.request.method == method or is_safe(method):
+            return Answered(status, pause)
+        ours = [status, *(hop.status_code for hop in response.history if hop.request.method == method)]
+        return Answered(ours[-1], pause, led_to=status)  # a 303, or one that is taken for it
 
     def look_at(self, response: httpx2.Response, passed: PassOn) -> None:
         """Learn a refusal from the body while the caller reads it."""
@@ -233,15 +231,19 @@ class _Sending:
         when it has the credential already.
         """
         if event.endswith(ANSWERED):
+            if self._tunnel:
+                return False
             self._next = self._led_to(info["return_value"])
             if self._next is None:
                 self._request.extensions["trace"] = self._told  # the rest concerns nobody but the user
             return False
+        leaves = event.endswith(LEAVING)
+        self._tunnel = leaves and info["request"].method == b"CONNECT"
         to = self._next or self._request.url
         if to is self._url or self._over:
             return False
         self._origin.require(to)
-        return to is self._next and event.endswith(LEAVING)
+        return to is self._next and leaves and not self._tunnel
 
     def _led_to(self, answer: Sequence[Any]) -> httpx2.URL | None:
         """Where a redirect leads; `answer` is HTTP/2's, or HTTP/1.1's after its version; both end in the headers."""
@@ -294,53 +296,6 @@ class _Shown(MutableMapping[str, str]):
         leaving = self.plain(self)
         self._show(leaving)
         return leaving.raw
-
-
-@dataclass(slots=True)
-class _OnItsWay:
-    """An answer's bytes, inspected as the caller reads them; `at_end` is called once the last one has passed."""
-
-    stream: Any
-    passing: PassingBody
-    at_end: Callable[[], None]
-
-    @property
-    def elapsed(self) -> Any:
-        """What httpx2 asks its own stream for."""
-        return self.stream.elapsed
-
-
-class _Seen(_OnItsWay):
-    """Mixed into `SyncByteStream`."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self.stream:
-            self.passing.see(part)
-            yield part
-        self.at_end()
-
-    def close(self) -> None:
-        """Close the stream."""
-        self.stream.close()
-
-
-class _SeenLater(_OnItsWay):
-    """Mixed into `AsyncByteStream`."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = self.stream.__aiter__()
-        try:
-            async for part in parts:
-                self.passing.see(part)
-                yield part
-        finally:
-            if isinstance(parts, AsyncGenerator):
-                await parts.aclose()
-        self.at_end()
-
-    async def aclose(self) -> None:
-        """Close the stream."""
-        await self.stream.aclose()
 
 
 class CloudbedsAuth(ClientAuth[httpx2.Request, httpx2.Response], httpx2.Auth):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, MutableMapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.api_errors import Refusal
-from cloudbeds_auth.rules.auth_flow import Effect, Fetch, Note, PassOn, Pause, TakeTurn
+from cloudbeds_auth.rules.auth_flow import Effect, Fetch, Note, PassOn, Pause, Renew, TakeTurn
 from cloudbeds_auth.rules.credential import KeyHeader, show
 from cloudbeds_auth.rules.model import AccessToken
-from cloudbeds_auth.threads import begin_on, result_of
+from cloudbeds_auth.threads import Elsewhere, result_of
 
 X_PROPERTY_ID = "x-property-id"  # cloudbeds-facts.md section 6
 
@@ -48,6 +50,9 @@ class Lender:
         match step:
             case Fetch():
                 return await self.fetch(step.rejected)
+            case Renew():
+                with suppress(Error):
+                    await self.fetch(step.rejected)
             case TakeTurn():
                 await self.turn()
                 return self.newest(step.token)
@@ -62,6 +67,9 @@ class Lender:
         match step:
             case Fetch():
                 return self.fetch_blocking(step.rejected)
+            case Renew():
+                with suppress(Error):
+                    self.fetch_blocking(step.rejected)
             case TakeTurn():
                 self.turn_blocking()
                 return self.newest(step.token)
@@ -107,6 +115,6 @@ def blocking(
                 "a blocking client in the vault's own event loop: use an asynchronous client (AsyncClient) here"
             )
         found = at_once(*args, **kwargs)
-        return result_of(loop, begin_on(loop, ask(*args, **kwargs))) if found is None else found
+        return result_of(partial(Elsewhere, loop, ask(*args, **kwargs))) if found is None else found
 
     return asked
