@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role, User
-from cloudbeds_auth.rules.permissions import Caller, Scope, may_change, not_for_whole, of_connection
+from cloudbeds_auth.rules.permissions import Caller
 from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.candidates import Ends, add_grant, promote
-from cloudbeds_auth.transactions.connections import read_connection
-from cloudbeds_auth.transactions.homes import add_connection, covering, refer
+from cloudbeds_auth.transactions.homes import add_connection, covering, must_be_allowed, refer
 from cloudbeds_auth.transactions.reconnect import read_covered
 from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.rows import add_event, left, locked
@@ -83,7 +82,7 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
         home = connection_id
         yield from add_connection(tx, home, key.app, key.reference, trusted=True)
     else:
-        yield from _must_be_allowed(tx, key, home)
+        yield from must_be_allowed(tx, key.caller, home, key.reference)
     yield from _must_cover(key, home)
     moved = yield from _latched(tx, home)
     yield from _add(tx, key, home, grant_id)
@@ -110,7 +109,7 @@ def _here_already(tx: Tx, key: PastedKey, known: Row, by: str | None) -> Transac
     home: str = known["connection_id"]
     if key.connection_id not in {None, home}:
         raise PropertyMismatch(f"this key is in use by the connection {home}", connection_id=key.connection_id)
-    yield from _must_be_allowed(tx, key, home)
+    yield from must_be_allowed(tx, key.caller, home, key.reference)
     yield from _must_be_referred(key, home)
     yield from confirm(known["id"], known["generation"], issuer=key.pair.source.issuer)(tx)
     yield from query("connection_locked", connection_id=home)
@@ -131,15 +130,6 @@ def _home(tx: Tx, key: PastedKey) -> Transaction[str | None]:
     if not fits(covered, key.pair.property_ids):
         raise _another(key, covered, "this connection is for", key.connection_id)
     return key.connection_id
-
-
-def _must_be_allowed(tx: Tx, key: PastedKey, home: str) -> Transaction[None]:
-    """A caller for some hotels changes no other's connection, whatever key it has."""
-    if key.caller is None or key.caller.for_all:
-        return
-    found = yield from read_connection(home)(tx)
-    if found is None or not may_change(key.caller, Scope.CONNECT, of_connection(found), key.reference):
-        raise not_for_whole()
 
 
 def _must_cover(key: PastedKey, home: str) -> Transaction[None]:
