@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from cloudbeds_auth.engine.context import World, still_works
-from cloudbeds_auth.engine.proofs import listed, verdict_on
+from cloudbeds_auth.engine.proofs import listed, tell_changes, verdict_on
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import (
@@ -138,10 +138,12 @@ class Candidates:
         if at_home is None:
             return None
         await self._must_be_same_hotel(at_home, (*at_home.property_ids, *learnt))
-        if not await db.write(promote(at_home.connection_id, at_home.id, proof.user, learnt)):
+        change = await db.write(promote(at_home.connection_id, at_home.id, proof.user, learnt))
+        if change is None:
             return None
         self._promoted(at_home.connection_id)
         self._world.observer.happened(Happening.CONNECTED, connection_id=at_home.connection_id)
+        tell_changes(self._world, at_home.connection_id, change)
         promoted = await db.read(read_grant(at_home.id))
         # Another process may have promoted it long ago and refreshed it since: the proof is for this token only.
         if promoted is not None and promoted.access == candidate.access:
