@@ -133,7 +133,7 @@ class Authorizer:
         asked: bool = True,
     ) -> Link:
         """A link that leads to at most one connection; `expires_in` in seconds, the other parts as for `begin`. Where
-        whoever acts `asked` for it, it is in the audit. Raises InvalidRequest, InvalidReturnTo.
+        whoever acts `asked` for it, it is in the audit. Raises InvalidRequest, InvalidReturnTo, RateLimited.
         """
         world, reference = self._world, checked_reference(reference)
         expected, challenge = checked_properties(expected_properties), checked_challenge(code_challenge)
