@@ -88,7 +88,7 @@ class Candidates:
         """
         for grant_id, seen in await self._world.db.read(read_unproven(connection_id, behind)):
             with suppress(GrantSuperseded, ConnectionDisconnected):  # it has no tokens any more
-                served = await self._refresher.refresh(Ask(grant_id, seen, operator=True))
+                served = await self._refresher.refresh(Ask(grant_id, seen, operator=True, connection_id=connection_id))
                 if served.grant.generation == seen:
                     raise still_works(self._world, served.grant)
 
@@ -116,7 +116,8 @@ class Candidates:
     async def _refreshed(self, candidate: Grant) -> Grant | None:
         seen, marked = candidate.generation, candidate.reauth is not None
         try:
-            grant = (await self._refresher.refresh(Ask(candidate.id, seen, rejected=seen, upkeep=marked))).grant
+            ask = Ask(candidate.id, seen, seen, upkeep=marked, connection_id=candidate.connection_id)
+            grant = (await self._refresher.refresh(ask)).grant
         except (RefreshInDoubt, ReauthorizationRequired):
             return None  # later: by any process, or now and then where it was refused twice
         except GrantSuperseded:

@@ -80,7 +80,7 @@ class Importer:
                 await self._candidates.resume(connection_id)
                 row = await self._row(grant_id)
             if row.role is Role.ACTIVE and not await self._renewed(connection_id):
-                await self._refresher.refresh(Ask(grant_id, seen=row.generation))
+                await self._refresher.refresh(Ask(grant_id, row.generation, connection_id=row.connection_id))
         except OF_EVERYBODY:
             raise
         except GrantSuperseded:
