@@ -26,7 +26,7 @@ from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.history import read_history
-from cloudbeds_auth.transactions.imports import NewImport, add_import
+from cloudbeds_auth.transactions.imports import NewImport, add_import, read_refused
 
 OF_EVERYBODY = (ClientRefused, StoreReadOnly, StoreUnavailable)  # no hotel's own fault: the next one would meet it too
 LAST_EVENTS = 50
@@ -53,6 +53,10 @@ class Importer:
             return _imported(Outcome.ALREADY_CONNECTED, await self._views.connection(placed.connection_id))
         error = await self._go_on(placed.connection_id, placed.grant_id)
         return await self._outcome(await self._row(placed.grant_id), error)
+
+    async def was_refused(self, hotel: Handover) -> bool:
+        """Whether an import of this token would end in its former refusal; nothing is sent or written."""
+        return await self._world.db.read(read_refused(hashed(hotel.refresh_token.reveal())))
 
     async def _new(self, hotel: Handover) -> NewImport:
         reference = checked_reference(hotel.reference)
