@@ -42,10 +42,14 @@ class ImportingVault(FakeVault):
         self.outcomes: list[Outcome] = [Outcome.CONNECTED]
         self.hotels: list[Handover] = []
         self.raises: errors.Error | None = None
+        self.refused: set[str] = set()
 
     @property
     def engine(self) -> OpenEngine:
-        return cast("OpenEngine", SimpleNamespace(world=SimpleNamespace(clock=self.clock)))
+        return cast("OpenEngine", SimpleNamespace(world=SimpleNamespace(clock=self.clock), importer=self))
+
+    async def was_refused(self, hotel: Handover) -> bool:
+        return hotel.refresh_token.reveal() in self.refused
 
     async def import_hotel(self, hotel: Handover) -> Imported:
         self.hotels.append(hotel)
@@ -212,6 +216,13 @@ def test_a_dry_run_sends_nothing(vault: ImportingVault, found: tuple[Connection,
     assert told == {"dry_run": True, "hotels": [expected]}
     assert vault.hotels == []
     assert TOKEN not in shown.out + shown.err
+
+
+def test_a_dry_run_knows_what_was_refused(vault: ImportingVault) -> None:
+    """The import would send nothing and say so again, whatever else the hotel has."""
+    vault.refused, vault.pages = {TOKEN}, [Page((ADA,), None)]
+    told = json.loads(invoke("connections", "import", written(HEADER + f",1000,{TOKEN}\n"), "--dry-run", "--json").out)
+    assert told["hotels"][0]["would"].startswith("imported before and refused for good")
 
 
 # --- what happens

@@ -386,14 +386,16 @@ async def test_a_disconnected_hotel(stage: Stage) -> None:
     await stage.one.store.write(disconnect(grant.connection_id))
     with pytest.raises(ConnectionDisconnected):
         await lent(stage, grant)
-    with pytest.raises(ConnectionDisconnected):
-        await stage.one.refresh(grant.id, 1)
+    with pytest.raises(ConnectionDisconnected) as told:
+        await stage.one.refresher.refresh(Ask(grant.id, 1, connection_id=grant.connection_id))
+    assert told.value.connection_id == grant.connection_id
 
 
 async def test_a_grant_that_is_not_there(stage: Stage) -> None:
-    """Asked about a grant without a row: disconnected."""
-    with pytest.raises(ConnectionDisconnected):
-        await stage.one.refresh("gra_nobody", 1)
+    """Asked about a grant without a row: disconnected, and which hotel that is."""
+    with pytest.raises(ConnectionDisconnected) as told:
+        await stage.one.refresher.refresh(Ask("gra_nobody", 1, connection_id="con_1"))
+    assert told.value.connection_id == "con_1"
 
 
 # --- the store is away
@@ -511,6 +513,7 @@ async def test_a_waiter_whose_deadline_comes_first(stage: Stage) -> None:
         await lent(stage, grant)
     assert stage.clock.steady() - began == pytest.approx(stage.timing.wait)
     assert (raised.value.status, raised.value.retry_after) == (503, stage.timing.backoff_first)
+    assert raised.value.connection_id == grant.connection_id
     await stage.one.idle()
     assert (await stage.row(grant.id)).access.reveal() == "A-2"
 
@@ -523,8 +526,9 @@ async def test_a_waiter_of_a_flight_that_lands_too_late(stage: Stage) -> None:
     stage.vendor.thinks("A-2", stage.later(100.0, Inconclusive("slow")))
     await lent(stage, grant)
     await stage.clock.sleep(2.0)
-    with pytest.raises(RefreshPending):
+    with pytest.raises(RefreshPending) as told:
         await lent(stage, grant, rejected=2)
+    assert told.value.connection_id == grant.connection_id
     await stage.one.idle()
 
 
@@ -580,8 +584,9 @@ async def test_a_holder_that_never_lets_go(stage: Stage) -> None:
     """The caller's 25 seconds are over: 503, nothing was sent."""
     grant = await stage.expired()
     await stage.one.store.write(take_lease(grant.id, "somebody", 1000.0))
-    with pytest.raises(RefreshPending):
+    with pytest.raises(RefreshPending) as told:
         await lent(stage, grant)
+    assert told.value.connection_id == grant.connection_id
     await stage.one.idle()
     assert stage.endpoint.sent == []
 
@@ -631,8 +636,13 @@ async def test_the_row_disappears_before_the_lease(stage: Stage) -> None:
     """Gone between reading and leasing."""
     assert await stage.one.store.write(take_lease("gra_nobody", "me", 5.0)) is None
     leases = stage.one.refresher._leases
-    with pytest.raises(ConnectionDisconnected):
-        await leases.take(Ask("gra_nobody", 1), stage.clock.steady() + 5.0)
+    for wait in (
+        leases.take(Ask("gra_nobody", 1, connection_id="con_1"), stage.clock.steady() + 5.0),
+        leases.wait(Ask("gra_nobody", 1, connection_id="con_1"), 1.0, held_back=False),
+    ):
+        with pytest.raises(ConnectionDisconnected) as told:
+            await wait
+        assert told.value.connection_id == "con_1"
 
 
 async def test_a_stopping_process_tells_its_callers(stage: Stage) -> None:
@@ -644,8 +654,9 @@ async def test_a_stopping_process_tells_its_callers(stage: Stage) -> None:
     flight = stage.one.refresher.flights.running(grant.id)
     assert flight is not None
     flight.task.cancel()
-    with pytest.raises(RefreshPending, match="stopping"):
+    with pytest.raises(RefreshPending, match="stopping") as told:
         await caller
+    assert told.value.connection_id == grant.connection_id
 
 
 async def test_a_flight_that_is_cancelled_before_it_began(stage: Stage) -> None:

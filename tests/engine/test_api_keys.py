@@ -680,8 +680,9 @@ async def test_hotels_that_cannot_be_moved(stage: Stage, monkeypatch: pytest.Mon
     with pytest.raises(InvalidRequest):
         await migrate(stage.one, await stage.connected(pair(3, property_ids=("3",))), app="nobody")
     monkeypatch.setattr(Database, "read_only", property(lambda _: True))
-    with pytest.raises(StoreReadOnly):
+    with pytest.raises(StoreReadOnly) as told:
         await migrate(stage.one, marked)
+    assert told.value.connection_id == marked.connection_id
     assert stage.endpoint.exchanged == []
 
 

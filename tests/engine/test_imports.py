@@ -181,12 +181,15 @@ async def test_a_dead_token_is_refused_twice(stage: Stage) -> None:
     stage.endpoint.will(Refused("revoked"), Refused("revoked"))
     first = await bring_in(stage)
     assert (first.outcome, "refused it once" in first.detail) == (Outcome.IN_DOUBT, True)
+    assert not await stage.one.importer.was_refused(old())
     assert first.retry_after == pytest.approx(60.0, abs=1.0)
     await stage.clock.sleep(first.retry_after or 0.0)
     told = await bring_in(stage)
     assert told.outcome is Outcome.REFUSED
     assert told.connection.connect_url
     assert (await bring_in(stage)).outcome is Outcome.REFUSED
+    assert await stage.one.importer.was_refused(old())
+    assert not await stage.one.importer.was_refused(old(token="R-other"))
     assert len(stage.endpoint.sent) == 2
 
 

@@ -462,3 +462,13 @@ async def test_a_key_of_an_exchange_still_counts_for_its_client(stage: Stage) ->
     row = await current_grant(stage.one.store, found.id)
     assert row is not None
     assert (row.pasted, (await stage.one.world.app_of(row)).client_id) == (False, "client-1")
+
+
+async def test_a_key_that_covers_more(stage: Stage) -> None:
+    """What came with it is told, once."""
+    home = (await paste(stage, "1")).id
+    for _ in range(2):
+        assert (await paste(stage, "2", of=("1000", "1001"))).id == home
+    assert [facts for what, facts in stage.notes.told if what == "properties_changed"] == [
+        {"connection_id": home, "added": 1, "dropped": 0}
+    ]

@@ -75,6 +75,18 @@ async def test_a_group_grows_and_shrinks(stage: Stage) -> None:
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
 
 
+async def test_an_approval_for_a_part_of_a_group(stage: Stage) -> None:
+    """What left with it is told at once, in the history and to who counts; nothing is where it is the first one."""
+    grant = await group(stage, "1000", "1001")
+    assert stage.notes.times("properties_changed") == 0
+    await stage.approve(issued("again", property_ids=("1001",)), connection_id=grant.connection_id)
+    assert await covered(stage, grant) == ("1001",)
+    assert await changes(stage, grant) == [{"added": [], "dropped": ["1000"]}]
+    assert [facts for what, facts in stage.notes.told if what == "properties_changed"] == [
+        {"connection_id": grant.connection_id, "added": 0, "dropped": 1}
+    ]
+
+
 async def test_it_is_asked_again_a_day_later(stage: Stage) -> None:
     """And not before, by however many processes; a part of its own earlier."""
     grant = await group(stage, "1000")

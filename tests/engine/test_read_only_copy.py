@@ -61,6 +61,8 @@ REFUSED: dict[str, Deed] = {
     "a disconnect that insists": lambda copy, one: copy.disconnecter.disconnect(one.connection_id, forget=True),
 }
 
+OF_NONE = {"an approval that begins", "an arrival from the Marketplace", "an import", "a key that is pasted"}
+
 
 @pytest.mark.row("F74")
 @pytest.mark.parametrize("what", REFUSED)
@@ -68,8 +70,10 @@ async def test_what_a_person_asks_of_a_copy(stage: Stage, what: str) -> None:
     """Refused as a copy's, before anything is sent; the token lives on and is lent."""
     grant = await stage.connected(pair(1, property_ids=("1000",)))
     copy = await copy_of(stage)
-    with pytest.raises(StoreReadOnly):
+    with pytest.raises(StoreReadOnly) as told:
         await REFUSED[what](copy, grant)
+    assert told.value.connection_id in {grant.connection_id, None}
+    assert (told.value.connection_id is None) == (what in OF_NONE), "it says of which hotel it is, where it is of one"
     await copy.idle()
     assert nothing_sent(stage)
     assert (await copy.access.access_token(grant.connection_id)).reveal() == "A-1"

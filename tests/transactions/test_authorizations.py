@@ -9,7 +9,11 @@ from tests.support.bench import Bench, HandClock, link
 from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.authorize import spend
-from cloudbeds_auth.errors import StateMismatch
+from cloudbeds_auth.errors import RateLimited, StateMismatch
+from cloudbeds_auth.ports import ACTING
+from cloudbeds_auth.rules.audit import Acting
+from cloudbeds_auth.rules.caller_keys import NewKey
+from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.transactions import authorizations
 from cloudbeds_auth.transactions.authorizations import (
     Authorization,
@@ -19,6 +23,7 @@ from cloudbeds_auth.transactions.authorizations import (
     read_link,
     read_link_outcome,
 )
+from cloudbeds_auth.transactions.caller_keys import add_caller_key
 from cloudbeds_auth.transactions.candidates import add_candidate
 from cloudbeds_auth.transactions.expectations import Spare, settle_approval
 from cloudbeds_auth.transactions.grants import read_grant
@@ -188,6 +193,54 @@ async def test_a_link_parks_only_so_many(bench: Bench) -> None:
     assert isinstance(await bench.store.read(read_link_outcome("l1")), Authorization)
     assert await begin(bench, link_hash="l1") is Spending.FULL
     assert await bench.store.read(read_link("l1")) is not None
+
+
+@pytest.mark.row("A74")
+@pytest.mark.usefixtures("few")
+async def test_denied_approvals_of_a_link_count(bench: Bench, clock: HandClock) -> None:
+    """Of one link they would be stored without a bound; a day later it has room again."""
+    await bench.store.write(add_link(link("l1", lifetime=9 * 86400.0)))
+    for _ in range(2):
+        new = bench.state(link_hash="l1")
+        assert await bench.store.write(add_authorization(new)) is None
+        assert isinstance(await spend(bench.store, new.state_hash, None, "denied"), Authorization)
+    assert await begin(bench, link_hash="l1") is Spending.FULL
+    clock.pass_(DAY + 601.0)
+    assert await begin(bench, link_hash="l1") is None
+
+
+@pytest.mark.row("A74")
+async def test_links_of_one_key_that_wait(bench: Bench, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key and those that it made have so many together. One that is used or over makes room; links of others, and
+    those that are shown to whoever reads a connection, count for nothing.
+    """
+    monkeypatch.setattr(authorizations, "MOST_OF_ONE_KEY", 2)
+    new = NewKey("a program", frozenset({Scope.CONNECT}))
+    for name, parent in (("key_1", None), ("key_2", "key_1"), ("key_3", None)):
+        assert await bench.store.write(add_caller_key(name, f"hash-{name}", new, parent=parent)) is not None
+
+    async def make(name: str, by: str, *, asked: bool = True) -> None:
+        ACTING.set(Acting(by))
+        await bench.store.write(add_link(link(name), asked=asked))
+
+    async def refused(by: str) -> None:
+        with pytest.raises(RateLimited, match="2 links of this key") as told:
+            await make("refused", by)
+        assert told.value.retry_after == 3600.0
+        assert await bench.store.read(read_link("refused")) is None
+
+    await make("l1", "key_1")
+    await make("l2", "key_2")
+    await refused("key_1")
+    await refused("key_2")
+    await make("l3", "key_3")
+    await make("l4", "admin")
+    await make("l5", "key_1", asked=False)
+    await bench.approved(link_hash="l1")
+    await make("l6", "key_2")
+    await refused("key_1")
+    clock.pass_(60.0)
+    await make("l7", "key_1")
 
 
 @pytest.mark.row("A74")

@@ -108,7 +108,7 @@ from cloudbeds_auth.transactions.history import (
     sweep,
     take_over,
 )
-from cloudbeds_auth.transactions.imports import NewImport, add_import
+from cloudbeds_auth.transactions.imports import NewImport, add_import, read_refused
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
 from cloudbeds_auth.transactions.origins import (
     move_app,
@@ -218,6 +218,7 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_authorization": lambda one: read_authorization("aut_1"),
     "read_challenge": lambda one: read_challenge("state-1"),
     "read_covered": lambda one: read_covered(one.connection_id),
+    "read_refused": lambda one: read_refused("hash"),
     "read_ids": lambda one: read_ids(["1000"]),
     "read_caller_key": lambda one: read_caller_key("key_1"),
     "read_caller_keys": lambda one: read_caller_keys(limit=10),

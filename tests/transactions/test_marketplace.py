@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
 from tests.support.bench import Bench, HandClock
 from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.context import current_grant, resolve
+from cloudbeds_auth.errors import Forbidden, StateMismatch
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role
-from cloudbeds_auth.transactions.authorizations import Authorization, Spending
+from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, Scope
+from cloudbeds_auth.transactions.authorizations import Authorization, Spending, add_authorization, spend_state
 from cloudbeds_auth.transactions.candidates import add_candidate, promote, read_candidate
 from cloudbeds_auth.transactions.connections import count_states, disconnect, list_connections, read_connection
 from cloudbeds_auth.transactions.grants import read_grant, write_intent
@@ -210,3 +213,96 @@ async def test_it_is_sent_away(bench: Bench) -> None:
     assert (await bench.look(grant.connection_id)).state is State.DISCONNECTED
     assert await bench.store.write(claim(grant.connection_id, None, "gra_new")) is None
     assert (await bench.row(grant.id)).tokens == ()
+
+
+def bound(**reach: str) -> Caller:
+    """A caller who connects hotels, for these alone."""
+    return Caller(
+        "key_1", frozenset({Scope.CONNECT}), Bounds(**{kind: frozenset({one}) for kind, one in reach.items()})
+    )
+
+
+@pytest.mark.row("A27")
+async def test_a_claimer_who_is_not_for_the_hotel_that_it_is(bench: Bench) -> None:
+    """It is for what arrived, and not for the connection that this hotel has: nothing moves, and no reference changes.
+    Whoever is for both takes it there.
+    """
+    known = await bench.connected(ONE, reference="tenant-A")
+    waits = await arrived(bench, pair(2, property_ids=("1000",)))
+    for reference in ("tenant-Z", None):
+        thief = bound(connections=waits.connection_id, references="tenant-Z")
+        with pytest.raises(Forbidden):
+            await bench.store.write(claim(waits.connection_id, reference, "gra_new", caller=thief))
+    assert (await bench.look(known.connection_id)).reference == "tenant-A"
+    assert (await bench.row(waits.id)) == waits
+    both = Caller("key_1", frozenset({Scope.CONNECT}), Bounds(frozenset({waits.connection_id, known.connection_id})))
+    assert await bench.store.write(claim(waits.connection_id, None, "gra_new", caller=both)) == known.connection_id
+
+
+@pytest.mark.row("A27")
+async def test_a_claimer_for_some_hotels_while_it_is_unknown_which_one_it_is(bench: Bench) -> None:
+    """It may be another tenant's: whoever is for all hotels claims it. One that is known, and new, is claimed."""
+    unknown = await arrived(bench, pair(1))
+    with pytest.raises(Forbidden):
+        await bench.store.write(
+            claim(unknown.connection_id, None, "gra_new", caller=bound(connections=unknown.connection_id))
+        )
+    assert await bench.store.write(claim(unknown.connection_id, None, "gra_new", caller=ADMIN)) == unknown.connection_id
+    new = await arrived(bench, ONE, code="new")
+    mine = bound(connections=new.connection_id)
+    with pytest.raises(Forbidden):
+        await bench.store.write(claim(new.connection_id, "tenant-7", "gra_newer", caller=mine))
+    assert await bench.store.write(claim(new.connection_id, None, "gra_newer", caller=mine)) == new.connection_id
+
+
+async def test_a_claimer_of_what_does_not_wait(bench: Bench) -> None:
+    """Of another's connection, and of one that is not there, the same is said; of its own, that nothing waits."""
+    known = await bench.connected(ONE)
+    stranger = bound(references="tenant-Z")
+    said = set()
+    for named in (known.connection_id, "con_nobody"):
+        with pytest.raises(Forbidden) as told:
+            await bench.store.write(claim(named, None, "gra_new", caller=stranger))
+        said.add(str(told.value))
+    assert len(said) == 1
+    mine = bound(connections=known.connection_id)
+    assert await bench.store.write(claim(known.connection_id, None, "gra_new", caller=mine)) is None
+
+
+async def waiting(bench: Bench, **begun: object) -> str:
+    """The connection of an approval that waits for its secret, of which `hash` is known."""
+    new = bench.state(challenge="hash", **begun)
+    await bench.store.write(add_authorization(new))
+    await bench.store.write(spend_state(new.state_hash, None, "code"))
+    await bench.store.write(add_candidate(new.id, "con_waits", "gra_waits", ONE, stale_after=900.0, unproven=True))
+    return "con_waits"
+
+
+@pytest.mark.parametrize(
+    ("begun", "mine", "others"),
+    [
+        ({"reference": "tenant-7"}, bound(references="tenant-7"), bound(references="tenant-8")),
+        ({"expected": ("1000",)}, bound(properties="1000"), bound(properties="1001")),
+        ({"expected": ("1000", "1001")}, bound(connections="con_waits"), bound(properties="1000")),
+        ({"reference": "tenant-7", "trusted": False}, bound(connections="con_waits"), bound(references="tenant-7")),
+    ],
+)
+async def test_who_began_claims_with_the_secret(
+    bench: Bench, begun: dict[str, object], mine: Caller, others: Caller
+) -> None:
+    """Who is for the reference, or all the properties, that it was begun with by a trusted way, or for its place."""
+    waits = await waiting(bench, **begun)
+    for challenge in ("hash", None):
+        with pytest.raises(Forbidden):
+            await bench.store.write(claim(waits, None, "gra_new", challenge, caller=others))
+    with pytest.raises(StateMismatch):
+        await bench.store.write(claim(waits, None, "gra_new", "another", caller=mine))
+    assert await bench.store.write(claim(waits, None, "gra_new", "hash", caller=mine)) == waits
+
+
+async def test_nobody_claims_once_the_secret_is_forgotten(bench: Bench) -> None:
+    """What it was begun with is swept at the end of the same day: no secret is the right one then, nor is none."""
+    waits = await waiting(bench)
+    bench.raw("DELETE FROM authorizations")
+    for challenge in ("hash", None):
+        assert await bench.store.write(claim(waits, None, "gra_new", challenge)) is None

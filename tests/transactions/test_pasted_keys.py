@@ -13,6 +13,7 @@ from cloudbeds_auth.errors import AuthorizationExpired, Forbidden, PropertyMisma
 from cloudbeds_auth.rules.lifecycle import MOVED_TO_KEY, NEWER_KEY, State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
 from cloudbeds_auth.rules.permissions import ADMIN, Bounds, Caller, Scope
+from cloudbeds_auth.rules.properties import PropertyChanges
 from cloudbeds_auth.transactions.authorizations import add_link, link_is_used, read_link, read_link_outcome
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import write_intent
@@ -161,7 +162,9 @@ async def test_a_key_of_one_hotel_of_a_group(bench: Bench, credential: str) -> N
         with pytest.raises(PropertyMismatch, match="also serves 1001"):
             await paste(bench, "2", "1000", connection_id=asked, expected=True)
     assert await in_use(bench, home) == before
-    assert await paste(bench, "3", "1001", "1002", "1000") == PlacedKey(home, moved=credential == "tokens")
+    more = PropertyChanges(("1001", "1002", "1000"), added=("1002",))
+    placed = await paste(bench, "3", "1001", "1002", "1000")
+    assert placed == PlacedKey(home, moved=credential == "tokens", changed=more)
     await bench.store.write(disconnect(home))
     assert (await paste(bench, "2", "1000")).connection_id == home
     assert await paste(bench, "4", "1001") == PlacedKey("con_4")

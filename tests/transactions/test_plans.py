@@ -40,8 +40,9 @@ GIVEN: dict[str, Any] = {
     "before": NOW - 19_000, "untried": NOW - 19_990, "shown": NOW - 19_998, "since": NOW - 10,
 } | dict.fromkeys(
     ("access_sealed", "action", "actor", "address", "body", "browser_hash", "chain", "challenge", "client_id",
-     "clock_id", "code_hash", "created_by", "credential", "data", "elsewhere", "expected", "expected_properties",
-     "fingerprint", "found", "given", "how", "issuer", "kind", "level", "mac", "made_by", "methods", "owner", "parent",
+     "clock_id", "code_hash", "counts_for", "created_by", "credential", "data", "elsewhere", "expected",
+     "expected_properties", "fingerprint", "found", "given", "how", "issuer", "kind", "level", "mac", "made_by",
+     "methods", "owner", "parent",
      "problem", "reach", "reason", "redirect_path", "redirect_uri", "registration", "return_to", "risks", "role",
      "said_of", "scopes", "sealed", "seals", "secret_sealed", "started", "subject", "subscriptions", "unrecognized",
      "user_email", "user_id", "user_name", "value", "work"), "text",

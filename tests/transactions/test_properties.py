@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.support.bench import Bench, HandClock
 from tests.support.fakes import pair
 
@@ -119,6 +120,27 @@ async def test_a_moment_further_ahead_than_is_ever_written(bench: Bench, clock: 
 
 
 # --- what an answer changes
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_an_approval_for_a_part_of_a_group(bench: Bench, ended: bool) -> None:
+    """In the transaction that takes it into use: one line of what went and what came, also where the hotel left before.
+    The first approval of a hotel, and one for the same properties, have none.
+    """
+    grant = await group(bench, "1000", "1001")
+    if ended:
+        await bench.store.write(disconnect(grant.connection_id))
+    again = await bench.approved(pair("again", property_ids=("1001",)), connection_id=grant.connection_id)
+    change = await bench.store.write(promote(grant.connection_id, again.id, None, ("1002",)))
+    assert change == PropertyChanges(("1001", "1002"), added=("1002",), dropped=("1000",))
+    change = await bench.store.write(promote(grant.connection_id, again.id, None, ("1002",)))
+    assert change == PropertyChanges(("1001", "1002")), "it is in use already"
+    same = await bench.approved(pair("same", property_ids=("1002", "1001")), connection_id=grant.connection_id)
+    change = await bench.store.write(promote(grant.connection_id, same.id, None, ()))
+    assert change == PropertyChanges(("1002", "1001"))
+    (line,) = await lines(bench, grant)
+    assert (line.kind, line.actor, line.grant_id) == ("properties_changed", "vault", again.id)
+    assert line.data == {"added": ["1002"], "dropped": ["1000"]}
 
 
 async def test_a_group_grows_and_shrinks(bench: Bench) -> None:

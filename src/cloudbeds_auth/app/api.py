@@ -230,9 +230,10 @@ async def claim_connection(identifier: str, body: ClaimShape, permit: Connecting
     """Take what a hotel began in the Marketplace, or what waits for its `code_verifier`; the connection that it is from
     now on, which this hotel may have had before.
     """
-    connection_id = await permit.resolve_whole(identifier, body.reference)
-    claimed = await permit.vault.claim(connection_id, body.reference, code_verifier=body.code_verifier)
-    return ConnectionShape.of(claimed)
+    claimed = await permit.vault.engine.authorizer.claim(
+        await permit.find(identifier), body.reference, body.code_verifier, caller=permit.caller
+    )
+    return ConnectionShape.of(await permit.vault.connection(claimed))
 
 
 @router.delete("/connections/{identifier}")

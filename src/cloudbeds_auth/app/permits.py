@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import Depends, Request
@@ -16,9 +16,9 @@ from cloudbeds_auth.rules.permissions import (
     Scope,
     may,
     may_change,
-    may_name,
+    may_connect,
+    not_for_connection,
     not_for_whole,
-    pinned,
 )
 
 if TYPE_CHECKING:
@@ -44,19 +44,17 @@ class Permit:
         looking = self.vault.resolve(identifier)
         return await reached(self.caller, self.scope, self.vault.keys, identifier, looking, self.state)
 
+    async def find(self, identifier: str) -> str:
+        """As `resolve`, for what judges its caller by itself."""
+        return await _found(self.caller, self.scope, identifier, self.vault.resolve(identifier), self.state)
+
     def require_hotel(self, reference: str | None, expected_properties: Collection[str]) -> None:
-        """Raises Forbidden unless the caller is for a hotel that is to be connected: by the reference that it gets, or
-        because nothing but properties is expected that the caller is for.
-        """
-        hotel = OfConnection("", None, frozenset(expected_properties))
-        if may_name(self.caller, reference):
-            hotel = replace(hotel, reference=reference)
-            if may(self.caller, self.scope, hotel) and pinned(self.caller, hotel) in (None, hotel.property_ids):
-                return
-        raise Forbidden(
-            "this credential is not for any hotel",
-            next_step="name a reference that it is for, or expect no properties but those that it is for",
-        )
+        """Raises Forbidden unless the caller is for a hotel that is to be connected (`may_connect`)."""
+        if not may_connect(self.caller, self.scope, reference, expected_properties):
+            raise Forbidden(
+                "this credential is not for any hotel",
+                next_step="name a reference that it is for, or expect no properties but those that it is for",
+            )
 
     async def resolve_whole(self, identifier: str, reference: str | None) -> str:
         """As `resolve`, for what changes the connection as a whole, and gives it this reference."""
@@ -74,20 +72,22 @@ async def reached(
 
     Raises Forbidden, the same where there is none: a bound caller learns nothing of hotels but those that it names.
     """
-    try:
-        connection_id = state[HOTEL] = await looking
-    except (UnknownConnection, AmbiguousProperty):
-        if may(caller, scope, OfConnection(named, None, frozenset({named}))):
-            raise
-        raise _foreign() from None
-    hotel = await keys.hotel(connection_id, caller)
+    hotel = await keys.hotel(await _found(caller, scope, named, looking, state), caller)
     if not may(caller, scope, hotel):
-        raise _foreign()
+        raise not_for_connection()
     return hotel
 
 
-def _foreign() -> Forbidden:
-    return Forbidden("this credential is not for this connection", next_step="use a key that is for it, or for all")
+async def _found(caller: Caller, scope: Scope, named: str, looking: Awaitable[str], state: dict[str, Any]) -> str:
+    """The id of that connection, whether its caller is for it or not."""
+    try:
+        connection_id = await looking
+    except (UnknownConnection, AmbiguousProperty):
+        if may(caller, scope, OfConnection(named, None, frozenset({named}))):
+            raise
+        raise not_for_connection() from None
+    state[HOTEL] = connection_id
+    return connection_id
 
 
 async def still_good(request: Request) -> Caller:

@@ -41,6 +41,7 @@ AGAIN = (
     "run the same command again later, or leave it to `cloudbeds-auth serve`: nothing is lost, and none is sent twice"
 )
 NEW = "would be connected"
+REFUSED = "imported before and refused for good: nothing is sent, the hotel has to approve again"
 FINE = (Outcome.CONNECTED, Outcome.ALREADY_CONNECTED)
 
 MOVES = "the key takes the place of what there is"
@@ -121,7 +122,9 @@ async def _foreseen(vault: TokenVault, lines: Sequence[Line], progress: Show) ->
         progress("hotels", len(plans), len(lines))
         page = await vault.connections(property_id=line.hotel.property_id, app=line.hotel.app)
         states = {one.state for one in page if one.connected_at is not None}
-        if states and line.api_key:
+        if line.api_key is None and await vault.engine.importer.was_refused(line.hotel):
+            plans.append(REFUSED)
+        elif states and line.api_key:
             plans.append(MOVES)
         elif states - {State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED}:
             plans.append("already connected, nothing is sent")

@@ -158,7 +158,9 @@ class Access:
             if row.role is not Role.SET_ASIDE:
                 _must_be_claimed(row)
             try:
-                served = await self._refresher.refresh(Ask(row.id, seen=row.generation, operator=True))
+                served = await self._refresher.refresh(
+                    Ask(row.id, row.generation, operator=True, connection_id=connection_id)
+                )
             except GrantSuperseded:
                 await self._candidates.go_on(connection_id)
                 continue
@@ -189,7 +191,7 @@ class Access:
             token = await self._good_enough(row, min_valid if rejected is None else 0.0)
             if token is not None:
                 return token
-        ask = Ask(row.id, seen=row.generation, rejected=refused)
+        ask = Ask(row.id, row.generation, rejected=refused, connection_id=row.connection_id)
         try:
             served = await self._refresher.refresh(ask)
         except ReauthorizationRequired:
@@ -287,7 +289,7 @@ class Access:
         if flight is not None and flight.killing:
             # A refresh of this process is about to kill this token: better to wait for the next one.
             with suppress(Error):
-                served = await self._refresher.refresh(Ask(row.id, seen=row.generation))
+                served = await self._refresher.refresh(Ask(row.id, row.generation, connection_id=row.connection_id))
                 return self._remember(served.grant)
         if row.stale_in <= 0:
             self._refresh_behind(row)
@@ -325,7 +327,9 @@ class Access:
 
     async def _behind_callers(self, row: Grant) -> None:
         with suppress(Error, GrantSuperseded):  # reported to the observer by the flight; callers use what they have
-            served = await self._refresher.refresh(Ask(row.id, seen=row.generation, patient=False))
+            served = await self._refresher.refresh(
+                Ask(row.id, row.generation, patient=False, connection_id=row.connection_id)
+            )
             self._remember(served.grant)
             if served.grant.generation > row.generation:
                 return

@@ -100,7 +100,7 @@ class Migrator:
     async def _migrate(self, connection_id: str, app_name: str | None) -> None:
         world = self._world
         if world.db.read_only:
-            raise StoreReadOnly
+            raise StoreReadOnly(connection_id=connection_id)
         until = world.clock.steady() + world.timing.wait
         for _ in range(MOST_LOOKS):
             row = await self._to_move(connection_id)
@@ -145,7 +145,7 @@ class Migrator:
         """One attempt that did not raise; seconds until the connection is read again, moved or not."""
         chosen = await self._client_secrets.choose(app)
         self._must_match(row, chosen.app, named=named)
-        lease = await self._leases.take(Ask(row.id, seen=row.generation), until)
+        lease = await self._leases.take(Ask(row.id, row.generation, connection_id=row.connection_id), until)
         if not isinstance(lease, Lease):  # a refresh was committed meanwhile
             return AGAIN
         async with self._leases.keep(lease):

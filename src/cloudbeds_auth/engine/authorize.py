@@ -32,6 +32,7 @@ from cloudbeds_auth.rules.inputs import checked_code, checked_properties, checke
 from cloudbeds_auth.rules.lifecycle import PROPERTY_UNKNOWN, State
 from cloudbeds_auth.rules.links import LinkRequest
 from cloudbeds_auth.rules.model import AuthorizationRequest, Finished, Link, moment
+from cloudbeds_auth.rules.permissions import Caller
 from cloudbeds_auth.rules.presentation import WAITING
 from cloudbeds_auth.rules.redirects import MOST_PARKED, STATE_PREFIX, allowed_return
 from cloudbeds_auth.transactions.authorizations import (
@@ -132,7 +133,7 @@ class Authorizer:
         asked: bool = True,
     ) -> Link:
         """A link that leads to at most one connection; `expires_in` in seconds, the other parts as for `begin`. Where
-        whoever acts `asked` for it, it is in the audit. Raises InvalidRequest, InvalidReturnTo.
+        whoever acts `asked` for it, it is in the audit. Raises InvalidRequest, InvalidReturnTo, RateLimited.
         """
         world, reference = self._world, checked_reference(reference)
         expected, challenge = checked_properties(expected_properties), checked_challenge(code_challenge)
@@ -213,16 +214,23 @@ class Authorizer:
         key = (hashed(f"arrival {app} {code}"), None, hashed(checked_code(code)))
         return await self._shared(key, partial(self._arrived, code, app, key))
 
-    async def claim(self, connection_id: str, reference: str | None, code_verifier: str | None = None) -> str:
+    async def claim(
+        self,
+        connection_id: str,
+        reference: str | None,
+        code_verifier: str | None = None,
+        *,
+        caller: Caller | None = None,
+    ) -> str:
         """Make what waits there usable, once it is seen to work. Returns the connection that it belongs to now: the one
         that the hotel has already, else this one.
 
-        Raises UnknownConnection, InvalidRequest where nothing waits to be claimed, StateMismatch where it waits for
-        another `code_verifier`, PropertyMismatch.
+        `caller`: who may be for some hotels alone; None: for all. Raises UnknownConnection, Forbidden, InvalidRequest
+        where nothing waits, StateMismatch where it waits for another `code_verifier`, PropertyMismatch.
         """
         db, spare = self._world.db, self._world.entropy.identifier("gra_")
         challenge = None if code_verifier is None else challenge_of(code_verifier)
-        home = await db.write(claim(connection_id, checked_reference(reference), spare, challenge))
+        home = await db.write(claim(connection_id, checked_reference(reference), spare, challenge, caller=caller))
         if home is None:
             await self._world.known(connection_id)
             raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
@@ -253,17 +261,9 @@ class Authorizer:
         await self._world.must_be_bound_here(await self._world.app(app))
         state_hash, _, code_hash = key
         new = NewAuthorization(
-            id=self._world.entropy.identifier("aut_"),
-            app=app,
-            state_hash=state_hash,
-            browser_hash=None,
-            reference=None,
-            return_to=None,
-            connection_id=None,
-            link_hash=None,
-            lifetime=STATE_LIFETIME,
-            parked=True,
-        )
+            id=self._world.entropy.identifier("aut_"), app=app, state_hash=state_hash, browser_hash=None,
+            reference=None, return_to=None, connection_id=None, link_hash=None, lifetime=STATE_LIFETIME, parked=True,
+        )  # fmt: skip
         begun = await self._world.db.write(begin_arrival(new, code_hash, most=MOST_PARKED))
         return await self._connect(_must_be_spent(begun), code)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from cloudbeds_auth.engine.context import World, still_works
-from cloudbeds_auth.engine.proofs import listed, verdict_on
+from cloudbeds_auth.engine.proofs import listed, tell_changes, verdict_on
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import (
@@ -88,7 +88,7 @@ class Candidates:
         """
         for grant_id, seen in await self._world.db.read(read_unproven(connection_id, behind)):
             with suppress(GrantSuperseded, ConnectionDisconnected):  # it has no tokens any more
-                served = await self._refresher.refresh(Ask(grant_id, seen, operator=True))
+                served = await self._refresher.refresh(Ask(grant_id, seen, operator=True, connection_id=connection_id))
                 if served.grant.generation == seen:
                     raise still_works(self._world, served.grant)
 
@@ -116,7 +116,8 @@ class Candidates:
     async def _refreshed(self, candidate: Grant) -> Grant | None:
         seen, marked = candidate.generation, candidate.reauth is not None
         try:
-            grant = (await self._refresher.refresh(Ask(candidate.id, seen, rejected=seen, upkeep=marked))).grant
+            ask = Ask(candidate.id, seen, seen, upkeep=marked, connection_id=candidate.connection_id)
+            grant = (await self._refresher.refresh(ask)).grant
         except (RefreshInDoubt, ReauthorizationRequired):
             return None  # later: by any process, or now and then where it was refused twice
         except GrantSuperseded:
@@ -138,10 +139,12 @@ class Candidates:
         if at_home is None:
             return None
         await self._must_be_same_hotel(at_home, (*at_home.property_ids, *learnt))
-        if not await db.write(promote(at_home.connection_id, at_home.id, proof.user, learnt)):
+        change = await db.write(promote(at_home.connection_id, at_home.id, proof.user, learnt))
+        if change is None:
             return None
         self._promoted(at_home.connection_id)
         self._world.observer.happened(Happening.CONNECTED, connection_id=at_home.connection_id)
+        tell_changes(self._world, at_home.connection_id, change)
         promoted = await db.read(read_grant(at_home.id))
         # Another process may have promoted it long ago and refreshed it since: the proof is for this token only.
         if promoted is not None and promoted.access == candidate.access:

@@ -163,7 +163,9 @@ class Disconnecter:
         lease: Lease | ServedToken | None = None
         while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask about the new generation
             current = await current_grant(world.db, connection_id) or row
-            lease = await self._leases.take(Ask(current.id, seen=current.generation), until)
+            lease = await self._leases.take(
+                Ask(current.id, current.generation, connection_id=current.connection_id), until
+            )
         await world.db.write(disconnect(connection_id, detail=detail))
 
 

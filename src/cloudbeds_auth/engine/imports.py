@@ -26,7 +26,7 @@ from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.history import read_history
-from cloudbeds_auth.transactions.imports import NewImport, add_import
+from cloudbeds_auth.transactions.imports import NewImport, add_import, read_refused
 
 OF_EVERYBODY = (ClientRefused, StoreReadOnly, StoreUnavailable)  # no hotel's own fault: the next one would meet it too
 LAST_EVENTS = 50
@@ -54,6 +54,10 @@ class Importer:
         error = await self._go_on(placed.connection_id, placed.grant_id)
         return await self._outcome(await self._row(placed.grant_id), error)
 
+    async def was_refused(self, hotel: Handover) -> bool:
+        """Whether an import of this token would end in its former refusal; nothing is sent or written."""
+        return await self._world.db.read(read_refused(hashed(hotel.refresh_token.reveal())))
+
     async def _new(self, hotel: Handover) -> NewImport:
         reference = checked_reference(hotel.reference)
         registration = await self._world.app(hotel.app)
@@ -80,7 +84,7 @@ class Importer:
                 await self._candidates.resume(connection_id)
                 row = await self._row(grant_id)
             if row.role is Role.ACTIVE and not await self._renewed(connection_id):
-                await self._refresher.refresh(Ask(grant_id, seen=row.generation))
+                await self._refresher.refresh(Ask(grant_id, row.generation, connection_id=row.connection_id))
         except OF_EVERYBODY:
             raise
         except GrantSuperseded:

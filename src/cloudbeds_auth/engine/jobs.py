@@ -188,7 +188,7 @@ class Upkeep:
     async def _refresh(self, row: Grant) -> None:
         """A new pair, or a proof; an API key has no pair to renew, so it is asked about as if it had been rejected."""
         rejected = row.generation if row.kind is CredentialKind.API_KEY else None
-        ask = Ask(row.id, seen=row.generation, rejected=rejected, upkeep=True, patient=False)
+        ask = Ask(row.id, row.generation, rejected, upkeep=True, patient=False, connection_id=row.connection_id)
         try:
             served = await self._refresher.refresh(ask)
         except GrantSuperseded:

@@ -65,10 +65,10 @@ class Leases:
             if isinstance(taken, Leased):
                 return Lease(ask.grant_id, taken.epoch)
             if taken is None:
-                raise ConnectionDisconnected
+                raise ConnectionDisconnected(connection_id=ask.connection_id)
             left = until - world.clock.steady()
             if not ask.patient or left <= 0:
-                raise RefreshPending
+                raise RefreshPending(connection_id=ask.connection_id)
             # A holder that was killed is noticed when the lease is asked for again.
             served = await self.wait(ask, min(taken.left, left, world.timing.backoff_first), held_back=False)
             if served is not None:
@@ -86,7 +86,7 @@ class Leases:
                 await heard.wait(max(0.0, until - world.clock.steady()))
                 grant = await world.db.read(read_grant(ask.grant_id))
                 if grant is None:
-                    raise ConnectionDisconnected
+                    raise ConnectionDisconnected(connection_id=ask.connection_id)
                 if grant.generation != reference(ask) and grant.valid_for > 0:
                     return ServedToken(grant)
                 free = grant.lease_left <= 0 and not (held_back and grant.held_back > 0)

@@ -15,7 +15,7 @@ from typing import Final
 
 from cloudbeds_auth.engine.authorize import hashed, link_of
 from cloudbeds_auth.engine.context import World, of_key, resolve
-from cloudbeds_auth.engine.proofs import listed, verdict_of
+from cloudbeds_auth.engine.proofs import listed, tell_changes, verdict_of
 from cloudbeds_auth.errors import (
     Error,
     InvalidRequest,
@@ -168,6 +168,7 @@ class PastedKeys:
             self._world.observer.happened(Happening.MIGRATED, connection_id=placed.connection_id)
         elif placed.new:
             self._world.observer.happened(Happening.CONNECTED, connection_id=placed.connection_id)
+        tell_changes(self._world, placed.connection_id, placed.changed)
         return placed.connection_id
 
 

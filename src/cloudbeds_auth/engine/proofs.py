@@ -18,6 +18,7 @@ from cloudbeds_auth.ports import Listed, Throttled, Unlisted
 from cloudbeds_auth.rules.api_errors import Act, DeadGrant, DeadToken, Proof, Refusal, Verdict
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App, Fence, Grant, Pair
+from cloudbeds_auth.rules.properties import PropertyChanges
 from cloudbeds_auth.rules.refresh import may_mark
 from cloudbeds_auth.rules.refresh import reprieve as seconds_of_reprieve
 from cloudbeds_auth.rules.secret import Secret
@@ -116,6 +117,17 @@ async def listed(world: World, app: App, access: Secret) -> Listed | Unlisted:
     except Throttled as throttled:
         await world.limiter(app).pause(throttled.pause)
         return Unlisted(NO_ROOM)
+
+
+def tell_changes(world: World, connection_id: str, change: PropertyChanges | None) -> None:
+    """Say how many properties came to a connection, and went, where any did."""
+    if change is not None and change.count:
+        world.observer.happened(
+            Happening.PROPERTIES_CHANGED,
+            connection_id=connection_id,
+            added=len(change.added),
+            dropped=len(change.dropped),
+        )
 
 
 async def properties_of(world: World, app: App, key: Pair) -> tuple[str, ...]:

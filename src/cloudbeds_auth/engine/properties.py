@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World, current_grant
-from cloudbeds_auth.engine.proofs import listed
+from cloudbeds_auth.engine.proofs import listed, tell_changes
 from cloudbeds_auth.engine.refused_calls import RefusedCalls
 from cloudbeds_auth.engine.tasks import each
 from cloudbeds_auth.ports import Listed, Unlisted
@@ -73,12 +73,6 @@ class PropertyLists:
         change = await self._world.db.write(relist(grant_id, named))
         if change is None:
             return
-        if change.added or change.dropped:
-            self._world.observer.happened(
-                Happening.PROPERTIES_CHANGED,
-                connection_id=connection_id,
-                added=len(change.added),
-                dropped=len(change.dropped),
-            )
+        tell_changes(self._world, connection_id, change)
         for one in change.elsewhere:
             self._world.observer.happened(Happening.PROPERTY_ELSEWHERE, connection_id=connection_id, property=one)

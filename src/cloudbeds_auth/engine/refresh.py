@@ -82,7 +82,7 @@ class Refresher:
     async def _until_served(self, flight: Flight) -> ServedToken:
         world, ask = self._world, flight.ask
         if world.db.read_only:
-            raise StoreReadOnly
+            raise StoreReadOnly(connection_id=ask.connection_id)
         until = world.clock.steady() + world.timing.wait
         while True:
             turn = await self._attempt(flight, until)
@@ -97,12 +97,12 @@ class Refresher:
             elif turn is Again.STOOD_STILL:  # the caller stood still with this process
                 until = world.clock.steady() + world.timing.wait
             elif world.clock.steady() >= until:
-                raise RefreshPending
+                raise RefreshPending(connection_id=ask.connection_id)
 
     async def _attempt(self, flight: Flight, until: float) -> ServedToken | HeldBack | Again:
         grant = await self._world.db.read(read_grant(flight.ask.grant_id))
         if grant is None:
-            raise ConnectionDisconnected
+            raise ConnectionDisconnected(connection_id=flight.ask.connection_id)
         flight.connection_id = grant.connection_id
         try:
             app = await self._world.app_of(grant)
@@ -127,7 +127,7 @@ class Refresher:
         row = await self._world.db.read(read_grant(ask.grant_id))
         step = decide(row, ask, timing)
         if row is None or step is Next.GONE:
-            raise ConnectionDisconnected
+            raise ConnectionDisconnected(connection_id=ask.connection_id)
         self._world.must_match(row, at.chosen.app)  # another process may have bound it meanwhile
         if step is Next.RESTART:
             raise GrantSuperseded

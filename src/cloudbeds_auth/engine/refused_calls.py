@@ -74,7 +74,8 @@ class RefusedCalls:
                 return
             world.observer.happened(Happening.GRANT_SUSPECTED, connection_id=row.connection_id, reason=refusal.reason)
             try:
-                await self._refresher.refresh(Ask(row.id, seen=row.generation, rejected=row.generation, patient=False))
+                seen, connection_id = row.generation, row.connection_id
+                await self._refresher.refresh(Ask(row.id, seen, seen, patient=False, connection_id=connection_id))
             except (ReauthorizationRequired, ConnectionDisconnected):
                 self._access.forget(row.connection_id)
             except GrantSuperseded:

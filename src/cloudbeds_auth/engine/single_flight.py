@@ -101,7 +101,7 @@ class Flights:
             if flight is None:
                 flight = self._take_off(ask)
             try:
-                served = await self._within(until, flight.published)
+                served = await self._within(until, flight)
             except Error:
                 if own or flight.ask.patient or not ask.patient:
                     raise
@@ -131,7 +131,9 @@ class Flights:
 
     def _land(self, flight: Flight) -> None:
         del self._flights[flight.ask.grant_id]
-        flight.fail(RefreshPending("this process is stopping"))  # unless it was answered
+        flight.fail(
+            RefreshPending("this process is stopping", connection_id=flight.ask.connection_id)
+        )  # unless it was answered
 
     async def _fly(self, flight: Flight) -> None:
         try:
@@ -142,19 +144,20 @@ class Flights:
                 Happening.REFRESH_FAILED, connection_id=flight.connection_id, error=type(error).__name__
             )
 
-    async def _within(self, until: float, published: asyncio.Future[ServedToken]) -> ServedToken:
+    async def _within(self, until: float, flight: Flight) -> ServedToken:
+        published = flight.published
         try:
             async with asyncio.timeout(max(0.0, until - self._world.clock.steady())):
                 return await asyncio.shield(published)
         except TimeoutError:
             if published.done():  # it ended in the same instant: its answer says more than "pending"
                 return published.result()
-            raise RefreshPending from None
+            raise RefreshPending(connection_id=flight.ask.connection_id) from None
 
     async def _landed(self, until: float, flight: Flight) -> None:
         done, _ = await asyncio.wait([flight.task], timeout=max(0.0, until - self._world.clock.steady()))
         if not done:
-            raise RefreshPending
+            raise RefreshPending(connection_id=flight.ask.connection_id)
 
 
 def _answers(served: ServedToken, ask: Ask, began: float) -> bool:

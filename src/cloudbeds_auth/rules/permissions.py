@@ -6,7 +6,7 @@ parent, whatever either of them says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -143,6 +143,21 @@ def may_name(caller: Caller, reference: str | None, hotel: OfConnection | None =
 def may_change(caller: Caller, scope: Scope, hotel: OfConnection, reference: str | None) -> bool:
     """Whether the caller may change this hotel's connection as a whole, and give it this reference."""
     return may(caller, scope, hotel) and pinned(caller, hotel) is None and may_name(caller, reference, hotel)
+
+
+def may_connect(caller: Caller, scope: Scope, reference: str | None, expected_properties: Collection[str]) -> bool:
+    """Whether the caller may have a hotel connected: by the reference that it gets, or because nothing but properties
+    is expected that the caller is for.
+    """
+    hotel = OfConnection("", reference or None, frozenset(expected_properties))
+    if not may_name(caller, reference) or not may(caller, scope, hotel):
+        return False
+    return pinned(caller, hotel) in (None, hotel.property_ids)
+
+
+def not_for_connection() -> Forbidden:
+    """About what `may` does not allow, and about a connection that is not there: a bound caller does not learn it."""
+    return Forbidden("this credential is not for this connection", next_step="use a key that is for it, or for all")
 
 
 def not_for_whole() -> Forbidden:

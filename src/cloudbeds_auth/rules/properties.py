@@ -1,4 +1,5 @@
-"""What becomes of a connection's properties when Cloudbeds lists them anew: groups grow and shrink.
+"""What becomes of a connection's properties when Cloudbeds lists them anew, or somebody else approves: groups grow and
+shrink.
 
 Source: cloudbeds-facts.md section 7, "Properties can be added to / removed from a group later: re-list periodically".
 """
@@ -17,7 +18,8 @@ HOLD = 3600.0  # seconds until one that had none is asked again
 
 @dataclass(frozen=True, slots=True)
 class PropertyChanges:
-    """What a list changed: properties that came, that went, and that it names although they are another connection's.
+    """What a list, or another approval, changed: properties that came, that went, and that a list names although they
+    are another connection's.
 
     `property_ids` is what the connection covers from now on.
     """
@@ -27,10 +29,21 @@ class PropertyChanges:
     dropped: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
 
+    @property
+    def count(self) -> int:
+        """How many came or went."""
+        return len(self.added) + len(self.dropped)
+
 
 def fits(expected: Collection[str], named: Collection[str]) -> bool:
     """Whether an approval is for the hotel that was meant: it covers one of the expected properties, or none is."""
     return not expected or not set(expected).isdisjoint(named)
+
+
+def replaced(former: Sequence[str], named: Sequence[str]) -> PropertyChanges:
+    """Another approval takes the former one's place: it covers what Cloudbeds named of it, be that more or less."""
+    added = tuple(one for one in named if one not in former)
+    return PropertyChanges(tuple(named), added, tuple(one for one in former if one not in named))
 
 
 def relist(known: Sequence[str], named: Sequence[str], taken: Collection[str]) -> PropertyChanges:

@@ -94,7 +94,15 @@ MOST_PENDING = 10_000
 
 
 MOST_OF_ONE_LINK = 50
-"""States of one link that wait to come back: it may be opened several times until it has led to a connection."""
+"""States of one link that wait to come back, or came back within a day and did not use it: it may be opened several
+times until it has led to a connection.
+"""
+
+
+MOST_OF_ONE_KEY = 10_000
+"""Links of a key, and of the keys that it made, that wait to be used: some 6 MB, and every hotel of a large fleet in a
+few rounds.
+"""
 
 
 MOST_PARKED = 200

@@ -57,7 +57,8 @@ class Ask:
     """Why a refresh is wanted: what the asker last saw, what it was refused with, who it is.
 
     `seen` and `rejected` are generations. `operator` and `upkeep` may try a marked grant again (rule-12).
-    `patient`: a waiting caller; the background asks impatiently and gives up at the first obstacle.
+    `patient`: a waiting caller; the background asks impatiently and gives up at the first obstacle. `connection_id` is
+    for what is said where it fails.
     """
 
     grant_id: str
@@ -66,6 +67,7 @@ class Ask:
     operator: bool = False
     upkeep: bool = False
     patient: bool = True
+    connection_id: str | None = None
 
 
 class Next(Enum):

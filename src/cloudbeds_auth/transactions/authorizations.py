@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import Enum
 
-from cloudbeds_auth.errors import AuthorizationExpired, InvalidRequest
+from cloudbeds_auth.errors import AuthorizationExpired, InvalidRequest, RateLimited
 from cloudbeds_auth.rules.audit import AuditAction
 from cloudbeds_auth.rules.links import AppRequest
-from cloudbeds_auth.rules.redirects import MOST_OF_ONE_LINK, MOST_PENDING
+from cloudbeds_auth.rules.redirects import MOST_OF_ONE_KEY, MOST_OF_ONE_LINK, MOST_PENDING
 from cloudbeds_auth.rules.schedule import REMEMBERED
 from cloudbeds_auth.transactions.audit import audit
 from cloudbeds_auth.transactions.rows import listed
@@ -105,22 +105,46 @@ class NewLink:
     registration: AppRequest | None = None
 
 
+COME_AGAIN = 3600.0  # seconds after which to ask for a link again where too many of a key wait
 SWEPT = 100  # rows that are over, deleted where one is added: more than come in, and never a long transaction
 
 
 @transaction
 def add_link(tx: Tx, link: NewLink, *, asked: bool = True) -> Transaction[None]:
-    """Remember a link by its hash, and forget some that expired long ago. `asked`: whoever acts now asked for it."""
+    """Remember a link by its hash, and forget some that expired long ago. `asked`: whoever acts now asked for it.
+
+    Raises RateLimited where that is a key, and as many links of it wait to be used as may. A link that is shown to
+    whoever reads a connection counts for nobody: there is one of each connection and process.
+    """
     yield from query("sweep_links", before=tx.wall - REMEMBERED, limit=SWEPT)
+    key = (yield from _bounded(tx)) if asked else None
+    if key is not None:
+        yield from _must_have_room(key, tx)
     yield from query(
         "add_link", hash=link.hash, app=link.app, reference=link.reference, return_to=link.return_to,
         connection_id=link.connection_id, expires_at=tx.wall + link.lifetime,
         expected_properties=written(link.expected), challenge=link.challenge,
         registration=None if link.registration is None else json.dumps(asdict(link.registration)),
-        made_by=tx.acting.name,
+        made_by=tx.acting.name, counts_for=key,
     )  # fmt: skip
     if asked:
         yield from audit(tx, AuditAction.LINK_CREATED, link.connection_id or link.app, {"reference": link.reference})
+
+
+def _bounded(tx: Tx) -> Transaction[str | None]:
+    """The key for which a link counts that is made now: its children share its bound. None: it is no key that acts."""
+    row = yield from query_one("caller_key", id=tx.acting.name)
+    return None if row is None else row["parent"] or row["id"]
+
+
+def _must_have_room(key: str, now: Instant) -> Transaction[None]:
+    row = yield from query_one("links_waiting", counts_for=key, now=now.wall, most=MOST_OF_ONE_KEY)
+    if row is not None and row["waiting"] >= MOST_OF_ONE_KEY:
+        raise RateLimited(
+            f"{MOST_OF_ONE_KEY} links of this key, and of those that it made, wait to be used: it makes no more",
+            next_step="one that is used, or over, makes room for the next; ask for a shorter `expires_in`",
+            retry_after=COME_AGAIN,
+        )
 
 
 @transaction

@@ -18,14 +18,14 @@ from cloudbeds_auth.rules.lifecycle import (
     move,
 )
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role, User
-from cloudbeds_auth.rules.properties import fits
+from cloudbeds_auth.rules.properties import PropertyChanges, fits, replaced
 from cloudbeds_auth.rules.risks import NOT_RENEWABLE, OVER_WITH_APPROVAL
 from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.webhooks import Standing
 from cloudbeds_auth.transactions.authentic import changed_mac, mac_of
 from cloudbeds_auth.transactions.authorizations import ids_of, link_is_used, written
-from cloudbeds_auth.transactions.connections import set_listing
+from cloudbeds_auth.transactions.connections import note_changes, set_listing
 from cloudbeds_auth.transactions.homes import add_connection, covered_by, covering, refer
 from cloudbeds_auth.transactions.leaving import end_set_aside
 from cloudbeds_auth.transactions.origins import bind, sourced
@@ -216,17 +216,22 @@ def read_unproven(tx: Tx, connection_id: str, behind: str) -> Transaction[Sequen
 @transaction
 def promote(
     tx: Tx, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
-) -> Transaction[bool]:
-    """The candidate worked: make it the connection's grant, the old one superseded. False: a newer one came first.
-    `property_ids` are those learnt besides the grant's own.
+) -> Transaction[PropertyChanges | None]:
+    """The candidate worked: make it the connection's grant, the old one superseded; which properties came and went with
+    it, where that one was in use before. None: a newer one came first. `property_ids` are those learnt besides the
+    grant's own.
     """
     found = yield from query_one("grant", grant_id=grant_id)
     if found is not None:
         yield from query("one_at_a_time", work=f"approvals of {found['app']}")  # before any row, as everywhere
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     row = yield from locked(tx, grant_id)
-    if connection is None or row is None or row["role"] != Role.CANDIDATE:
-        return connection is not None and connection["active_grant"] == grant_id
+    if connection is None or row is None:
+        return None
+    if row["role"] != Role.CANDIDATE:
+        return (
+            PropertyChanges(tuple(json.loads(row["property_ids"]))) if connection["active_grant"] == grant_id else None
+        )
     former = yield from query("grants_of", connection_id=connection_id)
     for other in former:
         if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
@@ -250,7 +255,16 @@ def promote(
     yield from add_event(tx, row, LifecycleEvent.PROMOTED)
     yield from announce(tx, connection_id, standing_of(connection, former), Standing.CONNECTED)
     yield from _renewed(tx, row)
-    return True
+    in_use = next((one for one in former if one["id"] == connection["active_grant"]), None)
+    return (yield from _changed(tx, row, in_use))
+
+
+def _changed(tx: Tx, row: Row, former: Row | None) -> Transaction[PropertyChanges]:
+    """The grant in `row` covers what it covers, whatever the `former` one did: the history says what came and went."""
+    covered = json.loads(row["property_ids"])
+    change = replaced(covered if former is None else json.loads(former["property_ids"]), covered)
+    yield from note_changes(tx, row, change)
+    return change
 
 
 def _renewed(tx: Tx, row: Row) -> Transaction[None]:

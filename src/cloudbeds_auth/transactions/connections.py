@@ -330,6 +330,13 @@ def _write(tx: Tx, row: Row, change: PropertyChanges) -> Transaction[None]:
     yield from query(
         "set_properties", grant_id=row["id"], property_ids=named, elsewhere=listed(change.elsewhere), mac=mac
     )
-    if change.added or change.dropped:
+    yield from note_changes(tx, row, change)
+
+
+def note_changes(tx: Tx, row: Row, change: PropertyChanges) -> Transaction[None]:
+    """Properties came to the connection of this grant, or went: its subscriptions are compared, and its history has a
+    line of it.
+    """
+    if change.count:
         yield from set_comparison(tx, row["id"])
         yield from add_event(tx, row, PROPERTIES_CHANGED, added=list(change.added), dropped=list(change.dropped))

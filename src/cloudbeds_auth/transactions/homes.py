@@ -9,8 +9,19 @@ from cloudbeds_auth.rules.audit import UNKNOWN_MAKER
 from cloudbeds_auth.rules.authentic import Chain
 from cloudbeds_auth.rules.lifecycle import REFERENCE_CHANGED, REFERENCE_NOT_TAKEN
 from cloudbeds_auth.rules.model import Role
+from cloudbeds_auth.rules.permissions import (
+    Caller,
+    OfConnection,
+    Scope,
+    may,
+    may_change,
+    not_for_connection,
+    not_for_whole,
+    of_connection,
+)
 from cloudbeds_auth.rules.webhooks import Notice, Standing
 from cloudbeds_auth.transactions.authentic import changed_mac, is_genuine, is_linked, mac_of
+from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.outbox import send, standing_of
 from cloudbeds_auth.transactions.rows import add_event
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one
@@ -54,6 +65,20 @@ def refer(tx: Tx, connection_id: str, reference: str | None, *, trusted: bool, b
         yield from add_event(tx, about, REFERENCE_CHANGED, actor=by or UNKNOWN_MAKER, **changed)
         if standing_of(connection, (yield from query("grants_of", connection_id=connection_id))) is not Standing.AWAY:
             yield from send(tx, connection_id, Notice.REFERENCE_CHANGED)
+
+
+def must_be_allowed(tx: Tx, caller: Caller | None, connection_id: str, reference: str | None) -> Transaction[None]:
+    """A caller for some hotels changes no other's connection, whatever it brings, and gives no reference but its own
+    (A27). `caller` None: for all. Raises Forbidden, the same where there is no such connection.
+    """
+    if caller is None or caller.for_all:
+        return
+    found = yield from read_connection(connection_id)(tx)
+    hotel = OfConnection(connection_id) if found is None else of_connection(found)
+    if not may(caller, Scope.CONNECT, hotel):
+        raise not_for_connection()
+    if not may_change(caller, Scope.CONNECT, hotel, reference):
+        raise not_for_whole()
 
 
 def covering(tx: Tx, app: str, property_ids: Iterable[str]) -> Transaction[str | None]:

@@ -73,6 +73,13 @@ def add_import(tx: Tx, new: NewImport, connection_id: str, grant_id: str) -> Tra
     return Placed(home.connection_id, grant_id)
 
 
+@transaction
+def read_refused(tx: Tx, token_hash: str) -> Transaction[bool]:
+    """Whether this token was imported before, and the vendor refused it for good: importing it again sends nothing."""
+    known = yield from query_one("imported", token_hash=token_hash)
+    return known is not None and known["reauth"] is not None
+
+
 def settle_property(tx: Tx, row: Row, property_ids: Iterable[str]) -> Transaction[None]:
     """The vendor named a grant's properties; if the one that it is said to belong to is among them, that is settled."""
     named = tuple(property_ids)

@@ -6,22 +6,24 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cloudbeds_auth.errors import InvalidRequest, RefreshPending, StateMismatch
+from cloudbeds_auth.errors import Forbidden, InvalidRequest, RefreshPending, StateMismatch
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import NEWER_KEY, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
+from cloudbeds_auth.rules.permissions import Caller, Scope, may_connect
 from cloudbeds_auth.transactions.authentic import altered, is_genuine
 from cloudbeds_auth.transactions.authorizations import (
     SWEPT,
     Authorization,
     NewAuthorization,
     Spending,
+    ids_of,
     insert_authorization,
     spend_state,
     sweep_states,
 )
 from cloudbeds_auth.transactions.candidates import Ends, add_grant, supersede
-from cloudbeds_auth.transactions.homes import covering, refer, set_reference
+from cloudbeds_auth.transactions.homes import covering, must_be_allowed, refer, set_reference
 from cloudbeds_auth.transactions.leaving import leave
 from cloudbeds_auth.transactions.roles import set_role
 from cloudbeds_auth.transactions.rows import add_event, grant_of, is_sending, lasting
@@ -53,47 +55,82 @@ def begin_arrival(tx: Tx, new: NewAuthorization, code_hash: str, *, most: int) -
 
 @transaction
 def claim(
-    tx: Tx, connection_id: str, reference: str | None, grant_id: str, challenge: str | None = None
+    tx: Tx,
+    connection_id: str,
+    reference: str | None,
+    grant_id: str,
+    challenge: str | None = None,
+    *,
+    caller: Caller | None = None,
 ) -> Transaction[str | None]:
     """What waits there becomes a candidate: of the one connection of its app that covers one of its properties, as
     a new grant named `grant_id`, else where it is. The id of that connection; None when nothing waits.
 
-    `challenge` is that of the secret which the claimer brought. Raises StateMismatch where the approval was begun with
-    another one, ClientRefused where what waits was altered behind the service, and RefreshPending while what was set
-    aside is being refreshed: its pair is to find it where it was.
+    `challenge` is that of the secret which the claimer brought, `caller` the claimer, who may be for some hotels alone;
+    None: for all. Raises Forbidden where it is for another connection or reference (A27), StateMismatch where the
+    approval was begun with another secret, ClientRefused where what waits was altered behind the service, and
+    RefreshPending while what was set aside is being refreshed: its pair is to find it where it was.
     """
     row, connection = (yield from query_one("parked", connection_id=connection_id, now=tx.wall)), None
     if row is not None:  # until it is locked it may be claimed or sent away
         yield from query("one_at_a_time", work=f"approvals of {row['app']}")  # before any row, as everywhere
         connection = yield from query_one("connection_locked", connection_id=connection_id)
         row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
-    if row is None or connection is None:
-        return None
+    begun = None if row is None else (yield from query_one("authorization", id=row["authorization_id"]))
+    if begun is None or not _is_beginners(caller, begun):
+        yield from must_be_allowed(tx, caller, connection_id, reference)
+    if row is None or connection is None or (begun is None and row["authorization_id"] is not None):
+        return None  # of the last one the day is over as well: the secret that it waits for is forgotten
     if not is_genuine(tx, "grants", row):
         raise altered(connection_id)
     if is_sending(row, tx):
         raise RefreshPending(connection_id=connection_id)
-    waits = yield from _proven(row, reference, challenge)  # where it belongs is settled once its properties are named
-    home = None if waits else (yield from covering(tx, row["app"], json.loads(row["property_ids"])))
+    waits = _proven(begun, reference, challenge)  # where it belongs is settled once its properties are named
+    home = None if waits else (yield from _home(tx, row, reference, caller))
     if home is None:
-        home = connection_id
-        claimed = move(State(row["state"]), LifecycleEvent.CLAIMED)
-        state = claimed if row["marked_at"] is None else State.REAUTHORIZATION_REQUIRED
-        yield from set_role(tx, row, Role.CANDIDATE, state)
-        yield from set_due(row, tx, role=Role.CANDIDATE)
-        yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor=tx.acting.name, reference=reference)
+        yield from _claim_here(tx, row, reference)
         if reference is not None and not waits:  # its first one, as that of a new connection
             yield from set_reference(tx, connection, reference, 1)
-    else:
-        leaving = Leaving(f"claimed for {home}", tx.acting.name)
-        yield from move_tokens(tx, row, json.loads(row["property_ids"]), home, grant_id, leaving, tx.sealer)
-        yield from refer(tx, home, reference, trusted=True, by=tx.acting.name)
+        return connection_id
+    leaving = Leaving(f"claimed for {home}", tx.acting.name)
+    yield from move_tokens(tx, row, json.loads(row["property_ids"]), home, grant_id, leaving, tx.sealer)
+    yield from refer(tx, home, reference, trusted=True, by=tx.acting.name)
     return home
 
 
-def _proven(row: Row, reference: str | None, challenge: str | None) -> Transaction[bool]:
+def _claim_here(tx: Tx, row: Row, reference: str | None) -> Transaction[None]:
+    claimed = move(State(row["state"]), LifecycleEvent.CLAIMED)
+    state = claimed if row["marked_at"] is None else State.REAUTHORIZATION_REQUIRED
+    yield from set_role(tx, row, Role.CANDIDATE, state)
+    yield from set_due(row, tx, role=Role.CANDIDATE)
+    yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor=tx.acting.name, reference=reference)
+
+
+def _is_beginners(caller: Caller | None, begun: Row) -> bool:
+    """Whether the caller is one who may have begun this approval, which waits for its secret."""
+    known = begun["reference"] if begun["trusted"] else None
+    expected = ids_of(begun["expected_properties"])
+    return caller is not None and may_connect(caller, Scope.CONNECT, known, expected)
+
+
+def _home(tx: Tx, row: Row, reference: str | None, caller: Caller | None) -> Transaction[str | None]:
+    """The one connection of its app that covers one of its properties, which the caller has to be for as well: a hotel
+    of another tenant is not taken by a claim of what came in for it.
+    """
+    property_ids = json.loads(row["property_ids"])
+    if not property_ids and caller is not None and not caller.for_all:
+        raise Forbidden(
+            "Cloudbeds did not say yet which hotel this is, so it may be one that this credential is not for",
+            next_step="claim it with a credential for all hotels",
+        )
+    home = yield from covering(tx, row["app"], property_ids)
+    if home is not None:
+        yield from must_be_allowed(tx, caller, home, reference)
+    return home
+
+
+def _proven(begun: Row | None, reference: str | None, challenge: str | None) -> bool:
     """Whether it is one of ours that waited for its secret (RFC 7636), which has come."""
-    begun = yield from query_one("authorization", id=row["authorization_id"])
     if begun is None:
         return False
     if begun["challenge"] != challenge:

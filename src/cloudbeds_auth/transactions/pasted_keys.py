@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role, User
-from cloudbeds_auth.rules.permissions import Caller, Scope, may_change, not_for_whole, of_connection
-from cloudbeds_auth.rules.properties import fits
+from cloudbeds_auth.rules.permissions import Caller
+from cloudbeds_auth.rules.properties import PropertyChanges, fits
 from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.candidates import Ends, add_grant, promote
-from cloudbeds_auth.transactions.connections import read_connection
-from cloudbeds_auth.transactions.homes import add_connection, covering, refer
+from cloudbeds_auth.transactions.homes import add_connection, covering, must_be_allowed, refer
 from cloudbeds_auth.transactions.reconnect import read_covered
 from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.rows import add_event, left, locked
@@ -51,11 +50,14 @@ class PastedKey:
 
 @dataclass(frozen=True, slots=True)
 class PlacedKey:
-    """The connection that has the key now. `new`: it had another credential before, or none; `moved`: OAuth tokens."""
+    """The connection that has the key now. `new`: it had another credential before, or none; `moved`: OAuth tokens;
+    `changed`: the properties that came and went with it, where any did.
+    """
 
     connection_id: str
     new: bool = True
     moved: bool = False
+    changed: PropertyChanges | None = None
 
 
 @transaction
@@ -83,12 +85,12 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
         home = connection_id
         yield from add_connection(tx, home, key.app, key.reference, trusted=True)
     else:
-        yield from _must_be_allowed(tx, key, home)
+        yield from must_be_allowed(tx, key.caller, home, key.reference)
     yield from _must_cover(key, home)
     moved = yield from _latched(tx, home)
-    yield from _add(tx, key, home, grant_id)
+    change = yield from _add(tx, key, home, grant_id)
     yield from refer(tx, home, key.reference, trusted=True, by=by)
-    return PlacedKey(home, moved=moved)
+    return PlacedKey(home, moved=moved, changed=change)
 
 
 def _use_link(tx: Tx, link_hash: str) -> Transaction[str | None]:
@@ -110,7 +112,7 @@ def _here_already(tx: Tx, key: PastedKey, known: Row, by: str | None) -> Transac
     home: str = known["connection_id"]
     if key.connection_id not in {None, home}:
         raise PropertyMismatch(f"this key is in use by the connection {home}", connection_id=key.connection_id)
-    yield from _must_be_allowed(tx, key, home)
+    yield from must_be_allowed(tx, key.caller, home, key.reference)
     yield from _must_be_referred(key, home)
     yield from confirm(known["id"], known["generation"], issuer=key.pair.source.issuer)(tx)
     yield from query("connection_locked", connection_id=home)
@@ -131,15 +133,6 @@ def _home(tx: Tx, key: PastedKey) -> Transaction[str | None]:
     if not fits(covered, key.pair.property_ids):
         raise _another(key, covered, "this connection is for", key.connection_id)
     return key.connection_id
-
-
-def _must_be_allowed(tx: Tx, key: PastedKey, home: str) -> Transaction[None]:
-    """A caller for some hotels changes no other's connection, whatever key it has."""
-    if key.caller is None or key.caller.for_all:
-        return
-    found = yield from read_connection(home)(tx)
-    if found is None or not may_change(key.caller, Scope.CONNECT, of_connection(found), key.reference):
-        raise not_for_whole()
 
 
 def _must_cover(key: PastedKey, home: str) -> Transaction[None]:
@@ -191,7 +184,7 @@ def _latched(tx: Tx, home: str) -> Transaction[bool]:
     return any(one["role"] == Role.ACTIVE for one in tokens)
 
 
-def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[None]:
+def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[PropertyChanges | None]:
     """It was seen to work before it is stored, so nothing waits for a proof (rule-13)."""
     never = Ends(math.inf, math.inf, math.inf)
     row = yield from add_grant(tx, home, grant_id, key.app, key.pair, never, tx.sealer)
@@ -200,6 +193,7 @@ def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[None]:
         tx, row, "candidate_received", actor=tx.acting.name if key.link_hash is None else "hotel", expires_at=None,
         property_ids=list(key.pair.property_ids), pasted=True,
     )  # fmt: skip
-    yield from promote(home, grant_id, key.user, ())(tx)
+    change = yield from promote(home, grant_id, key.user, ())(tx)
     yield from confirm(grant_id, row["generation"], issuer=key.pair.source.issuer)(tx)
     yield from query("link_led_to", hash=key.link_hash, connection_id=home)
+    return change if change is not None and change.count else None

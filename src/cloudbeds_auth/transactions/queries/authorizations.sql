@@ -2,9 +2,14 @@
 
 -- name: add_link
 INSERT INTO links (hash, app, reference, return_to, connection_id, expires_at, expected_properties, challenge,
-    registration, made_by)
+    registration, made_by, counts_for)
 VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at, :expected_properties, :challenge,
-    :registration, :made_by)
+    :registration, :made_by, :counts_for)
+
+-- name: links_waiting
+-- Those of a key, and of the keys that it made, that may still be used; no more are counted than matter.
+SELECT COUNT(*) AS waiting FROM (SELECT 1 FROM links
+    WHERE counts_for = :counts_for AND used_at IS NULL AND expires_at > :now LIMIT :most) waiting
 
 -- name: link
 SELECT * FROM links WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
@@ -48,10 +53,9 @@ SELECT COUNT(*) AS pending FROM (SELECT 1 FROM authorizations
     WHERE spent_at IS NULL AND expires_at > :now AND link_hash IS NULL AND trusted = :trusted LIMIT :most) waiting
 
 -- name: pending_of_link
--- And those that came back and did not use the link: their tokens are kept.
+-- And those that came back and did not use the link, denied ones too: they are kept for a day.
 SELECT COUNT(*) AS pending FROM (SELECT 1 FROM authorizations WHERE link_hash = :link_hash
-    AND ((spent_at IS NULL AND expires_at > :now) OR outcome IS NOT NULL OR found_properties IS NOT NULL)
-    LIMIT :most) waiting
+    AND (spent_at IS NOT NULL OR expires_at > :now) LIMIT :most) waiting
 
 -- name: authorization_by_state
 SELECT * FROM authorizations WHERE state_hash = :state_hash
