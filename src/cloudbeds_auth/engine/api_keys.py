@@ -3,7 +3,7 @@
     lease → latch → intent → exchange ─┬→ key: stored, proven, and then the connection's grant
                                        ├→ refused: the next older token; all of them, twice: the hotel approves again
                                        ├→ lost: kept in doubt, and the exchange is made again; never a refresh
-                                       ├→ not sent: the latch is lifted, if nothing was lost before
+                                       ├→ not sent, or no turn for it: the latch is lifted, if nothing was lost before
                                        └→ not offered: the latch is lifted; if something was lost, ten minutes later
 
 A refresh after the exchange would kill the key, so from the latch on none is sent, from any process. The access token
@@ -47,7 +47,6 @@ from cloudbeds_auth.rules.token_response import (
     RefusedClient,
 )
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
-from cloudbeds_auth.transactions.apps import read_apps
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.refusals import Counted
@@ -90,10 +89,10 @@ class Migrator:
 
     async def go_on(self, row: Grant) -> None:
         """Resume an interrupted move, if its client is known here: under another one the tokens would be refused."""
-        known = (*self._world.apps.values(), *await self._world.db.read(read_apps()))
-        app = next((one for one in known if one.client_id == row.migration_client), None)
+        client_id = row.migration_client or ""
+        app = (await self._world.names_of([client_id])).get(client_id)
         if app is not None:
-            await self.migrate(row.connection_id, app=app.id)
+            await self.migrate(row.connection_id, app=app)
 
     # --- one attempt after another
 
@@ -223,7 +222,7 @@ class Migrator:
         """Where nothing was exchanged for certain, or no key can come any more, the hotel stays as it was: with the
         latch it would be out for good. Else the latch holds, and the exchange is made again.
         """
-        if isinstance(stopped.answer, RefusedClient | NotOffered | NotSent):
+        if stopped.answer is None or isinstance(stopped.answer, RefusedClient | NotOffered | NotSent):
             in_doubt = isinstance(stopped.answer, NotOffered)  # a key that is not issued cannot be killed
             await self._world.db.write(end_migration(fence, in_doubt=in_doubt))
 

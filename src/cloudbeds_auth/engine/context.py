@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -28,7 +28,7 @@ from cloudbeds_auth.rules.presentation import PASTE, remedy_of
 from cloudbeds_auth.rules.rate_limit import Limit, Rate
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
-from cloudbeds_auth.transactions.apps import read_app
+from cloudbeds_auth.transactions.apps import read_app, read_names
 from cloudbeds_auth.transactions.authentic import altered
 from cloudbeds_auth.transactions.connections import read_connection, read_current_grants, read_ids
 from cloudbeds_auth.transactions.origins import read_issuer
@@ -160,6 +160,13 @@ class World:
         """The registration of this name, if there is one: the settings' own, else the store's."""
         own = self.apps.get(name)
         return await self.db.read(read_app(name)) if own is None and is_text(name) else own
+
+    async def names_of(self, client_ids: Iterable[str]) -> Mapping[str, str]:
+        """The names of the registrations with these client ids, by client id; one that nobody has is left out."""
+        wanted, own = set(client_ids), {app.client_id: name for name, app in self.apps.items()}
+        further = wanted - own.keys()
+        found = await self.db.read(read_names(sorted(further))) if further else {}
+        return {**found, **{one: own[one] for one in wanted & own.keys()}}
 
     async def app(self, name: str) -> App:
         """The registration of this name; raises InvalidRequest when there is none."""

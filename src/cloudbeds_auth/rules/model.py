@@ -226,7 +226,8 @@ class Connection:
     """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
     credential came from; `registration`: by which app, another one than its own after a move to a key under that;
     `foreign`: one of both is why it is `client_refused`; `pasted`: as of its grant; `reference_trusted`: it
-    came with a credential; `genuine`: as of its grant.
+    came with a credential; `genuine`: as of its grant; `moving_under`: the client id of a move to an API key that is
+    under way.
     """
 
     id: str
@@ -253,6 +254,7 @@ class Connection:
     pasted: bool = field(default=False, repr=False)
     reference_trusted: bool = field(default=False, repr=False)
     genuine: bool = field(default=True, repr=False)
+    moving_under: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
