@@ -11,6 +11,7 @@ from tests.cli.fakes import ADA, FakeVault, invoke
 
 from cloudbeds_auth import Page, errors
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.transactions.runner import DoesNotOpen
 
 COMMAND = ("connections", "migrate-to-api-key")
 BOB, CAT = replace(ADA, id="con_BOB"), replace(ADA, id="con_CAT")
@@ -125,9 +126,10 @@ def test_a_vendor_that_has_no_answer_stops_the_run(fleet: FakeVault, failure: er
     assert (result.status, len(moves(fleet))) == (1, 2)
 
 
-def test_a_client_that_is_refused_for_one_hotel(fleet: FakeVault) -> None:
-    """It may be of another registration: once a hotel was moved, the others are tried."""
-    fleet.failures["con_BOB"] = errors.ClientRefused()
+@pytest.mark.parametrize("failure", [errors.ClientRefused(), DoesNotOpen()], ids=["client", "row"])
+def test_trouble_of_one_hotel_alone(fleet: FakeVault, failure: errors.Error) -> None:
+    """Its tokens may be of another registration, or its row does not open: once a hotel was moved, all are tried."""
+    fleet.failures["con_BOB"] = failure
     assert invoke(*COMMAND, "--all", "--yes").status == 1
     assert len(moves(fleet)) == 3
 

@@ -257,7 +257,9 @@ async def _hits_all(vault: TokenVault, one: Tried, *, moved: bool) -> bool:
     """Whether the next hotel would fare alike: better to look than to latch a fleet. A refused client, or refused
     tokens, are this hotel's own trouble where another one was `moved` before.
     """
-    if one.error is None:
+    from cloudbeds_auth.transactions.runner import DoesNotOpen
+
+    if one.error is None or isinstance(one.error, DoesNotOpen):  # which is one row's
         return False
     if isinstance(one.error, OF_ALL):
         return True

@@ -33,6 +33,7 @@ from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.marketplace import discard_parked
+from cloudbeds_auth.transactions.runner import DoesNotOpen
 from cloudbeds_auth.transactions.seals import SEEN_EVERY, note_seen
 from cloudbeds_auth.transactions.upkeep import claim_due, claim_retries, due_beyond, next_due, read_overdue
 
@@ -156,7 +157,8 @@ class Upkeep:
         try:
             await self._look_after(grant_id)
         except Exception as error:  # noqa: BLE001 - reported, and the others go on
-            self._failed |= isinstance(error, StoreUnavailable)  # else it is this grant's, and waits alone
+            # Else it is this grant's, and waits alone.
+            self._failed |= isinstance(error, StoreUnavailable) and not isinstance(error, DoesNotOpen)
             kind, home = type(error).__name__, self._home(grant_id)
             self._world.observer.happened(Happening.UPKEEP_FAILED, connection_id=home, grant=grant_id, error=kind)
         else:
