@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.support.fakes import HOUR, STALE, issued, pair
@@ -649,6 +650,40 @@ async def test_a_bug_on_the_way_is_told_to_the_caller_and_the_observer(stage: St
         {"connection_id": grant.connection_id, "error": "ZeroDivisionError"},
     )
     assert (await stage.row(grant.id)).lease_left == 0.0
+
+
+@pytest.mark.row("F78")
+async def test_a_look_that_outlives_the_drain(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller hung up, and what it reads comes while the last calls are written: no refresh is sent for it any more,
+    whose pair nobody could store once the database is closed.
+    """
+    grant = await stage.expired()
+    read, begun, answered = stage.one.driver.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(body: Any) -> Any:
+        found = await read(body)
+        begun.set()
+        await answered.wait()
+        return found
+
+    async def while_they_are_written() -> None:
+        answered.set()
+        await settle()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.one.driver, "read", slow)
+        caller = asyncio.create_task(lent(stage, grant))
+        await begun.wait()
+        caller.cancel()
+        await settle()
+    stage.one.calls.note(grant.token(), "GET", "/x", 200)
+    stage.one.driver.after("add_calls", while_they_are_written)
+    stage.endpoint.will(stage.later(5.0, issued(2)))
+    await stage.one.drain()
+    await settle()
+    assert answered.is_set()
+    assert stage.endpoint.sent == []
+    assert (await stage.row(grant.id)).generation == 1
 
 
 async def test_draining_waits_for_what_runs(stage: Stage) -> None:

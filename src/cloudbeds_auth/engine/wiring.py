@@ -131,7 +131,9 @@ class Engine:
         await self.jobs.stop()
         await self.app_states.stop()
         await self.idle()
+        self.refresher.flights.close()  # a look that has begun is not waited for, and may ask for a refresh yet
         with suppress(Exception):
             await self.calls.flush(everything=True)
         with suppress(Exception):
             await self.audit.flush()
+        await self.idle()
