@@ -699,4 +699,8 @@ async def test_a_refresh_that_is_answered_with_an_api_key(stage: Stage) -> None:
         with pytest.raises(error):
             await stage.one.refresh(grant.id, 2, rejected=2)
         await stage.clock.sleep(INTERVAL)
+    assert await ask(stage, grant) == "reauthorization_required"
+    with pytest.raises(ReauthorizationRequired):
+        await stage.one.access.access_token(grant.connection_id, rejected=2)
+    assert stage.sql("SELECT retries FROM grants WHERE id = ?", grant.id) == [(0,)], "a caller's 401 is no retry"
     assert stage.endpoint.sent == ["R-1"], "not after a 401 either"

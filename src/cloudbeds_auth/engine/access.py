@@ -30,7 +30,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, State
-from cloudbeds_auth.rules.model import AccessToken, App, Grant, Role
+from cloudbeds_auth.rules.model import AccessToken, App, CredentialKind, Grant, Role
 from cloudbeds_auth.rules.presentation import WAITING
 from cloudbeds_auth.rules.rate_limit import TurnLine
 from cloudbeds_auth.rules.refresh import Ask, servable
@@ -224,7 +224,8 @@ class Access:
         # A further app cannot change its client id while it has grants, so none is read here.
         self._world.must_match(row, self._world.apps.get(row.app))
         await self._must_be_named(row)
-        if row.reauth and not (row.latched and row.valid_for > 0):  # a move that failed: its token serves to its end
+        failed_move = row.kind is CredentialKind.OAUTH and row.latched and row.valid_for > 0
+        if row.reauth and not failed_move:  # whose token serves to its end
             self.forget(connection_id)
             if row.state is State.DISCONNECTED:
                 raise ConnectionDisconnected(
