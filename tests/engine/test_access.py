@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.support.fakes import HOUR, STALE, issued, pair
 from tests.support.stage import Stage
 from tests.support.virtual import settle
 
+from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     RefreshInDoubt,
@@ -22,6 +24,7 @@ from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Verdict
 from cloudbeds_auth.rules.model import AccessToken, Fence, Grant
 from cloudbeds_auth.rules.refresh import Ask, Timing
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
+from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, commit_pair, release_lease, take_lease
 
@@ -575,6 +578,23 @@ async def test_what_somebody_else_brings_ends_the_wait(stage: Stage, held_back: 
     assert stage.clock.steady() - began < 5.0
     await ahead
     await two.idle()
+
+
+async def test_a_newer_approval_ends_the_wait(stage: Stage) -> None:
+    """While another process refreshes the former grant: its late pair is lent to nobody (rule-13)."""
+    grant = await stage.expired()
+    two = await stage.process()
+    stage.endpoint.will(stage.later(9.0, issued(2)))
+    ahead = asyncio.create_task(two.refresh(grant.id, 1))
+    await stage.clock.sleep(1.0)
+    asking = asyncio.create_task(lent(stage, grant))
+    await stage.clock.sleep(1.0)
+    new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
+    with suppress(GrantSuperseded):
+        await ahead
+    assert (await stage.row(grant.id)).generation > 1
+    assert (await asking).reveal() == "A-new"
 
 
 @pytest.mark.parametrize("held_back", [True, False])

@@ -43,7 +43,9 @@ from cloudbeds_auth.rules.token_response import (
     Refused,
     RefusedClient,
 )
+from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import take_lease
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.rate_limit import pause_turns
 from cloudbeds_auth.transactions.runner import Database
@@ -763,6 +765,19 @@ async def test_the_lease_is_taken_while_the_token_is_proven(stage: Stage) -> Non
     await migrate(stage.one, grant)
     assert stage.endpoint.exchanged == ["R-1"]
     await moved(stage, grant)
+
+
+async def test_a_newer_approval_comes_while_the_lease_is_waited_for(stage: Stage) -> None:
+    """Of the two it is the newer one that is moved."""
+    grant = await stage.connected()
+    await stage.one.store.write(take_lease(grant.id, "somebody", 9.0))
+    moving = asyncio.create_task(migrate(stage.one, grant))
+    await stage.clock.sleep(1.0)
+    new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
+    stage.endpoint.will(key(1))
+    await moving
+    assert stage.endpoint.exchanged == ["R-new"]
 
 
 async def test_the_turn_does_not_come(stage: Stage) -> None:

@@ -14,6 +14,7 @@ and by upkeep, where the client is known under which it was begun.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -25,7 +26,7 @@ from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.proofs import Marks, verdict_on
 from cloudbeds_auth.engine.sending import InHand, Sender, Stopped, UnderLease
-from cloudbeds_auth.engine.single_flight import Flights
+from cloudbeds_auth.engine.single_flight import Flights, GrantSuperseded, ServedToken
 from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -144,8 +145,10 @@ class Migrator:
         """One attempt that did not raise; seconds until the connection is read again, moved or not."""
         chosen = await self._client_secrets.choose(app)
         self._must_match(row, chosen.app, named=named)
-        lease = await self._leases.take(Ask(row.id, seen=row.generation), until)
-        if not isinstance(lease, Lease):  # a refresh was committed meanwhile
+        lease: Lease | ServedToken | None = None
+        with suppress(GrantSuperseded):
+            lease = await self._leases.take(Ask(row.id, seen=row.generation), until)
+        if not isinstance(lease, Lease):  # a refresh was committed meanwhile, or a newer approval promoted
             return AGAIN
         async with self._leases.keep(lease):
             flight = self._flights.running(row.id)
