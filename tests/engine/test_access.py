@@ -20,7 +20,7 @@ from cloudbeds_auth.errors import (
     TryAgain,
     UnknownConnection,
 )
-from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Verdict
+from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.model import AccessToken, Fence, Grant
 from cloudbeds_auth.rules.refresh import Ask, Timing
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
@@ -536,6 +536,53 @@ async def test_a_lease_held_by_somebody_is_waited_for(stage: Stage) -> None:
     began = stage.clock.steady()
     assert (await lent(stage, grant)).reveal() == "A-2"
     assert stage.clock.steady() - began == pytest.approx(12.0, abs=1.0)
+
+
+async def test_a_token_that_ends_while_its_refresh_gets_no_answer(stage: Stage) -> None:
+    """It was good when its row was read, and is lent neither for the answer that does not come nor after it."""
+    grant = await stage.connected()
+    await stage.clock.sleep(3590.0)
+    stage.endpoint.will(stage.later(20.0, Ambiguous("HTTP 504")))
+    with pytest.raises(RefreshInDoubt):
+        await lent(stage, grant, min_valid=300.0)
+
+
+async def test_a_token_that_ends_while_its_lease_is_waited_for(stage: Stage) -> None:
+    """And the database is away when the wait is over."""
+    grant = await stage.connected()
+    await stage.clock.sleep(3590.0)
+    await stage.one.store.write(take_lease(grant.id, "somebody", 20.0))
+    asking = asyncio.create_task(lent(stage, grant, min_valid=300.0))
+    await stage.clock.sleep(15.0)
+    stage.one.driver.refuse("take_lease", times=100)
+    with pytest.raises(StoreUnavailable):
+        await asking
+
+
+async def test_a_token_that_ends_soon_after_its_proof(stage: Stage) -> None:
+    """Memory keeps it until it ends, counted from when its row was read: the proof has taken its time."""
+    grant = await stage.connected()
+    await stage.clock.sleep(3585.0)
+    stage.vendor.script = [stage.later(10.0, Proof())]
+    assert (await lent(stage, grant, rejected=1)).generation == 1
+    stage.one.driver.dark = True
+    assert (await lent(stage, grant, min_valid=0.0)).generation == 1
+    await stage.clock.sleep(6.0)
+    with pytest.raises(StoreUnavailable):
+        await lent(stage, grant, min_valid=0.0)
+
+
+async def test_a_token_that_ends_while_another_callers_refresh_is_under_way(stage: Stage) -> None:
+    """Whoever waits because the refresh kills it is not given it once it has ended."""
+    grant = await stage.connected()
+    await stage.clock.sleep(3590.0)
+    stage.endpoint.will(stage.later(20.0, Ambiguous("HTTP 504")))
+    first = asyncio.create_task(lent(stage, grant, min_valid=300.0))
+    await stage.clock.sleep(2.0)
+    with pytest.raises(RefreshInDoubt):
+        await lent(stage, grant, min_valid=0.0)
+    with pytest.raises(RefreshInDoubt):
+        await first
 
 
 async def test_a_holder_that_is_killed_is_noticed(stage: Stage) -> None:

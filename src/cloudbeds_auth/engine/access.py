@@ -189,14 +189,14 @@ class Access:
             token = await self._good_enough(row, min_valid if rejected is None else 0.0)
             if token is not None:
                 return token
-        ask = Ask(row.id, seen=row.generation, rejected=refused)
+        ask, asked = Ask(row.id, seen=row.generation, rejected=refused), self._world.clock.steady()
         try:
             served = await self._refresher.refresh(ask)
         except ReauthorizationRequired:
             self.forget(connection_id)
             raise
         except StoreUnavailable:
-            if not servable(row, ask):
+            if not servable(row.aged(self._world.clock.steady() - asked), ask):
                 raise
             return row.token()
         return self._remember(served.grant)
@@ -205,8 +205,9 @@ class Access:
         """The row of the grant that the connection uses; many callers at one moment cost the store one read. `briefly`:
         the store is waited for as `Outage` does.
         """
-        look = partial(self._look, connection_id, briefly=briefly)
-        return await self._world.tasks.share(f"look at {connection_id}, {briefly=}", look)
+        look, asked = partial(self._look, connection_id, briefly=briefly), self._world.clock.steady()
+        row = await self._world.tasks.share(f"look at {connection_id}, {briefly=}", look)
+        return row.aged(self._world.clock.steady() - asked)  # it is read after that: what it resumes may take long
 
     async def _look(self, connection_id: str, *, briefly: bool) -> Grant:
         """Read the row now. Resumes a candidate."""
@@ -287,9 +288,13 @@ class Access:
         flight = self._refresher.flights.running(row.id)
         if flight is not None and flight.killing:
             # A refresh of this process is about to kill this token: better to wait for the next one.
-            with suppress(Error):
-                served = await self._refresher.refresh(Ask(row.id, seen=row.generation))
-                return self._remember(served.grant)
+            asked = self._world.clock.steady()
+            try:
+                return self._remember((await self._refresher.refresh(Ask(row.id, seen=row.generation))).grant)
+            except Error:
+                row = row.aged(self._world.clock.steady() - asked)
+                if row.valid_for <= 0:
+                    raise
         if row.stale_in <= 0:
             self._refresh_behind(row)
         return self._remember(row)

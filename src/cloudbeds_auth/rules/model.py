@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -185,6 +185,10 @@ class Grant:
     def kept(self) -> tuple[StoredToken, ...]:
         """The older refresh tokens that may still be the only living ones, oldest first."""
         return self.tokens[:-1]
+
+    def aged(self, seconds: float) -> Grant:
+        """The row as its access token is so many seconds after it was read."""
+        return replace(self, valid_for=self.valid_for - seconds, stale_in=self.stale_in - seconds)
 
     def token(self) -> AccessToken:
         """The stored access token as callers get it."""
