@@ -109,7 +109,7 @@ class Engine:
         """
         if caller.root.rate is None:
             return CALL
-        app, begun = await self.access.app_of(connection_id), self.world.clock.steady()
+        app, begun = await self.access.apps.of(connection_id), self.world.clock.steady()
         if app is not None:
             self.world.limiter(app).foresee(CALL, TurnLine(sharing, connection_id))
         await self.keys.turn(caller, connection_id)
