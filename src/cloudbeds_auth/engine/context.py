@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Protocol
 
-from cloudbeds_auth.engine.rate_limiter import RateLimiter
+from cloudbeds_auth.engine.limiters import Limiters
+from cloudbeds_auth.engine.rate_limiter import RateLimiter, Shared
 from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.errors import (
     ClientRefused,
@@ -153,7 +154,7 @@ class World:
     wakeups: Wakeups | None = None
     streams: Streams = field(default_factory=Streams)
     tasks: Tasks = field(default_factory=Tasks)
-    limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, init=False)
+    limiters: Limiters = field(default_factory=Limiters, init=False)
     reported: dict[Foreign | str, float] = field(default_factory=dict, init=False)
 
     async def find(self, name: str) -> App | None:
@@ -274,12 +275,7 @@ class World:
 
     def limiter(self, app: App) -> RateLimiter:
         """What gives this process the turns of this app's client id."""
-        key = app.id, app.client_id
-        if key not in self.limiters:
-            self.limiters[key] = RateLimiter(
-                self.db, self.clock, self.observer, self.limit_of(app), app=app.id, client_id=app.client_id
-            )
-        return self.limiters[key]
+        return self._limiter(app.id, app.client_id, lambda: self.limit_of(app))
 
     def limit_of(self, app: App) -> Limit | None:
         """The vendor's rate for this app's client id; None: it is not applied."""
@@ -289,12 +285,14 @@ class World:
 
     def key_limiter(self, key_id: str, rate: Rate) -> RateLimiter:
         """What gives this process the turns of a key for callers that has a rate of its own."""
-        key = "", key_id  # no app has this name
-        if key not in self.limiters:
-            self.limiters[key] = RateLimiter(
-                self.db, self.clock, self.observer, Limit(rate), app=key_id, client_id=key_id
-            )
-        return self.limiters[key]
+        return self._limiter("", key_id, lambda: Limit(rate))  # no app has this name
+
+    def _limiter(self, app: str, client_id: str, limit: Callable[[], Limit | None]) -> RateLimiter:
+        def make(shared: Shared) -> RateLimiter:
+            name = app or client_id
+            return RateLimiter(self.db, self.clock, self.observer, shared, limit(), app=name, client_id=client_id)
+
+        return self.limiters.of((app, client_id), make)
 
     def link_url(self, token: str) -> str:
         """The address of a connect link."""

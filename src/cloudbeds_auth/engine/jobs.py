@@ -147,9 +147,7 @@ class Upkeep:
 
     def _full(self) -> list[str]:
         """The apps of which no more is begun now."""
-        waiting: Counter[str] = Counter()
-        for (app, _), limiter in self._world.limiters.items():
-            waiting[app] += limiter.waiting
+        waiting = self._world.limiters.shared.waiting
         under_way = Counter(row.app for row in self._under_way.values())
         return sorted(app for app, count in under_way.items() if count >= OF_ONE or waiting[app] >= AT_ONCE)
 
