@@ -374,8 +374,9 @@ async def test_hotels_that_need_a_person(tmp_path: Path) -> None:
     lost = replace(ADA, state=State.REAUTHORIZATION_REQUIRED, problem="refused", next_step="send the link")
     unnamed = replace(ADA, state=State.IN_DOUBT, problem="hotel_scope_missing", next_step="ask for the scope")
     doubted = replace(unnamed, problem="property_unknown")
+    stuck = replace(unnamed, problem="migration_client_unknown", next_step="go on with it")
     aside = replace(ADA, state=State.PARKED, problem="property_mismatch", next_step="claim it")
-    vault.pages = [Page((lost,), "more"), Page((), None), Page((aside,), "more"), Page((doubted, unnamed), None)]
+    vault.pages = [Page((lost,), "more"), Page((), None), Page((aside,), "more"), Page((doubted, unnamed, stuck), None)]
     vault.pages.append(Page((), None))
     found = await hotels.need_a_person(subject(tmp_path, vault))
     assert [(one.level, one.mend) for one in found] == [
@@ -384,6 +385,7 @@ async def test_hotels_that_need_a_person(tmp_path: Path) -> None:
         (Level.WARNING, "claim it"),
         (Level.WARNING, "cloudbeds-auth connections list --state parked"),
         (Level.PROBLEM, "ask for the scope"),
+        (Level.PROBLEM, "go on with it"),
     ]
     assert levels(await hotels.need_a_person(subject(tmp_path, vault))) == [Level.OK]
 

@@ -11,6 +11,7 @@ from tests.cli.fakes import ADA, FakeVault, invoke
 
 from cloudbeds_auth import Page, errors
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.transactions.runner import DoesNotOpen
 
 COMMAND = ("connections", "migrate-to-api-key")
 BOB, CAT = replace(ADA, id="con_BOB"), replace(ADA, id="con_CAT")
@@ -89,12 +90,12 @@ def test_nobody_can_be_asked(vault: FakeVault) -> None:
 
 
 def test_what_comes_later(fleet: FakeVault) -> None:
-    """One hotel's answer was lost: it is in the report with what to do, and the others are moved."""
-    fleet.failures["con_ADA"] = errors.RefreshInDoubt("the exchange had no usable answer")
+    """An answer of one hotel's refresh was lost: it is in the report with what to do, and the others are moved."""
+    fleet.failures["con_ADA"] = errors.RefreshInDoubt("the answer of a refresh was lost")
     result = invoke(*COMMAND, "--all", "--yes")
     assert (result.status, len(moves(fleet))) == (1, 3)
     assert "con_ADA: not moved yet: run this again" in result.out
-    assert "the exchange had no usable answer" in result.out
+    assert "the answer of a refresh was lost" in result.out
     assert "next: " in result.out
 
 
@@ -106,6 +107,31 @@ def test_what_would_hit_all_of_them_stops_the_run(fleet: FakeVault, failure: err
     assert (result.status, len(moves(fleet))) == (1, 1)
     assert [outcome for _, outcome in outcomes(result.out)][1:] == ["not tried"] * 2
     assert json.loads(result.out)["hotels"][0]["code"] == failure.code
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        errors.RateLimited(), errors.TokenEndpointUnavailable(), errors.MigrationRefused(),
+        errors.RefreshInDoubt("the exchange had no usable answer"),
+    ],
+    ids=["no turn", "not reached", "not offered", "lost"],
+)  # fmt: skip
+def test_a_vendor_that_has_no_answer_stops_the_run(fleet: FakeVault, failure: errors.Error) -> None:
+    """Whatever was moved before: the next hotel would be latched, and asked for in vain, too."""
+    fleet.failures["con_BOB"] = failure
+    fleet.shown = replace(ADA, moving_under="client-2" if isinstance(failure, errors.RefreshInDoubt) else None)
+    result = invoke(*COMMAND, "--all", "--yes", "--json")
+    assert [outcome for _, outcome in outcomes(result.out)][0::2] == ["moved", "not tried"]
+    assert (result.status, len(moves(fleet))) == (1, 2)
+
+
+@pytest.mark.parametrize("failure", [errors.ClientRefused(), DoesNotOpen()], ids=["client", "row"])
+def test_trouble_of_one_hotel_alone(fleet: FakeVault, failure: errors.Error) -> None:
+    """Its tokens may be of another registration, or its row does not open: once a hotel was moved, all are tried."""
+    fleet.failures["con_BOB"] = failure
+    assert invoke(*COMMAND, "--all", "--yes").status == 1
+    assert len(moves(fleet)) == 3
 
 
 def test_tokens_that_are_refused_stop_the_run_at_the_first_hotel_only(fleet: FakeVault) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from tests.support.fakes import HOUR, STALE, issued, pair
 from tests.support.stage import Stage
 from tests.support.virtual import VirtualLoop, settle
 
+from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     RefreshInDoubt,
@@ -17,10 +20,11 @@ from cloudbeds_auth.errors import (
     TryAgain,
     UnknownConnection,
 )
-from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Verdict
+from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.model import AccessToken, Fence, Grant
 from cloudbeds_auth.rules.refresh import Ask, Timing
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
+from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, commit_pair, release_lease, take_lease
 
@@ -569,6 +573,53 @@ async def test_a_lease_held_by_somebody_is_waited_for(stage: Stage) -> None:
     assert stage.clock.steady() - began == pytest.approx(12.0, abs=1.0)
 
 
+async def test_a_token_that_ends_while_its_refresh_gets_no_answer(stage: Stage) -> None:
+    """It was good when its row was read, and is lent neither for the answer that does not come nor after it."""
+    grant = await stage.connected()
+    await stage.clock.sleep(3590.0)
+    stage.endpoint.will(stage.later(20.0, Ambiguous("HTTP 504")))
+    with pytest.raises(RefreshInDoubt):
+        await lent(stage, grant, min_valid=300.0)
+
+
+async def test_a_token_that_ends_while_its_lease_is_waited_for(stage: Stage) -> None:
+    """And the database is away when the wait is over."""
+    grant = await stage.connected()
+    await stage.clock.sleep(3590.0)
+    await stage.one.store.write(take_lease(grant.id, "somebody", 20.0))
+    asking = asyncio.create_task(lent(stage, grant, min_valid=300.0))
+    await stage.clock.sleep(15.0)
+    stage.one.driver.refuse("take_lease", times=100)
+    with pytest.raises(StoreUnavailable):
+        await asking
+
+
+async def test_a_token_that_ends_soon_after_its_proof(stage: Stage) -> None:
+    """Memory keeps it until it ends, counted from when its row was read: the proof has taken its time."""
+    grant = await stage.connected()
+    await stage.clock.sleep(3585.0)
+    stage.vendor.script = [stage.later(10.0, Proof())]
+    assert (await lent(stage, grant, rejected=1)).generation == 1
+    stage.one.driver.dark = True
+    assert (await lent(stage, grant, min_valid=0.0)).generation == 1
+    await stage.clock.sleep(6.0)
+    with pytest.raises(StoreUnavailable):
+        await lent(stage, grant, min_valid=0.0)
+
+
+async def test_a_token_that_ends_while_another_callers_refresh_is_under_way(stage: Stage) -> None:
+    """Whoever waits because the refresh kills it is not given it once it has ended."""
+    grant = await stage.connected()
+    await stage.clock.sleep(3590.0)
+    stage.endpoint.will(stage.later(20.0, Ambiguous("HTTP 504")))
+    first = asyncio.create_task(lent(stage, grant, min_valid=300.0))
+    await stage.clock.sleep(2.0)
+    with pytest.raises(RefreshInDoubt):
+        await lent(stage, grant, min_valid=0.0)
+    with pytest.raises(RefreshInDoubt):
+        await first
+
+
 async def test_a_holder_that_is_killed_is_noticed(stage: Stage) -> None:
     """Its process is known dead: nobody waits for its lease to end."""
     grant = await stage.expired()
@@ -610,6 +661,23 @@ async def test_what_somebody_else_brings_ends_the_wait(stage: Stage, held_back: 
     assert stage.clock.steady() - began < 5.0
     await ahead
     await two.idle()
+
+
+async def test_a_newer_approval_ends_the_wait(stage: Stage) -> None:
+    """While another process refreshes the former grant: its late pair is lent to nobody (rule-13)."""
+    grant = await stage.expired()
+    two = await stage.process()
+    stage.endpoint.will(stage.later(9.0, issued(2)))
+    ahead = asyncio.create_task(two.refresh(grant.id, 1))
+    await stage.clock.sleep(1.0)
+    asking = asyncio.create_task(lent(stage, grant))
+    await stage.clock.sleep(1.0)
+    new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
+    with suppress(GrantSuperseded):
+        await ahead
+    assert (await stage.row(grant.id)).generation > 1
+    assert (await asking).reveal() == "A-new"
 
 
 @pytest.mark.parametrize("held_back", [True, False])
@@ -691,6 +759,40 @@ async def test_a_bug_on_the_way_is_told_to_the_caller_and_the_observer(stage: St
         {"connection_id": grant.connection_id, "error": "ZeroDivisionError"},
     )
     assert (await stage.row(grant.id)).lease_left == 0.0
+
+
+@pytest.mark.row("F78")
+async def test_a_look_that_outlives_the_drain(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller hung up, and what it reads comes while the last calls are written: no refresh is sent for it any more,
+    whose pair nobody could store once the database is closed.
+    """
+    grant = await stage.expired()
+    read, begun, answered = stage.one.driver.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(body: Any) -> Any:
+        found = await read(body)
+        begun.set()
+        await answered.wait()
+        return found
+
+    async def while_they_are_written() -> None:
+        answered.set()
+        await settle()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.one.driver, "read", slow)
+        caller = asyncio.create_task(lent(stage, grant))
+        await begun.wait()
+        caller.cancel()
+        await settle()
+    stage.one.calls.note(grant.token(), "GET", "/x", 200)
+    stage.one.driver.after("add_calls", while_they_are_written)
+    stage.endpoint.will(stage.later(5.0, issued(2)))
+    await stage.one.drain()
+    await settle()
+    assert answered.is_set()
+    assert stage.endpoint.sent == []
+    assert (await stage.row(grant.id)).generation == 1
 
 
 async def test_draining_waits_for_what_runs(stage: Stage) -> None:

@@ -31,6 +31,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.api_errors import Act, DeadToken, Inconclusive, Proof, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Migration, Pair, Role
+from cloudbeds_auth.rules.presentation import Badge, Responsible, presentation
 from cloudbeds_auth.rules.schedule import RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import (
@@ -42,7 +43,9 @@ from cloudbeds_auth.rules.token_response import (
     Refused,
     RefusedClient,
 )
+from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import take_lease
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.rate_limit import pause_turns
 from cloudbeds_auth.transactions.runner import Database
@@ -619,7 +622,8 @@ async def test_there_is_no_turn_to_prove_a_pair(stage: Stage) -> None:
     await process.store.write(pause_turns("client-1", 900.0))
     with pytest.raises(RateLimited):
         await migrate(process, grant)
-    assert (await stage.row(grant.id)).latched, "it went on without the proof, and waits for the turn of the exchange"
+    begun, ended = (await stage.kinds(grant.connection_id))[-2:]
+    assert (begun, ended) == ("migration_begun", "migration_ended"), "it went on without the proof, up to the exchange"
     assert await stage.tokens(grant.id) == ["R-1", "R-2"]
 
 
@@ -764,8 +768,21 @@ async def test_the_lease_is_taken_while_the_token_is_proven(stage: Stage) -> Non
     await moved(stage, grant)
 
 
+async def test_a_newer_approval_comes_while_the_lease_is_waited_for(stage: Stage) -> None:
+    """Of the two it is the newer one that is moved."""
+    grant = await stage.connected()
+    await stage.one.store.write(take_lease(grant.id, "somebody", 9.0))
+    moving = asyncio.create_task(migrate(stage.one, grant))
+    await stage.clock.sleep(1.0)
+    new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
+    stage.endpoint.will(key(1))
+    await moving
+    assert stage.endpoint.exchanged == ["R-new"]
+
+
 async def test_the_turn_does_not_come(stage: Stage) -> None:
-    """The rate limit leaves no room: latched, nothing sent, and gone on with later."""
+    """The rate limit leaves no room: nothing is sent, and the hotel stays with its tokens."""
     grant = await stage.connected()
     process = await limited(stage, BusyVendor(), limit=1)
     await process.store.write(pause_turns("client-1", 900.0))
@@ -773,7 +790,30 @@ async def test_the_turn_does_not_come(stage: Stage) -> None:
         await migrate(process, grant)
     assert raised.value.connection_id == grant.connection_id
     row = await stage.row(grant.id)
-    assert (row.latched, row.intent, row.migration) == (True, None, Migration.BEGUN)
+    assert (row.latched, row.intent, row.migration) == (False, None, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
+
+
+async def test_the_turn_does_not_come_after_a_lost_answer(stage: Stage) -> None:
+    """A key may have been given out: the latch holds, and the exchange is made again later."""
+    grant = await in_doubt(stage)
+    process = await limited(stage, BusyVendor(), limit=1)
+    await stage.clock.sleep(100.0)
+    await process.store.write(pause_turns("client-1", 900.0))
+    with pytest.raises(RateLimited):
+        await migrate(process, grant)
+    row = await stage.row(grant.id)
+    assert (row.latched, row.migration) == (True, Migration.IN_DOUBT)
+
+
+async def test_the_store_takes_no_intent(stage: Stage) -> None:
+    """Nothing was sent, so nothing holds the latch."""
+    grant = await stage.connected()
+    stage.one.driver.refuse("write_intent")
+    with pytest.raises(StoreUnavailable):
+        await migrate(stage.one, grant)
+    row = await stage.row(grant.id)
+    assert (row.latched, row.migration, stage.endpoint.exchanged) == (False, None, [])
 
 
 async def test_another_client_may_make_the_exchange(stage: Stage) -> None:
@@ -787,6 +827,11 @@ async def test_another_client_may_make_the_exchange(stage: Stage) -> None:
     await stage.clock.sleep(100.0)
     await stage.one.upkeep.tick()
     assert len(stage.endpoint.exchanged) == 1, "the first client's process leaves it alone"
+    shown = presentation(await stage.one.views.connection(grant.connection_id))
+    assert (shown.badge, shown.by) == (Badge.ATTENTION, Responsible.OPERATOR)
+    assert "with the client id and secret that it was begun with" in (shown.next_step or "")
+    theirs = await mover.views.connection(grant.connection_id)
+    assert (theirs.state, presentation(theirs).by) == (State.IN_DOUBT, Responsible.NOBODY)
     await stage.clock.sleep(100.0)
     while await mover.upkeep.tick() == 0.0:
         pass

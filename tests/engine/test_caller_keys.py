@@ -282,7 +282,7 @@ async def test_a_turn_for_a_hotel_whose_app_is_gone(stage: Stage) -> None:
     assert caller is not None
     stage.sql("UPDATE connections SET app = 'gone'")
     stage.sql("UPDATE grants SET app = 'gone'")
-    assert await one.access.app_of(grant.connection_id) is None
+    assert await one.access.apps.of(grant.connection_id) is None
     assert await one.turn_of_key(caller, grant.connection_id, caller.name) == CALL
 
 

@@ -25,7 +25,7 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Refused
-from cloudbeds_auth.transactions.candidates import drop_candidate
+from cloudbeds_auth.transactions.candidates import drop_candidate, promote
 from cloudbeds_auth.transactions.grants import take_lease
 from cloudbeds_auth.transactions.history import read_history
 
@@ -295,6 +295,19 @@ async def test_it_waits_for_another_process(stage: Stage) -> None:
     with pytest.raises(RefreshPending):
         await leave(stage, other)
     assert await stage.tokens(other.id) == ["R-b"]
+
+
+async def test_a_newer_approval_comes_while_the_lease_is_waited_for(stage: Stage) -> None:
+    """Both leave."""
+    grant = await stage.connected()
+    await stage.one.store.write(take_lease(grant.id, "somebody", 9.0))
+    leaving = asyncio.create_task(leave(stage, grant))
+    await stage.clock.sleep(1.0)
+    new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
+    await leaving
+    assert await gone(stage, grant)
+    assert await gone(stage, new)
 
 
 async def test_a_full_disk(stage: Stage) -> None:

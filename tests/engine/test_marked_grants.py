@@ -638,18 +638,20 @@ async def test_an_hour_of_401s_everywhere(stage: Stage, braked: bool, monkeypatc
 
 
 @pytest.mark.row("F100")
-async def test_a_due_refresh_does_not_wait_for_the_brake(stage: Stage) -> None:
-    """New tokens are answered 401, and the access token runs out: that refresh was caused by no 401."""
+@pytest.mark.parametrize("named", [None, 2], ids=["no token named", "the ended one named"])
+async def test_a_due_refresh_does_not_wait_for_the_brake(stage: Stage, named: int | None) -> None:
+    """New tokens are answered 401, and the access token runs out: no 401 caused that refresh."""
     grant = await stage.connected()
     stage.vendor.thinks(["A-1", "A-2"], DeadToken(documented=False))
     stage.endpoint.will(issued(2, lifetime=61.0), issued(3))
     await stage.one.refresh(grant.id, 1, rejected=1)
     await stage.one.idle()
     stage.sql("UPDATE grants SET denied = 9, brake_until = brake_until + 900")
-    await stage.clock.sleep(62.0)
+    await stage.clock.sleep(50.0)
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, 2, rejected=2)
-    assert await ask(stage, grant) == "A-3"
+    await stage.clock.sleep(12.0)
+    assert (await stage.one.access.access_token(grant.connection_id, rejected=named)).reveal() == "A-3"
 
 
 @pytest.mark.row("F100")
@@ -699,4 +701,8 @@ async def test_a_refresh_that_is_answered_with_an_api_key(stage: Stage) -> None:
         with pytest.raises(error):
             await stage.one.refresh(grant.id, 2, rejected=2)
         await stage.clock.sleep(INTERVAL)
+    assert await ask(stage, grant) == "reauthorization_required"
+    with pytest.raises(ReauthorizationRequired):
+        await stage.one.access.access_token(grant.connection_id, rejected=2)
+    assert stage.sql("SELECT retries FROM grants WHERE id = ?", grant.id) == [(0,)], "a caller's 401 is no retry"
     assert stage.endpoint.sent == ["R-1"], "not after a 401 either"

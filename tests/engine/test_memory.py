@@ -24,4 +24,4 @@ async def test_the_hotel_that_was_used_longest_ago_is_forgotten(stage: Stage, mo
     assert ids.last("0") is None
     assert ids.last("4") == homes[4]
     assert (await access.access_token(homes[1])).grant_id == (await stage.row(f"gra_{homes[1][4:]}")).id
-    assert len(access._cache) == len(access._apps) == 3
+    assert len(access._cache) == len(access.apps._apps) == 3

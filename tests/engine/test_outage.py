@@ -120,6 +120,24 @@ async def test_a_rejected_token_heals_when_the_store_is_back(stage: Stage, reads
     assert await ask(stage.one, home, rejected=rejected) == 2
 
 
+@pytest.mark.row("F71")
+async def test_a_row_that_does_not_open_is_no_outage(stage: Stage, reads: list[float]) -> None:
+    """It is its hotel's trouble: the others' tokens and properties are read as ever."""
+    home = await lent(stage)
+    damaged = await stage.connected(pair(2, property_ids=("2000",)))
+    assert await ask(stage.one, "2000") == 1
+    await stage.clock.sleep(LOOK_AGAIN)
+    stage.sql("UPDATE grants SET access_sealed = ? WHERE id = ?", b"not sealed", damaged.id)
+    assert await ask(stage.one, "2000") == 1, "what is in memory is good until it ends"
+    grant = await current_grant(stage.one.store, home)
+    assert grant is not None
+    await stage.one.commit(grant, 2)
+    assert await ask(stage.one, home) == 2, "and not the generation in memory, as in an outage"
+    await stage.clock.sleep(HOUR)
+    with pytest.raises(StoreUnavailable, match="does not open"):
+        await ask(stage.one, damaged.connection_id)
+
+
 async def test_a_crowd_reads_a_property_once(stage: Stage, reads: list[float]) -> None:
     """Where it was known before, callers of one moment share the read."""
     await lent(stage)

@@ -30,9 +30,11 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.ports import REQUEST_ID, Throttled
 from cloudbeds_auth.rules.api_errors import Inconclusive
 from cloudbeds_auth.rules.model import Role
+from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.rate_limit import WINDOW, Limit, TurnLine, rate_within
 from cloudbeds_auth.rules.token_response import Ambiguous
-from cloudbeds_auth.transactions.apps import add_app
+from cloudbeds_auth.transactions.apps import add_app, remove_app
+from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.statements import Call
 
@@ -560,6 +562,25 @@ async def test_a_further_app_is_looked_for_once(stage: Stage) -> None:
     await process.access.turn(grant.connection_id)
     await process.access.note_pause(grant.connection_id, 1.0)
     process.driver.dark = False
+
+
+async def test_a_further_app_that_was_added_again_with_another_client_id(stage: Stage) -> None:
+    """Once a hotel approved it, calls count for the new client id, at the rate of its level."""
+    aurora = replace(APP, id="aurora", client_id="client-2", redirect_uri="http://localhost/a")
+    await stage.one.store.write(add_app(aurora))
+    source = Source(stage.one.world.issuer, "client-2")
+    grant = await stage.connected(pair(1, property_ids=("1000",)), app="aurora", source=source)
+    process = await under_ten(stage)
+    await process.access.access_token(grant.connection_id)
+    await process.access.turn(grant.connection_id)
+    await stage.one.store.write(disconnect(grant.connection_id))
+    assert await stage.one.store.write(remove_app("aurora")) == 0
+    await stage.one.store.write(add_app(replace(aurora, client_id="client-3")))
+    again = Source(stage.one.world.issuer, "client-3")
+    grant = await stage.connected(pair(2, property_ids=("1001",)), app="aurora", source=again)
+    await process.access.access_token(grant.connection_id)
+    await process.access.turn(grant.connection_id)
+    assert set(process.world.limiters) == {("aurora", "client-2"), ("aurora", "client-3")}
 
 
 async def test_a_call_of_an_app_that_is_missing(stage: Stage) -> None:

@@ -21,7 +21,7 @@ from tests.support.processes import Processes, leased, row, when_it_is_back
 
 from cloudbeds_auth.database import postgres
 from cloudbeds_auth.database.postgres import PostgresDriver
-from cloudbeds_auth.engine.rate_limiter import RateLimiter
+from cloudbeds_auth.engine.rate_limiter import RateLimiter, Shared
 from cloudbeds_auth.errors import RateLimited, StoreUnavailable, VaultClosed
 from cloudbeds_auth.rules.rate_limit import WINDOW, Limit, Rate
 from cloudbeds_auth.system import SystemClock
@@ -249,7 +249,7 @@ async def test_a_restart_under_a_pool(
 async def test_turns_after_another_start(own_server: PostgresServer, over_own_server: Processes, how: str) -> None:
     """It may have forgotten some that were not flushed: one window is waited out, and not more."""
     store, rate = await over_own_server.store(), Rate(3)
-    limiter = RateLimiter(store, SystemClock(), Notebook(), Limit(rate), app=APP.id, client_id=APP.client_id)
+    limiter = RateLimiter(store, SystemClock(), Notebook(), Shared(), Limit(rate), app=APP.id, client_id=APP.client_id)
     for _ in range(2):
         await limiter.spend(0.0)
     if how == "a process of it killed":

@@ -74,8 +74,8 @@ def test_every_problem_that_the_library_names_has_a_step() -> None:
     assert {step.text for step in RISKS.values()} == set(risks.NEXT_STEP.values())
     assert api_errors.NEXT_STEP.keys() <= SERVING.keys()
     named = {
-        lifecycle.HOTEL_SCOPE_MISSING, MIGRATION_UNDER_WAY, PROPERTY_MISMATCH, lifecycle.PROPERTY_UNKNOWN,
-        UNRECOGNIZED, lifecycle.UNAUTHORIZED_CLIENT,
+        lifecycle.HOTEL_SCOPE_MISSING, lifecycle.MIGRATION_CLIENT_UNKNOWN, MIGRATION_UNDER_WAY, PROPERTY_MISMATCH,
+        lifecycle.PROPERTY_UNKNOWN, UNRECOGNIZED, lifecycle.UNAUTHORIZED_CLIENT,
     }  # fmt: skip
     assert named <= {*WAITING, *SERVING}
 
@@ -102,6 +102,7 @@ def test_the_error_about_a_state_says_the_same(state: State, code: str) -> None:
         (State.FRESH, "missing_scope", Badge.ATTENTION, Responsible.OPERATOR),
         (State.FRESH, "wrong_property", Badge.ATTENTION, Responsible.OPERATOR),
         (State.FRESH, MIGRATION_UNDER_WAY, Badge.HEALTHY, Responsible.NOBODY),
+        (State.IN_DOUBT, lifecycle.MIGRATION_CLIENT_UNKNOWN, Badge.ATTENTION, Responsible.OPERATOR),
         (State.BACKING_OFF, "wrong_property", Badge.RECOVERING, Responsible.NOBODY),
         (State.IN_DOUBT, None, Badge.RECOVERING, Responsible.NOBODY),
         (State.BACKING_OFF, UNRECOGNIZED, Badge.ATTENTION, Responsible.OPERATOR),

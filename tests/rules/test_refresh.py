@@ -72,7 +72,8 @@ REJECTED = Ask("g", seen=3, rejected=3)
         ({"kind": CredentialKind.API_KEY, "braked": 9.0}, SEEN, Next.KEY_RETURN),
         # new access tokens are answered 401, too: only for another 401 nothing is sent yet
         ({"braked": 0.001}, REJECTED, Next.BRAKED),
-        ({"braked": 9.0, "valid_for": 0.0}, REJECTED, Next.BRAKED),
+        ({"braked": 9.0, "valid_for": 0.001}, REJECTED, Next.BRAKED),
+        ({"braked": 9.0, "valid_for": 0.0}, REJECTED, Next.SEND),
         ({"braked": 9.0}, SEEN, Next.SEND),
         ({"braked": 9.0, "reauth": "x"}, replace(SEEN, upkeep=True), Next.BRAKED),
         ({"braked": 9.0, "reauth": "x"}, replace(SEEN, operator=True), Next.PROBE),
@@ -134,7 +135,7 @@ def test_every_combination() -> None:
         step = decide(row, Ask("g", seen=3, rejected=3 if rejected else None, operator=operator), TIMING)
         found.add(step)
         sends = not (moved and valid) and not key and not latched and (not marked or operator) and not held
-        sends = sends and not (rejected and braked)
+        sends = sends and not (rejected and valid and braked)
         probes = sends and valid and (kept or rejected or doubt or marked)
         assert (step is Next.SEND) == (sends and not probes)
         assert (step is Next.PROBE) == probes

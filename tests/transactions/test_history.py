@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.bench import Bench, HandClock
+from tests.support.bench import Bench, HandClock, about
+from tests.support.fakes import key
 
 from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.rules.history import Calls, HistoryPlace
@@ -10,6 +11,8 @@ from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.history import add_calls, note_use, read_history, read_pair_history, read_recent
 from cloudbeds_auth.transactions.marketplace import discard_parked
+from cloudbeds_auth.transactions.refusals import count_refusal
+from cloudbeds_auth.transactions.upkeep import next_due
 
 # --- history and calls
 
@@ -101,6 +104,20 @@ async def test_what_is_parked_is_not_looked_after(bench: Bench) -> None:
     """The end of its waiting is no refresh."""
     grant = await bench.approved(parked=True)
     assert (await bench.store.read(read_pair_history(grant.connection_id)))[1] is None
+
+
+async def test_the_use_of_a_key_puts_its_keep_alive_off(bench: Bench, clock: HandClock) -> None:
+    """But not the question about one that was refused once: that is due a minute later, and the line of the refused
+    call comes after it.
+    """
+    grant = await bench.connected(key(1).pair)
+    clock.pass_(86_400.0)
+    await bench.store.write(note_use(grant.id, clock.wall))
+    assert (await bench.store.read(next_due()) or 0.0) > 17 * 86_400.0
+    fence = await bench.leased(grant)
+    await bench.store.write(count_refusal(fence, "revoked", may_mark=False, interval=60.0))
+    await bench.store.write(note_use(grant.id, clock.wall + 1.0))
+    assert await bench.store.read(next_due()) == about(60.0)
 
 
 async def test_a_use_of_a_grant_that_is_deleted_meanwhile(bench: Bench) -> None:

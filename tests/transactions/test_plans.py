@@ -28,7 +28,7 @@ LINES = [{"connection_id": HOME, "span": 60, "first_us": 5, "generation": 1, "li
 GIVEN: dict[str, Any] = {
     "connection_id": HOME, "connection_ids": as_keys([HOME]), "grant_id": GRANT, "grant_ids": as_keys([GRANT]),
     "grants": json.dumps([GRANT]), "id": "aut_1", "hash": "link-1", "link_hash": "link-1", "state_hash": "state-1",
-    "app": "hotel-1", "name": "hotel-1", "names": as_keys(["hotel-1"]), "origins": as_keys(["https://a.example"]),
+    "app": "hotel-1", "name": "hotel-1", "names": as_keys(["hotel-1"]), "client_ids": as_keys(["client-1"]), "origins": as_keys(["https://a.example"]),
     "cursor": "z", "reference": "tenant-3",
     "property_id": "100011", "property_ids": as_keys(["100011"]), "cohorts": as_keys([COHORT]),
     "either": HOME,

@@ -35,6 +35,7 @@ MARKED = (State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED)
 AT_ONCE = 8  # hotels that are refreshed at one time
 GONE = {State.DISCONNECTED, State.SUPERSEDED, State.PARKED}
 NOT_EXCHANGED = "migration_refused"  # the problem of a hotel of which no token was exchanged
+OF_ALL = (errors.MigrationRefused, errors.RateLimited, errors.StoreUnavailable, errors.TokenEndpointUnavailable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,7 @@ def _to_move(one: Connection) -> bool:
 async def _moved(
     vault: TokenVault, hotels: Sequence[Connection], app: str | None, *, dry_run: bool
 ) -> AsyncIterator[Tried]:
-    """One after another: what goes wrong with the client goes wrong with all, so the first shows it."""
+    """One after another, until one fares as the next one would."""
     moved = stopped = False
     for hotel in hotels:
         if stopped:
@@ -239,7 +240,7 @@ async def _moved(
         else:
             one = await _move(vault, hotel, app)
             moved = moved or one.outcome == MOVED
-            stopped = not moved and await _hits_all(vault, one)
+            stopped = await _hits_all(vault, one, moved=moved)
             yield one
 
 
@@ -252,10 +253,19 @@ async def _move(vault: TokenVault, hotel: Connection, app: str | None) -> Tried:
         return Tried(hotel, NOT_MOVED, error)
 
 
-async def _hits_all(vault: TokenVault, one: Tried) -> bool:
-    """Whether the next hotel would fare alike: better to look than to latch a fleet."""
-    if one.error is None:
+async def _hits_all(vault: TokenVault, one: Tried, *, moved: bool) -> bool:
+    """Whether the next hotel would fare alike: better to look than to latch a fleet. A refused client, or refused
+    tokens, are this hotel's own trouble where another one was `moved` before.
+    """
+    from cloudbeds_auth.transactions.runner import DoesNotOpen
+
+    if one.error is None or isinstance(one.error, DoesNotOpen):  # which is one row's
         return False
-    if isinstance(one.error, errors.MigrationRefused | errors.ClientRefused | errors.StoreUnavailable):
+    if isinstance(one.error, OF_ALL):
         return True
-    return (await vault.connection(one.hotel.id)).problem == NOT_EXCHANGED
+    if isinstance(one.error, errors.ClientRefused):
+        return not moved
+    found = await vault.connection(one.hotel.id)
+    if found.problem == NOT_EXCHANGED:
+        return not moved
+    return found.moving_under is not None  # the exchange had no usable answer, or its key could not be proven yet

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
 from cloudbeds_auth.doctor.installation import other_port
-from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, State
+from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, MIGRATION_CLIENT_UNKNOWN, State
 from cloudbeds_auth.rules.model import App, Connection, Page
 from cloudbeds_auth.rules.presentation import presentation
 from cloudbeds_auth.rules.schedule import DAY, LONG_LIST
@@ -123,7 +123,7 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
         if page.next and page.connections:
             found.append(Finding(level, "and more", f"cloudbeds-auth connections list --state {state.value}"))
     page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
-    found += [_finding(one) for one in page if one.problem == HOTEL_SCOPE_MISSING]
+    found += [_finding(one) for one in page if one.problem in {HOTEL_SCOPE_MISSING, MIGRATION_CLIENT_UNKNOWN}]
     return found or ok("no hotel needs a person")
 
 

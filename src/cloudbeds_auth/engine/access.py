@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.context import World, current_grant, of_key, refused_for_good, still_works
+from cloudbeds_auth.engine.context import World, current_grant, refused_for_good, still_works
+from cloudbeds_auth.engine.counted_apps import CountedApps
 from cloudbeds_auth.engine.memory import Cached, Recent
 from cloudbeds_auth.engine.outage import Outage
 from cloudbeds_auth.engine.rate_limiter import CALL
@@ -30,7 +32,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, State
-from cloudbeds_auth.rules.model import AccessToken, App, Grant, Role
+from cloudbeds_auth.rules.model import AccessToken, CredentialKind, Grant, Role
 from cloudbeds_auth.rules.presentation import WAITING
 from cloudbeds_auth.rules.rate_limit import TurnLine
 from cloudbeds_auth.rules.refresh import Ask, servable
@@ -49,8 +51,7 @@ class Access:
         self._recent = recent  # the connection that a property id meant a moment ago: `ConnectionIds.recent`
         self._cache: Recent[str, Cached] = Recent()
         self._not_before: Recent[str, float] = Recent()
-        self._apps: Recent[str, tuple[str, bool]] = Recent()  # by connection: its app, and whether it has a pasted key
-        self._further: Recent[str, App] = Recent()  # by name, as they were when they were first called for
+        self.apps: Final = CountedApps(world)
         self._refresher: Refresher
         self._candidates: Candidates
 
@@ -92,33 +93,15 @@ class Access:
         """Wait for the next turn of a hotel whose token was lent here, at most `patience` seconds; afterwards exactly
         one request may go. Callers take turns, each for one of its hotels. Raises as `RateLimiter.spend`.
         """
-        app = await self.app_of(connection_id) if self._world.limited else None
+        app = await self.apps.of(connection_id) if self._world.limited else None
         if app is not None:
             await self._world.limiter(app).spend(patience, TurnLine(caller, connection_id))
 
     async def note_pause(self, connection_id: str, pause: float) -> None:
         """A call was answered 429: no request of its client id has a turn for `pause` seconds, in any process."""
-        app = await self.app_of(connection_id)
+        app = await self.apps.of(connection_id)
         if app is not None:
             await self._world.limiter(app).pause(pause)
-
-    async def app_of(self, connection_id: str) -> App | None:
-        """The app that a call counts for. None: it is not registered here any more; its token is lent all the same.
-        Raises UnknownConnection.
-
-        A further app is read once: what counts, its client id and level, never changes, and calls continue while the
-        store is away.
-        """
-        if connection_id not in self._apps:  # no token of it was lent here
-            known = await self._world.known(connection_id)
-            self._apps[connection_id] = known.app, known.pasted
-        name, pasted = self._apps[connection_id]
-        app = self._world.apps.get(name) or self._further.get(name)
-        if app is None:
-            app = await self._world.find(name)
-            if app is not None:
-                self._further[name] = app
-        return of_key(app, connection_id) if app is not None and pasted else app
 
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
@@ -185,20 +168,21 @@ class Access:
                 error.connection_id = connection_id
                 raise
             return lendable
-        self._apps[connection_id] = row.app, row.pasted
+        self.apps.note(row)
         refused = self._generation(row, rejected)
         if refused is None or row.generation != refused:
             token = await self._good_enough(row, min_valid if rejected is None else 0.0)
             if token is not None:
                 return token
-        ask = Ask(row.id, row.generation, rejected=refused, connection_id=row.connection_id)
+            ask = Ask(row.id, row.generation, rejected=refused, connection_id=row.connection_id)
+            asked = self._world.clock.steady()
         try:
             served = await self._refresher.refresh(ask)
         except ReauthorizationRequired:
             self.forget(connection_id)
             raise
         except StoreUnavailable:
-            if not servable(row, ask):
+            if not servable(row.aged(self._world.clock.steady() - asked), ask):
                 raise
             return row.token()
         return self._remember(served.grant)
@@ -207,8 +191,9 @@ class Access:
         """The row of the grant that the connection uses; many callers at one moment cost the store one read. `briefly`:
         the store is waited for as `Outage` does.
         """
-        look = partial(self._look, connection_id, briefly=briefly)
-        return await self._world.tasks.share(f"look at {connection_id}, {briefly=}", look)
+        look, asked = partial(self._look, connection_id, briefly=briefly), self._world.clock.steady()
+        row = await self._world.tasks.share(f"look at {connection_id}, {briefly=}", look)
+        return row.aged(self._world.clock.steady() - asked)  # it is read after that: what it resumes may take long
 
     async def _look(self, connection_id: str, *, briefly: bool) -> Grant:
         """Read the row now. Resumes a candidate."""
@@ -226,7 +211,8 @@ class Access:
         # A further app cannot change its client id while it has grants, so none is read here.
         self._world.must_match(row, self._world.apps.get(row.app))
         await self._must_be_named(row)
-        if row.reauth and not (row.latched and row.valid_for > 0):  # a move that failed: its token serves to its end
+        failed_move = row.kind is CredentialKind.OAUTH and row.latched and row.valid_for > 0
+        if row.reauth and not failed_move:  # whose token serves to its end
             self.forget(connection_id)
             if row.state is State.DISCONNECTED:
                 raise ConnectionDisconnected(
@@ -288,16 +274,21 @@ class Access:
         flight = self._refresher.flights.running(row.id)
         if flight is not None and flight.killing:
             # A refresh of this process is about to kill this token: better to wait for the next one.
-            with suppress(Error):
-                served = await self._refresher.refresh(Ask(row.id, row.generation, connection_id=row.connection_id))
-                return self._remember(served.grant)
+            asked = self._world.clock.steady()
+            ask = Ask(row.id, row.generation, connection_id=row.connection_id)
+            try:
+                return self._remember((await self._refresher.refresh(ask)).grant)
+            except Error:
+                row = row.aged(self._world.clock.steady() - asked)
+                if row.valid_for <= 0:
+                    raise
         if row.stale_in <= 0:
             self._refresh_behind(row)
         return self._remember(row)
 
     def _remember(self, row: Grant) -> AccessToken:
         """Keep the newest generation in memory, unless a refresh that is sending is about to replace it."""
-        self._apps[row.connection_id] = row.app, row.pasted
+        self.apps.note(row)
         token, now = row.token(), self._world.clock.steady()
         flight = self._refresher.flights.running(row.id)
         known = self._cache.get(row.connection_id)

@@ -3,7 +3,7 @@
     lease → latch → intent → exchange ─┬→ key: stored, proven, and then the connection's grant
                                        ├→ refused: the next older token; all of them, twice: the hotel approves again
                                        ├→ lost: kept in doubt, and the exchange is made again; never a refresh
-                                       ├→ not sent: the latch is lifted, if nothing was lost before
+                                       ├→ not sent, or no turn for it: the latch is lifted, if nothing was lost before
                                        └→ not offered: the latch is lifted; if something was lost, ten minutes later
 
 A refresh after the exchange would kill the key, so from the latch on none is sent, from any process. The access token
@@ -14,6 +14,7 @@ and by upkeep, where the client is known under which it was begun.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -25,7 +26,7 @@ from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.proofs import Marks, verdict_on
 from cloudbeds_auth.engine.sending import InHand, Sender, Stopped, UnderLease
-from cloudbeds_auth.engine.single_flight import Flights
+from cloudbeds_auth.engine.single_flight import Flights, GrantSuperseded, ServedToken
 from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -47,7 +48,6 @@ from cloudbeds_auth.rules.token_response import (
     RefusedClient,
 )
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
-from cloudbeds_auth.transactions.apps import read_apps
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.refusals import Counted
@@ -90,10 +90,10 @@ class Migrator:
 
     async def go_on(self, row: Grant) -> None:
         """Resume an interrupted move, if its client is known here: under another one the tokens would be refused."""
-        known = (*self._world.apps.values(), *await self._world.db.read(read_apps()))
-        app = next((one for one in known if one.client_id == row.migration_client), None)
+        client_id = row.migration_client or ""
+        app = (await self._world.names_of([client_id])).get(client_id)
         if app is not None:
-            await self.migrate(row.connection_id, app=app.id)
+            await self.migrate(row.connection_id, app=app)
 
     # --- one attempt after another
 
@@ -145,8 +145,10 @@ class Migrator:
         """One attempt that did not raise; seconds until the connection is read again, moved or not."""
         chosen = await self._client_secrets.choose(app)
         self._must_match(row, chosen.app, named=named)
-        lease = await self._leases.take(Ask(row.id, row.generation, connection_id=row.connection_id), until)
-        if not isinstance(lease, Lease):  # a refresh was committed meanwhile
+        lease: Lease | ServedToken | None = None
+        with suppress(GrantSuperseded):
+            lease = await self._leases.take(Ask(row.id, row.generation, connection_id=row.connection_id), until)
+        if not isinstance(lease, Lease):  # a refresh was committed meanwhile, or a newer approval promoted
             return AGAIN
         async with self._leases.keep(lease):
             flight = self._flights.running(row.id)
@@ -223,7 +225,7 @@ class Migrator:
         """Where nothing was exchanged for certain, or no key can come any more, the hotel stays as it was: with the
         latch it would be out for good. Else the latch holds, and the exchange is made again.
         """
-        if isinstance(stopped.answer, RefusedClient | NotOffered | NotSent):
+        if stopped.answer is None or isinstance(stopped.answer, RefusedClient | NotOffered | NotSent):
             in_doubt = isinstance(stopped.answer, NotOffered)  # a key that is not issued cannot be killed
             await self._world.db.write(end_migration(fence, in_doubt=in_doubt))
 

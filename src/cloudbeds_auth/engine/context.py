@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from cloudbeds_auth.engine.rate_limiter import RateLimiter
+from cloudbeds_auth.engine.limiters import Limiters
+from cloudbeds_auth.engine.rate_limiter import RateLimiter, Shared
 from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.errors import (
     ClientRefused,
@@ -26,7 +27,7 @@ from cloudbeds_auth.rules.presentation import PASTE, remedy_of
 from cloudbeds_auth.rules.rate_limit import Limit, Rate
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
-from cloudbeds_auth.transactions.apps import read_app
+from cloudbeds_auth.transactions.apps import read_app, read_names
 from cloudbeds_auth.transactions.authentic import altered
 from cloudbeds_auth.transactions.connections import read_connection, read_current_grants, read_ids
 from cloudbeds_auth.transactions.origins import read_issuer
@@ -148,13 +149,20 @@ class World:
     wakeups: Wakeups | None = None
     streams: Streams = field(default_factory=Streams)
     tasks: Tasks = field(default_factory=Tasks)
-    limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, init=False)
+    limiters: Limiters = field(default_factory=Limiters, init=False)
     reported: dict[Foreign | str, float] = field(default_factory=dict, init=False)
 
     async def find(self, name: str) -> App | None:
         """The registration of this name, if there is one: the settings' own, else the store's."""
         own = self.apps.get(name)
         return await self.db.read(read_app(name)) if own is None and is_text(name) else own
+
+    async def names_of(self, client_ids: Iterable[str]) -> Mapping[str, str]:
+        """The names of the registrations with these client ids, by client id; one that nobody has is left out."""
+        wanted, own = set(client_ids), {app.client_id: name for name, app in self.apps.items()}
+        further = wanted - own.keys()
+        found = await self.db.read(read_names(sorted(further))) if further else {}
+        return {**found, **{one: own[one] for one in wanted & own.keys()}}
 
     async def app(self, name: str) -> App:
         """The registration of this name; raises InvalidRequest when there is none."""
@@ -262,12 +270,7 @@ class World:
 
     def limiter(self, app: App) -> RateLimiter:
         """What gives this process the turns of this app's client id."""
-        key = app.id, app.client_id
-        if key not in self.limiters:
-            self.limiters[key] = RateLimiter(
-                self.db, self.clock, self.observer, self.limit_of(app), app=app.id, client_id=app.client_id
-            )
-        return self.limiters[key]
+        return self._limiter(app.id, app.client_id, lambda: self.limit_of(app))
 
     def limit_of(self, app: App) -> Limit | None:
         """The vendor's rate for this app's client id; None: it is not applied."""
@@ -277,12 +280,14 @@ class World:
 
     def key_limiter(self, key_id: str, rate: Rate) -> RateLimiter:
         """What gives this process the turns of a key for callers that has a rate of its own."""
-        key = "", key_id  # no app has this name
-        if key not in self.limiters:
-            self.limiters[key] = RateLimiter(
-                self.db, self.clock, self.observer, Limit(rate), app=key_id, client_id=key_id
-            )
-        return self.limiters[key]
+        return self._limiter("", key_id, lambda: Limit(rate))  # no app has this name
+
+    def _limiter(self, app: str, client_id: str, limit: Callable[[], Limit | None]) -> RateLimiter:
+        def make(shared: Shared) -> RateLimiter:
+            name = app or client_id
+            return RateLimiter(self.db, self.clock, self.observer, shared, limit(), app=name, client_id=client_id)
+
+        return self.limiters.of((app, client_id), make)
 
     def link_url(self, token: str) -> str:
         """The address of a connect link."""

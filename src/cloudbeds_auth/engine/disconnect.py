@@ -20,7 +20,7 @@ from cloudbeds_auth.engine.context import World, current_grant, resolve
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.engine.refused_calls import RefusedCalls
-from cloudbeds_auth.engine.single_flight import ServedToken
+from cloudbeds_auth.engine.single_flight import GrantSuperseded, ServedToken
 from cloudbeds_auth.engine.subscriptions import Subscriber
 from cloudbeds_auth.engine.tasks import Tasks, each
 from cloudbeds_auth.errors import (
@@ -161,11 +161,11 @@ class Disconnecter:
         world = self._world
         until = world.clock.steady() + world.timing.wait
         lease: Lease | ServedToken | None = None
-        while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask about the new generation
+        while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask about what there is now
             current = await current_grant(world.db, connection_id) or row
-            lease = await self._leases.take(
-                Ask(current.id, current.generation, connection_id=current.connection_id), until
-            )
+            ask = Ask(current.id, current.generation, connection_id=current.connection_id)
+            with suppress(GrantSuperseded):
+                lease = await self._leases.take(ask, until)
         await world.db.write(disconnect(connection_id, detail=detail))
 
 

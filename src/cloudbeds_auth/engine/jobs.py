@@ -33,6 +33,7 @@ from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.marketplace import discard_parked
+from cloudbeds_auth.transactions.runner import DoesNotOpen
 from cloudbeds_auth.transactions.seals import SEEN_EVERY, note_seen
 from cloudbeds_auth.transactions.upkeep import claim_due, claim_retries, due_beyond, next_due, read_overdue
 
@@ -146,9 +147,7 @@ class Upkeep:
 
     def _full(self) -> list[str]:
         """The apps of which no more is begun now."""
-        waiting: Counter[str] = Counter()
-        for (app, _), limiter in self._world.limiters.items():
-            waiting[app] += limiter.waiting
+        waiting = self._world.limiters.shared.waiting
         under_way = Counter(row.app for row in self._under_way.values())
         return sorted(app for app, count in under_way.items() if count >= OF_ONE or waiting[app] >= AT_ONCE)
 
@@ -156,7 +155,8 @@ class Upkeep:
         try:
             await self._look_after(grant_id)
         except Exception as error:  # noqa: BLE001 - reported, and the others go on
-            self._failed |= isinstance(error, StoreUnavailable)  # else it is this grant's, and waits alone
+            # Else it is this grant's, and waits alone.
+            self._failed |= isinstance(error, StoreUnavailable) and not isinstance(error, DoesNotOpen)
             kind, home = type(error).__name__, self._home(grant_id)
             self._world.observer.happened(Happening.UPKEEP_FAILED, connection_id=home, grant=grant_id, error=kind)
         else:

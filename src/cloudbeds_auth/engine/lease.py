@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.single_flight import ServedToken
+from cloudbeds_auth.engine.single_flight import GrantSuperseded, ServedToken
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending
 from cloudbeds_auth.ports import Clock
+from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.refresh import Ask, reference
 from cloudbeds_auth.transactions.grants import Busy, Leased, read_grant, release_lease, renew_lease, take_lease
 
@@ -77,7 +78,8 @@ class Leases:
     async def wait(self, ask: Ask, seconds: float, *, held_back: bool) -> ServedToken | None:
         """Wait, watching whether another holder commits a pair; None when the wait is over without one.
 
-        It is over early when the lease is free and, with `held_back`, the next attempt is allowed.
+        It is over early when the lease is free and, with `held_back`, the next attempt is allowed. Raises
+        GrantSuperseded: a late pair of the former grant is lent to nobody.
         """
         world = self._world
         until = world.clock.steady() + seconds
@@ -87,6 +89,8 @@ class Leases:
                 grant = await world.db.read(read_grant(ask.grant_id))
                 if grant is None:
                     raise ConnectionDisconnected(connection_id=ask.connection_id)
+                if grant.role is Role.SUPERSEDED:
+                    raise GrantSuperseded
                 if grant.generation != reference(ask) and grant.valid_for > 0:
                     return ServedToken(grant)
                 free = grant.lease_left <= 0 and not (held_back and grant.held_back > 0)

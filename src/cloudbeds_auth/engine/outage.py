@@ -15,6 +15,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.rate_limiter import AGAIN
 from cloudbeds_auth.engine.tasks import Work
 from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.transactions.runner import DoesNotOpen
 
 T = TypeVar("T")
 PATIENCE = 1.0  # seconds that a read may take where memory has something to continue with
@@ -30,13 +31,16 @@ class Outage:
     async def read_briefly(self, name: str, read: Work[T]) -> T:
         """What `read` returns within a second, shared by all that ask under this name before it begins.
 
-        Raises StoreUnavailable, at once for some seconds after a read that failed or took longer.
+        Raises StoreUnavailable, at once for some seconds after a read that failed or took longer. That one row does not
+        open says nothing of the store.
         """
         if self._world.clock.steady() < self._away_until:
             raise StoreUnavailable
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self._world.tasks.share(name, read)
+        except DoesNotOpen:
+            raise
         except (TimeoutError, StoreUnavailable):
             self._away_until = self._world.clock.steady() + AGAIN
             raise StoreUnavailable from None

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
@@ -54,6 +55,16 @@ class Waiter:
     answer: asyncio.Future[Exception | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the limiters of a process know together. `waiting`: how many requests of ours, tokens and proofs, wait for
+    their turn, by app; `stored`: the client ids that have a row in the store, and on its disk.
+    """
+
+    waiting: Counter[str] = field(default_factory=Counter)
+    stored: set[str] = field(default_factory=set)
+
+
 class RateLimiter:
     """The turns of one client id in this process; without a limit every request goes, and no store is asked.
 
@@ -62,14 +73,14 @@ class RateLimiter:
     """
 
     def __init__(
-        self, db: Database, clock: Clock, observer: Observer, limit: Limit | None, *, app: str, client_id: str
-    ) -> None:
-        self._db, self._clock, self._observer = db, clock, observer
+        self, db: Database, clock: Clock, observer: Observer, shared: Shared, limit: Limit | None, *, app: str,
+        client_id: str,
+    ) -> None:  # fmt: skip
+        self._db, self._clock, self._observer, self._shared = db, clock, observer, shared
         self._app, self._client_id = app, client_id
         self._limit = limit
         self._rate = Rate(1, 0.0) if limit is None else limit.rate
         self._pace = self._rate  # at which requests go, as far as is known
-        self._has_row = False  # this client id in the store, and on its disk
         self._queue: FairQueue[Waiter] = FairQueue(lambda waiter: waiter.answer.done())
         # Moments of the steady clock:
         self._coming = -math.inf  # when the next place comes, at the earliest
@@ -88,6 +99,14 @@ class RateLimiter:
     def waiting(self) -> int:
         """How many requests of ours, tokens and proofs, wait for their turn in this process."""
         return self._queue.length(OURS)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits or is asked here, and nothing is known that the store would not say as well."""
+        asking = self._place is not None or bool(self._counting)
+        serving = self._serving is not None and not self._serving.done()
+        known_until = max(self._coming, self._paused, self._away_until, self._went + AGAIN)
+        return not asking and not serving and self._away is None and self._clock.steady() >= known_until
 
     async def spend(self, patience: float, line: TurnLine = OURS) -> None:
         """Wait for a turn, at most `patience` seconds; afterwards exactly one request may go, at once.
@@ -184,12 +203,15 @@ class RateLimiter:
         if self._serving is None or self._serving.done():
             # For all that wait, so in no one's context: what it reports names no caller's request.
             self._serving = asyncio.create_task(self._serve(), name="turns at the vendor", context=Context())
+        self._shared.waiting[self._app] += line == OURS
         try:
             error = await waiter.answer
         except asyncio.CancelledError:
             if not waiter.answer.cancelled() and waiter.answer.result() is None:
                 self._give()  # its place came in the moment in which it gave up
             raise
+        finally:
+            self._shared.waiting[self._app] -= line == OURS
         if error is not None:
             raise error
 
@@ -272,8 +294,9 @@ class RateLimiter:
         """A turn outlives this process, and need not outlive the machine: after its start a window is waited out, where
         there is a row that names the start before. So the first one that a process asks for is synced.
         """
-        wait = await self._db.write(reserve_turn(self._client_id, self._rate, patience), synced=not self._has_row)
-        self._has_row = True
+        synced = self._client_id not in self._shared.stored
+        wait = await self._db.write(reserve_turn(self._client_id, self._rate, patience), synced=synced)
+        self._shared.stored.add(self._client_id)
         return wait
 
     async def _go_alone(self, asked: float) -> None:

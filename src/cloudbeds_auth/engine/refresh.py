@@ -100,6 +100,7 @@ class Refresher:
                 raise RefreshPending(connection_id=ask.connection_id)
 
     async def _attempt(self, flight: Flight, until: float) -> ServedToken | HeldBack | Again:
+        read = self._world.clock.steady()
         grant = await self._world.db.read(read_grant(flight.ask.grant_id))
         if grant is None:
             raise ConnectionDisconnected(connection_id=flight.ask.connection_id)
@@ -114,11 +115,11 @@ class Refresher:
             )
             lease = await self._leases.take(flight.ask, until)
         except StoreUnavailable as error:
-            return self._serve(grant, flight.ask, error)
+            return self._serve(self._aged(grant, read), flight.ask, error)
         if isinstance(lease, ServedToken):
             return lease
         async with self._leases.keep(lease):
-            return await self._holding(Refreshing(lease, chosen, until, flight))
+            return await self._holding(Refreshing(lease, chosen, until, flight, self._world.clock.steady()))
 
     # --- under the lease
 
@@ -147,6 +148,10 @@ class Refresher:
         if step in {Next.PROBE, Next.KEY_PROBE}:
             return await self._probe(at, row, key=step is Next.KEY_PROBE)
         return await self._send(at, row)
+
+    def _aged(self, row: Grant, read: float) -> Grant:
+        """The row as it is now: a lease, a turn and an answer may have been waited for since it was read."""
+        return row.aged(self._world.clock.steady() - read)
 
     def _serve(self, row: Grant, ask: Ask, error: Error) -> ServedToken:
         """SERVE: the stored token while it is unexpired and its caller did not name it as rejected, else the error."""
@@ -190,11 +195,11 @@ class Refresher:
         verdict = await self._asked(at, row)
         match verdict:
             case Error():
-                return self._serve(row, ask, verdict)
+                return self._serve(self._aged(row, at.read), ask, verdict)
             case Proof():
                 await self._committer.confirm(row)
                 if key or settles(row, ask, self._world.timing):
-                    return ServedToken(row, asked)
+                    return ServedToken(self._aged(row, at.read), asked)
                 return await self._send(at, replace(row, tokens=row.tokens[-1:]))
             case DeadToken(documented=False) if key:
                 raise _braked(row, await self._committer.denied(row))
@@ -205,7 +210,7 @@ class Refresher:
             case DeadGrant(reason):
                 return await self._count(at, replace(row, valid_for=0.0), reason)
             case _:
-                return self._serve(row, ask, RefreshInDoubt(
+                return self._serve(self._aged(row, at.read), ask, RefreshInDoubt(
                     f"Cloudbeds could not be asked whether the token works ({verdict.reason})",
                     connection_id=row.connection_id,
                 ))  # fmt: skip
@@ -227,7 +232,7 @@ class Refresher:
             case InHand():
                 return await self._committer.commit(at.flight, at.lease, row, sent, at.chosen)
             case Stopped(error):
-                return self._serve(row, at.ask, error)
+                return self._serve(self._aged(row, at.read), at.ask, error)
             case None:
                 return await self._count(at, row, REVOKED)
         return sent
@@ -239,7 +244,7 @@ class Refresher:
             return Again.RESTART
         if counted in {Counted.MARKED, Counted.STILL_MARKED}:
             raise refused_for_good(row)
-        return await self._serve_or_newer(row, at.ask, RefreshInDoubt(
+        return await self._serve_or_newer(self._aged(row, at.read), at.ask, RefreshInDoubt(
             "Cloudbeds refused every stored token; it is asked again before the hotel is asked to reconnect",
             connection_id=row.connection_id, retry_after=self._world.timing.refusal_interval,
         ))  # fmt: skip

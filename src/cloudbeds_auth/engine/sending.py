@@ -87,9 +87,10 @@ class UnderLease:
 
 @dataclass(frozen=True, slots=True)
 class Refreshing(UnderLease):
-    """… a refresh, for which callers of this process wait in `flight`."""
+    """… a refresh, for which callers of this process wait in `flight`. `read`: when its row was; a steady second."""
 
     flight: Flight
+    read: float
 
     @property
     def ask(self) -> Ask:

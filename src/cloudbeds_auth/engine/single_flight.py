@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.errors import Error, RefreshPending
+from cloudbeds_auth.errors import Error, RefreshPending, VaultClosed
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.refresh import Ask, reference
@@ -77,6 +77,7 @@ class Flights:
         self._world = world
         self._do = fly
         self._flights: dict[str, Flight] = {}
+        self._closed = False
 
     def running(self, grant_id: str) -> Flight | None:
         """The refresh of this grant that this process runs, if any."""
@@ -91,7 +92,8 @@ class Flights:
     async def ask(self, ask: Ask) -> ServedToken:
         """A token newer than what was asked about, or one proven good; joins a flight that can answer.
 
-        Cancelling the caller leaves the flight alone. Raises GrantSuperseded and the errors of the public contract.
+        Cancelling the caller leaves the flight alone. Raises GrantSuperseded and the errors of the public contract;
+        VaultClosed after `close`.
         """
         began = self._world.clock.steady()
         until = began + self._world.timing.wait
@@ -121,7 +123,13 @@ class Flights:
             await asyncio.wait([flight.task for flight in self._flights.values()])
         return waited
 
+    def close(self) -> None:
+        """No other flight takes off: nobody would wait for the pair that it brings (F78)."""
+        self._closed = True
+
     def _take_off(self, ask: Ask) -> Flight:
+        if self._closed:
+            raise VaultClosed
         flight = Flight(ask)
         self._flights[ask.grant_id] = flight
         flight.task = asyncio.create_task(self._fly(flight), name=f"refresh {ask.grant_id}")

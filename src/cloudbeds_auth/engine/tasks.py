@@ -44,7 +44,7 @@ class Tasks:
 
     async def share(self, name: str, work: Work[T]) -> T:
         """As `join`, with the callers that ask before it begins: a later one may know of something newer, and begins
-        anew. What has begun is not drained.
+        anew. What has begun is not drained: it reads, and after the drain no flight takes off for it.
         """
 
         async def begun() -> T:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,7 @@ from cloudbeds_auth.engine.refused_cohorts import BY_REFUSAL, LIVING, NEVER_STOR
 from cloudbeds_auth.errors import Error, InvalidRequest, ReauthorizationRequired
 from cloudbeds_auth.rules.history import HistoryPlace
 from cloudbeds_auth.rules.inputs import Search, checked_cursor, checked_text, checked_whole
-from cloudbeds_auth.rules.lifecycle import State, seen
+from cloudbeds_auth.rules.lifecycle import MIGRATION_CLIENT_UNKNOWN, State, seen
 from cloudbeds_auth.rules.model import App, Connection, Event, Page, StateCounts, moment
 from cloudbeds_auth.rules.origins import Foreign, foreign_secret
 from cloudbeds_auth.rules.overview import BY_WORDS, AppLook, app_presentation
@@ -264,9 +264,12 @@ class Views:
 
     async def _shown(self, connections: Sequence[Connection]) -> list[Connection]:
         known = await self._cohorts.registrations({found.registration for found in connections})
-        return [self._looks(found, known) for found in connections]
+        movers = await self._world.names_of({one.moving_under for one in connections if one.moving_under is not None})
+        return [self._looks(found, known, movers) for found in connections]
 
-    def _looks(self, found: Connection, known: KnownApps) -> Connection:
+    def _looks(self, found: Connection, known: KnownApps, movers: Collection[str]) -> Connection:
+        if found.state in LIVING and found.genuine and found.moving_under not in {None, *movers}:
+            found = replace(found, problem=MIGRATION_CLIENT_UNKNOWN)
         app = known.apps.get(found.registration)
         refusal = known.refusal(found.registration, found.credential, found.source)
         state = seen(found.state, stale=False, circuit_open=refusal is not None, read_only=self._world.db.read_only)

@@ -109,7 +109,7 @@ class Engine:
         """
         if caller.root.rate is None:
             return CALL
-        app, begun = await self.access.app_of(connection_id), self.world.clock.steady()
+        app, begun = await self.access.apps.of(connection_id), self.world.clock.steady()
         if app is not None:
             self.world.limiter(app).foresee(CALL, TurnLine(sharing, connection_id))
         await self.keys.turn(caller, connection_id)
@@ -131,7 +131,9 @@ class Engine:
         await self.jobs.stop()
         await self.app_states.stop()
         await self.idle()
+        self.refresher.flights.close()  # a look that has begun is not waited for, and may ask for a refresh yet
         with suppress(Exception):
             await self.calls.flush(everything=True)
         with suppress(Exception):
             await self.audit.flush()
+        await self.idle()

@@ -155,6 +155,7 @@ ACCEPTED = "accepted"  # an operator took rows as they are that were altered beh
 HOTEL_SCOPE_MISSING = "hotel_scope_missing"  # so Cloudbeds names no property
 ALTERED = "altered"  # behind the service: what links the hotel to its tokens is not what was stored
 MIGRATION_UNDER_WAY = "migration_under_way"  # the hotel is served, and nothing of it is refreshed
+MIGRATION_CLIENT_UNKNOWN = "migration_client_unknown"  # … and no registration here has the client id that it is made by
 
 # Both: lines of the history, and problems.
 PROPERTY_MISMATCH = "property_mismatch"  # the approval came by a start that expected another property

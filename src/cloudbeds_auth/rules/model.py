@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -186,6 +186,10 @@ class Grant:
         """The older refresh tokens that may still be the only living ones, oldest first."""
         return self.tokens[:-1]
 
+    def aged(self, seconds: float) -> Grant:
+        """The row as its access token is so many seconds after it was read."""
+        return replace(self, valid_for=self.valid_for - seconds, stale_in=self.stale_in - seconds)
+
     def token(self) -> AccessToken:
         """The stored access token as callers get it."""
         return AccessToken(
@@ -226,7 +230,8 @@ class Connection:
     """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
     credential came from; `registration`: by which app, another one than its own after a move to a key under that;
     `foreign`: one of both is why it is `client_refused`; `pasted`: as of its grant; `reference_trusted`: it
-    came with a credential; `genuine`: as of its grant.
+    came with a credential; `genuine`: as of its grant; `moving_under`: the client id of a move to an API key that is
+    under way.
     """
 
     id: str
@@ -253,6 +258,7 @@ class Connection:
     pasted: bool = field(default=False, repr=False)
     reference_trusted: bool = field(default=False, repr=False)
     genuine: bool = field(default=True, repr=False)
+    moving_under: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from cloudbeds_auth.rules.api_errors import NEXT_STEP as OF_REFUSED_CALL
 from cloudbeds_auth.rules.lifecycle import (
     ALTERED,
     HOTEL_SCOPE_MISSING,
+    MIGRATION_CLIENT_UNKNOWN,
     MIGRATION_UNDER_WAY,
     PROPERTY_MISMATCH,
     PROPERTY_UNKNOWN,
@@ -191,6 +192,10 @@ WAITING: dict[str, NextStep] = {
     HOTEL_SCOPE_MISSING: _by_operator(
         "ask for the scope read:hotel (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link to "
         "approve again: without it Cloudbeds does not say which property this is"
+    ),
+    MIGRATION_CLIENT_UNKNOWN: _by_operator(
+        "run `cloudbeds-auth connections migrate-to-api-key` for it again, with the client id and secret that it was "
+        "begun with: the service does not know them, and once the access token ends the hotel is not served"
     ),
 }
 """By problem, of a connection that serves, recovers or waits to be claimed: it says more than the state."""

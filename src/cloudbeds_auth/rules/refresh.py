@@ -102,8 +102,9 @@ def decide(row: Grant | None, ask: Ask, timing: Timing) -> Next:
         return Next.MARKED
     if row.held_back > 0:
         return Next.HELD_BACK
-    if row.braked > 0 and (ask.rejected is not None or (ask.upkeep and row.reauth is not None)):
-        return Next.BRAKED  # what a 401 causes, and the retry of a mark; a token that ends is refreshed
+    by_401 = ask.rejected is not None and row.valid_for > 0
+    if row.braked > 0 and (by_401 or (ask.upkeep and row.reauth is not None)):
+        return Next.BRAKED  # what a 401 causes, and the retry of a mark; a token that ended is refreshed
     if row.valid_for > 0 and (row.kept or settles(row, ask, timing)):
         return Next.PROBE
     return Next.SEND

@@ -90,7 +90,7 @@ class Reach:
     """What decides it. Moments are unix seconds, None: never; `tokens` is how many refresh tokens are stored.
 
     `due_from` is when the moment was written down; `latched`: never to be refreshed; `moving`: a move to an API key is
-    under way.
+    under way. Whether a registration has the client id of that move is not judged here: its connection shows it.
     """
 
     kind: CredentialKind

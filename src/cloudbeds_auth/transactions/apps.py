@@ -68,6 +68,13 @@ def read_apps(tx: Tx, after: str = "", limit: int = LARGEST) -> Transaction[Sequ
     return [_app_of(row, tx.sealer) for row in rows]
 
 
+@transaction
+def read_names(tx: Tx, client_ids: Sequence[str]) -> Transaction[Mapping[str, str]]:
+    """The names of the apps with these client ids, by client id; no secret is opened for it."""
+    rows = yield from query("names_of_clients", client_ids=as_keys(client_ids))
+    return {row["client_id"]: row["name"] for row in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class RedirectUris:
     """Where Cloudbeds may send browsers for each app, by name; `version` changes as soon as they do."""

@@ -78,7 +78,8 @@ def note_use(tx: Tx, grant_id: str, at: float) -> Transaction[None]:
     if row is None:
         return
     yield from query("set_used", grant_id=grant_id, at=at, now=tx.wall)
-    if row["kind"] == CredentialKind.API_KEY and row["due_at"] is not None:
+    planned = row["due_at"] is not None and row["first_refused"] is None  # one refused once is asked about soon
+    if row["kind"] == CredentialKind.API_KEY and planned:
         yield from set_due(row, tx)
 
 

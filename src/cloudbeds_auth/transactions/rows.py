@@ -166,6 +166,7 @@ def connection_of(row: Row, now: Tx) -> Connection:
         pasted=is_pasted(row),
         reference_trusted=bool(row["reference_trusted"]),
         genuine=genuine,
+        moving_under=row["migration_client"] if row["migration"] and not gone else None,
     )
 
 

@@ -296,13 +296,17 @@ def _values(key_id: str, counts: Mapping[str, int] | None) -> str:
     return "stored values are" if counts is None else f"{counts.get(key_id, 0)} stored values are"
 
 
+class DoesNotOpen(StoreUnavailable):
+    """One row's secret does not open: its hotel's trouble alone. The database is there, and serves all others (F71)."""
+
+
 @contextmanager
 def seals_checked() -> Iterator[None]:
-    """While secrets are opened: one that does not is raised as StoreUnavailable."""
+    """While secrets are opened: one that does not is raised as DoesNotOpen."""
     try:
         yield
     except SealBroken as error:
-        raise StoreUnavailable(
+        raise DoesNotOpen(
             f"a stored token of this connection does not open: {error}",
             next_step=GIVE_KEY
             if isinstance(error, KeyNotAtHand)

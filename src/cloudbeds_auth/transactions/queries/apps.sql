@@ -10,6 +10,9 @@ WHERE a.name > :after ORDER BY a.name LIMIT :limit
 -- name: client_ids
 SELECT name, client_id FROM apps WHERE name IN (SELECT key FROM json_each(:names))
 
+-- name: names_of_clients
+SELECT name, client_id FROM apps WHERE client_id IN (SELECT key FROM json_each(:client_ids))
+
 -- name: redirect_uris
 SELECT name, redirect_uri FROM apps ORDER BY name
 
