@@ -174,8 +174,8 @@ class Access:
             token = await self._good_enough(row, min_valid if rejected is None else 0.0)
             if token is not None:
                 return token
-            ask = Ask(row.id, row.generation, rejected=refused, connection_id=row.connection_id)
-            asked = self._world.clock.steady()
+        ask = Ask(row.id, row.generation, rejected=refused, connection_id=row.connection_id)
+        asked = self._world.clock.steady()
         try:
             served = await self._refresher.refresh(ask)
         except ReauthorizationRequired:
