@@ -151,7 +151,7 @@ async def test_one_trial_at_a_time(stage: Stage) -> None:
 
 async def test_a_trial_is_not_taken_by_who_sends_nothing(stage: Stage) -> None:
     """A hotel that is held back asks each second; the one that has something to send makes the trial."""
-    held, other = await stage.expired(), await stage.connected(pair("other", lifetime=1.0, property_ids=("2",)))
+    held, other = await stage.connected(), await stage.connected(pair("other", lifetime=1.0, property_ids=("2",)))
     await stage.one.store.write(note_denied(held.id, 1, 3000.0))
     await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=0.0))
     await stage.clock.sleep(2.0)
