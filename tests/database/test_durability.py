@@ -67,9 +67,11 @@ async def test_a_weaker_setting(
 
 @pytest.mark.row("F12")
 def test_nothing_but_turns_is_written_without_a_sync() -> None:
-    """One place of the code asks for it, and the driver for the connection on which it does that."""
+    """One place of the code asks for it; drivers hand on what they were asked for."""
     source = Path(cloudbeds_auth.__file__).parent
     asking = {
-        path.name for path in source.rglob("*.py") if re.search(r"\bsynced=(?!synced\b)", path.read_text("utf-8"))
+        path.name
+        for path in source.rglob("*.py")
+        if re.search(r"\bsynced = |\bsynced=(?!synced\b)", path.read_text("utf-8"))
     }
     assert asking == {"rate_limiter.py", "sqlite_file.py"}

@@ -26,7 +26,7 @@ async def test_the_first_refused_pass(bench: Bench, clock: HandClock) -> None:
 
 
 async def test_too_early_to_count(bench: Bench, clock: HandClock) -> None:
-    """Of a pass that began within the interval nothing is written, however late that is told."""
+    """A pass that began within the interval is not counted, however late that is told; the history names it."""
     grant = await bench.hotel()
     fence = await bench.leased(grant, seconds=1000.0)
     await bench.store.write(count_refusal(fence, "revoked", may_mark=False, interval=INTERVAL))
@@ -36,6 +36,7 @@ async def test_too_early_to_count(bench: Bench, clock: HandClock) -> None:
             await bench.store.write(count_refusal(fence, "revoked", may_mark=False, interval=INTERVAL)) is Counted.EARLY
         )
         assert (await bench.row(grant.id)).refusals == 1
+    assert (await bench.kinds(grant.connection_id)).count("pass_refused") == 3
 
 
 async def test_the_second_refused_pass_marks(bench: Bench, clock: HandClock) -> None:

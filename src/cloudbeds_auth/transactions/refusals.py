@@ -155,6 +155,7 @@ def count_refusal(tx: Tx, fence: Fence, reason: str, *, may_mark: bool, interval
         state = move(State(row["state"]), LifecycleEvent.PASS_REFUSED)
         yield from query("hold", **fenced, now=tx.steady, not_before=tx.steady + interval, state=state)
         yield from set_due_in(row, tx, interval)
+        yield from add_event(tx, row, LifecycleEvent.PASS_REFUSED, reason=reason)
         return held
     yield from _mark(tx, row, fence, reason)
     return Counted.MARKED
