@@ -58,7 +58,7 @@ async def _take(world: World, keep: bool) -> None:
                 world.sendings.strangers.add((grant.id, taken.epoch))
                 if not keep:
                     await store.write(release_lease(grant.id, taken.epoch))
-        except StoreUnavailable:
+        except Error:
             pass  # held by another program just now
 
 

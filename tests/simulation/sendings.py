@@ -236,8 +236,14 @@ class Sendings:
         return young and theirs.rotation.alive(stored.access, now)
 
     def _brakes(self, intent: Intent, exchange: Exchange) -> None:
-        """Rule 11: an hour in which all answers are 401 costs a grant at most eight refreshes of young tokens."""
-        if not self._lies("userinfo") or not self._is_young(intent, exchange):
+        """Rule 11: an hour in which all answers are 401 costs a grant at most eight refreshes of young tokens.
+
+        Of a pass the first request counts; while the token endpoint lies too, it is rule 12 that sends them.
+        """
+        child = self.invariants.rest.grants()[intent.grant].values[-1]
+        if exchange.refresh != child or self._lies("token") or not self._lies("userinfo"):
+            return
+        if not self._is_young(intent, exchange):
             return
         moments = self._braked.setdefault(intent.grant, [])
         moments[:] = [*(at for at in moments if at > self._loop.now - 3600.0), self._loop.now]

@@ -74,8 +74,8 @@ class Weather:
                 if isinstance(taken, Leased) and not keep:
                     await asyncio.sleep(self._dice.uniform(0.0, 5.0))
                     await store.write(release_lease(grant.id, taken.epoch))
-            except StoreUnavailable:
-                pass
+            except Error:
+                pass  # the database cannot be used, or opened, just now
 
     # --- the store and its disk
 
