@@ -158,9 +158,10 @@ class Sendings:
         if self.invariants.rest.grants()[intent.grant].latched and not self._stood_still(exchange, intent):
             self.trace.violate("I16", f"{self.trace.called(exchange.refresh)} is sent, and {intent.grant} is latched")
         self._needed(intent, exchange)
-        self._brakes(intent, exchange)
         key = (intent.grant, intent.generation)
         self._sends[key] = self._sends.get(key, 0) + 1
+        if self._sends[key] == 1:
+            self._brakes(intent, exchange)
         if self._faultless and self._sends[key] > 1:
             self.trace.violate("I4", f"{intent.grant} is refreshed twice at generation {intent.generation}")
 
@@ -238,12 +239,9 @@ class Sendings:
     def _brakes(self, intent: Intent, exchange: Exchange) -> None:
         """Rule 11: an hour in which all answers are 401 costs a grant at most eight refreshes of young tokens.
 
-        Of a pass the first request counts; while the token endpoint lies too, it is rule 12 that sends them.
+        Of a generation the first request counts; while the token endpoint lies too, it is rule 12 that sends them.
         """
-        child = self.invariants.rest.grants()[intent.grant].values[-1]
-        if exchange.refresh != child or self._lies("token") or not self._lies("userinfo"):
-            return
-        if not self._is_young(intent, exchange):
+        if self._lies("token") or not self._lies("userinfo") or not self._is_young(intent, exchange):
             return
         moments = self._braked.setdefault(intent.grant, [])
         moments[:] = [*(at for at in moments if at > self._loop.now - 3600.0), self._loop.now]

@@ -14,8 +14,8 @@ class Limiters(dict[tuple[str, str], RateLimiter]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shared = Shared()
-        self._most = MANY
+        self.shared: Shared = Shared()
+        self._most: int = MANY
 
     def of(self, key: tuple[str, str], make: Callable[[Shared], RateLimiter]) -> RateLimiter:
         """The limiter of this client id. Whoever has one uses it at once: idle, it may be forgotten."""
