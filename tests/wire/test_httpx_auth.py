@@ -186,9 +186,12 @@ async def test_a_redirect_through_a_proxys_tunnel(tmp_path: Path, library: Any, 
             tls=tls,
         ) as vendor,
     ):
-        how: dict[str, Any] = {"blocking": blocking, "verify": trusted, "proxy": proxy.url}
+        way = library.HTTPTransport if blocking else library.AsyncHTTPTransport
+        through = way(verify=trusted, proxy=library.Proxy(proxy.url))
         with pytest.raises(ForeignOrigin, match=other.url):
-            await posted(library, f"{vendor.url}/here", auth_for(library, vendor.url), **how)
+            await posted(
+                library, f"{vendor.url}/here", auth_for(library, vendor.url), blocking=blocking, transport=through
+            )
     assert [peer.line for peer in vendor.peers] == ["POST /here", "POST /there"]
     assert other.connections == 0
     assert set(proxy.asked) == {f"CONNECT 127.0.0.1:{vendor.port}"}
