@@ -187,6 +187,29 @@ async def test_a_flush_that_is_cancelled_loses_nothing(stage: Stage, monkeypatch
     assert [line["count"] for line in await told(stage, grant.connection_id)] == [1]
 
 
+async def test_a_call_that_is_counted_beside_a_flush_that_ends_early(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the one put back and what the other counted meanwhile is one line."""
+    grant = await stage.connected()
+    stage.one.calls.note(token(grant.id), "GET", "/a", 200)
+
+    async def for_ever(write: Write, call: Call[Any]) -> None:
+        await asyncio.sleep(1e6)
+
+    with monkeypatch.context() as patched:
+        intercept(patched, stage.one.store, "add_calls", for_ever)
+        flush = asyncio.create_task(stage.one.calls.flush(everything=True))
+        await asyncio.sleep(1.0)
+        stage.one.calls.note(token(grant.id), "GET", "/b", 401)
+        await stage.one.calls.flush()  # counted, and not due yet
+        flush.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flush
+    await stage.one.calls.flush(everything=True)
+    assert [(line["count"], line["refused"]) for line in await told(stage, grant.connection_id)] == [(2, 1)]
+
+
 async def test_a_flush_that_fails_in_another_way_loses_nothing(stage: Stage) -> None:
     """Too many open files: whoever flushes hears of it, and what was in hand is written the next time."""
     grant = await stage.connected()
