@@ -69,15 +69,34 @@ async def _request(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
+async def _listening(
+    connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None
+) -> AsyncIterator[int]:
+    """A free loopback port on which each connection is given to `connected`, until it is left."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            running.add(task)
+        await connected(reader, writer)
+
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=tls, limit=1 << 20)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running)
+
+
+@asynccontextmanager
 async def serving(*respond: Respond, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
     """A server that answers the n-th request with the n-th of `respond`, the last one for ever."""
     found = RawServer(0, "https" if tls else "http")
-    running: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         found.connections += 1
-        if (task := asyncio.current_task()) is not None:
-            running.add(task)
         try:
             while True:
                 peer = Peer(await _request(reader), writer, reader)
@@ -91,15 +110,8 @@ async def serving(*respond: Respond, tls: ssl.SSLContext | None = None) -> Async
             writer.close()
             found.closed.set()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls, limit=1 << 20)
-    found.port = server.sockets[0].getsockname()[1]
-    try:
+    async with _listening(connected, tls) as found.port:
         yield found
-    finally:
-        server.close()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running)
 
 
 def answer(body: bytes | str, status: str = "200 OK", head: str = "", kind: str = "application/json") -> Respond:
@@ -143,7 +155,6 @@ class Tunnels:
 async def tunnelling() -> AsyncIterator[Tunnels]:
     """A proxy on a free loopback port."""
     found = Tunnels()
-    running: set[asyncio.Task[None]] = set()
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -153,8 +164,6 @@ async def tunnelling() -> AsyncIterator[Tunnels]:
         writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if (task := asyncio.current_task()) is not None:
-            running.add(task)
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             method, target, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
             found.asked.append(f"{method} {target}")
@@ -163,15 +172,8 @@ async def tunnelling() -> AsyncIterator[Tunnels]:
             await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
         writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    found.port = server.sockets[0].getsockname()[1]
-    try:
+    async with _listening(connected, None) as found.port:
         yield found
-    finally:
-        server.close()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running)
 
 
 async def silence(peer: Peer) -> None:
