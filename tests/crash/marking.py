@@ -25,6 +25,7 @@ from tests.crash.marks import (
     RELEASED,
     SENDING,
     SENT,
+    STORING,
     USED,
     WAITING,
     Marker,
@@ -68,16 +69,11 @@ def _database(marker: Marker) -> type[Database]:
         """Marks before and after each transaction of a refresh, and of a move to an API key."""
 
         async def write(self, call: Call[T], *, synced: bool = True) -> T:
-            if call.name not in COMMITS:
-                found = await super().write(call, synced=synced)
-                self._mark(call, found)
-                return found
-            refresh = CURRENT.get()
-            refresh.committing = True
+            storing = STORING.set(call.name in COMMITS)
             try:
                 found = await super().write(call, synced=synced)
             finally:
-                refresh.committing = False
+                STORING.reset(storing)
             self._mark(call, found)
             return found
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import apsw
 from tests.crash.marking import instead_of
-from tests.crash.marks import CURRENT, SYNCING, Marker, watched
+from tests.crash.marks import STORING, SYNCING, Marker, watched
 
 from cloudbeds_auth.database import durability, sqlite_file
 from cloudbeds_auth.database.sqlite import SqliteDriver
@@ -89,5 +89,5 @@ def _vfs(marker: Marker) -> apsw.VFS:
 
 
 def _syncing(marker: Marker) -> None:
-    if CURRENT.get().committing:
+    if STORING.get():
         marker.tell(SYNCING)

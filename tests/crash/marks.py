@@ -52,11 +52,12 @@ class Refresh:
     """The refresh that this task, or the transaction that it waits for, belongs to."""
 
     grant: str = ""
-    committing: bool = False
     after_commit: bool = False
 
 
 CURRENT: ContextVar[Refresh] = ContextVar("CURRENT", default=Refresh())  # noqa: B039 - of no task, and never changed
+STORING: ContextVar[bool] = ContextVar("STORING", default=False)
+"""Whether this task stores what was issued. Not of the refresh: its lease may be renewed at the same moment."""
 
 
 @dataclass
@@ -95,7 +96,7 @@ class Marker:
 
 def watched(marker: Marker, body: Body[T]) -> Body[T]:
     """The transaction that commits a pair or a key leaves a mark when it has begun, and when it is to be committed."""
-    return partial(_watched, marker, body) if CURRENT.get().committing else body
+    return partial(_watched, marker, body) if STORING.get() else body
 
 
 def _watched(marker: Marker, body: Body[T], now: Instant) -> Transaction[T]:
