@@ -28,7 +28,7 @@ that a user calls.
 
 LAYERS = {
     "api_keys", "apps", "audit", "authentic", "caller_keys", "candidates", "connections", "history", "imports",
-    "incident", "origins", "pasted_keys", "properties", "rate_limit", "refresh", "risks", "sessions", "sign_in",
+    "origins", "pasted_keys", "properties", "rate_limit", "refresh", "risks", "sessions", "sign_in",
     "subscriptions", "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""

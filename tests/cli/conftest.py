@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from tests.cli.fakes import FakeVault, put, with_database
+from tests.cli.fakes import FakeVault, put, settings_over, with_database
+from tests.support import installation
 
 
 @pytest.fixture
@@ -23,14 +25,23 @@ def settings(nobodys_settings: None, tmp_path: Path) -> dict[str, str]:
     })  # fmt: skip
 
 
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """Of a database with three hotels: con_0 to con_2, of the properties 1000 to 1002."""
+    found = f"sqlite:///{tmp_path}/hotels.db"
+    asyncio.run(installation.filled(installation.settings(found)))
+    return found
+
+
+@pytest.fixture
+def hotels(url: str) -> dict[str, str]:
+    """The settings of that database, and of an app."""
+    return {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": "secret-1", **settings_over(url)}
+
+
 @pytest.fixture(autouse=True)
 def nobodys_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An empty folder, and no settings of whoever runs the tests."""
-    import os
-
-    for name in list(os.environ):
-        if name.startswith("CLOUDBEDS_"):
-            monkeypatch.delenv(name)
+    """An empty folder, and no file with settings of whoever runs the tests."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 from click.testing import CliRunner
+from tests.support.keys import KEY_TEXT
 from tests.support.watch import printed
 
 from cloudbeds_auth import Page, errors
@@ -62,6 +63,15 @@ def invoke(*args: str, typed: str = "", env: Mapping[str, str] | None = None) ->
         result = Result(status, streams[0].getvalue().decode(), streams[1].getvalue().decode())
     printed(args, result.out + result.err)
     return result
+
+
+def settings_over(url: str, keys: str = KEY_TEXT) -> dict[str, str]:
+    """What opens the database there, which was made with these keys."""
+    return {
+        "CLOUDBEDS_AUTH_DATABASE_URL": url,
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": keys,
+        "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
+    }
 
 
 def with_database(settings: dict[str, str]) -> dict[str, str]:

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.cli.fakes import Result, invoke
-from tests.support.installation import filled, settings
-from tests.support.keys import KEY_TEXT
 from tests.support.stage import SqliteDatabase
 
 Typed = Callable[..., Result]
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> SqliteDatabase:
+def database(url: str) -> SqliteDatabase:
     """With three hotels."""
-    path = tmp_path / "hotels.sqlite3"
-    asyncio.run(filled(settings(f"sqlite:///{path}")))
-    return SqliteDatabase(path)
+    return SqliteDatabase(Path(url.removeprefix("sqlite:///")))
 
 
 @pytest.fixture
-def typed(database: SqliteDatabase) -> Typed:
+def typed(hotels: dict[str, str]) -> Typed:
     """Run a command."""
-    env = {
-        "CLOUDBEDS_CLIENT_ID": "client-1",
-        "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{database.path}",
-        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
-    }
-    return lambda *args, **more: invoke(*args, env=env, **more)
+    return lambda *args, **more: invoke(*args, env=hotels, **more)
 
 
 @pytest.mark.row("A59")

@@ -71,7 +71,7 @@ async def test_listens_and_finishes(vault: FakeVault, uri: str) -> None:
     assert result.status == 0
     assert "con_ADA" in result.out
     assert "https://cloudbeds.example/approve" in result.err
-    wish = {"reference": "tenant-7", "app": "default", "connection_id": None, "expected_properties": ("1000", "1001")}
+    wish = {"reference": "tenant-7", "app": None, "connection_id": None, "expected_properties": ("1000", "1001")}
     assert vault.asked[0] == ("begin", wish)
     assert vault.asked[1:] == [("finish", "c1", "the-state")]
 

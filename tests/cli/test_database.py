@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.fakes import Result, invoke
-from tests.support.installation import HOTELS, filled, opened, settings
+from tests.cli.fakes import Result, invoke, settings_over
+from tests.support.installation import HOTELS, opened, settings
 from tests.support.keys import KEY, KEY_TEXT, OTHER_KEY, OTHER_KEY_TEXT
 
 from cloudbeds_auth.database import opening
@@ -19,22 +19,9 @@ from cloudbeds_auth.transactions.statements import Instant, Statement, Transacti
 VALUES = 2 * HOTELS + 3 + len(IN_META)  # that are sealed in it
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """A SQLite database with hotels."""
-    found = f"sqlite:///{tmp_path}/hotels.db"
-    asyncio.run(filled(settings(found)))
-    return found
-
-
 def typed(url: str, *args: str, keys: str = KEY_TEXT) -> Result:
     """One `database` command on this database, with these keys."""
-    environment = {
-        "CLOUDBEDS_AUTH_DATABASE_URL": url,
-        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": keys,
-        "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
-    }
-    return invoke("database", *args, env=environment)
+    return invoke("database", *args, env=settings_over(url, keys))
 
 
 def altered(url: str, sql: str) -> None:

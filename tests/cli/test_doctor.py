@@ -125,7 +125,7 @@ async def test_clock(tmp_path: Path) -> None:
     """Against the vendor's own, where it was heard."""
     here = subject(tmp_path)
     assert levels(await installation.clock(here)) == [Level.OK]
-    here.seen["skew"] = 3600.0
+    here.skew = 3600.0
     assert "ahead" in (await installation.clock(here))[0].what
 
 
@@ -276,7 +276,7 @@ async def test_vendor_that_answers(tmp_path: Path) -> None:
         here = subject(tmp_path, base_url=url)
         assert levels(await installation.vendor_reachable(here)) == [Level.OK]
         assert levels(await installation.token_endpoint(here)) == [Level.OK]
-        assert "skew" in here.seen
+        assert here.skew is not None
 
 
 async def test_a_wrong_path_gets_a_web_page(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.cli.fakes import invoke
 
-from cloudbeds_auth.cli.incident import LEAKS
+from cloudbeds_auth.cli.doctor import LEAKS
 from cloudbeds_auth.doctor.incident import STEPS, Leak, Situation, incident_steps
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings

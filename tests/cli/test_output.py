@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import sys
 from pathlib import Path
 
 import pytest
 from tests.cli.fakes import FakeVault, invoke
-from tests.support.installation import filled, settings
-from tests.support.keys import KEY_TEXT
 from tests.support.terminal import Terminal, at_terminal
 
 from cloudbeds_auth.cli import progress
@@ -148,18 +145,6 @@ def test_progress_without_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: py
     with Output().working("reading"):
         pass
     assert capsys.readouterr() == ("", "")
-
-
-@pytest.fixture
-def hotels(tmp_path: Path) -> dict[str, str]:
-    """The settings of a database with three hotels."""
-    url = f"sqlite:///{tmp_path}/hotels.db"
-    asyncio.run(filled(settings(url)))
-    return {
-        "CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-        "CLOUDBEDS_AUTH_DATABASE_URL": url, "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
-        "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
-    }  # fmt: skip
 
 
 def listed(folder: Path, hotels: dict[str, str], columns: int, term: str = "xterm-256color") -> Terminal:

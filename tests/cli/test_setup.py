@@ -23,12 +23,12 @@ SECRET = "s3cr3t-ö$'x\\y #z"
 
 
 @pytest.fixture
-def no_doctor(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def no_doctor(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
     """Doctor is only remembered, not run."""
-    asked: list[Path] = []
+    asked: list[Path | None] = []
 
-    def examine(out: object, path: Path, named: bool) -> int:
-        asked.append(path)
+    def examine(out: object, dotenv: Path | None) -> int:
+        asked.append(dotenv)
         return 0
 
     monkeypatch.setattr(setup, "examine", examine)
@@ -39,7 +39,7 @@ def environment(**more: str) -> dict[str, str]:
     return {"CLOUDBEDS_CLIENT_ID": "app-1", "CLOUDBEDS_CLIENT_SECRET": "hidden-secret", **more}
 
 
-def test_unattended(no_doctor: list[Path]) -> None:
+def test_unattended(no_doctor: list[Path | None]) -> None:
     """Says what to enter at Cloudbeds, writes a private .env, ends in doctor; the secret is nowhere on screen."""
     result = invoke("setup", "--non-interactive", env=environment())
     assert result.status == 0
@@ -49,11 +49,11 @@ def test_unattended(no_doctor: list[Path]) -> None:
     assert "hidden-secret" not in result.out + result.err
     assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
     assert dotenv_values(".env") == environment(CLOUDBEDS_REDIRECT_URI="http://localhost:7000/callback")
-    assert no_doctor == [Path(".env")]
+    assert no_doctor == [None]
 
 
 @pytest.mark.parametrize("where", ["environment", ".env"])
-def test_a_secret_that_is_in_a_file_stays_there(no_doctor: list[Path], tmp_path: Path, where: str) -> None:
+def test_a_secret_that_is_in_a_file_stays_there(no_doctor: list[Path | None], tmp_path: Path, where: str) -> None:
     """CLOUDBEDS_CLIENT_SECRET_FILE is as good as the secret: none is asked for, and none is written beside it."""
     held, given = str(tmp_path / "secret"), {"CLOUDBEDS_CLIENT_ID": "app-1"}
     if where == ".env":
@@ -67,7 +67,7 @@ def test_a_secret_that_is_in_a_file_stays_there(no_doctor: list[Path], tmp_path:
 
 
 @pytest.mark.parametrize("suffix", ["", "_FILE"])
-def test_the_spelling_of_the_environment_wins(no_doctor: list[Path], tmp_path: Path, suffix: str) -> None:
+def test_the_spelling_of_the_environment_wins(no_doctor: list[Path | None], tmp_path: Path, suffix: str) -> None:
     """A file that says the secret in the other one would be refused from then on: that line goes."""
     other = "_FILE" if suffix == "" else ""
     Path(".env").write_text(f"CLOUDBEDS_CLIENT_ID=app-1\nCLOUDBEDS_CLIENT_SECRET{other}=/former\nLAST=x\n")
@@ -88,7 +88,7 @@ def test_with_its_secret_in_a_file_only_the_id_is_asked_for(tmp_path: Path) -> N
     assert "CLOUDBEDS_CLIENT_SECRET" not in written
 
 
-def test_other_lines_stay(no_doctor: list[Path]) -> None:
+def test_other_lines_stay(no_doctor: list[Path | None]) -> None:
     """Comments, foreign variables and their order survive; a wider file mode does not."""
     Path(".env").write_text("# mine\nOTHER='1 2'\nCLOUDBEDS_CLIENT_ID=old\n\nLAST=x")
     Path(".env").chmod(0o644)
@@ -99,7 +99,7 @@ def test_other_lines_stay(no_doctor: list[Path]) -> None:
     assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
 
 
-def test_a_link_stays_a_link(no_doctor: list[Path], tmp_path: Path) -> None:
+def test_a_link_stays_a_link(no_doctor: list[Path | None], tmp_path: Path) -> None:
     """The file behind a symbolic link is what changes."""
     (tmp_path / "real").write_text("A=1\n")
     Path(".env").symlink_to(tmp_path / "real")
@@ -108,7 +108,7 @@ def test_a_link_stays_a_link(no_doctor: list[Path], tmp_path: Path) -> None:
     assert "CLOUDBEDS_CLIENT_ID" in (tmp_path / "real").read_text()
 
 
-def test_missing_values_are_all_named(no_doctor: list[Path]) -> None:
+def test_missing_values_are_all_named(no_doctor: list[Path | None]) -> None:
     """Nothing is written when something is missing."""
     result = invoke("setup", "--non-interactive")
     assert result.status == 1
@@ -117,7 +117,7 @@ def test_missing_values_are_all_named(no_doctor: list[Path]) -> None:
     assert not Path(".env").exists()
 
 
-def test_a_redirect_uri_that_cannot_work(no_doctor: list[Path]) -> None:
+def test_a_redirect_uri_that_cannot_work(no_doctor: list[Path | None]) -> None:
     """Refused in the settings' own words, before anything is asked or written."""
     result = invoke("setup", "--non-interactive", "--redirect-uri", "http://example.com/x", env=environment())
     assert result.status == 1
@@ -132,7 +132,7 @@ def test_nobody_to_ask() -> None:
     assert "--non-interactive" in result.err
 
 
-def test_a_place_that_cannot_be_written(no_doctor: list[Path], tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written(no_doctor: list[Path | None], tmp_path: Path) -> None:
     """A missing folder is a diagnosis, not a traceback."""
     result = invoke("setup", "--non-interactive", "--file", str(tmp_path / "no" / ".env"), env=environment())
     assert result.status == 1

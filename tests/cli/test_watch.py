@@ -10,28 +10,10 @@ from pathlib import Path
 import pytest
 from tests.acceptance.processes import Process
 from tests.cli.fakes import invoke
-from tests.support.installation import filled, opened, settings
-from tests.support.keys import KEY_TEXT
+from tests.support.installation import opened, settings
 from tests.support.terminal import at_terminal
 
 from cloudbeds_auth.transactions.connections import disconnect
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """Of a database with three hotels: con_0 to con_2, of the properties 1000 to 1002."""
-    found = f"sqlite:///{tmp_path}/hotels.db"
-    asyncio.run(filled(settings(found)))
-    return found
-
-
-def environment(url: str) -> dict[str, str]:
-    """The settings of that database."""
-    return {
-        "CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": "secret-1",
-        "CLOUDBEDS_AUTH_DATABASE_URL": url, "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
-        "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
-    }  # fmt: skip
 
 
 def end(url: str, *ids: str) -> None:
@@ -45,9 +27,9 @@ def end(url: str, *ids: str) -> None:
     asyncio.run(work())
 
 
-def test_lines(url: str, tmp_path: Path) -> None:
+def test_lines(url: str, hotels: dict[str, str], tmp_path: Path) -> None:
     """A hotel that is named as it is, then each change as a line; Ctrl-C is how it ends, with 0."""
-    watched = Process("cloudbeds_auth", "connections", "watch", "1000", "con_1", env=environment(url), cwd=tmp_path)
+    watched = Process("cloudbeds_auth", "connections", "watch", "1000", "con_1", env=hotels, cwd=tmp_path)
     try:
         watched.wait_for(r"Z  healthy  con_1  1001$")
         end(url, "con_1", "con_2")
@@ -59,9 +41,9 @@ def test_lines(url: str, tmp_path: Path) -> None:
     assert "Traceback" not in watched.output
 
 
-def test_json_lines(url: str, tmp_path: Path) -> None:
+def test_json_lines(url: str, hotels: dict[str, str], tmp_path: Path) -> None:
     """Of all hotels the changes alone, each a document in a line."""
-    watched = Process("cloudbeds_auth", "connections", "watch", "--json", env=environment(url), cwd=tmp_path)
+    watched = Process("cloudbeds_auth", "connections", "watch", "--json", env=hotels, cwd=tmp_path)
     try:
         watched.wait_for("watching every hotel, of which 0 are not well now")
         end(url, "con_2")
@@ -73,11 +55,9 @@ def test_json_lines(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
-def test_at_a_terminal(url: str, tmp_path: Path, term: str) -> None:
+def test_at_a_terminal(url: str, hotels: dict[str, str], tmp_path: Path, term: str) -> None:
     """A table that is drawn again in its place, and at a dumb terminal lines."""
-    with at_terminal(
-        "connections", "watch", "con_1", settings=environment(url), folder=tmp_path, columns=120, TERM=term
-    ) as ran:
+    with at_terminal("connections", "watch", "con_1", settings=hotels, folder=tmp_path, columns=120, TERM=term) as ran:
         ran.wait_for("✓ healthy")
         end(url, "con_1")
         ran.wait_for("\N{EN DASH} disconnected")
@@ -87,7 +67,7 @@ def test_at_a_terminal(url: str, tmp_path: Path, term: str) -> None:
     assert "Traceback" not in ran.text
 
 
-def test_a_hotel_that_there_is_not(url: str) -> None:
+def test_a_hotel_that_there_is_not(hotels: dict[str, str]) -> None:
     """It is said at once."""
-    found = invoke("connections", "watch", "con_9", env=environment(url))
+    found = invoke("connections", "watch", "con_9", env=hotels)
     assert (found.status, "con_9" in found.err) == (1, True)

@@ -1,12 +1,13 @@
-"""A connected hotel for each test, and a short list of authorities for its clients."""
+"""A connected hotel for each test, its clients, and a short list of authorities for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import certifi
 import pytest
+from tests.contrib.clients import CLIENTS
 from tests.contrib.hotel import Hotel, connected
 
 
@@ -30,3 +31,10 @@ def hotel(tmp_path: Path) -> Iterator[Hotel]:
     """The simulator, a vault and a connection; all end with the test."""
     with connected(tmp_path) as made:
         yield made
+
+
+@pytest.fixture(params=CLIENTS)
+def ask(request: pytest.FixtureRequest, hotel: Hotel) -> Iterator[Callable[[Hotel, str], None]]:
+    """One of the clients; a fault that it did not meet is not left to the next."""
+    yield CLIENTS[request.param]
+    hotel.made.vendor.control("faults", "DELETE")

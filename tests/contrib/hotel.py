@@ -21,6 +21,8 @@ from cloudbeds_auth.sync import TokenVault
 
 LIBRARIES: tuple[ModuleType, ...] = (httpx2, httpx)
 KEPT = 1000  # bytes: the largest body of unknown position that is kept, here
+LARGE = bytes(range(256)) * 40  # more than is kept
+SMALL = LARGE[: KEPT // 2]
 
 
 @dataclass

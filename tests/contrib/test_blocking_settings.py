@@ -23,7 +23,7 @@ def test_a_secret_is_taken_as_what_it_holds() -> None:
     found = settings_of({
         "CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": Secret(SECRET),
         "CLOUDBEDS_SCOPES": "read:hotel", "CLOUDBEDS_BASE_URL": "http://127.0.0.1:1",
-    })  # fmt: skip
+    }.get)  # fmt: skip
     assert found.client_secret is not None
     assert found.client_secret.reveal() == SECRET
 
@@ -34,15 +34,16 @@ def test_a_file_of_the_environment_gives_way(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("CLOUDBEDS_CLIENT_SECRET_FILE", str(tmp_path / "secret"))
     given = {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_BASE_URL": "http://127.0.0.1:1"}
     for config, expected in (({"CLOUDBEDS_CLIENT_SECRET": SECRET}, SECRET), ({}, "from-a-file-0123456789")):
-        found = settings_of(given | config)
+        found = settings_of((given | config).get)
         assert found.client_secret is not None
         assert found.client_secret.reveal() == expected
 
 
 def test_no_frame_of_a_refusal_holds_a_value() -> None:
     """A page for developers, or what collects errors, shows the local variables of every frame."""
+    config = {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": SECRET, "CLOUDBEDS_AUTH_PORT": "x"}
     with pytest.raises(ConfigurationError) as caught:
-        settings_of({"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": SECRET, "CLOUDBEDS_AUTH_PORT": "x"})
+        settings_of(config.get)
     frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]  # but for this test's own
     assert frames
     for frame in frames:
@@ -66,7 +67,7 @@ def test_a_secret_that_was_reset_is_read_again(monkeypatch: pytest.MonkeyPatch, 
         "CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": SECRET, "CLOUDBEDS_BASE_URL": "http://127.0.0.1:1",
         "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path}/vault.db",
     }  # fmt: skip
-    pages = BlockingPages(settings_of(config), "/callback", "/callback", reread=lambda: settings_of(config))
+    pages = BlockingPages(config.get, "/callback", "/callback")
     with closing(pages.vault) as vault:
         world = vault._here().engine.world
         config["CLOUDBEDS_CLIENT_SECRET"] = "the-secret-after-the-reset"

@@ -15,13 +15,10 @@ import httpx
 import httpx2
 import pytest
 import requests
-from tests.contrib.hotel import KEPT, LIBRARIES, Hotel, auth_for
+from tests.contrib.hotel import LARGE, LIBRARIES, SMALL, Hotel, auth_for
 
 from cloudbeds_auth import BodyNotReplayable, TokenVault
 from cloudbeds_auth.contrib.httpx import HttpxAuth
-
-LARGE = bytes(range(256)) * 40  # more than is kept
-SMALL = LARGE[: KEPT // 2]
 
 
 @pytest.fixture(params=LIBRARIES, ids=lambda library: library.__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.contrib.clients import CLIENTS, FOLLOWING
 from tests.contrib.hotel import Hotel, connected
-from tests.contrib.test_origins import CLIENTS, FOLLOWING
 
 FOR_KEYS = {"CLOUDBEDS_CREDENTIAL": "api-key"}
 

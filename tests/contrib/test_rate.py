@@ -13,8 +13,8 @@ import pytest
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from tests.contrib.clients import CLIENTS, FOLLOWING
 from tests.contrib.hotel import Hotel, connected
-from tests.contrib.test_origins import CLIENTS, FOLLOWING
 
 from cloudbeds_auth import ForeignOrigin, OutcomeUnknown, RateLimited
 from cloudbeds_auth.contrib import sdk
@@ -43,13 +43,6 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Access, "turn", counted)
     return taken
-
-
-@pytest.fixture(params=CLIENTS)
-def ask(request: pytest.FixtureRequest, hotel: Hotel) -> Iterator[Callable[[Hotel, str], None]]:
-    """One of the clients; a fault that it did not meet is not left to the next."""
-    yield CLIENTS[request.param]
-    hotel.made.vendor.control("faults", "DELETE")
 
 
 def test_a_call_has_one_turn(hotel: Hotel, ask: Callable[[Hotel, str], None], turns: list[str]) -> None:

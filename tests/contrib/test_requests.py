@@ -19,16 +19,13 @@ from typing import Any
 
 import pytest
 import requests
-from tests.contrib.hotel import KEPT, Hotel, connected
+from tests.contrib.hotel import LARGE, SMALL, Hotel, connected
 
 from cloudbeds_auth import BodyNotReplayable, ForeignOrigin, ReauthorizationRequired, TryAgain
 from cloudbeds_auth import TokenVault as AsynchronousVault
 from cloudbeds_auth.contrib.requests import RequestsAuth
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.sync import TokenVault
-
-LARGE = bytes(range(256)) * 40  # more than is kept
-SMALL = LARGE[: KEPT // 2]
 
 
 @pytest.fixture

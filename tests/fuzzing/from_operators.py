@@ -14,6 +14,7 @@ from cloudbeds_auth.cli import import_reader
 from cloudbeds_auth.errors import ConfigurationError, InvalidRequest
 from cloudbeds_auth.rules.inputs import is_text, is_token
 from cloudbeds_auth.settings import Need, Settings, further_app, load, loading
+from cloudbeds_auth.settings.registration import APP_NAME, Registration
 
 CANARY = "canary-0123456789abcdef0123456789"
 NAMES = (
@@ -77,12 +78,12 @@ def registration(data: bytes) -> bool:
         return False
     if not isinstance(given, dict):
         return False
-    known = {name: value for name, value in given.items() if name in loading.Registration.model_fields}
+    known = {name: value for name, value in given.items() if name in Registration.model_fields}
     try:
         app = further_app(_usual(), **known)
     except InvalidRequest:
         return False
-    assert loading.APP_NAME.fullmatch(app.id)
+    assert APP_NAME.fullmatch(app.id)
     assert app.client_id
     assert app.secrets[0]
     assert app.redirect_uri.startswith("http://")

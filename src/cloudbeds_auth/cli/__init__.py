@@ -1,10 +1,10 @@
 """The command line: `cloudbeds-auth`.
 
 Reading order: `main` (the root: finds commands, turns every ending into an exit status), `output` (the one place that
-prints, with `tables` and `progress`), `commands` (what all commands share), then the commands: `setup` (and `doctor`),
-`serve` (and `simulate`), `connect`, `connections` (with `watch`, `fleet`, `import_command`, `import_reader`), `apps`,
-`keys`, `sign_in`, `call` (and `access-token`), `database`, `completion`, and `demo` (with `demo_journey`,
-`demo_stage`, `pair_picture`).
+prints, with `tables` and `progress`), `commands` (what all commands share), then the commands: `setup`, `doctor`,
+`serve` (and `simulate`), `connect`, `connections` (with `watch`, `fleet`, `import_command`, `import_reader`,
+`add_key`), `apps`, `keys`, `sign_in`, `audit`, `call` (and `access-token`), `database`, `completion`, and `demo` (with
+`demo_journey`, `demo_stage`, `pair_picture`).
 
 Heavy imports stay inside the functions that need them: `--version` imports Click, `--help` beside it only what commands
 are declared with.

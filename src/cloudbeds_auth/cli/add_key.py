@@ -9,7 +9,7 @@ import click
 
 from cloudbeds_auth.cli.commands import ASKING, command, show_connection, with_vault
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
+from cloudbeds_auth.cli.secret_prompts import SecretInput
 from cloudbeds_auth.rules.documents import stamp
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ API_KEY: Final = SecretInput("API key", "--key-file", "CLOUDBEDS_API_KEY", ("--a
     "cloudbeds-auth connections add-key --property 100001 --key-file /run/secrets/hotel",
     "cloudbeds-auth connections add-key --reference tenant-7 --link         the hotel pastes it",
     "pass show hotel | cloudbeds-auth connections add-key --connection con_01J... --key-file -",
-    context_settings=WITH_EXTRAS,
 )
 @click.option("--reference", help="Your own name for the hotel.")
 @click.option("--property", "properties", metavar="ID", multiple=True, help="The property that it is to be the key of.")
@@ -50,7 +49,6 @@ def add_key(
     The key is asked for without showing it; or it comes from --key-file, or from CLOUDBEDS_API_KEY. It is never an
     argument, and is never printed.
     """
-    API_KEY.refuse_extras()
     if link:
         if properties or secret_file:
             raise click.UsageError("--link takes neither a key nor a property")

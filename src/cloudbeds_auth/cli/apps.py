@@ -11,7 +11,7 @@ import click
 from cloudbeds_auth.cli import setup
 from cloudbeds_auth.cli.commands import READING, command, confirm, group, read_settings, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
+from cloudbeds_auth.cli.secret_prompts import SecretInput
 from cloudbeds_auth.rules.documents import app_document, stamp
 from cloudbeds_auth.rules.model import App, Link
 
@@ -57,7 +57,6 @@ def list_apps(out: Output) -> None:
     "cloudbeds-auth apps add partner-eu --level partner --redirect-uri https://auth.example.com/eu/callback",
     "cloudbeds-auth apps add aurora --link --reference tenant-7  the hotel enters them, and connects",
     group=apps,
-    context_settings=WITH_EXTRAS,
 )
 @click.argument("name")
 @click.option("--client-id", metavar="ID", help="Asked for when it is left out.")
@@ -96,7 +95,6 @@ def add(
     never an argument, and is never printed. With --link the hotel enters both on a page of the service, and then the
     same link connects it.
     """
-    CLIENT_SECRET.refuse_extras()
     listed = None if scopes is None else tuple(scopes.split())
     parts: dict[str, Any] = {"level": level, "redirect_uri": redirect_uri, "scopes": listed, "credential": credential}
     if link:
@@ -140,7 +138,6 @@ def _usual_uri(name: str) -> str:
     "pass show aurora | cloudbeds-auth apps rotate-secret aurora --secret-file -",
     "cloudbeds-auth apps rotate-secret aurora --drop-previous      when Cloudbeds takes the new one",
     group=apps,
-    context_settings=WITH_EXTRAS,
 )
 @click.argument("name")
 @click.option("--drop-previous", is_flag=True, help="Forget the secret before the last reset; asks for none.")
@@ -151,7 +148,6 @@ def rotate_secret(out: Output, name: str, drop_previous: bool, secret_file: Path
     It is used first from now on, by running services too; the one until now stays valid beside it until the next
     reset or --drop-previous, so nothing breaks whenever Cloudbeds ends it. How the secret comes in: see `apps add`.
     """
-    CLIENT_SECRET.refuse_extras()
     if not drop_previous:
         secret = CLIENT_SECRET.read(out, secret_file)
         _show(out, with_vault(lambda vault: vault.apps.rotate_secret(name, secret)), "the new secret is used")

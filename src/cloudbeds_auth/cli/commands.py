@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -145,24 +146,23 @@ def need_server() -> None:
         )
 
 
-def read_settings(need: Need | None = None) -> Settings:
-    """Those of this process; None: what opens a vault is needed. Raises ConfigurationError."""
+def read_settings(need: Need | None = None, dotenv: Path | None = None) -> Settings:
+    """Those of this process, whose memory is private from then on. `need`: None is what opens a vault; `dotenv`: the
+    file that the operator named, None the usual. Raises ConfigurationError.
+
+    Says once on standard error which settings came from a file, and from which: names, never values.
+    """
     from cloudbeds_auth.settings import Need, load_from_environment
     from cloudbeds_auth.system import keep_memory_private
 
     keep_memory_private()
-    found = load_from_environment(need or Need.APP)
-    show_source(found)
-    return found
-
-
-def show_source(settings: Settings) -> None:
-    """Say once on standard error which settings came from a file, and from which: names, never values."""
+    found = load_from_environment(need or Need.APP, dotenv)
     context = click.get_current_context(silent=True)
     shown = {} if context is None else context.meta
-    if settings.env_file is not None and SOURCE_SHOWN not in shown:
+    if found.env_file is not None and SOURCE_SHOWN not in shown:
         shown[SOURCE_SHOWN] = True
-        output.complain(f"settings from {settings.env_file}: {', '.join(settings.from_env_file)}")
+        output.complain(f"settings from {found.env_file}: {', '.join(found.from_env_file)}")
+    return found
 
 
 def database_exists(settings: Settings | None = None) -> bool:

@@ -44,7 +44,7 @@ HEADERS = (
 WAITING = "This address waits for an approval by Cloudbeds."
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What is wanted."""
 
@@ -116,10 +116,11 @@ async def _within(vault: TokenVault, wish: Wish, seconds: float) -> Connection:
 
 
 async def _redirect_uri(vault: TokenVault, wish: Wish) -> str:
-    """Where the hotel comes back to; which app it approves is settled on the way."""
-    if wish.app is None:
-        wish.app = "default" if wish.connection_id is None else (await vault.connection(wish.connection_id)).app
-    return (await vault.apps.get(wish.app)).redirect_uri
+    """Where the hotel comes back to: of the app that is named, else of the connection's own or the default one."""
+    app = wish.app
+    if app is None:
+        app = "default" if wish.connection_id is None else (await vault.connection(wish.connection_id)).app
+    return (await vault.apps.get(app)).redirect_uri
 
 
 async def _connect(vault: TokenVault, wish: Wish, redirect_uri: str) -> Connection:
@@ -156,7 +157,6 @@ async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
     link = await vault.create_link(
         app=wish.app,
         reference=wish.reference,
-        return_to=None,
         connection_id=wish.connection_id,
         expires_in=LINK_SECONDS,
         expected_properties=wish.expected,

@@ -22,7 +22,7 @@ from cloudbeds_auth.cli.commands import (
 )
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.pair_picture import picture
-from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
+from cloudbeds_auth.cli.secret_prompts import SecretInput
 from cloudbeds_auth.cli.tables import with_badge
 from cloudbeds_auth.rules.audit import actor_words
 from cloudbeds_auth.rules.documents import connection_document, event_document, stamp
@@ -186,7 +186,6 @@ VERIFIER: Final = SecretInput(
     "cloudbeds-auth connections claim con_01J... --reference tenant-7",
     "cloudbeds-auth connections claim con_01J... --verifier-file /run/secrets/verifier",
     group=connections,
-    context_settings=WITH_EXTRAS,
 )
 @click.argument("connection", metavar="ID")
 @click.option("--reference", help="Your own name for the hotel.")
@@ -199,7 +198,6 @@ def claim(out: Output, connection: str, reference: str | None, secret_file: Path
 
     The code verifier of a challenge comes from --verifier-file, or from CLOUDBEDS_CODE_VERIFIER.
     """
-    VERIFIER.refuse_extras()
     verifier = VERIFIER.given(out, secret_file)
     secret = None if verifier is None else verifier.reveal()
     with out.working(ASKING):

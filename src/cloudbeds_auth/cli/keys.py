@@ -51,7 +51,7 @@ def keys() -> None:
 @command("list", "cloudbeds-auth keys list", "cloudbeds-auth keys list --parent key_01J… --json", group=keys)
 @click.option("--parent", metavar="ID", help="Only the children of this key, which end with it.")
 @click.option("--created-by", metavar="ID", help="Only those that this key made, its children or not.")
-def list_keys(out: Output, parent: str | None = None, created_by: str | None = None) -> None:
+def list_keys(out: Output, parent: str | None, created_by: str | None) -> None:
     """List keys, newest first; one that is over stays in the list."""
 
     async def all_of(vault: TokenVault) -> list[CallerKey]:

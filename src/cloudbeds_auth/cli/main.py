@@ -30,7 +30,7 @@ MODULES = {
     "call": "call",
     "access-token": "call",
     "database": "database",
-    "doctor": "setup",
+    "doctor": "doctor",
     "completion": "completion",
 }
 """Command to the module of this package in which it has its own name."""

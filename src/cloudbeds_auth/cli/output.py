@@ -11,13 +11,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TextIO
 
 import click
 
 from cloudbeds_auth.cli import progress, tables
+from cloudbeds_auth.cli.progress import Show
 from cloudbeds_auth.cli.tables import Look, Screen
 from cloudbeds_auth.rules.inputs import harmless
 
@@ -175,9 +176,9 @@ class Output:
             yield
 
     @contextmanager
-    def progress(self, text: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    def progress(self, text: str) -> Iterator[Show]:
         """Show how far a long work is: a bar at a terminal, else a line on standard error every ten seconds; nothing
-        with `--json`. Call it with what, how many, of how many (None: that is not known).
+        with `--json`.
         """
         if self.as_json:
             yield lambda what, done, total: None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LATE = 2.0  # seconds until a command that still works says so
 SAID_EVERY = 10.0  # seconds between two lines
 
-Show = Callable[[str, int, int | None], None]
+Show = Callable[[str, int, int | None], None]  # what, how many, of how many (None: that is not known)
 
 
 def lines(text: str, note: Callable[[str], None]) -> Show:

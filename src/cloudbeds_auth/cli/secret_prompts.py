@@ -16,11 +16,9 @@ from typing import Any, TypeVar
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli import CONTEXT
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.secret import Secret
 
-WITH_EXTRAS = {**CONTEXT, "allow_extra_args": True}  # of a command with a secret: to refuse them without repeating them
 STDIN = Path("-")
 LONGEST = 64 * 1024  # characters of a secret
 
@@ -47,7 +45,9 @@ class SecretInput:
         return f"a secret is never an argument: others can read it there, so reset it at Cloudbeds; {self._comes_from}"
 
     def taken(self, run: F) -> F:
-        """Give a command the option, and let it refuse what looks like a secret among its arguments."""
+        """Give a command the option, as the last of its parameters, and let it refuse what looks like a secret among
+        its arguments: the options that people try, and whatever comes behind the arguments that it knows.
+        """
         file = click.option(
             self.option,
             "secret_file",
@@ -55,16 +55,11 @@ class SecretInput:
             help="A file that holds only the secret; - is standard input.",
         )
         trap = click.option(*self.traps, "trap", hidden=True, expose_value=False, callback=self._refuse)
-        return trap(file(run))
+        rest = click.argument("rest", cls=_Rest, nargs=-1, expose_value=False, callback=self._refuse)
+        return file(trap(rest(run)))
 
-    def _refuse(self, context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-        if value is not None:
-            raise click.UsageError(self._exposed, context)
-
-    def refuse_extras(self) -> None:
-        """What came besides the known arguments is likely the secret. Raises UsageError."""
-        context = click.get_current_context()
-        if context.args:
+    def _refuse(self, context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None) -> None:
+        if value is not None and value != ():
             raise click.UsageError(self._exposed, context)
 
     def given(self, out: Output, file: Path | None) -> Secret | None:
@@ -96,3 +91,11 @@ class SecretInput:
         for warning in findings.warnings:
             out.note(warning)
         return Secret(value)
+
+
+class _Rest(click.Argument):
+    """What comes behind the arguments of a command, which is refused: its usage does not name it."""
+
+    def get_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """None."""
+        return []

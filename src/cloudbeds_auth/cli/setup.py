@@ -1,30 +1,20 @@
-"""`setup`: what to enter at Cloudbeds, then id and secret into a `.env` that only its owner can read; and `doctor`, in
-which it ends: checks everything and says what to mend.
-"""
+"""`setup`: what to enter at Cloudbeds, then id and secret into a `.env` that only its owner can read."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import re
 import sys
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli import incident
-from cloudbeds_auth.cli.commands import command, group, show_source
+from cloudbeds_auth.cli.commands import command
+from cloudbeds_auth.cli.doctor import examine
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.cli.tables import Look, Painted, with_badge
-from cloudbeds_auth.rules.presentation import Badge
-
-if TYPE_CHECKING:
-    from cloudbeds_auth.settings import Need, Settings
 
 CLIENT_ID, CLIENT_SECRET, REDIRECT_URI = "CLOUDBEDS_CLIENT_ID", "CLOUDBEDS_CLIENT_SECRET", "CLOUDBEDS_REDIRECT_URI"
 SECRET_FILE = f"{CLIENT_SECRET}_FILE"
@@ -41,13 +31,6 @@ The redirect URI must be entered exactly like this. Cloudbeds then shows a clien
 """
 PLAIN = re.compile(r"[A-Za-z0-9_./:@%+~-]+")
 HEADER = "# Settings of cloudbeds-auth. The client secret is in here: keep this file to yourself.\n"
-MARKS = {
-    "ok": with_badge("ok", Badge.HEALTHY),
-    "skipped": with_badge("skipped", Badge.ENDED),
-    "warning": Painted("warning", Look("yellow", "!", "!")),
-    "problem": Painted("PROBLEM", Look("red", "✗", "x")),
-}
-"""How well a check found things, by its level."""
 
 
 @command(
@@ -75,14 +58,14 @@ def setup(out: Output, redirect_uri: str | None, path: Path | None, non_interact
         raise click.UsageError("nobody can be asked here: set the variables and say --non-interactive")
     from cloudbeds_auth.settings import env_file
 
-    path, named = (path, True) if path is not None else env_file()
-    known = _known(path, named)
+    file, named = env_file() if path is None else (path, True)
+    known = _known(file, named)
     uri = _checked_uri(redirect_uri or known.get(REDIRECT_URI, ""))
     instructions(out, uri)
     given = _unattended(known) if non_interactive else _asked(known)
-    write(path, {OTHER[name]: None for name in OTHER if name in given} | given | {REDIRECT_URI: uri})
-    out.note(f"wrote {path} (only you can read it)")
-    return examine(out, path, named)
+    write(file, {OTHER[name]: None for name in OTHER if name in given} | given | {REDIRECT_URI: uri})
+    out.note(f"wrote {file} (only you can read it)")
+    return examine(out, path)
 
 
 def instructions(out: Output, uri: str) -> None:
@@ -189,63 +172,3 @@ def _line(name: str, value: str) -> str:
         return f"{name}={value}\n"
     quoted = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"{name}='{quoted}'\n"
-
-
-# --- doctor
-
-
-@group(
-    "doctor",
-    "cloudbeds-auth doctor",
-    "cloudbeds-auth doctor --json",
-    "cloudbeds-auth doctor incident",
-    short_help="Check everything and say what to mend.",
-    default="check",
-)
-def doctor() -> None:
-    """Check settings, keys, database, port, and the way to Cloudbeds; say what to mend.
-
-    Secrets are never shown or sent. Exit status 1 when there is a problem.
-    """
-
-
-doctor.add_command(incident.incident)
-
-
-@command("check", "cloudbeds-auth doctor", group=doctor)
-def check(out: Output) -> int:
-    """Check everything, as `doctor` alone does."""
-    from cloudbeds_auth.settings import env_file
-
-    return examine(out, *env_file())
-
-
-def examine(out: Output, dotenv: Path, named: bool) -> int:
-    """Run all checks on the settings of the environment and `dotenv`, show the findings; 0 when there is no problem.
-
-    `named`: the operator named the file.
-    """
-    from cloudbeds_auth.doctor import CHECKS
-    from cloudbeds_auth.doctor.examination import examine as run
-    from cloudbeds_auth.settings import load
-    from cloudbeds_auth.system import SystemClock
-
-    def read_settings(need: Need) -> Settings:
-        found = load(os.environ, dotenv, need=need, named=named)
-        show_source(found)
-        return found
-
-    with out.progress("checking") as progress:
-        done = count()
-        report = asyncio.run(
-            run(read_settings, SystemClock(), CHECKS, lambda name: progress("checks", next(done), len(CHECKS)))
-        )
-    out.document(report.document())
-    rows = [
-        (MARKS[one.level.value], name, f"{one.what}; to mend: {one.mend}" if one.mend else one.what)
-        for name, found in report.checks.items()
-        for one in found
-    ]
-    out.table(("result", "check", "finding"), rows)
-    out.line("no problem found" if report.healthy else "mend what is marked PROBLEM, then run this again")
-    return 0 if report.healthy else 1

@@ -27,38 +27,39 @@ from cloudbeds_auth.contrib.web_flow import (
     problem_document,
 )
 from cloudbeds_auth.errors import ConfigurationError, Error
-from cloudbeds_auth.settings import Need, Settings, as_variable, env_file, load
+from cloudbeds_auth.settings import Need, Settings, as_variable, env_file, known, load
 from cloudbeds_auth.sync import TokenVault
+
+Configured = Callable[[str], Any]  # what the framework's configuration has under the name of a setting; None: nothing
 
 
 class BlockingPages:
     """Vault and pages of one application. May be used from many threads.
 
-    `vault` is one that the application opened itself, and closes; else one with `settings` is opened at its first use,
-    and closed when the program ends. `reread` is called for the settings again when the client secret is refused.
-    `served` is the path of the callback in the application. Raises ConfigurationError where it and the settings do not
-    agree.
+    `vault` is one that the application opened itself, and closes; else one with the settings that are `configured`, as
+    `settings_of` reads them, is opened at its first use, and closed when the program ends. They are read again when the
+    client secret is refused. `served` is the path of the callback in the application. Raises ConfigurationError where
+    it and the settings do not agree.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        configured: Configured,
         callback: str,
         served: str,
         *,
         vault: TokenVault | None = None,
-        reread: Callable[[], Settings] | None = None,
         upkeep: bool = False,
     ) -> None:
         if vault is None:
-            settings = mounted_settings(settings, callback, served)
+            read = partial(settings_of, configured)
+            vault = TokenVault(mounted_settings(read(), callback, served), reread=read, upkeep=upkeep)
         else:
-            must_lie_there(settings, callback, served)
-        self._settings = settings
+            must_lie_there(vault.settings, callback, served)
         self._callback = callback
-        self.vault: Final = vault or TokenVault(settings, reread=reread, upkeep=upkeep)
+        self.vault: Final = vault
         self._pages: tuple[aio.TokenVault, MountedPages] | None = None
-        self.hotels: Final = HotelSessions(self.vault)
+        self.hotels: Final = HotelSessions(vault)
 
     def page(
         self, name: str, request: PageRequest, hooks: Hooks, call: Callable[[Hook, Any], Any]
@@ -93,7 +94,7 @@ class BlockingPages:
 
             self.vault.run(pass_on)
         except Error as error:
-            return ours(problem_document(error, path_prefix(self._settings.public_url)))
+            return ours(problem_document(error, path_prefix(self.vault.settings.public_url)))
         return ours(NOTED)
 
     def _over(self, there: aio.TokenVault) -> MountedPages:
@@ -112,21 +113,20 @@ def page_request(
     return PageRequest(method, query, named, cookies, counted(address or "local"), parameters)
 
 
-def settings_of(config: Mapping[str, Any]) -> Settings:
+def settings_of(configured: Configured) -> Settings:
     """The settings of the environment and `.env`, with those of ours that the framework's configuration names.
 
     There they have the same names, and values as Python has them: `True`, 20.0, a list. Raises ConfigurationError.
     """
     try:
-        return _loaded(config)
+        return _loaded(configured)
     except ConfigurationError as error:
         refused = error.with_traceback(None)
-    del config
     raise refused from None  # out of a frame that holds no value: a page for developers shows every frame's
 
 
-def _loaded(config: Mapping[str, Any]) -> Settings:
-    given = {name: as_variable(value) for name, value in config.items() if value is not None}
+def _loaded(configured: Configured) -> Settings:
+    given = {name: as_variable(value) for name in known() if (value := configured(name)) is not None}
     others = {f"{name}_FILE" for name in given} | {name.removesuffix("_FILE") for name in given}  # of the same secrets
     path, named = env_file()
     environ = {name: value for name, value in os.environ.items() if name not in others}

@@ -19,7 +19,6 @@ from typing import Any
 from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.model import Connection
-from cloudbeds_auth.settings import known
 from cloudbeds_auth.sync import TokenVault
 
 try:
@@ -31,7 +30,7 @@ try:
     from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, put_beside
     from cloudbeds_auth.app.forms import may_be_read
     from cloudbeds_auth.app.vendor_hook import HOOK
-    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, page_request, settings_of
+    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, page_request
     from cloudbeds_auth.contrib.hotel_session import HotelSession
     from cloudbeds_auth.contrib.web_flow import Hooks, beside, page_or_problem, routes
 except ModuleNotFoundError as _error:
@@ -124,12 +123,8 @@ class Cloudbeds:
     def _pages(self) -> BlockingPages:
         """Made at its first use: only then does Django know its addresses."""
         if not self._made:
-            settings = self._given.settings if self._given is not None else settings_of(_ours())
             served = _path_of("callback") or self._callback
-            made = BlockingPages(
-                settings, self._callback, served, vault=self._given, reread=lambda: settings_of(_ours()),
-                upkeep=self._upkeep,
-            )  # fmt: skip
+            made = BlockingPages(_configured, self._callback, served, vault=self._given, upkeep=self._upkeep)
             self._made.append(made)  # what several threads made has opened nothing: all use the first
         return self._made[0]
 
@@ -149,8 +144,8 @@ class Cloudbeds:
         return _response(self._pages.note_hook(_page_request(request, parameters), lambda: bytes(request.body)))
 
 
-def _ours() -> dict[str, Any]:
-    return {name: getattr(project, name) for name in known() if hasattr(project, name)}
+def _configured(name: str) -> Any:
+    return getattr(project, name, None)
 
 
 def _path_of(name: str) -> str | None:

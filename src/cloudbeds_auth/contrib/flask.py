@@ -22,7 +22,6 @@ from urllib.parse import urlencode
 from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.model import Connection
-from cloudbeds_auth.settings import known
 from cloudbeds_auth.sync import TokenVault
 
 try:
@@ -33,7 +32,7 @@ try:
     from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, put_beside
     from cloudbeds_auth.app.forms import may_be_read
     from cloudbeds_auth.app.vendor_hook import HOOK
-    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, page_request, settings_of
+    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, page_request
     from cloudbeds_auth.contrib.hotel_session import HotelSession
     from cloudbeds_auth.contrib.web_flow import Hooks, beside, page_or_problem, routes
 except ModuleNotFoundError as _error:
@@ -92,11 +91,10 @@ class Cloudbeds:
 
         Raises ConfigurationError where a setting is missing, or names another callback than is served.
         """
-        settings = self._given.settings if self._given is not None else settings_of(_ours(app))
+        served = f"{url_prefix}{self._callback}"
         app.extensions[EXTENSION] = BlockingPages(
-            settings, self._callback, f"{url_prefix}{self._callback}", vault=self._given,
-            reread=lambda: settings_of(_ours(app)), upkeep=self._upkeep,
-        )  # fmt: skip
+            app.config.get, self._callback, served, vault=self._given, upkeep=self._upkeep
+        )
         app.register_blueprint(self.blueprint, url_prefix=url_prefix or None)
         app.register_error_handler(Error, problem)
 
@@ -142,10 +140,6 @@ def _pages() -> BlockingPages:
 
 def _hook(**parameters: str) -> Response:
     return _response(_pages().note_hook(_page_request(parameters), request.get_data))
-
-
-def _ours(app: Flask) -> dict[str, Any]:
-    return {name: app.config[name] for name in known() if name in app.config}
 
 
 def _rule(path: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +87,8 @@ class Subject:
     """What is examined: as far as they are there, the settings that were `read` and the vault that was `unlocked`.
 
     `problems` are the settings' own words; `closed` says why the vault could not be opened. `missing` are the files
-    that the next start makes; with the database among them there is no vault to open.
+    that the next start makes; with the database among them there is no vault to open. `skew`: the seconds that this
+    machine's clock was found to be ahead of Cloudbeds'; None: it was not asked.
     """
 
     clock: Clock
@@ -96,7 +97,7 @@ class Subject:
     unlocked: TokenVault | None = None
     closed: errors.Error | None = None
     missing: tuple[Path, ...] = ()
-    seen: dict[str, float] = field(default_factory=dict)
+    skew: float | None = None
 
     @property
     def settings(self) -> Settings:

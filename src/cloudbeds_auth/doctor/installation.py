@@ -119,7 +119,7 @@ def _note_skew(subject: Subject, answer: httpx2.Response) -> None:
         theirs = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except (TypeError, ValueError):
         return
-    subject.seen["skew"] = subject.clock.wall() - theirs
+    subject.skew = subject.clock.wall() - theirs
 
 
 async def token_endpoint(subject: Subject) -> Sequence[Finding]:
@@ -151,7 +151,7 @@ async def clock(subject: Subject) -> Sequence[Finding]:
     """The wall clock is not before this code was written, and agrees with the vendor's `Date` header."""
     if subject.clock.wall() < OLDEST_NOW:
         return problem("this machine's clock is years behind", "set the clock; certificates will fail like this")
-    skew = subject.seen.get("skew")
+    skew = subject.skew
     if skew is not None and abs(skew) > LARGEST_SKEW:
         return warning(
             f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Cloudbeds'",

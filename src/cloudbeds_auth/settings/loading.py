@@ -1,30 +1,25 @@
-"""Reads the settings: the environment, `.env`, files that hold one secret each; every problem is reported at once. Also
-further apps, whose registration is checked like settings; what is not given follows from the settings' own.
-"""
+"""Reads the settings: the environment, `.env`, files that hold one secret each; every problem is reported at once."""
 
 from __future__ import annotations
 
 import difflib
 import io
 import os
-import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 from dotenv.parser import Binding, parse_stream
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import ValidationError
 
-from cloudbeds_auth.errors import ConfigurationError, InvalidRequest
+from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.os_files import written_by_others
-from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import is_vendors
-from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import secret_values, values
 from cloudbeds_auth.settings.row import Need, Setting, rows
-from cloudbeds_auth.settings.table import Credential, Level, RedirectUri, Scopes, Settings, kind_of
+from cloudbeds_auth.settings.table import Settings
 
 PREFIX = "CLOUDBEDS_"
 OURS = "CLOUDBEDS_AUTH_"  # no other program's variables begin so
@@ -38,9 +33,6 @@ NO_SETTINGS = (
 )  # variables of ours all the same, for commands
 LARGEST_ENV_FILE = 1024 * 1024  # characters
 LARGEST_SECRET_FILE = 64 * 1024  # bytes
-APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-AGAIN = "mend what is named above, then add the app again"
-ONE_SCHEME = "is https where CLOUDBEDS_REDIRECT_URI is http, or the other way round; one service takes one of the two"
 READ = object()  # the context of what is read, and may lack everything
 ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
 
@@ -286,65 +278,3 @@ def _report_unknown(given: Mapping[str, str], findings: Findings) -> None:
 def _tail(name: str) -> str:
     """What distinguishes a name: the prefix that all share would make any two look alike."""
     return name.upper().removeprefix(PREFIX).removeprefix("AUTH_")
-
-
-# --- a further registration at Cloudbeds, which is no setting and looks like one
-
-
-def app_name(value: object) -> str:
-    """A word that goes into addresses and command lines as it is."""
-    if not isinstance(value, str) or not APP_NAME.fullmatch(value):
-        raise ValueError("is not made of lower-case letters, digits and `-`, at most 40")
-    return value
-
-
-def client_secret(value: object) -> Secret:
-    """A secret that is there."""
-    found = values.secret(value)
-    if not found:
-        raise ValueError("is empty")
-    return found
-
-
-class Registration(BaseModel):
-    """One registration, checked."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
-    )
-
-    name: Annotated[str, BeforeValidator(app_name)]
-    client_id: Annotated[str, Field(min_length=1), BeforeValidator(values.text)]
-    client_secret: Annotated[Secret, PlainValidator(client_secret)]
-    level: Level
-    redirect_uri: RedirectUri
-    scopes: Scopes
-    credential: Credential
-
-
-def further_app(settings: Settings, **given: object) -> App:
-    """The App of what was given; None: what follows from the settings. Raises InvalidRequest with every problem."""
-    usual = {
-        "redirect_uri": redirect_uri_of(settings, str(given.get("name"))), "scopes": settings.scopes,
-        "credential": settings.credential,
-    }  # fmt: skip
-    parts = usual | {name: value for name, value in given.items() if value is not None}
-    try:
-        made = Registration.model_validate(parts)
-    except ValidationError as error:
-        failures = error.errors(include_url=False)
-        problems = "; ".join(f"{str(one['loc'][0]).replace('_', ' ')}: {worded(one['msg'])}" for one in failures)
-        raise InvalidRequest(problems, next_step=AGAIN) from None
-    # The cookie that binds an approval to its browser has one form for all apps.
-    where = values.url(made.redirect_uri)
-    if where.scheme != values.url(settings.redirect_uri).scheme:
-        raise InvalidRequest(f"redirect uri: {ONE_SCHEME}", next_step=AGAIN)
-    if values.is_our_path(where.path, settings.public_url):
-        raise InvalidRequest("redirect uri: has a path that is one of this service's own", next_step=AGAIN)
-    secrets, kind = (made.client_secret,), kind_of(made.credential)
-    return App(made.name, made.client_id, secrets, made.redirect_uri, made.scopes, made.level, kind)
-
-
-def redirect_uri_of(settings: Settings, name: str) -> str:
-    """The redirect URI of a further app unless it has another: below the settings' own, a path for itself."""
-    return f"{settings.redirect_uri.rstrip('/')}/{name}"

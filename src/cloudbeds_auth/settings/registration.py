@@ -1,0 +1,80 @@
+"""A further registration at Cloudbeds, which is no setting and is checked like one; what is not given follows from the
+settings' own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+
+from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.settings import values
+from cloudbeds_auth.settings.loading import worded
+from cloudbeds_auth.settings.table import Credential, Level, RedirectUri, Scopes, Settings, kind_of
+
+APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+AGAIN = "mend what is named above, then add the app again"
+ONE_SCHEME = "is https where CLOUDBEDS_REDIRECT_URI is http, or the other way round; one service takes one of the two"
+
+
+def app_name(value: object) -> str:
+    """A word that goes into addresses and command lines as it is."""
+    if not isinstance(value, str) or not APP_NAME.fullmatch(value):
+        raise ValueError("is not made of lower-case letters, digits and `-`, at most 40")
+    return value
+
+
+def client_secret(value: object) -> Secret:
+    """A secret that is there."""
+    found = values.secret(value)
+    if not found:
+        raise ValueError("is empty")
+    return found
+
+
+class Registration(BaseModel):
+    """One registration, checked."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
+
+    name: Annotated[str, BeforeValidator(app_name)]
+    client_id: Annotated[str, Field(min_length=1), BeforeValidator(values.text)]
+    client_secret: Annotated[Secret, PlainValidator(client_secret)]
+    level: Level
+    redirect_uri: RedirectUri
+    scopes: Scopes
+    credential: Credential
+
+
+def further_app(settings: Settings, **given: object) -> App:
+    """The App of what was given; None: what follows from the settings. Raises InvalidRequest with every problem."""
+    usual = {
+        "redirect_uri": redirect_uri_of(settings, str(given.get("name"))), "scopes": settings.scopes,
+        "credential": settings.credential,
+    }  # fmt: skip
+    parts = usual | {name: value for name, value in given.items() if value is not None}
+    try:
+        made = Registration.model_validate(parts)
+    except ValidationError as error:
+        failures = error.errors(include_url=False)
+        problems = "; ".join(f"{str(one['loc'][0]).replace('_', ' ')}: {worded(one['msg'])}" for one in failures)
+        raise InvalidRequest(problems, next_step=AGAIN) from None
+    # The cookie that binds an approval to its browser has one form for all apps.
+    where = values.url(made.redirect_uri)
+    if where.scheme != values.url(settings.redirect_uri).scheme:
+        raise InvalidRequest(f"redirect uri: {ONE_SCHEME}", next_step=AGAIN)
+    if values.is_our_path(where.path, settings.public_url):
+        raise InvalidRequest("redirect uri: has a path that is one of this service's own", next_step=AGAIN)
+    secrets, kind = (made.client_secret,), kind_of(made.credential)
+    return App(made.name, made.client_id, secrets, made.redirect_uri, made.scopes, made.level, kind)
+
+
+def redirect_uri_of(settings: Settings, name: str) -> str:
+    """The redirect URI of a further app unless it has another: below the settings' own, a path for itself."""
+    return f"{settings.redirect_uri.rstrip('/')}/{name}"
