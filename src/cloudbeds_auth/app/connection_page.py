@@ -12,7 +12,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, redirect
-from cloudbeds_auth.app.forms import fields, parameters
+from cloudbeds_auth.app.forms import FORM_TOKEN, fields, parameters
 from cloudbeds_auth.app.gateway import path_prefix
 from cloudbeds_auth.app.pages.operator_pages import OperatorPages
 from cloudbeds_auth.app.pages.pair_svg import pair_svg
@@ -124,7 +124,7 @@ class ConnectionPage:
         """Make a call to Cloudbeds, and show what came back."""
         one = await self._vault.connection(request.parameters["identifier"])
         examples = self._try_it.examples
-        asked = fields(request, "form_token", ASKED)[ASKED] or examples[0]
+        asked = fields(request, FORM_TOKEN, ASKED)[ASKED] or examples[0]
         tried = await self._try_it.call(one.id, asked, session.actor, request.address)
         return self._pages.show(
             session, "tried.html", id=one.id, hotel=name_of(one), tried=tried, examples=examples, path=tried.path,

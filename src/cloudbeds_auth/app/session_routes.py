@@ -22,7 +22,7 @@ from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.connection_page import ASKED, ConnectionPage
 from cloudbeds_auth.app.dashboard import Dashboard
 from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
-from cloudbeds_auth.app.forms import fields, may_be_read
+from cloudbeds_auth.app.forms import FORM_TOKEN, fields, may_be_read
 from cloudbeds_auth.app.gateway import METHODS, REFERENCE, SESSION, SIGN_IN_FIRST, path_prefix
 from cloudbeds_auth.app.limits import Tally
 from cloudbeds_auth.app.live import LiveStream
@@ -38,7 +38,6 @@ from cloudbeds_auth.rules.sessions import Session
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
-FORM_TOKEN = "form_token"
 OVERRIDES = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
 AGAIN = "open the page again in this service, and send its form from there"
 may_read: Callable[[Request], Awaitable[Permit]] = need(Scope.ADMIN)  # the description of the API, without a session
