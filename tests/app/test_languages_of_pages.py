@@ -96,7 +96,7 @@ async def test_pages_of_operators_stay_english(service: Running[RealVault]) -> N
 @each_other
 def test_no_page_about_an_error_says_anything_in_english(language: str) -> None:
     """But for what support reads."""
-    pages, english = HotelPages("", "/static", language), HotelPages("", "/static", "en")
+    pages, english = (HotelPages("", "/static", one, "ours.example") for one in (language, "en"))
     for kind in by_code().values():
         shown, said = (
             re.sub(r"<details.*</details>|<[^>]+>", "\n", one.problem(kind(), None).body.decode(), flags=re.DOTALL)

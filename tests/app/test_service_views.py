@@ -12,9 +12,9 @@ from tests.app.running import Running, Vendor, a_service
 from tests.app.test_dashboard import following
 from tests.app.vaults import ADMIN_TOKEN, RealVault, given
 
-from cloudbeds_auth.app import dashboard
-from cloudbeds_auth.app.pages.dashboard_pages import when
-from cloudbeds_auth.app.pages.service_pages import JOBS, up_to
+from cloudbeds_auth.app import service_pages
+from cloudbeds_auth.app.pages.operator_pages import when
+from cloudbeds_auth.app.service_pages import JOBS, up_to
 from cloudbeds_auth.engine.jobs import JobRecord
 from cloudbeds_auth.engine.workload import MOST_APPS, ClientWindow, Workload
 from cloudbeds_auth.rules.event_words import KINDS
@@ -48,7 +48,7 @@ async def test_each_page_says_where_it_is(operator: Operator) -> None:
 
 async def test_apps(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with its hotels, where they are listed, and whether it is in order; never its secret."""
-    monkeypatch.setattr(dashboard, "ROWS", 1)
+    monkeypatch.setattr(service_pages, "ROWS", 1)
     vault = operator.service.vault
     for name in ("aurora", "boreal"):
         await vault.apps.add(name, client_id=f"client-{name}", client_secret=f"THE-SECRET-OF-{name}-0123456789")
@@ -77,7 +77,7 @@ async def test_an_app_that_is_refused(operator: Operator) -> None:
 
 async def test_the_audit(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who did what, about what, and from where, a page at a time, in words."""
-    monkeypatch.setattr(dashboard, "ROWS", 2)
+    monkeypatch.setattr(service_pages, "ROWS", 2)
     vault = operator.service.vault
     await vault.keys.create("a job", scopes=["read"])
     await operator.press("/connections/con_1/disconnect")

@@ -2,8 +2,8 @@
 
 Reading order: `gateway` (which requests are admitted), `proxy` with `relaying` (a call on its way to the vendor), `api`
 with `schemas` (JSON), `exchanges` (a request and an answer without a framework), `browser` with `cookies` and `pages`
-(the hotel's way), `session_routes` with `sign_in`, `dashboard`, `connection_page` and `trying` (the operator's),
-`api_reference` (the API as people read it), `problems` (errors over HTTP), `vendor_hook`, `limits` (what one caller may
-take) and `checks` (of credentials), `asgi` (the framework's rim), `application` (composition and lifespan), `server`
-with `http_limits`, `http_transport` and `http_connections`.
+(the hotel's way), `session_routes` with `sign_in`, `dashboard`, `connection_page`, `trying` and `service_pages` (the
+operator's), `api_reference` (the API as people read it), `problems` (errors over HTTP), `vendor_hook`, `limits` (what
+one caller may take) and `checks` (of credentials), `asgi` (the framework's rim), `application` (composition and
+lifespan), `server` with `http_limits`, `http_transport` and `http_connections`.
 """

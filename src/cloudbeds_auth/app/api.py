@@ -20,7 +20,7 @@ from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.limits import sharing
 from cloudbeds_auth.app.permits import Administering, Connecting, Measuring, Permit, Proxying, Reading, Tokens
 from cloudbeds_auth.app.problems import CODE, AboutToStop, RequestTimedOut
-from cloudbeds_auth.app.relaying import ProxiedCall, Relay, read_all
+from cloudbeds_auth.app.relaying import ProxiedCall, Relay
 from cloudbeds_auth.app.schemas import (
     AccessTokenShape,
     AuditEntryShape,
@@ -41,6 +41,7 @@ from cloudbeds_auth.errors import (
     InvalidRequest,
     StoreUnavailable,
     UnknownConnection,
+    UpstreamFailed,
 )
 from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
@@ -295,9 +296,10 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
     async with relay.shares.place(shares):
         await permit.vault.keys.require_good(permit.caller)
         relayed = await relay.call(hotel.id, call)
-        headers = policy.response_headers(relayed.answer.headers)
-        body = await read_all(relayed.answer, LARGEST_USERINFO)
-    relayed.passing.see(body)
+        body, whole = await relayed.read(LARGEST_USERINFO)
+    if not whole:
+        raise UpstreamFailed("the answer is larger than it may be here")
+    headers = policy.response_headers(relayed.answer.headers)
     relay.note_refusal(relayed)
     request.scope["state"]["vendor"] = True  # the gateway gives it no headers of ours
     answer = Response(body, relayed.answer.status)

@@ -27,10 +27,10 @@ GO_ON = "connect the hotel; if the wrong ones were entered, ask where the link c
 
 
 class AppPage:
-    """The handler of its path; `connect` is the address of the pages of connect links, `asks` is as for the pages."""
+    """The handler of its path; `connect` is the address of the pages of connect links."""
 
-    def __init__(self, vault: TokenVault, pages: PagesByLanguage, connect: str, asks: str) -> None:
-        self._apps, self._pages, self._connect, self._asks = vault.apps, pages, connect, asks
+    def __init__(self, vault: TokenVault, pages: PagesByLanguage, connect: str) -> None:
+        self._apps, self._pages, self._connect = vault.apps, pages, connect
 
     async def answer(self, request: PageRequest) -> PageAnswer:
         """The empty form; for a filled one "saved", or the form again with what is wrong with it."""
@@ -41,7 +41,7 @@ class AppPage:
                 return await self._entered(token, asked, request, pages)
         except Error as error:
             return replace(pages.problem(error, None), about=Failed(error))
-        return redirect(self._after(token)) if asked is None else pages.add_app(asked, self._asks, None)
+        return redirect(self._after(token)) if asked is None else pages.add_app(asked, None)
 
     async def _entered(
         self, token: str, asked: AppRequest | None, request: PageRequest, pages: HotelPages
@@ -55,7 +55,7 @@ class AppPage:
         except AuthorizationExpired:
             raise
         except Error as error:
-            return pages.add_app(asked, self._asks, error)
+            return pages.add_app(asked, error)
         return pages.app_added(self._after(token))
 
     def _after(self, token: str) -> str:

@@ -67,11 +67,10 @@ class Browser:
         self._world = vault.engine.world
         self._settings = settings
         self._prefix = path_prefix(settings.public_url)
-        self._pages = PagesByLanguage(self._prefix, assets)
+        self._pages = PagesByLanguage(self._prefix, assets, urlsplit(settings.public_url).hostname or "")
         self._codes = Pages(self._prefix, assets)
-        self._asks = urlsplit(settings.public_url).hostname or ""
-        self.paste_key: Final = KeyPage(vault, self._pages, self._asks).answer
-        self.add_app: Final = AppPage(vault, self._pages, self._prefix + CONNECT, self._asks).answer
+        self.paste_key: Final = KeyPage(vault, self._pages).answer
+        self.add_app: Final = AppPage(vault, self._pages, self._prefix + CONNECT).answer
         self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
         self._static = static_files()
         clock = self._world.clock
@@ -122,9 +121,8 @@ class Browser:
         elsewhere = self._elsewhere(request, asked.redirect_uri, path)
         if elsewhere is not None:
             return redirect(elsewhere)
-        asks = urlsplit(asked.return_to or "").hostname or self._asks
         vendor = origin_of(self._settings.authorize_url) or self._vault.base_url
-        page = self._pages.of(request).link(asked, asks, self._prefix + path, vendor, instead)
+        page = self._pages.of(request).link(asked, self._prefix + path, vendor, instead)
         browser = self._cookies.browser(request) or self._world.entropy.token()
         return self._cookies.remember_browser(page, browser)
 
@@ -187,14 +185,14 @@ class Browser:
             return self._about(request, asked["error"])
         shown = asked.get("connection_id", "")
         if not _CONNECTION_ID.match(shown):
-            return pages.connected(self._asks, None)
-        return pages.connected(self._asks, self._cookies.connected(request, shown) or ConnectedCookie(shown))
+            return pages.connected(ConnectedCookie())
+        return pages.connected(self._cookies.connected(request, shown) or ConnectedCookie(shown))
 
     async def claim(self, request: PageRequest) -> PageAnswer:
         """Where an approval from the Marketplace waits; the page says what happens next."""
         connection_id = request.parameters["connection_id"]
         shown = connection_id if _CONNECTION_ID.match(connection_id) else None
-        return self._pages.of(request).waiting(self._asks, shown)
+        return self._pages.of(request).waiting(shown)
 
     async def static(self, request: PageRequest) -> PageAnswer:
         """One of our few files; the icon, for browsers that ask without a link to it."""

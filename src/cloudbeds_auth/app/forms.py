@@ -11,6 +11,7 @@ from cloudbeds_auth.errors import InvalidRequest
 
 MEDIA = "application/x-www-form-urlencoded"
 MOST_PARAMETERS = 20
+FORM_TOKEN = "form_token"  # the field by which a form is known to be one of a session's own pages
 _LENGTH = re.compile(r"[0-9]{1,9}")
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 

@@ -73,10 +73,8 @@ APP = "cloudbeds_app"  # the name of the app whose callback is asked for
 HOTEL = "cloudbeds_hotel"  # the id of the connection that it is about
 SESSION = "cloudbeds_session"  # of a page of operators: the session of its browser, None without one
 
-Authenticate = Known[Caller]
 
-
-def known_to(vault: TokenVault) -> Authenticate:
+def known_to(vault: TokenVault) -> Known[Caller]:
     """Knows the admin token, the one for `/metrics` if it is set, and the keys of callers; hashes are compared, in
     constant time (A24).
     """

@@ -27,10 +27,10 @@ FIELD = "api_key"
 
 
 class KeyPage:
-    """The handler of its path; `asks`: as for the pages."""
+    """The handler of its path."""
 
-    def __init__(self, vault: TokenVault, pages: PagesByLanguage, asks: str) -> None:
-        self._vault, self._pages, self._asks = vault, pages, asks
+    def __init__(self, vault: TokenVault, pages: PagesByLanguage) -> None:
+        self._vault, self._pages = vault, pages
         self._world, self._keys = vault.engine.world, vault.engine.pasted_keys
 
     async def answer(self, request: PageRequest) -> PageAnswer:
@@ -50,7 +50,7 @@ class KeyPage:
         except Error as error:
             return await self._form(token, pages, error)
         connection, back = await self._vault.connection(home), self._back(link.return_to, home, link.reference)
-        page = pages.connected(self._asks, ConnectedCookie.of(connection), key=True, back=back)
+        page = pages.connected(ConnectedCookie.of(connection), key=True, back=back)
         return replace(page, about=Connected(connection))
 
     async def _form(self, token: str, pages: HotelPages, error: Error | None = None) -> PageAnswer:

@@ -165,6 +165,26 @@ class Relayed:
     turn_seconds: float
     vendor_seconds: float
 
+    async def read(self, limit: int) -> tuple[bytes, bool]:
+        """At most `limit` bytes of the body, which `passing` is shown, and whether these are all; the answer is closed.
+
+        Raises UpstreamFailed when it breaks off before.
+        """
+        read = bytearray()
+        try:
+            async with asyncio.timeout(60):
+                async for chunk in self.answer.chunks():
+                    read += chunk
+                    if len(read) > limit:
+                        break
+        except (Lost, TimeoutError) as error:
+            raise UpstreamFailed("the answer broke off") from error
+        finally:
+            self.answer.close()
+        body = bytes(read[:limit])
+        self.passing.see(body)
+        return body, len(read) <= limit
+
 
 class Relay:
     """The proxied call of every route, made in a place of `shares`.
@@ -314,29 +334,3 @@ def vendor_request_id(answer: UpstreamAnswer) -> str | None:
     """The vendor's `X-Request-ID`; None where it sent none, or something that is no short line of text."""
     found = next((value for name, value in answer.headers if name == b"x-request-id"), b"")
     return found.decode("ascii") if VENDOR_REQUEST_ID.fullmatch(found) else None
-
-
-async def read_all(answer: UpstreamAnswer, limit: int) -> bytes:
-    """A small answer as a whole; raises UpstreamFailed when it is larger than `limit` bytes or breaks off."""
-    body, whole = await read_beginning(answer, limit)
-    if not whole:
-        raise UpstreamFailed("the answer is larger than it may be here")
-    return body
-
-
-async def read_beginning(answer: UpstreamAnswer, limit: int) -> tuple[bytes, bool]:
-    """At most `limit` bytes of an answer, which is closed, and whether these are all; raises UpstreamFailed when it
-    breaks off before.
-    """
-    read = bytearray()
-    try:
-        async with asyncio.timeout(60):
-            async for chunk in answer.chunks():
-                read += chunk
-                if len(read) > limit:
-                    break
-    except (Lost, TimeoutError) as error:
-        raise UpstreamFailed("the answer broke off") from error
-    finally:
-        answer.close()
-    return bytes(read[:limit]), len(read) <= limit

@@ -22,14 +22,14 @@ from cloudbeds_auth.app.checks import CredentialChecks
 from cloudbeds_auth.app.connection_page import ASKED, ConnectionPage
 from cloudbeds_auth.app.dashboard import Dashboard
 from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest
-from cloudbeds_auth.app.forms import fields, may_be_read
+from cloudbeds_auth.app.forms import FORM_TOKEN, fields, may_be_read
 from cloudbeds_auth.app.gateway import METHODS, REFERENCE, SESSION, SIGN_IN_FIRST, path_prefix
 from cloudbeds_auth.app.limits import Tally
 from cloudbeds_auth.app.live import LiveStream
-from cloudbeds_auth.app.pages.connection_pages import ConnectionPages
-from cloudbeds_auth.app.pages.service_pages import ServicePages
+from cloudbeds_auth.app.pages.operator_pages import OperatorPages
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.relaying import Relay
+from cloudbeds_auth.app.service_pages import ServicePages
 from cloudbeds_auth.app.sign_in import SignIn
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, Unauthenticated
 from cloudbeds_auth.rules.permissions import Scope
@@ -38,7 +38,6 @@ from cloudbeds_auth.rules.sessions import Session
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
-FORM_TOKEN = "form_token"
 OVERRIDES = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
 AGAIN = "open the page again in this service, and send its form from there"
 may_read: Callable[[Request], Awaitable[Permit]] = need(Scope.ADMIN)  # the description of the API, without a session
@@ -79,11 +78,11 @@ class SessionRoutes:
         self._vault = vault
         self._public_url = vault.settings.public_url
         self._engine = vault.engine
-        prefix = path_prefix(self._public_url)
-        self._pages = ServicePages(prefix, "/static")
+        self._pages = OperatorPages(path_prefix(self._public_url), "/static")
         self._sign_in = SignIn(vault, self._pages, checks, tally)
         self._dashboard = Dashboard(vault, self._pages)
-        self._of_one = ConnectionPage(vault, ConnectionPages(prefix, "/static", self._public_url), relay)
+        self._of_one = ConnectionPage(vault, self._pages, relay)
+        self._of_service = ServicePages(vault, self._pages)
 
     def routes(self) -> list[Route]:
         """All of them; the gateway lets in where a session is needed those alone that have one."""
@@ -95,7 +94,7 @@ class SessionRoutes:
         def takes(path: str, handler: PageHandler, *names: str) -> None:
             shows(path, self._form(handler, names), ("POST",))
 
-        sign_in, dashboard, of_one = self._sign_in, self._dashboard, self._of_one
+        sign_in, dashboard, of_one, of_service = self._sign_in, self._dashboard, self._of_one, self._of_service
         shows("/sign-in", sign_in.page)
         shows(SIGN_IN_FIRST, sign_in.first, METHODS)
         made.append(route("/session", self._begin, ["POST"]))
@@ -112,10 +111,10 @@ class SessionRoutes:
         made.append(route(REFERENCE, self._reference))
         shows("/keys", _seen(dashboard.keys))
         takes("/keys/{key_id}/revoke", _seen(dashboard.revoke))
-        shows("/apps", _seen(dashboard.apps))
-        shows("/audit", _seen(dashboard.audit))
-        shows("/work", _seen(dashboard.work))
-        shows("/settings", _seen(dashboard.values))
+        shows("/apps", _seen(of_service.apps))
+        shows("/audit", _seen(of_service.audit))
+        shows("/work", _seen(of_service.work))
+        shows("/settings", _seen(of_service.values))
         return made
 
     async def _home(self, request: PageRequest, session: Session | None) -> PageAnswer:
@@ -127,9 +126,11 @@ class SessionRoutes:
         async def shown(asked: PageRequest, session: Session | None) -> PageAnswer:
             if session is None:
                 await may_read(request)
-            groups = api_reference(describe_api(request.app), self._public_url.rstrip("/"))
-            settings = self._vault.settings
-            return self._pages.api(session, groups, settings.public_url, settings.base_url, settings.api_version)
+            settings, url = self._vault.settings, self._public_url.rstrip("/")
+            return self._pages.show(
+                session, "api.html", groups=api_reference(describe_api(request.app), url), url=url,
+                vendor=settings.base_url, example=f"/api/{settings.api_version}/getHotels",
+            )  # fmt: skip
 
         return await self._endpoint(shown)(request)
 

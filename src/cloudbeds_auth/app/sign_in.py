@@ -17,7 +17,7 @@ from cloudbeds_auth.app.forms import fields
 from cloudbeds_auth.app.gateway import path_prefix
 from cloudbeds_auth.app.http_connections import ClientGone, occupy
 from cloudbeds_auth.app.limits import Tally, hash_of
-from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages
+from cloudbeds_auth.app.pages.operator_pages import OperatorPages
 from cloudbeds_auth.app.problems import TooManyGuesses
 from cloudbeds_auth.errors import StoreReadOnly, Unauthenticated
 from cloudbeds_auth.rules.audit import AuditAction

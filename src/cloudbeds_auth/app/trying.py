@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth.app.relaying import ProxiedCall, Relay, Relayed, read_beginning
+from cloudbeds_auth.app.relaying import ProxiedCall, Relay, Relayed
 from cloudbeds_auth.errors import Forbidden, InvalidRequest
 from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 METHOD = "GET"
 MOST_READ = 64 * 1024  # bytes of an answer
 MOST_SHOWN = 128 * 1024  # characters; indented it is longer than it came
-ENCODING = b"content-encoding"
 EXAMPLE_METHODS = ("userinfo", "getHotels", "getRooms", "getReservations")
 
 
@@ -61,8 +60,8 @@ class TryIt:
         """Ask for a path of Cloudbeds, with its query, or for a method of its API by name.
 
         `by`: the session, which has its own share of the calls under way, and `address` its browser's: both are in the
-        log, with the path. Raises InvalidRequest and Forbidden where the
-        proxy would relay that for no caller with the scope `proxy`, and as `Relay.call` does.
+        log, with the path. Raises InvalidRequest and Forbidden where the proxy would relay that for no caller with the
+        scope `proxy`, and as `Relay.call` does.
         """
         path, query = self._judged(connection_id, asked)
         headers = [("accept", "application/json"), ("accept-encoding", "identity")]
@@ -72,8 +71,7 @@ class TryIt:
         begun = self._clock.steady()
         async with self._relay.shares.place(by):
             relayed = await self._relay.call(connection_id, call)
-            body, whole = await read_beginning(relayed.answer, MOST_READ)
-        relayed.passing.see(body)
+            body, whole = await relayed.read(MOST_READ)
         self._relay.report(connection_id, call, relayed, complete=whole, address=address, begun=begun)
         shown, complete = readable(body) if _is_plain(relayed) else ("", True)
         return TriedCall(
@@ -127,5 +125,5 @@ def _indented(document: object) -> str:
 
 def _is_plain(relayed: Relayed) -> bool:
     """Whether the body came as it was asked for, and not packed."""
-    found = next((value for name, value in relayed.answer.headers if name == ENCODING), b"identity")
-    return found.strip().lower() in {b"", b"identity"}
+    found = policy.header_in(relayed.answer.headers, b"content-encoding") or ""
+    return found.strip().lower() in {"", "identity"}

@@ -88,18 +88,19 @@ class Metrics:
         shares: Mapping[str, float] | None = None,
     ) -> tuple[bytes, str]:
         """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
-        shown = CollectorRegistry()
         stored = {"connections": connections, "outbox": outbox, "upkeep": overdue, "rate_limit": shares}
-        shown.register(_Gauges([_of_build(), _of_gauges({name: one is not None for name, one in stored.items()})]))
+        gauges = [_of_build(), _of_gauges({name: one is not None for name, one in stored.items()})]
         if connections is not None:
-            shown.register(_Gauges(_of_connections(connections)))
+            gauges += _of_connections(connections)
         if outbox is not None:
-            shown.register(_Gauges(_of_outbox(outbox)))
+            gauges += _of_outbox(outbox)
         if overdue is not None:
             text = "How long the grant that waits longest for upkeep has been due"
-            shown.register(_Gauges([GaugeMetricFamily(f"{PREFIX}_upkeep_overdue_seconds", text, value=overdue)]))
+            gauges.append(GaugeMetricFamily(f"{PREFIX}_upkeep_overdue_seconds", text, value=overdue))
         if shares is not None:
-            shown.register(_Gauges([_of_rate_limit(shares)]))
+            gauges.append(_of_rate_limit(shares))
+        shown = CollectorRegistry()
+        shown.register(_Gauges(gauges))
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
             return generate_latest(shown), CONTENT_TYPE_LATEST

@@ -1,7 +1,7 @@
 """The pages: templates, one style sheet, one icon, and catalogs of what they say; nothing is loaded from elsewhere.
 
-Everything a template shows is escaped. What hotels see is in `hotel_pages`, what operators see in `dashboard_pages`;
-here is what both share, and the page about an error's code.
+Everything a template shows is escaped. What hotels see is in `hotel_pages`, the frame of what operators see in
+`operator_pages`; here is what both share, and the page about an error's code.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ escaped as everything is that a template shows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
 
 from cloudbeds_auth.app.cookies import ConnectedCookie
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
@@ -22,13 +23,17 @@ from cloudbeds_auth.rules.model import CredentialKind
 class HotelPages(Pages):
     """Renders them in one language. `asks`: who asks for access, as the hotel may know it."""
 
-    def link(self, asked: LinkRequest, asks: str, begin: str, vendor: str, instead: str | None) -> PageAnswer:
+    def __init__(self, prefix: str, assets: str, language: str, asks: str) -> None:
+        super().__init__(prefix, assets, language)
+        self._asks = asks
+
+    def link(self, asked: LinkRequest, begin: str, vendor: str, instead: str | None) -> PageAnswer:
         """What a link asks for, and a button that begins: a POST to `begin`, which redirects to the origin `vendor`,
         and that to wherever its hotels sign in. `instead`: where the hotel may paste an API key.
         """
         shown = self._page(
             "link.html",
-            asks=asks,
+            asks=urlsplit(asked.return_to or "").hostname or self._asks,
             app=asked.app,
             reference=asked.reference,
             properties=asked.expected_properties,
@@ -39,19 +44,16 @@ class HotelPages(Pages):
         )
         return shown.with_headers({POLICY: policy("https:", vendor)})
 
-    def connected(
-        self, asks: str, hotel: ConnectedCookie | None, *, key: bool = False, back: str | None = None
-    ) -> PageAnswer:
+    def connected(self, hotel: ConnectedCookie, *, key: bool = False, back: str | None = None) -> PageAnswer:
         """What the hotel sees after it approved, or pasted its `key`; `back`: where it came from."""
-        shown = hotel or ConnectedCookie()
         return self._page(
             "connected.html",
-            asks=asks,
-            connection_id=shown.connection_id,
-            reference=shown.reference,
-            properties=shown.properties,
-            app=shown.app,
-            permissions=self._permissions(shown.scopes.split()),
+            asks=self._asks,
+            connection_id=hotel.connection_id,
+            reference=hotel.reference,
+            properties=hotel.properties,
+            app=hotel.app,
+            permissions=self._permissions(hotel.scopes.split()),
             key=key,
             back=back,
         )
@@ -60,17 +62,17 @@ class HotelPages(Pages):
         """The form for a hotel's API key; `scopes`: what the key needs; `error`: why the one before was not taken."""
         return self._form("paste_key.html", error, scopes=scopes, permissions=self._permissions(scopes))
 
-    def add_app(self, asked: AppRequest, asks: str, error: Error | None) -> PageAnswer:
+    def add_app(self, asked: AppRequest, error: Error | None) -> PageAnswer:
         """The form for an app's client id and secret; `error`: why what was entered was not taken."""
-        return self._form("add_app.html", error, asks=asks, redirect_uri=asked.redirect_uri, scopes=asked.scopes)
+        return self._form("add_app.html", error, asks=self._asks, redirect_uri=asked.redirect_uri, scopes=asked.scopes)
 
     def app_added(self, connect: str) -> PageAnswer:
         """The app is registered; `connect`: where its hotel approves."""
         return self._page("app_added.html", connect=connect)
 
-    def waiting(self, asks: str, connection_id: str | None) -> PageAnswer:
+    def waiting(self, connection_id: str | None) -> PageAnswer:
         """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""
-        return self._page("waiting.html", asks=asks, connection_id=connection_id)
+        return self._page("waiting.html", asks=self._asks, connection_id=connection_id)
 
     def problem(self, error: Error, start_again: str | None) -> PageAnswer:
         """What happened, whether anything is lost, and a way to start again where there is one."""
@@ -106,10 +108,12 @@ class HotelPages(Pages):
 
 
 class PagesByLanguage:
-    """The pages of each language; `prefix` and `assets` as for `Pages`."""
+    """The pages of each language; `prefix` and `assets` as for `Pages`. `asks` as for `HotelPages`: a page about a
+    problem names nobody.
+    """
 
-    def __init__(self, prefix: str, assets: str) -> None:
-        self._pages = {language: HotelPages(prefix, assets, language) for language in LANGUAGES.values()}
+    def __init__(self, prefix: str, assets: str, asks: str = "") -> None:
+        self._pages = {language: HotelPages(prefix, assets, language, asks) for language in LANGUAGES.values()}
 
     def of(self, request: PageRequest) -> HotelPages:
         """Those in the language that the browser asks for."""

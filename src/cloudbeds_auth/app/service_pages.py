@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
-from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.app.pages.dashboard_pages import OperatorPages, when
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+from cloudbeds_auth.app.forms import parameters
+from cloudbeds_auth.app.pages.operator_pages import ROWS, OperatorPages, when
 from cloudbeds_auth.engine.jobs import JobRecord
-from cloudbeds_auth.engine.workload import MOST_APPS, ClientWindow, Workload
+from cloudbeds_auth.engine.workload import MOST_APPS, ClientWindow
 from cloudbeds_auth.rules.audit import AuditEntry, actor_words
 from cloudbeds_auth.rules.event_words import KINDS
 from cloudbeds_auth.rules.model import App, CredentialKind
@@ -28,6 +28,7 @@ from cloudbeds_auth.transactions.upkeep import MOST_COUNTED, Queue, Queued
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
+    from cloudbeds_auth.vault import TokenVault
 
 UNSET = "not set"
 LATE = 900.0  # seconds that the first in a queue may wait: as long as `doctor` lets a message wait
@@ -66,23 +67,33 @@ JOBS = {
 }
 
 
-class ServicePages(OperatorPages):
-    """Renders them, and those about hotels."""
+class ServicePages:
+    """The handlers, each for a session."""
 
-    def apps(self, session: Session, looks: Sequence[AppLook], following: str | None) -> PageAnswer:
-        """Registrations at Cloudbeds; `following`: the cursor of the next page."""
-        return self._of(session, "apps.html", rows=[_app(one) for one in looks], following=following)
+    def __init__(self, vault: TokenVault, pages: OperatorPages) -> None:
+        self._engine = vault.engine
+        self._settings = vault.settings
+        self._pages = pages
 
-    def audit(
-        self, session: Session, entries: Sequence[AuditEntry], following: str | None, *, later: bool
-    ) -> PageAnswer:
-        """Who did what; `later`: this is not the first page."""
-        rows = [_entry(one) for one in entries]
-        return self._of(session, "audit.html", rows=rows, following=following, later=later)
+    async def apps(self, request: PageRequest, session: Session) -> PageAnswer:
+        """Registrations at Cloudbeds, the settings' own first."""
+        cursor = parameters(request, "cursor").get("cursor")
+        looks, following = await self._engine.views.app_looks(cursor, ROWS)
+        return self._pages.show(session, "apps.html", rows=[_app(one) for one in looks], following=following)
 
-    def work(self, session: Session, found: Workload, now: float, *, sends: bool) -> PageAnswer:
-        """What waits, at this unix second. `sends`: an address is set for messages."""
-        return self._of(
+    async def audit(self, request: PageRequest, session: Session) -> PageAnswer:
+        """Who did what, newest first."""
+        cursor = parameters(request, "cursor").get("cursor")
+        page = await self._engine.audit.entries(cursor=cursor, limit=ROWS)
+        following = page[-1].id if len(page) == ROWS else None
+        rows = [_entry(one) for one in page]
+        return self._pages.show(session, "audit.html", rows=rows, following=following, later=cursor is not None)
+
+    async def work(self, request: PageRequest, session: Session) -> PageAnswer:
+        """What there is to do, and how it goes."""
+        found, now = await self._engine.workloads.read(), self._engine.world.clock.wall()
+        sends = self._settings.webhook_url is not None
+        return self._pages.show(
             session,
             "work.html",
             queues=[_queue(queue, queued) for queue, queued in found.queues.items()],
@@ -92,11 +103,11 @@ class ServicePages(OperatorPages):
             jobs=[_job(name, record, now) for name, record in found.jobs.items()],
         )
 
-    def settings(self, session: Session, settings: Settings) -> PageAnswer:
-        """Each as it was read."""
-        model = type(settings)
+    async def values(self, request: PageRequest, session: Session) -> PageAnswer:
+        """The settings, each as it was read."""
+        settings, model = self._settings, type(self._settings)
         found = [_setting(settings, name, row, model.model_fields[name]) for name, row in rows(model).items()]
-        return self._of(session, "settings.html", rows=found, warnings=settings.warnings)
+        return self._pages.show(session, "settings.html", rows=found, warnings=settings.warnings)
 
 
 def up_to(number: int, most: int) -> str:
