@@ -18,15 +18,18 @@ pytestmark = [
 __all__ = ["make_world"]
 ASKS = """
 import ctypes, resource
-from cloudbeds_auth.cli import commands
-from cloudbeds_auth.settings import Need
-commands.read_settings(Need.NOTHING)
-print(ctypes.CDLL(None).prctl(3), *resource.getrlimit(resource.RLIMIT_CORE))
+from cloudbeds_auth.cli.commands import command
+
+@command("ask")
+def ask(out):
+    print(ctypes.CDLL(None).prctl(3), *resource.getrlimit(resource.RLIMIT_CORE))
+
+ask([])
 """
 
 
 def test_a_command(tmp_path: Path) -> None:
-    """What reads the settings may not be read by others, and leaves no dump."""
+    """Whatever it does may not be read by others, and leaves no dump: it may ask for a secret before it reads any."""
     done = subprocess.run(
         [sys.executable, "-c", ASKS], cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ
     )

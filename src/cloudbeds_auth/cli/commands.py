@@ -85,11 +85,14 @@ def command(
 ) -> Callable[[Callable[..., object]], click.Command]:
     """Declare a command with its examples; it gets `--json`, and as its first argument an Output that obeys it.
 
-    `more`: as of `click.command`.
+    What the process has in memory is private before it begins (A66). `more`: as of `click.command`.
     """
 
     def declare(run: Callable[..., object]) -> click.Command:
         def with_output(as_json: bool, **given: Any) -> object:
+            from cloudbeds_auth.system import keep_memory_private
+
+            keep_memory_private()  # before a secret is read, or asked for
             return run(Output(as_json=as_json), **given)
 
         wrapped = functools.update_wrapper(with_output, run)
@@ -147,15 +150,13 @@ def need_server() -> None:
 
 
 def read_settings(need: Need | None = None, dotenv: Path | None = None) -> Settings:
-    """Those of this process, whose memory is private from then on. `need`: None is what opens a vault; `dotenv`: the
-    file that the operator named, None the usual. Raises ConfigurationError.
+    """Those of this process. `need`: None is what opens a vault; `dotenv`: the file that the operator named, None the
+    usual. Raises ConfigurationError.
 
     Says once on standard error which settings came from a file, and from which: names, never values.
     """
     from cloudbeds_auth.settings import Need, load_from_environment
-    from cloudbeds_auth.system import keep_memory_private
 
-    keep_memory_private()
     found = load_from_environment(need or Need.APP, dotenv)
     context = click.get_current_context(silent=True)
     shown = {} if context is None else context.meta

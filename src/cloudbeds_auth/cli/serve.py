@@ -15,7 +15,6 @@ import click
 from cloudbeds_auth import child_process
 from cloudbeds_auth.cli.commands import command, database_exists, need_server, read_settings
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.system import keep_memory_private
 
 log: Final = logging.getLogger(__name__)
 
@@ -43,7 +42,6 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
     from cloudbeds_auth import observe
     from cloudbeds_auth.settings import load_from_environment
 
-    keep_memory_private()
     if out.as_json:
         os.environ["CLOUDBEDS_AUTH_LOG_FORMAT"] = "json"  # workers read the settings from their environment too
     settings = load_from_environment()
