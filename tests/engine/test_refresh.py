@@ -26,6 +26,7 @@ from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refu
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, take_lease
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.seals import MOST_SEALS
 
 UNSURE = Inconclusive("HTTP 503")
@@ -214,6 +215,22 @@ async def test_kept_and_working_confirms_then_sends_the_child(stage: Stage) -> N
     assert stage.vendor.asked == ["A-2"]
     assert stage.endpoint.sent == ["R-2"]
     assert await stage.tokens(grant.id) == ["R-2"]
+
+
+async def test_a_late_proof_in_the_middle_of_a_pass(stage: Stage) -> None:
+    """Another process, which stood still, confirms the child while a refusal of it is under way: what the proof has
+    dropped is not sent any more, because a server that detects reuse would revoke the grant. The child is asked again.
+    """
+    grant = await kept(stage)
+    await stage.clock.sleep(grant.valid_for)
+
+    async def confirmed_meanwhile() -> Refused:
+        assert await stage.one.store.write(confirm(grant.id, 2))
+        return Refused("child")
+
+    stage.endpoint.will(confirmed_meanwhile, issued(3))
+    assert (await stage.one.refresh(grant.id, 2)).grant.access.reveal() == "A-3"
+    assert stage.endpoint.sent == ["R-2", "R-2"]
 
 
 async def test_rejected_and_working_sends_nothing(stage: Stage) -> None:

@@ -337,6 +337,17 @@ async def test_the_sent_token_was_pruned_meanwhile(bench: Bench, refresh: str, r
     assert await bench.tokens(grant.id) == rest
 
 
+async def test_what_a_proof_has_pruned_is_not_sent(bench: Bench) -> None:
+    """A late proof emptied the list between two sendings: no intent for what left it, and nothing is changed."""
+    grant = await bench.committed(await bench.hotel(), 2)
+    fence, (parent, child) = await bench.leased(grant), grant.tokens
+    assert await bench.store.write(confirm(grant.id, 2))
+    before = await bench.row(grant.id)
+    assert not await bench.store.write(write_intent(fence, parent.position, lease=30.0, hold=20.0))
+    assert await bench.row(grant.id) == before
+    assert await bench.store.write(write_intent(fence, child.position, lease=30.0, hold=20.0))
+
+
 async def test_repeating_a_commit_is_harmless(bench: Bench) -> None:
     """The answer of the first was lost: done, once (also after another took and returned the lease)."""
     grant = await bench.hotel()

@@ -153,8 +153,9 @@ def holds(row: Row | None, fence: Fence) -> bool:
 def write_intent(
     tx: Tx, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False, asked: bool = False
 ) -> Transaction[bool]:
-    """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved, or the row
-    was altered behind the service.
+    """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved, the token is
+    no longer in the list, because a late proof has confirmed a newer one meanwhile, or the row was altered behind the
+    service.
 
     Raises StoreUnavailable where the key that seals has sealed as much as it may; a pair in hand is still committed.
 
@@ -179,6 +180,9 @@ def write_intent(
         most_seals=MOST_SEALS,
     )
     if written is None:
+        kept = yield from query("tokens", grant_id=fence.grant_id)
+        if position not in {each["position"] for each in kept}:
+            return False
         raise spent(tx.sealer.key_id)
     yield from set_due_in(row, tx, hold)  # a process that is killed now leaves it to the background
     actor = tx.acting.name if asked else "vault"

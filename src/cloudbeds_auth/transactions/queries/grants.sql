@@ -49,6 +49,7 @@ UPDATE grants SET intent_position = :position, intent_epoch = :epoch, intent_at 
     migration = CASE WHEN intent_position IS NULL OR migration IS NULL THEN migration ELSE 'in_doubt' END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched = :latched
     AND role IN ('active', 'candidate', 'set_aside')
+    AND EXISTS (SELECT 1 FROM tokens WHERE grant_id = :grant_id AND position = :position)
     AND COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE name = :seals), 0) < :most_seals
 RETURNING id
 
