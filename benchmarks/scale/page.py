@@ -14,8 +14,8 @@ HEAD = """# Very many hotels
 For operators with thousands of hotels or more: how long commands, lists, metrics and failures take, measured with
 {sizes} hotels by `make scale` on one machine. {met} of {aims} aims are met.
 
-Every hotel is connected: its tokens are sealed, and it has {events} events of history and {days} days of
-counted calls, {age:.0f} days apart. Everything is done by commands and over HTTP, as operators and programs do; Cloudbeds is the
+Every hotel is connected: its tokens are sealed, and it has {events} events of history and {days} days of counted calls,
+{age:.0f} days apart. Everything is done by commands and over HTTP, as operators and programs do; Cloudbeds is the
 simulator of this project. Each aim was set before it was measured, and is judged by the program, at the highest number
 of hotels in its row. *Before* is the value when the aims were set.
 
