@@ -11,17 +11,19 @@ from typing import Any
 
 HEAD = """# Benchmarks
 
-What cloudbeds-auth costs, beside what people use instead: measured by `make bench` on one machine, in rounds that take
-every subject in turn. Each number is the median of {rounds} rounds, with the lowest and the highest; what a round
-measures by itself is the least of several, or their median. Ratios travel better between machines than times do, so
-they come first. Cloudbeds is the simulator of this project, behind an nginx that answers one method from memory.
+The cost of cloudbeds-auth in time and memory, compared with alternatives, measured by `make bench` on one machine, in
+rounds that take every subject in turn. Each number is the median of {rounds} rounds, with the lowest and the highest;
+a round's own value is the least of several measurements, or their median. Ratios carry over between machines better
+than times, so they come first. Cloudbeds is the simulator of this project, behind an nginx that answers one method from
+memory.
 
 - machine: {machine}; one-minute load at the start {load}
 - versions: {versions}
 - the code: {commit}, {when}
-- command: `make bench` (`benchmarks/` has all programs, those of the others, too)
+- command: `make bench` (`benchmarks/` has all programs, including those of the alternatives)
 
-Calls are served by the first core; the second one asks, and answers for Cloudbeds. Groups of many hotels use both.
+The first core serves the calls; the second one runs the callers and the simulated Cloudbeds. Groups of many hotels use
+both.
 """
 WIDTH, BAR, LEFT = 720, 22, 290
 

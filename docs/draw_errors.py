@@ -25,7 +25,7 @@ SEE = {
     "client_refused": "[where credentials may go](operating.md#where-credentials-may-go)",
     "rate_limited": "[the rate limit](operating.md#the-rate-limit), "
     "[what one caller may take](operating.md#what-one-caller-may-take), "
-    "[how many may be begun](http-api.md#how-many-may-be-begun)",
+    "[limits on approvals](http-api.md#limits-on-approvals)",
     "refresh_in_doubt": "[an approval that names no property](groups.md#an-approval-that-names-no-property)",
 }
 

@@ -47,107 +47,107 @@ class Row:
 ROWS = (
     Row(
         "built", "The database",
-        "How long does it take to make, by SQL and with the product's sealer, and how large is it?",
+        "How long does it take to build, by SQL and with the product's sealer, and how large is it?",
         "", "s", commands.built,
     ),
     Row(
         "migrate", "Migration",
-        "`database migrate` from the schema two before: does it end?",
-        "on PostgreSQL it failed at a million, under the statement timeout of calls", "s", commands.migrate,
+        "`database migrate` from two schema versions earlier: does it end?",
+        "on PostgreSQL it failed at a million, by the statement timeout of calls", "s", commands.migrate,
         {"": ENDS},
     ),
     Row(
         "ready", "Ready to serve",
-        "How long from the start of `serve` until `/readyz` answers 200?",
+        "How long does it take from the start of `serve` until `/readyz` answers 200?",
         "0.65 s", "s", commands.ready, {"": 2.0},
     ),
     Row(
         "doctor", "Doctor",
-        "`doctor` over hotels of which none needs a person: how long until it says so?",
+        "How long does `doctor` take over hotels that need no attention?",
         "wrong with more than 50 healthy hotels; 44 s at 100,000 on PostgreSQL", "s", commands.doctor, {"": 5.0},
     ),
     Row(
         "lists", "Lists and searches",
-        "`GET /api/v1/connections`: the first page, and the last one, median of five (of fewer that are slow). A last"
-        " page is asked for by the cursor of one of the oldest hotels. One hotel in a thousand is `backing_off`, one"
-        " `disconnected`, none `reauthorization_required`; `client_refused` once as nobody is, once with another client"
-        " id in the settings, so that nine in ten are.",
+        "`GET /api/v1/connections`: the first page and the last one, median of five (fewer if slow). A last page is"
+        " requested by the cursor of one of the oldest hotels. One hotel in a thousand is `backing_off`, one"
+        " `disconnected`, none `reauthorization_required`. `client_refused` is measured twice: with no such hotel, and"
+        " with another client id in the settings, so that nine in ten are refused.",
         "1.1 to 9.5 s at a million; `state=client_refused` gave empty pages with a `next`", "ms", serving.lists,
         {"": 50.0},
     ),
     Row(
         "metrics", "Metrics",
-        "`GET /metrics`, median of five, once it has its gauges; and the longest answer of `/readyz`, asked meanwhile.",
+        "`GET /metrics`, median of five, once it has its gauges; and the slowest answer of `/readyz` meanwhile.",
         "at a million 1.2 s on SQLite, 4.8 s on PostgreSQL and then without gauges; `/readyz` waited 1.6 s", "ms",
         serving.metrics, {"": 50.0},
     ),
     Row(
         "strangers", "Strangers",
-        "A request without a credential for an unknown host, an unknown path, and the callback of one app, where one"
-        " hotel in ten, 100,000 at most, has an app of its own; median of five.",
+        "A request without a credential, for an unknown host, an unknown path, and the callback of one app; one hotel"
+        " in ten, at most 100,000, has an app of its own; median of five.",
         "0.4 s with 100,000 apps", "ms", serving.strangers, flat=2.0,
     ),
     Row(
         "cold", "Tokens that are not in memory",
-        "`GET …/access-token` of hotels that the process has not heard of, one after the other.",
+        "`GET …/access-token` of hotels that the process has not served before, one after the other.",
         "", "ms", serving.cold, flat=2.0,
     ),
     Row(
         "tick", "Jobs with nothing due",
-        "A tick of each job that finds nothing to do, median of 25.",
-        "that of the app states 51 ms on SQLite, inside a write transaction", "ms", jobs.nothing_due, flat=2.0,
+        "One tick of each job that finds nothing to do, median of 25.",
+        "`app_states` took 51 ms on SQLite, inside a write transaction", "ms", jobs.nothing_due, flat=2.0,
     ),
     Row(
         "backup", "Backup under load",
-        f"`database backup` while the service gets {commands.A_SECOND:.0f} calls a second: how long, and how long did"
-        " the slowest of these calls take?",
-        "617 MB: 366 restarts in 25 s, and never done", "s", commands.backup,
+        f"How long does `database backup` take while the service gets {commands.A_SECOND:.0f} calls a second, and how"
+        " long the slowest of these calls?",
+        "with 617 MB, it restarted 366 times in 25 s, and never ended", "s", commands.backup,
         {"backup": ENDS, "longest call meanwhile": 1.0}, databases=("SQLite",),
     ),
     Row(
         "retention", "Retention",
-        f"{jobs.KEPT} days are to be kept, where there are more: how many rows does the job delete a second, with the"
-        f" waits of its loop, until all are gone or for {jobs.DELETES:.0f} s? The aim is what it was before.",
+        f"{jobs.KEPT} days are kept, and older rows exist: how many rows a second does the job delete, including the"
+        f" waits of its loop, until all are gone or for {jobs.DELETES:.0f} s? The aim is the value before.",
         "667 a second", "rows/s", jobs.retention, {"": 667.0}, more=True,
     ),
     Row(
         "copy", "Move to the other database",
-        "`database copy`: how long until a service over the other database has served a call, which is the downtime,"
-        " and until all is there?",
+        "`database copy`: how long does it take until a service over the other database has served a call (the"
+        " downtime), and until everything is there?",
         "5,600 rows a second, all of it downtime", "s", commands.copy,
         {commands.SERVED: 60.0, commands.WHOLE: ENDS}, most=MOVED,
     ),
     Row(
         "restart", "Rolling restart",
-        f"{accidents.RUSH:.0f} calls a second, the rate limit off, callers that never repeat one: two services behind a"
-        " balancer that asks `/readyz` every two seconds are restarted one after the other. How many calls are"
-        " refused?",
+        "Two services behind a load balancer that asks `/readyz` every two seconds are restarted one after the other,"
+        f" under {accidents.RUSH:.0f} calls a second from callers that never retry, with the rate limit off. How many"
+        " calls are refused?",
         "128 of 700", "calls", accidents.rolling_restart, {"": 0.0}, most=0,
     ),
     Row(
         "away", "Database away",
-        f"For {accidents.AWAY:.0f} s PostgreSQL stands still, or another program holds SQLite's lock, and a hotel whose"
-        f" token is in memory is called {accidents.A_SECOND:.0f} times a second: how many of these calls are answered?"
-        " The share of the rate that one process may use alone is seven in ten seconds.",
+        f"For {accidents.AWAY:.0f} s PostgreSQL is stopped, or another program holds SQLite's lock, while a hotel whose"
+        f" token is in memory is called {accidents.A_SECOND:.0f} times a second. How many of these calls are answered?"
+        " The share of the rate limit that one process may use alone is seven in ten seconds.",
         "none: 503 after 3 s", "calls", accidents.database_away, {"": 7.0}, more=True, most=0,
     ),
     Row(
         "full", "Disk full",
-        f"The same for {accidents.FULL:.0f} s in which nothing can be written; what are the others told?",
+        f"The same for {accidents.FULL:.0f} s in which nothing can be written. How are the other calls answered?",
         "none: `rate_limited`", "calls", accidents.disk_full, {"": 7.0}, more=True, most=0, databases=("SQLite",),
     ),
     Row(
         "killed", "Killed in a refresh",
-        "kill -9 of a process while Cloudbeds has its refresh: how long do callers of another process wait who want"
-        " that hotel, until they are served? The aim is what safety asks for, 20 s after the killed refresh began"
-        " (operating.md#a-process-that-is-killed-in-a-refresh), and a second for what follows.",
+        "A process is killed (`kill -9`) while Cloudbeds has its refresh: how long do callers of another process wait"
+        " for that hotel until they are served? The aim is what safety requires, 20 s after the killed refresh began"
+        " (operating.md#a-process-that-is-killed-in-a-refresh), plus a second for what follows.",
         "14 to 25 s", "s", accidents.killed, {"": 21.0}, most=0,
     ),
     Row(
         "refreshes", "Refreshes",
-        f"{CONNECTED} hotels are due at once, half of them by a second client id, and Cloudbeds takes"
+        f"{CONNECTED} hotels are due at once, half of them under a second client id, and Cloudbeds takes"
         f" {jobs.SLOW:.0f} s for each answer: how many are refreshed and proven a second? The vendor's limit lets 7.2"
-        " through for both; the aim leaves 5 % of that for where the seconds are cut.",
+        " through for both; the aim allows 5 % of that for rounding to whole seconds.",
         "1.9 for one client id", "refreshes/s", jobs.refreshes, {"": 6.84}, more=True, most=0,
     ),
 )  # fmt: skip

@@ -117,7 +117,7 @@ def as_told(mend: str) -> None:
 
 
 def misspelt_variable(one: Installation) -> Fault:
-    """A setting that there is not."""
+    """A setting that does not exist."""
     one.settings["CLOUDBEDS_AUTH_WORKER"] = "2"
     mend = yield
     one.settings[mend.removeprefix("did you mean ").rstrip("?")] = one.settings.pop("CLOUDBEDS_AUTH_WORKER")
@@ -132,7 +132,7 @@ def plain_http_redirect(one: Installation) -> Fault:
 
 
 def short_admin_token(one: Installation) -> Fault:
-    """What opens everything can be guessed."""
+    """The admin token can be guessed."""
     one.settings["CLOUDBEDS_AUTH_ADMIN_TOKEN"] = "hotel"
     yield
     one.settings["CLOUDBEDS_AUTH_ADMIN_TOKEN"] = ADMIN_TOKEN
@@ -147,7 +147,7 @@ def others_write_settings(one: Installation) -> Fault:
 
 
 def public_host_not_allowed(one: Installation) -> Fault:
-    """Hotels come to a host name whose requests are turned away."""
+    """Requests for the host of the public URL are refused."""
     one.settings |= {
         "CLOUDBEDS_AUTH_PUBLIC_URL": "https://auth.example.com", "CLOUDBEDS_AUTH_TRUSTED_PROXIES": "127.0.0.1",
         "CLOUDBEDS_AUTH_ALLOWED_HOSTS": "localhost",
@@ -172,7 +172,7 @@ def others_read_database(one: Installation) -> Fault:
 
 
 def others_read_key(one: Installation) -> Fault:
-    """So is the key that opens it."""
+    """The key file is open to every user of the machine."""
     one.database.with_name("hotels.sqlite3.key").chmod(0o644)
     as_told((yield))
 
@@ -187,7 +187,7 @@ def key_is_gone(one: Installation) -> Fault:
 
 
 def another_key(one: Installation) -> Fault:
-    """Two services with different keys on one database."""
+    """Two services use one database with different keys."""
     one.settings["CLOUDBEDS_AUTH_ENCRYPTION_KEYS"] = OTHER_KEY_TEXT
     yield
     key = one.database.with_name("hotels.sqlite3.key").read_text("ascii").strip()
@@ -198,7 +198,7 @@ def another_key(one: Installation) -> Fault:
 
 
 def restored_backup(one: Installation) -> Fault:
-    """A backup was put in the place of the database, which would refresh beside the original."""
+    """The database was replaced by a backup, which would refresh beside the original."""
     backup = one.folder / "restored" / "hotels.sqlite3"
     backup.parent.mkdir(mode=0o700)
     assert one.run("database", "backup", str(backup)).status == 0
@@ -218,7 +218,7 @@ def newer_schema(one: Installation) -> Fault:
 
 
 def file_of_another_program(one: Installation) -> Fault:
-    """The URL names a database that is not ours."""
+    """The URL names another program's database."""
     before, other = one.settings["CLOUDBEDS_AUTH_DATABASE_URL"], one.folder / "other.sqlite3"
     with closing(apsw.Connection(str(other))) as connection:
         connection.execute("CREATE TABLE theirs (x)")
@@ -230,7 +230,7 @@ def file_of_another_program(one: Installation) -> Fault:
 
 
 def altered_row(one: Installation) -> Fault:
-    """A script of somebody's wrote into the database."""
+    """Another program wrote to the database."""
     one.sql("UPDATE connections SET reference = 'another tenant'")
     mend = yield
     assert "database accept" in mend
@@ -248,7 +248,7 @@ def unreachable(one: Installation) -> Fault:
 
 
 def another_origin(one: Installation) -> Fault:
-    """The settings lead to another Cloudbeds than the hotels' tokens came from."""
+    """The settings name another Cloudbeds than the one that issued the hotels' tokens."""
     before = one.settings["CLOUDBEDS_BASE_URL"]
     one.settings["CLOUDBEDS_BASE_URL"] = before.replace("127.0.0.1", "localhost")
     yield
@@ -256,7 +256,7 @@ def another_origin(one: Installation) -> Fault:
 
 
 def another_client_id(one: Installation) -> Fault:
-    """The settings hold another registration's id than the hotels approved."""
+    """The settings hold the id of a registration that the hotels did not approve."""
     one.settings["CLOUDBEDS_CLIENT_ID"] = "another-app"
     yield
     one.settings["CLOUDBEDS_CLIENT_ID"] = CLIENT_ID
@@ -275,7 +275,7 @@ def refused_secret(one: Installation) -> Fault:
 
 
 def hotel_left(one: Installation) -> Fault:
-    """A hotel took its approval back at Cloudbeds."""
+    """A hotel revoked its approval at Cloudbeds."""
     one.vendor.control("revoke", property="100001")
     assert one.run("connections", "refresh", one.connection).status == 1
     one.sql("UPDATE grants SET first_refused = first_refused - 60, not_before = NULL")  # a minute later
@@ -285,7 +285,7 @@ def hotel_left(one: Installation) -> Fault:
 
 
 def nothing_runs(one: Installation) -> Fault:
-    """For two days no service has looked after the hotels."""
+    """Upkeep has not run for two days."""
     one.sql("UPDATE grants SET due_at = ?, due_from = ?", time.time() - 2 * 86_400, time.time() - 3 * 86_400)
     mend = yield
     assert "cloudbeds-auth serve" in mend
