@@ -74,6 +74,10 @@ LATE_PROOF: dict[str, Any] = {  # a machine stands still between a proof and its
     "rates": {"userinfo:lose request": 0.5, "resource:lose request": 0.7},
     "mischief": {"pause": 40.0},
 }
+LIES: dict[str, Any] = {  # … and the child of another machine's pass is refused meanwhile
+    "calls": 40.0,
+    "mischief": {"pause": 60.0, "tokens refused by mistake": 20.0, "expire early": 40.0},
+}
 TWICE: dict[str, Any] = {"rates": UNPROVEN | {"token:duplicate": 0.9}, "mischief": {"expire early": 30.0}}
 HERDS: dict[str, Any] = {
     "calls": 120.0,
@@ -136,6 +140,7 @@ CONTROLS = (
     Control("refused child kept as parent, its loss", seeded_store.refused_child_kept, ("I2",),
             SLOTS | {"blind": frozenset({"I3"})}, 200),
     Control("unfenced confirm", seeded_store.unfenced_confirm, ("I3",), LATE_PROOF, 100),
+    Control("a token sent that a proof has dropped", seeded_store.dropped_token_sent, ("I1",), LATE_PROOF | LIES, 100),
     Control("404 counted as proof", seeded.not_found_is_proof, ("I3",),
             {"rates": {"userinfo:gateway unacted": 0.7}}, first=53),
     Control("prune before proof", seeded.prune_before_proof, ("I3",)),

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.simulation.patch import Patch
+from tests.simulation.patch import Patch, TargetGone
 
 from cloudbeds_auth.database import durability
 from cloudbeds_auth.engine import refresh as refresh_module
 from cloudbeds_auth.rules.model import Fence
-from cloudbeds_auth.transactions import grants, refusals, rows
+from cloudbeds_auth.transactions import grants, refusals, rows, statements
 from cloudbeds_auth.transactions.grants import AttemptEnd, Leased, Settled
 from cloudbeds_auth.transactions.statements import query, query_one
+
+IN_THE_LIST = "AND EXISTS (SELECT 1 FROM tokens WHERE grant_id = :grant_id AND position = :position)"
 
 
 def lost_sync(patch: Patch) -> None:
@@ -112,6 +114,14 @@ def unfenced_confirm(patch: Patch) -> None:
         return (yield from sound(grant_id, row["generation"] if row else generation, **more)(tx))
 
     patch.put_transaction(refusals, "confirm", confirm)
+
+
+def dropped_token_sent(patch: Patch) -> None:
+    """The intent does not ask whether its token is still in the list."""
+    sound = statements.QUERIES["write_intent"]
+    if IN_THE_LIST not in sound:
+        raise TargetGone("the intent asks for its token in other words")
+    patch.put(statements, "QUERIES", {**statements.QUERIES, "write_intent": sound.replace(IN_THE_LIST, "")})
 
 
 def delete_at_first_refusal(patch: Patch) -> None:
