@@ -27,7 +27,7 @@ EMBEDDED = 96  # bits before the IPv4 address
 MOST_IPV4, MOST_IPV6 = 1 << 32 - 8, 1 << 128 - 20  # public addresses to trust: as many as the largest provider has
 LISTED = re.compile(r"[\s,]+")
 HOST_NAME = re.compile(r"(?!-)(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")  # RFC 1035 section 2.3.4
-LONGEST_NAME, LONGEST_PATH = 200, 900  # bytes of a file name and path: systems allow 255 and 1,024, and we add to both
+LONGEST_NAME, LONGEST_PATH = 200, 900  # bytes of a file name and path: systems allow 255 and 1,024, we add to both
 PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")  # RFC 3986, no segment empty
 NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)  # escapes of `unreserved`
 OUR_PATHS = (
