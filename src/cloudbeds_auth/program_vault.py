@@ -1,7 +1,7 @@
 """A `TokenVault` that lives as long as its program: any event loop may use it, several at a time or one after another.
 
-What it does runs on a loop and a thread of its own, so a refresh ends and is committed although the loop that waited
-for it was closed. It is opened when it is first used, and anew in a child after `fork()`.
+Its work runs on a loop and a thread of its own, so a refresh finishes and is committed even if the loop that waited for
+it is closed. It is opened at its first use, and opened anew in a child process after `fork()`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ T = TypeVar("T")
 
 
 class ProgramVault(aio.TokenVault):
-    """As `TokenVault`, in any event loop. `aclose` ends it early; the end of the program does so, too.
+    """As `TokenVault`, in any event loop. It is closed by `aclose`, else when the program ends.
 
-    A program that ends while an answer is under way waits for it, and five seconds longer for what is to be committed.
-    `settings` are read from the environment where they are None, and again from there. Raises ConfigurationError.
+    At exit the program waits for a response under way, and five seconds more for it to be committed. If `settings` is
+    None, they are read from the environment, and read again from there. Raises ConfigurationError.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ProgramVault(aio.TokenVault):
     def cached(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken | None:
-        """See TokenVault. Nothing is in the memory of a vault that was not used yet; it is not opened for this."""
+        """See TokenVault. A vault that was not used yet has nothing in memory; it is not opened for this."""
         vault = self.threaded.opened()
         return None if vault is None else vault.cached(connection_id, min_valid, rejected)
 
@@ -152,7 +152,7 @@ class _KeysElsewhere(CallerKeys):
 def _elsewhere(
     method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], part: Callable[[aio.TokenVault], object]
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
-    """The method, run on the vault's own thread and awaited where it is called."""
+    """The method, run on the vault's own thread and awaited in the caller's loop."""
 
     @wraps(method)
     async def carried(self: ProgramVault | _AppsElsewhere | _KeysElsewhere, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -162,7 +162,7 @@ def _elsewhere(
 
 
 def _carry(kind: type, own: type, part: Callable[[aio.TokenVault], object]) -> None:
-    """Give `kind` each asynchronous method of `own` that it has not itself."""
+    """Give `kind` each asynchronous method of `own` that it does not define itself."""
     for name, method in vars(own).items():
         if iscoroutinefunction(method) and not name.startswith("_") and name not in vars(kind):
             setattr(kind, name, _elsewhere(method, part))

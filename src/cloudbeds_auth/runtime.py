@@ -1,4 +1,4 @@
-"""Picks the drivers and puts the vault together: the only place that knows both the rules and the world."""
+"""Chooses the drivers and wires the vault: the only module that knows both the rules and the world."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name for it
 
 
 class OpenEngine(Engine):
-    """The engine as the settings want it, over the drivers; `admin_token_file` is None when they name the token.
+    """The engine over its drivers, as configured; `admin_token_file` is None if the settings contain the token.
 
     Without a webhook URL, messages wait in the outbox.
     """
@@ -67,7 +67,7 @@ class OpenEngine(Engine):
         self.admin_token_file: Final = admin_token_file
 
     async def settled(self, seconds: float) -> None:
-        """Return `seconds` after the token endpoint has answered: in that time what it issued is committed."""
+        """Return `seconds` after the token endpoint has answered, which leaves time to commit what it issued."""
         while True:
             await self.token_endpoint.answered()
             await self.world.clock.sleep(seconds)
@@ -86,8 +86,8 @@ async def build(
 ) -> OpenEngine:
     """Open the database, check the keys, and wire the engine. Raises ConfigurationError; nothing is sent.
 
-    None: the settings of the environment and `.env`, which are read again from there, unless `reread` is given.
-    `reread` gives the settings as they are now; the app's id and secrets are taken from it when they are refused.
+    If `settings` is None, they are read from the environment and `.env`, and again from there unless `reread` is given.
+    `reread` returns the current settings: when the app's id and secrets are refused, they are taken from it.
     """
     if settings is None:
         settings, reread = Settings.load(), reread or Settings.load
@@ -128,8 +128,8 @@ async def build(
 
 
 def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:
-    """Brings the apps up to date; settings that are not well-formed at the moment change nothing, nor do those for
-    another origin than this process sends everything to, or without a client id.
+    """Updates the apps from settings that are read again. Settings change nothing if they are invalid at the moment,
+    lack a client id, or name another origin than the one this process sends to.
     """
 
     def update() -> None:
@@ -144,7 +144,7 @@ def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings
 
 
 def _tracing() -> bool:
-    """Whether this program has a provider of tracers: one that has not even imported OpenTelemetry has none."""
+    """Whether this program has a tracer provider; one that has not imported OpenTelemetry has none."""
     if "opentelemetry.trace" not in sys.modules:
         return False
     from cloudbeds_auth.observe import traces
@@ -153,7 +153,7 @@ def _tracing() -> bool:
 
 
 def _spans() -> list[Observer]:
-    """The observer that makes spans, where they go anywhere."""
+    """The observer that makes spans, if there is a tracer provider to receive them."""
     if not _tracing():
         return []
     from cloudbeds_auth.observe.traces import Traces
@@ -162,7 +162,7 @@ def _spans() -> list[Observer]:
 
 
 def within_callers_trace(app: Asgi) -> Asgi:
-    """The application, whose spans belong to the traces of its callers; itself, where there are no spans."""
+    """The application, with its spans in the traces of its callers; unchanged if there are no spans."""
     if not _tracing():
         return app
     from cloudbeds_auth.observe import traces
@@ -172,7 +172,7 @@ def within_callers_trace(app: Asgi) -> Asgi:
 
 @contextmanager
 def shared_metrics() -> Iterator[None]:
-    """A folder in which the workers of one service add up their numbers; set before any of them starts to count."""
+    """A folder in which the workers of one service add up their metrics; set before any of them starts to count."""
     with TemporaryDirectory(prefix="cloudbeds-auth-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder
         try:

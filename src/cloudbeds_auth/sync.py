@@ -1,7 +1,7 @@
 """`TokenVault` for blocking code: the same vault over the same store, run by an event loop on a thread of its own.
 
-Its methods are those of `cloudbeds_auth.TokenVault`, made blocking one by one, with their signatures and docstrings. A
-fresh token is read in the caller's own thread. After `fork()` the child opens a vault of its own at its next call.
+Its methods are those of `cloudbeds_auth.TokenVault` made blocking, with the same signatures and docstrings. A fresh
+token is read in the caller's own thread. After `fork()`, the child opens a vault of its own at its next call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def _presents(method: Callable[..., Any]) -> Callable[[F], F]:
-    """As `functools.wraps`, but nothing leads back to the method: FastAPI would find it, and await what blocks."""
+    """As `functools.wraps`, but without `__wrapped__`: FastAPI would follow it, and await a blocking function."""
 
     def decorated(derived: F) -> F:
         update_wrapper(derived, method)
@@ -58,7 +58,7 @@ def blocking(
     method: Callable[Concatenate[A, P], Coroutine[Any, Any, T]],
     at_once: Callable[Concatenate[A, P], T | None] | None = None,
 ) -> Callable[Concatenate[Blocking[A], P], T]:
-    """The method, waited for; unless `at_once` has its result, in the caller's own thread."""
+    """The method, made blocking; if `at_once` has the result, it is returned in the caller's own thread."""
 
     @_presents(method)
     def blocks(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -69,7 +69,7 @@ def blocking(
 
 
 def from_any_thread(method: Callable[Concatenate[A, P], T]) -> Callable[Concatenate[Blocking[A], P], T]:
-    """The method, which waits for nothing."""
+    """The method as it is, because it never waits."""
 
     @_presents(method)
     def runs(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -79,7 +79,7 @@ def from_any_thread(method: Callable[Concatenate[A, P], T]) -> Callable[Concaten
 
 
 def if_open(method: Callable[P, None]) -> Callable[P, None]:
-    """The method, which reports what has happened already: after the vault was closed it does nothing."""
+    """The method, which reports something that has already happened: on a closed vault it does nothing."""
 
     @_presents(method)
     def says(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -106,10 +106,10 @@ class TokenVault:
     def open(
         settings: Settings | None = None, *, observers: Sequence[Observer] = (), upkeep: bool = False
     ) -> AbstractContextManager[TokenVault]:
-        """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
+        """Open the vault; without `settings`, they are read from the environment and `.env`. Raises ConfigurationError.
 
-        It is closed at the end of the `with` block, or by `close`, or when the program ends, whichever comes first.
-        Observers are called on the vault's own thread, where its methods raise RuntimeError. `upkeep` is as for
+        It is closed at the end of the `with` block, by `close`, or when the program ends, whichever comes first.
+        Observers are called on the vault's own thread, where its methods raise RuntimeError. `upkeep`: as in
         `cloudbeds_auth.TokenVault.open`.
         """
         vault = TokenVault(settings, observers=observers, upkeep=upkeep)
@@ -118,18 +118,18 @@ class TokenVault:
 
     @staticmethod
     def from_environment(*, observers: Sequence[Observer] = (), upkeep: bool = False) -> TokenVault:
-        """A vault that lives as long as its program, for a module to have; settings from the environment and `.env`.
+        """A vault for a module-level variable: it lives as long as the program. Settings: the environment and `.env`.
 
-        It is opened when it is first used, and in a child process after `fork()` anew. Nothing has to close it: a
-        program that ends waits for an answer under way, and five seconds for what is to be committed. Raises
+        It is opened at its first use, and opened anew in a child process after `fork()`. It need not be closed: at exit
+        the program waits for a response under way, and five seconds more for it to be committed. Raises
         ConfigurationError.
         """
         return TokenVault(None, observers=observers, upkeep=upkeep)
 
     def close(self) -> None:
-        """Let what runs finish and commit, then close; afterwards every method raises VaultClosed.
+        """Let running work finish and commit, then close; afterwards every method raises VaultClosed.
 
-        While the program ends, from `atexit` for example, a pair that cannot be committed is waited for five seconds.
+        While the program ends, from `atexit` for example, it waits at most five seconds for a pair to be committed.
         """
         self._program.threaded.close()
 
@@ -140,7 +140,7 @@ class TokenVault:
         return self._program.threaded.wait(work)
 
     def run(self, work: Callable[[aio.TokenVault], Coroutine[Any, Any, T]]) -> T:
-        """The result of `work`, which is given the asynchronous vault, on its loop: for code that is written for that.
+        """Run `work` with the asynchronous vault, on its loop, and return the result: for code written for that vault.
 
         Raises VaultClosed, and what `work` raises.
         """
@@ -153,7 +153,7 @@ class TokenVault:
 
     @property
     def base_url(self) -> str:
-        """Scheme and host of the vendor: the only origin that `auth` serves."""
+        """Scheme and host of the vendor: the only origin that `auth` sends a credential to."""
         return self._program.base_url
 
     @property
@@ -163,12 +163,12 @@ class TokenVault:
 
     @property
     def apps(self) -> Apps:
-        """Registrations at Cloudbeds: the settings' own, and further ones that are added here."""
+        """Registrations at Cloudbeds: the one in the settings, and any added here."""
         return Apps(self, lambda vault: vault.apps)
 
     @property
     def keys(self) -> CallerKeys:
-        """Keys for callers of the service."""
+        """API keys for callers of the service."""
         return CallerKeys(self, lambda vault: vault.keys)
 
     begin_authorization: Final = blocking(aio.TokenVault.begin_authorization)
@@ -212,17 +212,17 @@ class TokenVault:
     def auth(self, connection_id: str) -> CloudbedsAuth:
         """`auth=` for `httpx2.Client`, and for `httpx2.AsyncClient`.
 
-        The credential is added for `base_url`'s origin only; anything else raises ForeignOrigin before it is sent.
+        The credential is added only for the origin of `base_url`; a request to any other raises ForeignOrigin unsent.
         """
         return self._program.auth(connection_id)
 
     def lender(self, connection_id: str) -> Lender:
-        """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
+        """What an adapter for another HTTP library is built on; `cloudbeds_auth.contrib` has several."""
         return self._program.lender(connection_id)
 
 
 class _Part(Generic[A]):
-    """The `part` of a vault, blocking."""
+    """A part of a vault, made blocking."""
 
     def __init__(self, vault: TokenVault, part: Callable[[aio.TokenVault], A]) -> None:
         self._vault = vault

@@ -1,6 +1,6 @@
 """`TokenVault`: the whole library in one object, for asyncio. `cloudbeds_auth.sync` is the same for blocking code.
 
-It imports the rules alone: all beneath comes with the vault that is opened.
+This module imports only the rules; everything else is imported when a vault is opened.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 
 class TokenVault:
-    """Hotels' tokens: exchanged, sealed, refreshed, lent out.
+    """Hotels' tokens: exchanged, sealed, refreshed and lent out.
 
         async with TokenVault.open() as vault:
             token = await vault.access_token(connection_id)
 
-    Where a method takes a `connection_id`, the id of a property will do: ids of connections begin `con_`, anything else
-    is a property id and means the one current connection that covers it. None raises UnknownConnection, several
-    AmbiguousProperty.
+    Wherever a method takes a `connection_id`, a property id may be given: connection ids begin with `con_`, anything
+    else is a property id and stands for the one current connection that covers it. If there is none,
+    UnknownConnection is raised; if there are several, AmbiguousProperty.
 
-    Every method raises subclasses of `cloudbeds_auth.Error` only; `diagnosis()` on them says what to do. After `aclose`
-    each raises VaultClosed; a call that was under way then may raise it, too, and the work that it began is finished.
+    Methods raise only subclasses of `cloudbeds_auth.Error`, whose `diagnosis()` says what to do. After `aclose` every
+    method raises VaultClosed; a call still under way may raise it, too, but the work it began is finished.
     """
 
     def __init__(self, engine: OpenEngine) -> None:
@@ -61,17 +61,17 @@ class TokenVault:
         reread: Callable[[], Settings] | None = None,
         upkeep: bool = False,
     ) -> AsyncIterator[TokenVault]:
-        """Open the vault; settings from the environment and `.env` (`Settings.load`) unless given.
+        """Open the vault; without `settings`, they are read from the environment and `.env` (`Settings.load`).
 
         Raises ConfigurationError.
 
-        `reread` is called for the settings again when the client secret is refused; by default it reads the
-        environment, where the settings came from there.
+        `reread` is called to get the settings again when the client secret is refused; by default it reads the
+        environment, if the settings came from there.
 
-        `upkeep`: while the vault is open, grants are refreshed before they expire and idle ones are kept alive; a
-        program that runs for long sets it, also where others do. Without it a grant is refreshed when a caller asks.
+        `upkeep`: while the vault is open, grants are refreshed before they expire and idle ones are kept alive. Set it
+        in every long-running program, even if another sets it, too. Without it a grant is refreshed when a caller asks.
 
-        On leaving, a running refresh finishes and commits before the database closes.
+        On exit, a running refresh finishes and commits before the database closes.
         """
         from cloudbeds_auth.runtime import build
 
@@ -85,18 +85,18 @@ class TokenVault:
 
     @staticmethod
     def from_environment(*, observers: Sequence[Observer] = (), upkeep: bool = False) -> TokenVault:
-        """A vault that lives as long as its program, for a module to have; settings from the environment and `.env`.
+        """A vault for a module-level variable: it lives as long as the program. Settings: the environment and `.env`.
 
-        Any event loop may use it, one after another or several at a time. It is opened when it is first used, and in a
-        child process after `fork()` anew. Nothing has to close it: a program that ends waits for an answer under way,
-        and five seconds for what is to be committed. Raises ConfigurationError.
+        Any event loops may use it, in turn or at the same time. It is opened at its first use, and opened anew in a
+        child process after `fork()`. It need not be closed: at exit the program waits for a response under way, and
+        five seconds more for it to be committed. Raises ConfigurationError.
         """
         from cloudbeds_auth.program_vault import ProgramVault
 
         return ProgramVault(None, observers=observers, upkeep=upkeep)
 
     async def aclose(self) -> None:
-        """Let what runs finish and commit, then close; nothing new is begun. A cancelled caller waits, too."""
+        """Let running work finish and commit, then close; no new work begins. A cancelled caller waits, too."""
         from cloudbeds_auth.engine.tasks import to_its_end
 
         engine, self._open = self._open, None
@@ -111,7 +111,7 @@ class TokenVault:
 
     @property
     def engine(self) -> OpenEngine:
-        """The parts beneath, for the service and the command line. Raises VaultClosed, and so does every method."""
+        """The internal parts, for the service and the command line. Raises VaultClosed, as every method does."""
         if self._open is None:
             raise VaultClosed
         return self._open
@@ -123,7 +123,7 @@ class TokenVault:
 
     @property
     def base_url(self) -> str:
-        """Scheme and host of the vendor: the only origin that `auth` serves."""
+        """Scheme and host of the vendor: the only origin that `auth` sends a credential to."""
         return self._settings.base_url
 
     @property
@@ -133,12 +133,12 @@ class TokenVault:
 
     @property
     def apps(self) -> Apps:
-        """Registrations at Cloudbeds: the settings' own, and further ones that are added here."""
+        """Registrations at Cloudbeds: the one in the settings, and any added here."""
         return self.engine.apps
 
     @property
     def keys(self) -> CallerKeys:
-        """Keys for callers of the service."""
+        """API keys for callers of the service."""
         return self.engine.keys
 
     # --- how hotels come in: approvals, links, the Marketplace, another program
@@ -157,21 +157,21 @@ class TokenVault:
     ) -> AuthorizationRequest:
         """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
 
-        `reference` is your own name for the hotel; `app` the registration that the hotel approves: None is the
-        connection's own, else the default one. Pass `trusted=False` where the reference comes from an address that any
-        person may have made: it is taken only where the hotel has none.
+        `reference` is your own id for the hotel; `app` is the registration that the hotel approves: by default the
+        connection's own, else the default app. Pass `trusted=False` if the reference comes from a URL that anyone could
+        have written: it is then used only if the hotel has no reference yet.
 
-        `browser`: an unguessable value that you keep in this browser's session, and give to `finish_authorization`
-        again. Without it any person who holds the address may finish, also with a hotel of their own in the session of
-        somebody else (RFC 6749 section 10.12): leave it out only where no browser comes back to you, as on a command
-        line.
+        `browser`: an unguessable value that you keep in this browser's session and pass to `finish_authorization`
+        again. Without it anyone who has the URL can finish the approval, and can connect their own hotel in another
+        user's session (RFC 6749 section 10.12): omit it only if no browser comes back to you, as on a command line.
 
-        `return_to`: where the browser goes afterwards, a path or an absolute address of an origin in
+        `return_to`: where the browser goes afterwards, a path or an absolute URL of an origin in
         CLOUDBEDS_AUTH_RETURN_ORIGINS; `finish` returns it. Raises InvalidReturnTo for any other, InvalidRequest, and
-        RateLimited while too many approvals wait to be finished.
+        RateLimited while too many approvals are unfinished.
 
         `expected_properties`: Cloudbeds has to name one of them, else the approval is set aside (PropertyMismatch).
-        `code_challenge`: the SHA-256 of a secret, the `code_verifier` to finish or claim it with (RFC 7636, S256).
+        `code_challenge`: the SHA-256 of a secret; that secret is the `code_verifier` needed to finish or claim the
+        approval (RFC 7636, S256).
         """
         engine = self.engine
         found = await engine.ids.find(connection_id)
@@ -183,28 +183,28 @@ class TokenVault:
     async def finish_authorization(
         self, *, code: str, state: str, browser: str | None = None, code_verifier: str | None = None
     ) -> Connection:
-        """Exchange the code that came back (RFC 6749 section 4.1.3), once; the connection it led to.
+        """Exchange the returned code once (RFC 6749 section 4.1.3), and return the resulting connection.
 
-        `browser`: the value that it was begun with. Another one, none where it was begun with one, or one where it was
-        begun with none raises StateMismatch, and nothing is exchanged: the browser that began may still finish. So does
-        a wrong `code_verifier`; without one that is asked for, the connection is parked until `claim` brings it.
-        Also raises AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, PropertyMismatch where another hotel
-        approved than was expected, and RefreshInDoubt until Cloudbeds says which one did.
+        `browser`: what `begin_authorization` was given, a value or None. Anything else raises StateMismatch and nothing
+        is exchanged: the browser that began may still finish. A wrong `code_verifier` does the same; if a required one
+        is missing, the connection is parked until `claim` supplies it.
+        Also raises AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, PropertyMismatch if a hotel approved
+        that was not expected, and RefreshInDoubt until Cloudbeds says which hotel approved.
         """
         return (await self.finish(code=code, state=state, browser=browser, code_verifier=code_verifier)).connection
 
     async def finish(
         self, *, code: str, state: str, browser: str | None = None, code_verifier: str | None = None
     ) -> Finished:
-        """As `finish_authorization`; also returns where the browser wanted to go."""
+        """As `finish_authorization`; also returns the `return_to` that the approval began with."""
         engine = self.engine
         finished = await engine.authorizer.finish(code=code, state=state, browser=browser, code_verifier=code_verifier)
         return Finished(await engine.views.shown(finished.connection.id), finished.return_to)
 
     async def arrive(self, *, code: str, app: str = "default") -> Connection:
-        """The hotel began in Cloudbeds' Marketplace, so its browser brings a code and no state of ours.
+        """Accept an approval that began in Cloudbeds' Marketplace: its browser brings a code, but no state of ours.
 
-        The code is exchanged, and the grant is parked: no caller can use it until `claim`; it is deleted after a day.
+        The code is exchanged and the grant is parked: no caller can use it until `claim`; it is deleted after a day.
         """
         arrived = await self.engine.authorizer.arrive(code=code, app=app)
         return await self.engine.views.shown(arrived.connection.id)
@@ -212,16 +212,16 @@ class TokenVault:
     async def claim(
         self, connection_id: str, reference: str | None = None, *, code_verifier: str | None = None
     ) -> Connection:
-        """Claim the grant that is parked there; `reference` is your own name for the hotel, `code_verifier` the secret
-        of an approval that was begun with its hash. Returns the connection that it belongs to from now on: the one that
-        this hotel has already, else this one.
+        """Claim the grant parked in this connection; `reference` is your own id for the hotel, `code_verifier` the
+        secret whose hash the approval began with. Returns the connection that the grant now belongs to: the hotel's
+        existing one, else this one.
         """
         engine = self.engine
         home = await engine.authorizer.claim(await engine.ids.find(connection_id), reference, code_verifier)
         return await engine.views.shown(home)
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:
-        """The hotel denied the approval: the state is spent. Returns where the browser wanted to go."""
+        """The hotel denied the approval: use up the state. Returns the `return_to` that the approval began with."""
         return await self.engine.authorizer.deny(state=state, browser=browser)
 
     async def create_link(
@@ -235,8 +235,8 @@ class TokenVault:
         expected_properties: Collection[str] = (),
         code_challenge: str | None = None,
     ) -> Link:
-        """A link for a hotel, good for one connection and `expires_in` seconds; the hotel opens its `url`, a page whose
-        button begins. All else is as for `begin_authorization`. Raises InvalidRequest and InvalidReturnTo.
+        """A link for a hotel, valid for one connection and `expires_in` seconds. Its `url` is a page with a button that
+        begins the approval. Otherwise as `begin_authorization`. Raises InvalidRequest and InvalidReturnTo.
         """
         engine = self.engine
         return await engine.authorizer.create_link(
@@ -245,20 +245,20 @@ class TokenVault:
         )  # fmt: skip
 
     async def read_link(self, token: str) -> LinkRequest:
-        """What a link asks for: a page shows it before `begin_from_link`. Writes nothing; raises as that does."""
+        """What a link asks for, to show before `begin_from_link`. Writes nothing; raises as `begin_from_link`."""
         return await self.engine.authorizer.read_link(token)
 
     async def begin_from_link(self, token: str, *, browser: str | None = None) -> AuthorizationRequest:
-        """Begin what a link was made for, on a page of your own: `token` is `Link.token`, the end of its address.
+        """Begin the approval of a link from a page of your own: `token` is `Link.token`, the end of the link's URL.
 
-        `browser` is as for `begin_authorization`: give it. A link may be begun again until it has led to a connection.
-        Raises AuthorizationExpired for one that is used, over or unknown, and RateLimited.
+        Pass `browser`, as for `begin_authorization`. A link may be begun again until it has led to a connection.
+        Raises AuthorizationExpired for a link that is used, expired or unknown, and RateLimited.
         """
         return await self.engine.authorizer.begin_from_link(token, browser)
 
     async def link_outcome(self, token: str) -> str | None:
-        """The id of the connection that an approval by this one-time link led to, for a day; None while none did, known
-        from when its tokens are stored. Raises PropertyMismatch where another hotel approved last: the link stays good.
+        """The id of the connection that this one-time link led to, for a day once its tokens are stored; None before.
+        Raises PropertyMismatch if the last approval was by a hotel that was not expected: the link remains valid.
         """
         return await self.engine.authorizer.link_outcome(token)
 
@@ -266,8 +266,8 @@ class TokenVault:
         """Take a hotel over from another program: its token is stored, refreshed once, and seen to work.
 
         A second import of the same token resumes the first; a token that was renewed is never sent again. The other
-        program must not refresh any more. Raises InvalidRequest, ClientRefused, StoreReadOnly and StoreUnavailable; a
-        failure that concerns this hotel alone is the outcome.
+        program must stop refreshing. Raises InvalidRequest, ClientRefused, StoreReadOnly and StoreUnavailable; a
+        failure of this hotel alone is not raised but returned as its outcome.
         """
         return await self.engine.importer.bring_in(hotel)
 
@@ -275,12 +275,12 @@ class TokenVault:
         self, api_key: str | Secret, *, app: str | None = None, reference: str | None = None,
         connection_id: str | None = None, expected_properties: Collection[str] = (),
     ) -> Connection:  # fmt: skip
-        """Take in an API key (`cbat_…`) that a hotel made at Cloudbeds by itself; its connection, which is in use.
+        """Add an API key (`cbat_…`) that a hotel created at Cloudbeds itself; returns its connection, ready for use.
 
-        A hotel that is connected keeps its connection id; its OAuth tokens are never refreshed again. Cloudbeds is to
-        name a property of `connection_id`, of `expected_properties`, or else of what is connected under `reference`.
+        A hotel that is connected keeps its connection id; its OAuth tokens are never refreshed again. Cloudbeds has to
+        name a property of `connection_id`, of `expected_properties`, or else of a connection with this `reference`.
 
-        Raises KeyRefused, PropertyMismatch, InvalidRequest, and subclasses of TryAgain: nothing was stored.
+        Raises KeyRefused, PropertyMismatch, InvalidRequest, and subclasses of TryAgain; nothing is stored then.
         """
         engine, api_key = self.engine, api_key if isinstance(api_key, Secret) else Secret(api_key)
         found = await engine.pasted_keys.add(
@@ -294,14 +294,14 @@ class TokenVault:
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:
-        """A token that is valid for `min_valid` seconds yet; waits for a refresh where one is needed.
+        """A token that is valid for at least `min_valid` more seconds; waits for a refresh if one is needed.
 
-        More than half its lifetime counts as half (over HTTP it is refused). A token that has just been received is
-        returned whatever its lifetime. Raises InvalidRequest for what is no number of seconds.
+        A value above half the token's lifetime counts as half (over HTTP it is refused). A token just received is
+        returned whatever its lifetime. Raises InvalidRequest if `min_valid` is not a number of seconds.
 
-        `rejected` names the token (or its generation) that an endpoint answered 401 to. The same generation back means
-        that it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,
-        ConnectionDisconnected, ClientRefused, and a subclass of TryAgain where a later call can succeed.
+        `rejected` is the token (or its generation) that an endpoint answered with 401. If the same generation is
+        returned, it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,
+        ConnectionDisconnected, ClientRefused, and a subclass of TryAgain if a later call can succeed.
         """
         if rejected is None and (token := self.cached(connection_id, min_valid)) is not None:
             return token
@@ -312,28 +312,27 @@ class TokenVault:
     def cached(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken | None:
-        """The fresh token in this process's memory, unless one was rejected: no waiting, from any thread.
-
-        By a property id it is found where its connection was read within a minute.
+        """The fresh token in this process's memory; None if there is none, or if `rejected` is given. Never waits; may
+        be called from any thread. A property id finds it only if its connection was read within the last minute.
         """
         engine = self._open or self.engine  # the property alone takes a tenth of the look-up
         return engine.access.cached(connection_id, min_valid) if rejected is None else None
 
     def newest(self, connection_id: str, token: AccessToken) -> AccessToken:
-        """A token that came while a request with `token` waited for its turn; else `token`. From any thread."""
+        """The token that arrived while a request with `token` waited for its turn, else `token`. From any thread."""
         return self.cached(connection_id, 0.0) or token
 
     def auth(self, connection_id: str) -> CloudbedsAuth:
-        """`auth=` for `httpx2.AsyncClient`, and for `httpx2.Client` in another thread than this vault's.
+        """`auth=` for `httpx2.AsyncClient`, and for `httpx2.Client` in a thread other than this vault's.
 
-        The credential is added for `base_url`'s origin only; anything else raises ForeignOrigin before it is sent.
+        The credential is added only for the origin of `base_url`; a request to any other raises ForeignOrigin unsent.
         """
         from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
         return CloudbedsAuth(self.base_url, self.lender(connection_id), replay_limit=self.settings.replay_limit)
 
     def lender(self, connection_id: str) -> Lender:
-        """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
+        """What an adapter for another HTTP library is built on; `cloudbeds_auth.contrib` has several."""
         from cloudbeds_auth.rules.proxy_policy import property_of
         from cloudbeds_auth.wire.lender import Lender, blocking
 
@@ -350,13 +349,13 @@ class TokenVault:
         return replace(lender, turn=turn, turn_blocking=blocking(loop, turn)) if limited else lender
 
     async def call(self, /, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
-        """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.
-        An asynchronous `content` is read on the vault's loop: for a vault of `from_environment` not the caller's. What
-        blocks, a file or another iterable, is read on a thread of its own.
-        `path` is a path, a full address at the vendor, or a bare method name: `userinfo` is `/api/v1.3/userinfo`. A
-        redirect is an answer, whatever `follow_redirects` says.
-        Raises ForeignOrigin before anything is sent elsewhere; UpstreamFailed when nothing was sent, or no answer came
-        to a GET, HEAD or OPTIONS; OutcomeUnknown when no answer came to another method; and as `access_token` does.
+        """One protected call, with 401s healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers` and
+        `content`. Asynchronous `content` is read on the vault's loop, which is not the caller's if the vault is from
+        `from_environment`. Content that blocks, a file or another iterable, is read on a thread of its own.
+        `path` is a path, a full URL at the vendor, or a bare method name: `userinfo` is `/api/v1.3/userinfo`. Redirects
+        are returned, never followed.
+        Raises ForeignOrigin before anything is sent elsewhere; UpstreamFailed if nothing was sent, or if a GET, HEAD or
+        OPTIONS got no response; OutcomeUnknown if any other method got none; and what `access_token` raises.
         """
         from cloudbeds_auth.wire import hotel_client, http_client
 
@@ -366,39 +365,39 @@ class TokenVault:
         return await hotel_client.call(self._http, self.auth(connection_id), method, url, parts)
 
     async def turn(self, connection_id: str, caller: str = "", patience: float = 5.0) -> None:
-        """Wait for this hotel's next turn at the vendor; then exactly one request may go with a token lent before.
+        """Wait for this hotel's next turn under the rate limit; it permits exactly one request with a lent token.
 
-        `lender()` and the proxy do this for every request. `caller`: on whose behalf; callers take turns, so that none
-        waits behind all requests of another. Raises RateLimited after at most `patience` seconds.
+        `lender()` and the proxy do this for every request. `caller`: who the request is for; callers take turns, so
+        that none waits behind all requests of another. Raises RateLimited after at most `patience` seconds.
         """
         engine = self.engine
         await engine.access.turn(await engine.ids.find_to_count(connection_id), caller, patience)
 
     async def note_pause(self, connection_id: str, pause: float) -> None:
-        """A call for this hotel was answered 429: no request of its client id has a turn for `pause` seconds.
+        """A call for this hotel was answered 429: no request of its client id gets a turn for `pause` seconds.
 
-        `lender()` and the proxy do this at every 429. `rules.rate_limit.pause_of` reads the pause from an answer. The
-        call was made, so this raises nothing when the vault was closed; nor do `note_call` and `note_refusal`.
+        `lender()` and the proxy do this at every 429. `rules.rate_limit.pause_of` reads the pause from a response. The
+        call has been made, so a closed vault raises nothing here, nor in `note_call` and `note_refusal`.
         """
         with suppress(VaultClosed):
             engine = self.engine
             await engine.access.note_pause(await engine.ids.find_to_count(connection_id), pause)
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
-        """Count a call that went out with this token, for the connection's history. May be called from any thread."""
+        """Count a call that was sent with this token, for the connection's history. May be called from any thread."""
         if (engine := self._open) is not None:  # another thread may close it meanwhile
             engine.calls.note(token, method, path, status)
 
     def note_refusal(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
-        """A call that was sent with this token was refused: apply that to the connection's health, in the background.
+        """A call with this token was refused: update the connection's health, in the background.
 
-        May be called from any thread. `rules.api_errors` reads a refusal from an answer as it is passed on.
+        May be called from any thread. `rules.api_errors` reads a refusal from a response as it is passed on.
         """
         with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
             self.engine.loop.call_soon_threadsafe(self.engine.refused_calls.note_refusal, token, refusal, method, path)
 
     def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
-        """Held while a body is sent that cannot be sent again: a refresh that is due waits for it, up to its margin.
+        """Hold this while sending a body that cannot be sent again: a due refresh waits for it, up to its margin.
 
         May be used from any thread.
         """
@@ -407,14 +406,14 @@ class TokenVault:
     # --- connections: one, many, their histories
 
     async def resolve(self, connection_or_property: str) -> str:
-        """The id of the connection with this id, or covering this property id: an id that begins `con_` is one.
+        """The id of the connection with this id (it begins with `con_`), or of the one covering this property id.
 
-        Raises UnknownConnection, and AmbiguousProperty where several current connections cover the property.
+        Raises UnknownConnection, and AmbiguousProperty if several current connections cover the property.
         """
         return await self.engine.ids.resolve(connection_or_property)
 
     async def connection(self, connection_id: str) -> Connection:
-        """One connection, with its connect link where the hotel has to approve again; raises UnknownConnection."""
+        """One connection, with a connect link if the hotel has to approve again. Raises UnknownConnection."""
         engine = self.engine
         return await engine.views.shown(await engine.ids.find(connection_id))
 
@@ -431,28 +430,28 @@ class TokenVault:
     ) -> Page:
         """One page of connections, newest first; `.next` is the cursor of the next page.
 
-        `lacking_scopes`: only those in use whose approval lacks a scope that the app asks for now, each with its
-        connect link; then a page may hold fewer than there are, and have a next one.
+        `lacking_scopes`: only connections in use whose approval lacks a scope that the app now asks for, each with its
+        connect link; a page may then hold fewer than `limit` although a next page exists.
         """
         views, search = self.engine.views, Search(state, reference, property_id, app, cursor, limit)
         return await (views.lacking_scopes if lacking_scopes else views.connections)(search)
 
     async def missing_scopes(self, connection_id: str) -> tuple[str, ...]:
-        """What the app asks for now and this hotel did not grant; raises UnknownConnection."""
+        """The scopes that the app now asks for and this hotel did not grant. Raises UnknownConnection."""
         engine = self.engine
         return await engine.views.missing_scopes(await engine.ids.find(connection_id))
 
     async def events(self, connection_id: str, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
-        """The connection's history, newest first; `.cursor` of the last one continues where these end."""
+        """The connection's history, newest first; pass `.cursor` of the last event to get the next page."""
         engine = self.engine
         return await engine.views.events(await engine.ids.find(connection_id), cursor=cursor, limit=limit)
 
     async def audit(self, cursor: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
-        """Who did what, newest first; the `.id` of the last one continues where these end. Raises InvalidRequest."""
+        """The audit log, newest first; pass `.id` of the last entry to get the next page. Raises InvalidRequest."""
         return await self.engine.audit.entries(cursor=cursor, limit=limit)
 
     async def outbox(self) -> Outbox:
-        """How many webhook messages wait to be delivered, since when, and how many were given up."""
+        """How many webhook messages wait for delivery, since when, and how many were given up."""
         from cloudbeds_auth.transactions.outbox import read_outbox
 
         return await self.engine.world.db.browse(read_outbox())
@@ -460,7 +459,7 @@ class TokenVault:
     # --- what an operator asks for
 
     async def refresh(self, connection_id: str) -> Connection:
-        """Refresh now, as an operator may: also where reauthorization is required."""
+        """Refresh now, for operators: even if reauthorization is required."""
         engine = self.engine
         found = await engine.ids.find(connection_id)
         await engine.views.explained(engine.access.refresh_now(found))
@@ -469,12 +468,12 @@ class TokenVault:
     async def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
         """Move a hotel from OAuth to an API key, without a new approval; an interrupted move is resumed.
 
-        `app` names the registration that may make the exchange, by default the connection's own. From its beginning on
-        the hotel's refresh tokens are never refreshed again: that would kill the key. Until the key is seen to work the
-        hotel is served by the access token it has. A hotel that has a key already is left as it is.
+        `app` names the registration that may make the exchange, by default the connection's own. Once the move begins,
+        the hotel's refresh tokens are never refreshed again: that would kill the key. Until the key is seen to work,
+        the hotel's current access token is used. A hotel that already has a key is left as it is.
 
-        Raises a subclass of TryAgain where a later call, or upkeep, resumes the move; MigrationRefused where
-        nothing was moved; ReauthorizationRequired where Cloudbeds refuses every stored refresh token.
+        Raises a subclass of TryAgain if a later call, or upkeep, resumes the move; MigrationRefused if nothing was
+        moved; ReauthorizationRequired if Cloudbeds refuses every stored refresh token.
         """
         engine = self.engine
         found = await engine.ids.find(connection_id)
@@ -482,15 +481,15 @@ class TokenVault:
         return await engine.views.shown(found)
 
     async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
-        """Notify the vendor, then forget the tokens; with `forget`, also where the vendor cannot be notified."""
+        """Notify the vendor, then forget the tokens; with `forget`, even if the vendor cannot be notified."""
         engine = self.engine
         found = await engine.ids.find(connection_id)
         await engine.disconnecter.disconnect(found, forget=forget)
         return await engine.views.shown(found)
 
     async def forget(self, connection_id: str) -> Connection:
-        """Delete who approved, and what is left, of a hotel that is disconnected, or of an approval that was set
-        aside; the history keeps what happened. Raises UnknownConnection, and InvalidRequest while it is connected.
+        """Delete the approving user, every token and the record of calls of a disconnected hotel or a set-aside
+        approval; the history keeps what happened. Raises UnknownConnection, and InvalidRequest while it is connected.
         """
         engine = self.engine
         found = await engine.ids.find(connection_id)
@@ -498,9 +497,9 @@ class TokenVault:
         return await engine.views.shown(found)
 
     async def check(self) -> None:
-        """Whether the database can be written and the keys open it; raises StoreUnavailable."""
+        """Check that the database is writable and that the keys open it. Raises StoreUnavailable if not."""
         await self.engine.world.db.check()
 
     async def store_report(self) -> Mapping[str, str]:
-        """What the database says about itself: version, file, durability as it is in effect, id of the sealing key."""
+        """What the database reports: version, file, durability settings in effect, id of the sealing key."""
         return await self.engine.world.db.report()

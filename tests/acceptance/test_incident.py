@@ -69,15 +69,15 @@ def test_everything_leaked(make_world: MakeWorld) -> None:
 
     named = steps(made)
     assert list(named) == [
-        "keep what can be seen", "a new admin token", "end every session", "revoke keys for callers",
+        "preserve the evidence", "a new admin token", "end every session", "revoke keys for callers",
         "a new token for /metrics", "a new encryption key", "a new client secret",
         "new client secrets of further apps", "a new webhook secret", "new secrets of Cloudbeds' webhooks",
-        "refresh every hotel", "new API keys of hotels", "reconnect what was used",
-        "tell the people whose data it was", "see that all is well",
+        "refresh every hotel", "new API keys of hotels", "reconnect hotels whose tokens were used",
+        "notify the people whose data leaked", "check that all is well",
     ]  # fmt: skip
     assert named["refresh every hotel"]["here"] == "2 hotels"
     assert "1 key" in named["revoke keys for callers"]["here"]
-    assert named["tell the people whose data it was"]["here"] == "2 named approvals"
+    assert named["notify the people whose data leaked"]["here"] == "2 named approvals"
     assert stored(made) == before, "it changes nothing"
 
     _keep_what_can_be_seen(made, named)
@@ -139,7 +139,7 @@ def _is_signed_in(made: World, browser: Http) -> bool:
 
 
 def _keep_what_can_be_seen(made: World, named: dict[str, dict[str, Any]]) -> None:
-    for line in named["keep what can be seen"]["commands"]:
+    for line in named["preserve the evidence"]["commands"]:
         done = made.run(*line.split()[1:])
         assert done.returncode == 0, done.stderr
     assert (made.folder / "incident.sqlite3").stat().st_size > 0

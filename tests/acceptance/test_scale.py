@@ -50,11 +50,11 @@ def left(folder: Path) -> Sequence[str]:
 @pytest.mark.long
 @pytest.mark.parametrize("database", DATABASES)
 def test_every_copy_is_a_hotel_that_serves(database: str) -> None:
-    """Brought to this version's schema, the database is sound, every value opens, and no hotel needs a person."""
+    """Brought to this version's schema, the database is sound, every value opens, and no hotel needs attention."""
     with server() as made, many(made, database, HOTELS) as place:
         place.run("database", "migrate")
         assert re.search(r"\b0 problems", place.run("database", "check").said)
-        assert "no hotel needs a person" in place.run("doctor").said
+        assert "no hotel needs attention" in place.run("doctor").said
         assert len(place.run("access-token", place.copy(HOTELS - 1)).said.strip()) > 20
 
 

@@ -48,8 +48,8 @@ def test_a_stop_lets_a_running_refresh_finish_and_commit(make_world: MakeWorld) 
     thread.join()
     assert isinstance(found[0], Answer)
     assert found[0].status == 200
-    assert "an empty one is made" in service.output
-    assert "an empty one is made" not in made.start().output
+    assert "an empty one is created" in service.output
+    assert "an empty one is created" not in made.start().output
     assert made.admin.get(f"/api/v1/connections/{connection}").json["generation"] == 2
     assert made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status == 200
     assert made.vendor.counts() == {"issued": 1}

@@ -21,7 +21,7 @@ FILES = {
 }
 """The library's files by their place in it, the simulator's below its name."""
 
-LONGEST = {"errors.py": 493, "vault.py": 506}
+LONGEST = {"errors.py": 493, "vault.py": 505}
 """How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class
 that a user calls.
 """

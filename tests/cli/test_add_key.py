@@ -124,7 +124,7 @@ def test_a_key_among_the_arguments_is_refused(typed: Callable[..., Result], made
     """Also where one comes another way; it is not repeated, and nothing is stored."""
     key = made("100004")
     result = typed("add-key", *(one.replace("KEY", key) for one in args), **{VARIABLE: key})
-    assert (result.status, "never an argument" in result.err) == (2, True)
+    assert (result.status, "must not be an argument" in result.err) == (2, True)
     assert shown(typed) == []
 
 

@@ -120,7 +120,7 @@ def test_a_secret_among_the_arguments_is_refused(typed: Any, args: tuple[str, ..
     """Also where a secret comes another way; it is not repeated, and whoever typed it is told to reset it."""
     result = typed(*args, CLOUDBEDS_AUTH_APP_SECRET="canary-other")
     assert result.status == 2
-    assert "never an argument" in result.err
+    assert "must not be an argument" in result.err
     assert "aurora" not in typed("list").out
 
 
@@ -218,7 +218,7 @@ def test_an_app_that_is_not_there(typed: Any, args: tuple[str, ...]) -> None:
 def test_removed(typed: Any) -> None:
     """For people and for programs; then the name is free again."""
     added(typed)
-    assert typed("remove", "aurora", "--yes").out == "aurora is removed\n"
+    assert typed("remove", "aurora", "--yes").out == "aurora was removed\n"
     added(typed)
     assert json.loads(typed("remove", "aurora", "--yes", "--json").out) == {"name": "aurora", "removed": True}
 
@@ -230,7 +230,7 @@ def test_removing_asks(
     """At a terminal, unless it is told not to."""
     added(typed)
     screen = screen_of("apps", "remove", "aurora", answers={"[y/N]": answer}, settings=settings, folder=tmp_path)
-    assert ("is removed" in screen) == (status == 0)
+    assert ("was removed" in screen) == (status == 0)
     assert ("not confirmed: nothing was changed" in screen) == (status == 1)
     assert len(json.loads(typed("list", "--json").out)["apps"]) == left
 
@@ -246,7 +246,7 @@ def test_the_vendor_moved(typed: Any) -> None:
     added(typed, CLOUDBEDS_BASE_URL=OLD)
     assert OLD in typed("list").out
     moved = typed("move-origin", "aurora", "--from", f"{OLD}:443/", "--yes")
-    assert (moved.status, moved.out) == (0, f"aurora is of {NEW} now, and so are 0 grants of it\n")
+    assert (moved.status, moved.out) == (0, f"aurora and 0 grants of it now belong to {NEW}\n")
     (_, aurora) = json.loads(typed("list", "--json").out)["apps"]
     assert aurora["origin"] == NEW
     again = typed("move-origin", "aurora", "--from", OLD, "--yes")
@@ -259,7 +259,7 @@ def test_the_vendor_moved(typed: Any) -> None:
     [
         (("--from", "hotels.cloudbeds-stage.com", "--yes"), "write scheme and host"),
         (("--from", f"{OLD}/api", "--yes"), "has more than scheme and host"),
-        (("--from", OLD), "say --yes where nobody can be asked"),
+        (("--from", OLD), "without a terminal, confirm it with --yes"),
         (("--yes",), "Missing option '--from'"),
     ],
 )
@@ -275,7 +275,7 @@ def test_a_move_that_is_not_typed_as_it_should_be(typed: Any, args: tuple[str, .
 def test_a_move_is_asked_about(typed: Any, settings: dict[str, str], tmp_path: Path) -> None:
     """At a terminal both origins are named first."""
     added(typed, CLOUDBEDS_BASE_URL=OLD)
-    asked = f"Send what aurora has from {OLD} to {NEW} from now on? [y/N]"
+    asked = f"Send the credentials of aurora that came from {OLD} to {NEW} from now on? [y/N]"
     move = partial(screen_of, "apps", "move-origin", "aurora", "--from", OLD, settings=settings, folder=tmp_path)
     screen = move(answers={"[y/N]": "n"})
     assert asked in screen

@@ -17,7 +17,7 @@ def typed(settings: dict[str, str], *args: str) -> Result:
 def test_nobody_did_anything(settings: dict[str, str]) -> None:
     """An empty list, and a line for people."""
     assert json.loads(typed(settings, "audit", "--json").out) == {"entries": [], "next": None}
-    assert "nobody did anything" in typed(settings, "audit").out
+    assert "no entries yet" in typed(settings, "audit").out
 
 
 def test_what_commands_did(settings: dict[str, str]) -> None:

@@ -37,7 +37,7 @@ def test_it_is_written_once(tmp_path: Path, home: dict[str, str], shell: str) ->
     """It says where; the second time it leaves the file alone, and one that is otherwise is made as it should be."""
     path = tmp_path / PLACES[shell]
     first = invoke("completion", "install", shell, env=home)
-    assert (first.status, f"{path} is written" in first.out) == (0, True)
+    assert (first.status, f"{path} was written" in first.out) == (0, True)
     script = path.read_text("utf-8")
     before = path.stat()
     again = json.loads(invoke("completion", "install", shell, "--json", env=home).out)

@@ -63,8 +63,8 @@ def test_rekey(url: str) -> None:
     assert typed(url, "check", keys=KEY_TEXT).status == 0
     done = typed(url, "rekey", "--offline", keys=both)
     assert done.status == 0, done.err
-    assert f"{VALUES} values were encrypted anew, with the key {new}" in done.out
-    assert f"the key {old} is not needed any more" in done.out
+    assert f"{VALUES} values were re-encrypted with the key {new}" in done.out
+    assert f"the key {old} is no longer needed" in done.out
     document = json.loads(typed(url, "rekey", "--json", keys=both).out)
     assert document == {
         "database": url.removeprefix("sqlite:///"), "key_id": new, "sealed_anew": 0, "retired": [], "problems": [],
@@ -127,7 +127,7 @@ def test_backup(tmp_path: Path, url: str) -> None:
     """A whole file, and no other is overwritten; the key is not in it, and says so; PostgreSQL has its own means."""
     done = typed(url, "backup", str(tmp_path / "copy.db"))
     assert done.status == 0
-    assert "keep the encryption key apart" in done.err
+    assert "keep the encryption key in another place" in done.err
     assert (tmp_path / "copy.db").stat().st_size > 0
     again = typed(url, "backup", str(tmp_path / "copy.db"))
     assert again.status == 1
@@ -146,7 +146,7 @@ def test_copy(url: str, postgres_url: str) -> None:
     assert "calls " not in moved.out
     document = typed(url, "copy", "--to", target, "--json")
     assert json.loads(document.out)["rows"]["calls"] == 3
-    assert "had moved before" in document.err
+    assert "had already moved" in document.err
     assert json.loads(typed(url, "copy", "--to", target, "--json").out)["rows"] == {}
     assert "canary" not in moved.out + moved.err
 
@@ -163,7 +163,7 @@ def test_adopt_asks_or_needs_yes(url: str) -> None:
     """Nobody at a terminal: a usage error that says what to write, and no question that nobody answers."""
     refused = typed(url, "adopt")
     assert (refused.status, refused.out) == (2, "")
-    assert "--yes where nobody can be asked" in refused.err
+    assert "confirm it with --yes" in refused.err
     assert "gone for good?" not in refused.err
     done = typed(url, "adopt", "--yes")
     assert done.status == 0, done.err

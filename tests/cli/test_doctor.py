@@ -150,7 +150,7 @@ async def test_how_much_each_key_has_sealed(tmp_path: Path) -> None:
     vault.report |= {"seals:ab12": str(2**31)}
     found = (await database.opens(here))[1]
     assert found.level is Level.WARNING
-    assert "no refresh is begun" in found.what
+    assert "refreshes stop" in found.what
     assert "put a new key first" in found.mend
 
 
@@ -198,7 +198,7 @@ async def found_in(tmp_path: Path) -> Mapping[str, Sequence[Finding]]:
 async def test_before_the_first_start(tmp_path: Path) -> None:
     """No database yet is well; neither it nor a key, a token or a folder is made by looking."""
     found = await found_in(tmp_path)
-    assert found["database"] == ok(f"will be made at the first start in {tmp_path / 'data'}")
+    assert found["database"] == ok(f"will be created in {tmp_path / 'data'} at the first start")
     assert levels(found["durability"]) == levels(found["hotels"]) == [Level.SKIPPED]
     assert found["hotels"][0].what == "there is no database yet"
     assert levels(found["database privacy"]) == [Level.OK]
@@ -221,7 +221,7 @@ async def test_a_folder_that_cannot_be_written(tmp_path: Path, blocked: str, mon
     else:
         monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     (found,) = (await found_in(tmp_path))["database"]
-    assert (found.level, "cannot be written" in found.what) == (Level.PROBLEM, True)
+    assert (found.level, "is not writable" in found.what) == (Level.PROBLEM, True)
 
 
 async def test_a_first_start_on_a_network_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ async def test_a_database_without_an_admin_token_file(tmp_path: Path) -> None:
     token.unlink()
     before = everything(tmp_path)
     found = await found_in(tmp_path)
-    assert [one.what for one in found["database"]][2:] == [f"{token} will be made at the next start"]
+    assert [one.what for one in found["database"]][2:] == [f"{token} will be created at the next start"]
     assert levels(found["durability"]) == levels(found["hotels"]) == [Level.OK]
     assert everything(tmp_path) == before
 
@@ -296,7 +296,7 @@ async def test_vendor_out_of_order_or_away(tmp_path: Path) -> None:
     assert levels(await installation.token_endpoint(gone)) == [Level.PROBLEM]
 
 
-NOT_TAKEN = (Level.PROBLEM, "no approval is taken there")
+NOT_TAKEN = (Level.PROBLEM, "not a callback")
 AURORA = App("aurora", "client-2", (Secret("hidden"),), "http://localhost:7000/callback/aurora")
 
 
@@ -305,8 +305,8 @@ AURORA = App("aurora", "client-2", (Secret("hidden"),), "http://localhost:7000/c
     [
         ({}, {}, Level.OK, "exactly like this"),
         ({"secrets": ()}, {}, Level.PROBLEM, "does not open"),
-        ({"client_id": "client-1"}, {}, Level.PROBLEM, "client id of the settings' own"),
-        ({"redirect_uri": "http://127.0.0.1:7000/callback"}, {}, Level.PROBLEM, "path of the settings' own"),
+        ({"client_id": "client-1"}, {}, Level.PROBLEM, "client id of the app in the settings"),
+        ({"redirect_uri": "http://127.0.0.1:7000/callback"}, {}, Level.PROBLEM, "same path as CLOUDBEDS_REDIRECT_URI"),
         ({"redirect_uri": "http://localhost:7000/audit"}, {}, *NOT_TAKEN),
         ({"redirect_uri": "http://localhost:7000/live/aurora"}, {}, *NOT_TAKEN),
         *(
@@ -316,7 +316,7 @@ AURORA = App("aurora", "client-2", (Secret("hidden"),), "http://localhost:7000/c
         ({"redirect_uri": "http://localhost:7000/audits"}, {}, Level.OK, "exactly like this"),
         ({"redirect_uri": "http://[::1]:7000/x"}, {"allowed_hosts": "localhost"}, Level.PROBLEM, "::1"),
         ({"redirect_uri": "http://[::1]:7000/x"}, {}, Level.OK, "exactly like this"),
-        ({"redirect_uri": "https://a.example/x"}, {}, Level.PROBLEM, "is https where"),
+        ({"redirect_uri": "https://a.example/x"}, {}, Level.PROBLEM, "must be https if"),
         ({"redirect_uri": "http://localhost:7009/x"}, {}, Level.WARNING, "leads to port 7009"),
     ],
 )
@@ -342,12 +342,12 @@ async def test_very_many_further_apps(tmp_path: Path) -> None:
     *named, more, well = await hotels.further_apps(here)
     assert levels(named) == [Level.PROBLEM] * 50
     assert (more.level, more.what[:2], bool(more.mend)) == (Level.PROBLEM, "3 ", True)
-    assert (well.level, well.what[:7]) == (Level.OK, "6 apps,")
+    assert (well.level, well.what[:6]) == (Level.OK, "6 apps")
 
 
 async def test_no_further_app(tmp_path: Path) -> None:
     """The settings' own is checked as such."""
-    assert await hotels.further_apps(subject(tmp_path, FakeVault())) == ok("only the settings' own")
+    assert await hotels.further_apps(subject(tmp_path, FakeVault())) == ok("only the one in the settings")
 
 
 @pytest.mark.row("F92")

@@ -306,8 +306,8 @@ FAULTS: list[tuple[Callable[[Installation], Fault], str, str]] = [
     (short_admin_token, "settings", "CLOUDBEDS_AUTH_ADMIN_TOKEN: "),
     (others_write_settings, "settings", ".env may be written by others"),
     (public_host_not_allowed, "addresses", "auth.example.com of CLOUDBEDS_AUTH_PUBLIC_URL is not in"),
-    (port_taken, "port", "is held by"),
-    (others_read_database, "database privacy", "others on this machine may open"),
+    (port_taken, "port", "is in use by"),
+    (others_read_database, "database privacy", "other users of this machine may open"),
     (others_read_key, "database", "hotels.sqlite3.key is open to other users"),
     (key_is_gone, "database", "the key file"),
     (another_key, "database", "the encryption keys do not open this database"),
@@ -320,7 +320,7 @@ FAULTS: list[tuple[Callable[[Installation], Fault], str, str]] = [
     (another_client_id, "origins", "1 hotel"),
     (refused_secret, "hotels", "our credentials are refused"),
     (hotel_left, "hotels", "reconnect needed"),
-    (nothing_runs, "upkeep", "for 48 h a hotel has been due"),
+    (nothing_runs, "upkeep", "kept alive for 48 h"),
 ]
 
 
@@ -339,7 +339,7 @@ def test_a_fault_is_found_and_mended(
     assert (status, len(named) > 0) == (1, True), found
     assert named[0]["mend"]
     said = installation.run("doctor")
-    assert (said.status, f"{named[0]['what']}; to mend: {named[0]['mend']}" in said.out) == (1, True)
+    assert (said.status, f"{named[0]['what']}; to fix it: {named[0]['mend']}" in said.out) == (1, True)
     with pytest.raises(StopIteration):
         planted.send(named[0]["mend"])
     assert installation.examined() == (0, [])

@@ -144,7 +144,7 @@ def test_tokens_that_are_refused_stop_the_run_at_the_first_hotel_only(fleet: Fak
     fleet.pages = [Page((BOB, CAT), None)]
     result = invoke(*COMMAND, "--all", "--yes")
     assert (result.status, moves(fleet)) == (1, [("con_BOB", None)])
-    assert "the others were not tried" in result.out
+    assert "the other hotels were not tried" in result.out
 
 
 def test_a_key_is_shown_as_one(vault: FakeVault) -> None:

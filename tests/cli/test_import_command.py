@@ -119,15 +119,15 @@ def test_json_lines() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "the header names no property and no refresh_token"),
-        (HEADER, "there is no hotel in it"),
-        ("reference,property\n", "the header names no refresh_token"),
+        ("", "the header lacks property and refresh_token"),
+        (HEADER, "the file contains no hotel"),
+        ("reference,property\n", "the header lacks refresh_token"),
         (HEADER + "t,1000,\n", "line 2: refresh_token is empty"),
         (HEADER + "t,,R\n", "line 2: property is empty"),
-        (HEADER + "t,con_1,R\n", "line 2: property is the property id at Cloudbeds"),
+        (HEADER + "t,con_1,R\n", "line 2: property must be the property id at Cloudbeds"),
         (HEADER + f"t,{'1' * 65},R\n", "line 2: property has more than 64 characters, or a control character"),
         ('{"property":"\\ud800","refresh_token":"R"}', "line 1: property has more than 64 characters, or a control"),
-        ('{"property":1,"refresh_token":"R","scopes":["\\ud800"]}', "line 1: scopes holds a control character"),
+        ('{"property":1,"refresh_token":"R","scopes":["\\ud800"]}', "line 1: scopes contains a control character"),
         (HEADER + "t,1000,two words\n", "line 2: refresh_token does not look like a token"),
         (HEADER + "t" * 257 + ",1000,R\n", "line 2: a reference has at most 256 characters"),
         ("property,api_key\n1000,\n", "line 2: refresh_token is empty, and so is api_key"),
@@ -135,16 +135,16 @@ def test_json_lines() -> None:
         ("property,api_key\n1000,cbat_two words\n", "line 2: api_key does not look like a token"),
         ("property,api_key,refresh_token\n1000,cbat_1,R\n", "line 2: it has a refresh_token and an api_key"),
         ("property,api_key\n1000,cbat_1\n2000,cbat_1\n", "line 3: the same api_key as in line 2"),
-        ("api_key\ncbat_1\n", "the header names no property"),
+        ("api_key\ncbat_1\n", "the header lacks property"),
         (HEADER + "t,1000,R,more\n", "line 2: it has more fields than the header"),
-        (HEADER.strip() + ",colour\nt,1000,R,red\n", "line 2: there is no column 'colour'"),
+        (HEADER.strip() + ",colour\nt,1000,R,red\n", "line 2: unknown column 'colour'"),
         ("property,refresh_token,expires_at\n1,R,soon\n", "line 2: expires_at is neither"),
         (HEADER + "t,1000,R\nu,2000,R\n", "line 3: the same refresh_token as in line 2"),
         (HEADER + "t,1000,R\nu,1000,S\n", "line 3: the same property as in line 2"),
-        ("[1]", "line 1: a hotel is a JSON object"),
-        ("[{", "line 1: it begins like JSON and is none"),
-        ('{"hotels": 3}', "`hotels` is a list of objects"),
-        ('{"property":"1","refresh_token":"R"}\n{"property', "line 2: it begins like JSON and is none"),
+        ("[1]", "line 1: a hotel must be a JSON object"),
+        ("[{", "line 1: it looks like JSON but is not valid"),
+        ('{"hotels": 3}', "`hotels` must be a list of objects"),
+        ('{"property":"1","refresh_token":"R"}\n{"property', "line 2: it looks like JSON but is not valid"),
         (f'property,refresh_token\n1,"{"x" * 140_000}"\n', "field larger than field limit"),
         (f"property,{'x' * 140_000}\n", "line 1: field larger than field limit"),
         ("property\rrefresh_token\n1,R\n", "line 1: new-line character seen in unquoted field"),
@@ -394,4 +394,4 @@ def test_a_file_that_is_nested_too_deeply(tmp_path: Path, text: str) -> None:
     (tmp_path / "deep.json").write_text(text)
     result = invoke("connections", "import", str(tmp_path / "deep.json"), "--dry-run")
     assert (result.status, result.out) == (1, "")
-    assert "line 1: it begins like JSON and is none" in result.err
+    assert "line 1: it looks like JSON but is not valid" in result.err

@@ -37,7 +37,7 @@ def test_every_leak_begins_and_ends_alike(leak: Leak) -> None:
     least one step of its own.
     """
     first, *steps, last = said(leak)
-    assert (first, last) == ("keep what can be seen", "see that all is well")
+    assert (first, last) == ("preserve the evidence", "check that all is well")
     assert steps
 
 
@@ -60,10 +60,10 @@ def test_what_there_is_here_is_counted() -> None:
     """Hotels, keys, apps, people, and how long Cloudbeds' limit makes it."""
     steps = said(Leak.EVERYTHING)
     assert steps["refresh every hotel"] == "7236 hotels, at least 33 minutes at the rate limit"
-    assert steps["revoke keys for callers"] == "5 keys in use, beside their children"
+    assert steps["revoke keys for callers"] == "5 keys in use, and their children"
     assert steps["new client secrets of further apps"] == "1 app with 36 hotels"
-    assert steps["new API keys of hotels"] == "3 keys that hotels made, 2 keys from a move"
-    assert steps["tell the people whose data it was"] == "7000 named approvals"
+    assert steps["new API keys of hotels"] == "3 keys created by hotels, 2 keys from a move"
+    assert steps["notify the people whose data leaked"] == "7000 named approvals"
     assert "7241 hotels" in steps["a new encryption key"]
 
 
@@ -71,7 +71,7 @@ def test_what_there_is_not() -> None:
     """It is said, and no command is named for it."""
     steps = said(Leak.EVERYTHING, NOTHING)
     assert steps["refresh every hotel"] == "no hotel has OAuth tokens here"
-    assert steps["revoke keys for callers"] == "no key is good here"
+    assert steps["revoke keys for callers"] == "no key is valid here"
     assert steps["a new token for /metrics"] == steps["a new webhook secret"] == "none is set here"
     assert steps["new secrets of Cloudbeds' webhooks"] == "none is set here"
     assert steps["new client secrets of further apps"] == "there are none here"
@@ -103,6 +103,6 @@ def test_as_it_is_typed(settings: dict[str, str]) -> None:
     document = json.loads(invoke("doctor", "incident", "client-secret", "--json", env=settings).out)
     assert document["leaked"] == "client-secret"
     assert [one["step"] for one in document["steps"]] == [
-        "keep what can be seen", "a new client secret", "new client secrets of further apps", "see that all is well",
+        "preserve the evidence", "a new client secret", "new client secrets of further apps", "check that all is well",
     ]  # fmt: skip
     assert invoke("doctor", "incident", "the-key", env=settings).status == 2

@@ -72,7 +72,7 @@ def test_a_revoked_key_that_made_others(typed: Typed, tmp_path: Path) -> None:
         database.execute("UPDATE caller_keys SET created_by = ? WHERE id = ?", (above, made))
         database.commit()
     ended = typed("revoke", above, "--yes")
-    assert f"that are good: 1; see `cloudbeds-auth keys list --created-by {above}`" in ended.out
+    assert f"that remain valid: 1; see `cloudbeds-auth keys list --created-by {above}`" in ended.out
     listed = typed("list", "--created-by", above, "--json").out
     assert [key["id"] for key in json.loads(listed)["keys"]] == [made]
     assert json.loads(typed("revoke", above, "--yes", "--json").out)["still_good"] == [made]

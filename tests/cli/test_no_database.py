@@ -82,7 +82,7 @@ def test_as_a_process(tmp_path: Path, line: str) -> None:
 def test_doctor(tmp_path: Path) -> None:
     """It says where the first start would make one, and makes none."""
     done = process(tmp_path, "doctor")
-    assert f"will be made at the first start in {tmp_path}/mistyped" in done.stdout
+    assert f"will be created in {tmp_path}/mistyped" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -147,7 +147,7 @@ def test_asked_at_a_terminal(tmp_path: Path) -> None:
     assert "typed-secret" not in screen
     written = dotenv_values(tmp_path / ".env")
     assert (written["CLOUDBEDS_CLIENT_ID"], written["CLOUDBEDS_CLIENT_SECRET"]) == ("app-9", "typed-secret")
-    kept = {"client id [app-9]": "", "client secret (Enter keeps the present one)": ""}
+    kept = {"client id [app-9]": "", "client secret (Enter keeps the current one)": ""}
     typed(answers=kept, folder=tmp_path)
     assert dotenv_values(tmp_path / ".env") == written
 

@@ -45,7 +45,7 @@ def test_json_lines(url: str, hotels: dict[str, str], tmp_path: Path) -> None:
     """Of all hotels the changes alone, each a document in a line."""
     watched = Process("cloudbeds_auth", "connections", "watch", "--json", env=hotels, cwd=tmp_path)
     try:
-        watched.wait_for("watching every hotel, of which 0 are not well now")
+        watched.wait_for("watching every hotel; 0 are not well now")
         end(url, "con_2")
         found = json.loads(watched.wait_for(r"^\{.*con_2.*")[0])
     finally:

@@ -174,6 +174,6 @@ def test_a_start_that_could_not_end_well(tmp_path: Path) -> None:
     with world(tmp_path) as made:
         assert "the callback is served at /auth/callback" in refused_start(made, prefix="/auth")
         elsewhere = refused_start(made, CLOUDBEDS_AUTH_PUBLIC_URL=f"{made.base}/auth")
-        assert "CLOUDBEDS_AUTH_PUBLIC_URL has not the path /" in elsewhere
+        assert "the path of CLOUDBEDS_AUTH_PUBLIC_URL is not /" in elsewhere
         assert "CLOUDBEDS_CLIENT_ID: is not set" in refused_start(made, CLOUDBEDS_CLIENT_ID="")
     assert not (tmp_path / "hotels.sqlite3").exists()

@@ -336,12 +336,12 @@ def test_a_callback_that_is_not_served(kind: str, tmp_path: Path) -> None:
     ):
         pass
     with (
-        pytest.raises(ConfigurationError, match="CLOUDBEDS_REDIRECT_URI is not set, and the callback is served at"),
+        pytest.raises(ConfigurationError, match="CLOUDBEDS_REDIRECT_URI is not set, but the callback is served at"),
         running(kind, tmp_path, CLOUDBEDS_REDIRECT_URI=""),
     ):
         pass
     with (
-        pytest.raises(ConfigurationError, match="CLOUDBEDS_AUTH_PUBLIC_URL has not the path /cloudbeds"),
+        pytest.raises(ConfigurationError, match="the path of CLOUDBEDS_AUTH_PUBLIC_URL is not /cloudbeds"),
         running(kind, tmp_path, CLOUDBEDS_AUTH_PUBLIC_URL="http://localhost:7000"),
     ):
         pass
@@ -543,5 +543,5 @@ def test_without_the_extra_the_import_says_what_to_install(kind: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LACKING.format(names=names, kind=kind)], capture_output=True, text=True, check=True
     )
-    said = f"cloudbeds_auth.contrib.{kind} needs what the library alone does not: pip install 'cloudbeds-auth[{kind}]'"
+    said = f"cloudbeds_auth.contrib.{kind} needs an extra that is not installed: pip install 'cloudbeds-auth[{kind}]'"
     assert done.stdout.splitlines() == [said] * len(names)

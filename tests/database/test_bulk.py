@@ -263,7 +263,7 @@ async def test_the_command_is_killed(tmp_path: Path, postgres_url: str) -> None:
     command = copying(source, target)
     assert command.popen.wait(120) == 0, command.output
     command.stop()
-    assert "had moved before" in command.output
+    assert "had already moved" in command.output
     assert await content(target) == before
 
 

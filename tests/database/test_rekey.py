@@ -325,7 +325,7 @@ async def test_the_command_is_killed(url: str, tmp_path: Path) -> None:
     command = rekeying(url, tmp_path)
     assert command.popen.wait(120) == 0, command.output
     command.stop()
-    assert f"the key {OLD_ID} is not needed any more" in command.output
+    assert f"the key {OLD_ID} is no longer needed" in command.output
     assert await held(keyed(url, NEW)) == {NEW_ID: values}
     async with opened(keyed(url, NEW)) as store:
         assert len(await secrets(store)) == HOTELS

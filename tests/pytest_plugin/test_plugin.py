@@ -128,7 +128,7 @@ def test_a_vault_that_nobody_can_run(tmp_path: Path) -> None:
     done = run(tmp_path, "-p", "no:asyncio")
     assert done.counts == {"error": 3}, done.output
     for said in (
-        "is for tests of pytest-asyncio (0.24 or newer) or anyio",
+        "needs a test run by pytest-asyncio (0.24 or newer) or anyio",
         "takes keywords only",
         "unknown setting 'varaint'",
     ):

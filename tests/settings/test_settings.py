@@ -186,7 +186,7 @@ def test_keys_alone() -> None:
         (problem,) = problems(database | {name: APP[name]}, need=Need.APP)
         (other,) = APP.keys() - {name}
         assert problem.startswith(f"{other}: is not set; write ")
-    enough = "is not set (for API keys alone, CLOUDBEDS_AUTH_DATABASE_URL is enough)"
+    enough = "is not set (with API keys only, CLOUDBEDS_AUTH_DATABASE_URL is enough)"
     assert [enough in one for one in problems({}, need=Need.APP)] == [True, True]
 
 
@@ -485,9 +485,9 @@ def test_redirect_uri_on_a_page_below_a_prefix(path: str) -> None:
     """A proxy that takes the public URL's path off makes it a page of the service, where no approval is taken."""
     here, prefix = f"https://x.example.com/auth{path}", "https://x.example.com/auth"
     (problem,) = problems(APP | {"CLOUDBEDS_REDIRECT_URI": here, "CLOUDBEDS_AUTH_PUBLIC_URL": f"{prefix}/"})
-    assert problem.startswith("CLOUDBEDS_AUTH_PUBLIC_URL: has a path below which CLOUDBEDS_REDIRECT_URI is a page")
+    assert problem.startswith("CLOUDBEDS_AUTH_PUBLIC_URL: has a path that turns CLOUDBEDS_REDIRECT_URI into a page")
     settings = read(REDIRECT_URI=f"{prefix}/callback", AUTH_PUBLIC_URL=prefix)
-    with pytest.raises(InvalidRequest, match="redirect uri: has a path that is one of this service's own"):
+    with pytest.raises(InvalidRequest, match="redirect uri: its path belongs to this service"):
         further_app(
             settings, name="a", client_id="client-2", client_secret="hidden", level="property", redirect_uri=here
         )
@@ -595,15 +595,15 @@ def test_further_apps_are_watched_or_left_alone_as_the_settings_own() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"name": "Aurora"}, "name: is not made of lower-case letters"),
-        ({"name": ""}, "name: is not made of"),
+        ({"name": "Aurora"}, "name: must be at most 40 lower-case letters"),
+        ({"name": ""}, "name: must be at most 40"),
         ({"client_id": ""}, "client id: "),
-        ({"client_id": "cl\u00efent"}, "client id: holds a character"),
+        ({"client_id": "cl\u00efent"}, "client id: contains a character"),
         ({"client_secret": ""}, "client secret: is empty"),
         ({"level": "hotel"}, "level: "),
         ({"redirect_uri": "http://elsewhere.example/callback/a"}, "redirect uri: is plain http"),
-        ({"redirect_uri": "https://a.example/callback/a"}, "redirect uri: is https where"),
-        ({"redirect_uri": "https://a.example/apps/a"}, "redirect uri: has a path that is one of this service's own"),
+        ({"redirect_uri": "https://a.example/callback/a"}, "redirect uri: must be https if"),
+        ({"redirect_uri": "https://a.example/apps/a"}, "redirect uri: has a path that belongs to this service"),
         ({"scopes": ("read hotel",)}, "scopes: "),
         ({"credential": "password"}, "credential: "),
     ],

@@ -1,7 +1,7 @@
-"""What programs ask: `/api/v1`, with connections, their history and tokens; each route declares the one scope it needs.
+"""The API for programs, `/api/v1`: connections, their history and tokens; each route declares the one scope it needs.
 
-And for machines: whether the service is alive and ready, its numbers (no names, no addresses, no secrets in them), the
-API described, and the webhooks that Cloudbeds sends.
+And for machines: health and readiness, metrics (without names, addresses or secrets), the description of the API, and
+the webhooks that Cloudbeds sends.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ async def alive() -> dict[str, str]:
 @machines.head("/readyz", include_in_schema=False)
 @machines.get("/readyz", responses={503: {"description": "a check failed, or the service is about to stop"}})
 async def ready(request: Request) -> JSONResponse:
-    """The store can be written and the keys open what is in it; 503 with the failed check's name otherwise, and from
-    when the service was told to stop.
+    """The database is writable and the keys open it; otherwise 503 with the name of the failed check. Also 503 as soon
+    as the service is about to stop.
     """
     draining: Draining = request.app.state.draining
     draining.asked()
@@ -97,7 +97,7 @@ def _not_ready(status: str, code: str, checks: Mapping[str, str]) -> JSONRespons
 
 
 async def unready(vault: TokenVault) -> str | None:
-    """The code of what keeps the service from being ready; None when nothing does. Writes to the store."""
+    """The code of what keeps the service from being ready, else None. Writes to the database."""
     try:
         async with asyncio.timeout(CHECK_WITHIN):
             await vault.check()
@@ -110,7 +110,7 @@ async def unready(vault: TokenVault) -> str | None:
 
 @machines.get("/metrics", response_class=Response)
 async def metrics(request: Request, permit: Measuring) -> Response:
-    """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
+    """Prometheus text. If the database does not answer, only the gauges read from it are missing."""
     vault, engine = permit.vault, permit.vault.engine
     asked = (engine.views.count_states(), vault.outbox(), engine.upkeep.overdue(), engine.workloads.shares())
     text, media = request.app.state.metrics(*await asyncio.gather(*map(_gauge, asked)))
@@ -118,7 +118,7 @@ async def metrics(request: Request, permit: Measuring) -> Response:
 
 
 async def _gauge(asked: Awaitable[T]) -> T | None:
-    """What the store says; None where it does not, or not in time."""
+    """The value from the database; None if there is none in time."""
     with suppress(Error, TimeoutError):
         async with asyncio.timeout(CHECK_WITHIN):
             return await asked
@@ -127,21 +127,21 @@ async def _gauge(asked: Awaitable[T]) -> T | None:
 
 @machines.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request, permit: Administering) -> dict[str, Any]:
-    """The API, described."""
+    """The description of the API (OpenAPI)."""
     return describe_api(request.app)
 
 
 @machines.post(HOOK, include_in_schema=False)
 async def hook(request: Request, secret: str) -> Response:
-    """Where Cloudbeds says that the state of an app changed at a hotel."""
+    """The endpoint at which Cloudbeds reports that a hotel's app state changed."""
     await note_hook(request.app.state.vault, request, secret)
     return asgi.response(NOTED)
 
 
 async def note_hook(vault: TokenVault, request: Request, secret: str) -> None:
-    """Pass the body on as a hint that the vault confirms; the answer comes at once.
+    """Pass the body on as a hint that the vault confirms; the answer does not wait for that.
 
-    Raises Unauthenticated where one of the two secrets is wrong, RequestTimedOut where the body does not arrive.
+    Raises Unauthenticated if one of the two secrets is wrong, RequestTimedOut if the body does not arrive.
     """
     require_hook_secrets(vault.settings, secret, request.headers.get(HOOK_HEADER, ""))
     try:
@@ -154,7 +154,7 @@ async def note_hook(vault: TokenVault, request: Request, secret: str) -> None:
 
 @router.post("/authorizations", status_code=201)
 async def create_authorization(body: NewAuthorizationShape, permit: Connecting) -> AuthorizationShape:
-    """A one-time `connect_url` to hand to a hotel; the `reference` is trusted because it came this way."""
+    """Create a one-time `connect_url` to give to a hotel; a `reference` given here is trusted."""
     permit.require_hotel(body.reference, body.expected_properties or ())
     link = await permit.vault.create_link(
         app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in,
@@ -166,8 +166,8 @@ async def create_authorization(body: NewAuthorizationShape, permit: Connecting) 
 
 @router.post("/connections", status_code=201)
 async def add_api_key(body: NewConnectionShape, permit: Connecting) -> ConnectionShape:
-    """Take in an API key that a hotel made at Cloudbeds by itself; its connection. Cloudbeds is asked about it first:
-    a key that it does not accept is `key_refused`, and one of another hotel than expected `property_mismatch`.
+    """Add an API key that a hotel created at Cloudbeds itself; returns its connection. Cloudbeds checks the key first:
+    a key that it does not accept is `key_refused`, one of another hotel than expected is `property_mismatch`.
     """
     home = None if body.connection_id is None else await permit.resolve_whole(body.connection_id, body.reference)
     if home is None:
@@ -189,9 +189,9 @@ async def list_connections(
     cursor: str | None = None,
     lacking_scopes: bool = False,
 ) -> ConnectionsShape:
-    """Connections, newest first, filtered; never a token.
+    """List connections, newest first, filtered; never a token.
 
-    `lacking_scopes`: only those whose approval lacks a scope that the app asks for now, each with its connect link.
+    `lacking_scopes`: only those whose approval lacks a scope that the app now asks for, each with its connect link.
     """
     if not permit.caller.for_all:
         mine, following = await _mine(permit, cursor)
@@ -216,20 +216,20 @@ async def list_connections(
 
 @router.get("/connections/{identifier}")
 async def get_connection(identifier: str, permit: Reading) -> ConnectionShape:
-    """One connection, with the link that mends it when the hotel has to approve again."""
+    """One connection, with a connect link if the hotel has to approve again."""
     return ConnectionShape.of(await permit.vault.connection(await permit.resolve(identifier)))
 
 
 @router.post("/connections/{identifier}/refresh")
 async def refresh_connection(identifier: str, permit: Administering) -> ConnectionShape:
-    """Refresh now; the connection as it is then."""
+    """Refresh now; returns the connection afterwards."""
     return ConnectionShape.of(await permit.vault.refresh(await permit.resolve(identifier)))
 
 
 @router.post("/connections/{identifier}/claim")
 async def claim_connection(identifier: str, body: ClaimShape, permit: Connecting) -> ConnectionShape:
-    """Take what a hotel began in the Marketplace, or what waits for its `code_verifier`; the connection that it is from
-    now on, which this hotel may have had before.
+    """Claim an approval that a hotel began in the Marketplace, or that waits for its `code_verifier`; returns the
+    connection that it now belongs to, which may be an existing one of this hotel.
     """
     claimed = await permit.vault.engine.authorizer.claim(
         await permit.find(identifier), body.reference, body.code_verifier, caller=permit.caller
@@ -239,7 +239,7 @@ async def claim_connection(identifier: str, body: ClaimShape, permit: Connecting
 
 @router.delete("/connections/{identifier}")
 async def disconnect(identifier: str, permit: Administering, forget: bool = False) -> ConnectionShape:
-    """Tell Cloudbeds, then forget the tokens; with `forget`, even when Cloudbeds cannot be told."""
+    """Notify Cloudbeds, then forget the tokens; with `forget`, even if Cloudbeds cannot be notified."""
     connection_id = await permit.resolve(identifier)
     return ConnectionShape.of(await permit.vault.disconnect(connection_id, forget=forget))
 
@@ -251,8 +251,8 @@ async def get_access_token(
     min_valid: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
     rejected_generation: Annotated[int | None, Query(ge=0)] = None,
 ) -> AccessTokenShape:
-    """A token valid for `min_valid` seconds. Naming the rejected generation heals a 401; the same one back means:
-    proven good, the endpoint itself refuses.
+    """A token valid for at least `min_valid` more seconds. After a 401, name the rejected generation: the same one back
+    means that it was proven good, and the endpoint itself refuses.
     """
     connection_id = await permit.resolve(identifier)
     if min_valid is not None:  # judged before anything is refreshed for it
@@ -267,7 +267,7 @@ async def get_access_token(
 
 @router.get("/connections/{identifier}/events")
 async def list_events(identifier: str, permit: Reading, cursor: str | None = None) -> EventsShape:
-    """A connection's history, newest first."""
+    """A connection's history, newest event first."""
     events = await permit.vault.events(await permit.resolve(identifier), cursor=cursor, limit=PAGE)
     following = events[-1].cursor if len(events) == PAGE else None
     return EventsShape(events=[EventShape.of(event) for event in events], next=following)
@@ -275,7 +275,7 @@ async def list_events(identifier: str, permit: Reading, cursor: str | None = Non
 
 @router.get("/audit")
 async def list_audit(permit: Administering, cursor: str | None = None) -> AuditShape:
-    """Who did what, newest first."""
+    """The audit log, newest entry first."""
     entries = await permit.vault.audit(cursor=cursor, limit=PAGE)
     following = entries[-1].id if len(entries) == PAGE else None
     return AuditShape(entries=[AuditEntryShape(**audit_document(one)) for one in entries], next=following)
@@ -283,7 +283,7 @@ async def list_audit(permit: Administering, cursor: str | None = None) -> AuditS
 
 @router.get("/connections/{identifier}/userinfo", response_class=Response)
 async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> Response:
-    """Cloudbeds' `userinfo` for this connection: the article's protected call, its status and body passed on."""
+    """Cloudbeds' `userinfo` for this connection, the protected call of its article; status and body are passed on."""
     hotel, path = await permit.hotel(identifier), f"/api/{permit.vault.settings.api_version}/userinfo"
     judged = judge_call(
         permit.caller, hotel, "GET", path, policy.query_of(request.scope["query_string"]),
@@ -311,9 +311,9 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
 
 
 async def _mine(permit: Permit, cursor: str | None) -> tuple[Sequence[Connection], str | None]:
-    """A page of the connections that a caller is for which names its hotels, newest first, and the next one's cursor.
+    """A page of the connections of a caller that is bound to named hotels, newest first, and the next page's cursor.
 
-    Of those that have one reference no more than a page is held.
+    At most one page of those with the same reference is held in memory.
     """
     vault, caller, found = permit.vault, permit.caller, dict[str, Connection]()
     before = checked_cursor(cursor)

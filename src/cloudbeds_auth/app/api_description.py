@@ -1,4 +1,4 @@
-"""The API described (OpenAPI): what FastAPI derives from the routes, and beside it the credentials and problems."""
+"""The description of the API (OpenAPI): what FastAPI derives from the routes, plus the credentials and problems."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PASSED_ON: Final = "/userinfo"  # how a path ends whose answers are the vendor's
 
 
 def describe_api(app: FastAPI) -> dict[str, Any]:
-    """The document. Of every operation that needs a credential every status is described that a problem may have."""
+    """The document. Operations that need a credential list every status that a problem may have."""
     found = app.openapi()  # made once, and completed again without effect
     for path, operations in found["paths"].items():
         for operation in operations.values():

@@ -1,4 +1,4 @@
-"""Keys for callers over HTTP: `/api/v1/keys`. The administrator's, and each key's for its own children."""
+"""Keys for callers over HTTP, `/api/v1/keys`: all of them for administrators, its own children for any other key."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ router: Final = APIRouter(prefix="/api/v1/keys")
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A caller and the keys that are its own: all of them with the scope `admin`, else its children."""
+    """A caller and the keys it may manage: all of them with the scope `admin`, else its children."""
 
     caller: Caller
     keys: CallerKeys
 
     @property
     def parent(self) -> Caller | None:
-        """The key that makes children; None: the keys that are made have no parent."""
+        """The parent of keys created by this caller; None: they have no parent."""
         return None if Scope.ADMIN in self.caller.scopes else self.caller
 
     async def own(self, key_id: str) -> CallerKey:
-        """One of its own; raises InvalidRequest for any other, as for one that is not there."""
+        """One of the keys it may manage; raises InvalidRequest for any other, as for one that does not exist."""
         key = await self.keys.get(key_id)
         if self.parent is not None and key.parent != self.parent.name:
             raise unknown_key(key_id)
@@ -40,8 +40,8 @@ class Holder:
 
 
 async def holder(request: Request) -> Holder:
-    """The dependency of each route here; raises Forbidden for a caller that is neither an administrator nor a key, and
-    Unauthenticated.
+    """The dependency of each route here; raises Unauthenticated, and Forbidden for a caller that is neither an
+    administrator nor a key.
     """
     caller = await still_good(request)
     if Scope.ADMIN not in caller.scopes and not caller.name.startswith(ID_PREFIX):
@@ -54,8 +54,8 @@ Holding = Annotated[Holder, Depends(holder)]
 
 @router.get("")
 async def list_keys(holder: Holding, parent: str | None = None, cursor: str | None = None) -> KeysShape:
-    """Keys for callers, newest first, those that are over included; with `parent` only its children. A caller without
-    the scope `admin` sees its own children.
+    """List keys for callers, newest first, including expired and revoked ones; with `parent`, only its children. A
+    caller without the scope `admin` sees its own children.
     """
     above = parent if holder.parent is None else holder.parent.name
     page = await holder.keys.list(parent=above, cursor=cursor, limit=PAGE)
@@ -64,8 +64,8 @@ async def list_keys(holder: Holding, parent: str | None = None, cursor: str | No
 
 @router.post("", status_code=201)
 async def create_key(body: NewKeyShape, holder: Holding) -> CreatedKeyShape:
-    """Make a key; its text is answered this once. A caller without the scope `admin` makes a child, which can only
-    narrow it, takes from its rate and ends with it.
+    """Create a key; its secret is returned only in this response. A caller without the scope `admin` creates a child,
+    which has at most the caller's permissions, shares the caller's rate, and ends with the caller's key.
     """
     made = await holder.keys.create(**body.model_dump(), parent=holder.parent)
     return CreatedKeyShape.model_validate(key_document(made.key) | {"key": made.secret.reveal()})
@@ -73,12 +73,12 @@ async def create_key(body: NewKeyShape, holder: Holding) -> CreatedKeyShape:
 
 @router.get("/{key_id}")
 async def get_key(key_id: str, holder: Holding) -> KeyShape:
-    """What a key is for, and when it was last used."""
+    """What a key may do, and when it was last used."""
     return KeyShape.of(await holder.own(key_id))
 
 
 @router.delete("/{key_id}")
 async def revoke_key(key_id: str, holder: Holding) -> KeyShape:
-    """End a key and its children: refused everywhere within a second."""
+    """Revoke a key and its children: they are refused everywhere within a second."""
     await holder.own(key_id)
     return KeyShape.of(await holder.keys.revoke(key_id))

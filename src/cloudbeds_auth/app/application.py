@@ -1,6 +1,6 @@
-"""The service put together, and its life: opened with the server, drained when it stops.
+"""The composition of the service and its lifecycle: opened with the server, drained when it stops.
 
-`open_parts` is what production opens it with: the vault, the upstream client, the metrics. They are named there only.
+In production `open_parts` opens its parts: the vault, the upstream client, the metrics. They are named only there.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the service is made of, opened; the opener closes it.
+    """The parts of the service, opened; the opener closes them.
 
     `metrics` renders the Prometheus text. `traced` puts spans into the traces of callers.
     """
@@ -91,8 +91,8 @@ def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
 def framework(
     vault: TokenVault, relay: Relay, metrics: Rendering, draining: Draining, of_sessions: SessionRoutes
 ) -> FastAPI:
-    """Serves every path but the proxy's. FastAPI's own pages about the API are off: they load from another host; so is
-    its own telemetry, whose spans would hold one-time links and ids of hotels.
+    """Serves every path except the proxy's. FastAPI's own API pages are off, because they load from another host; so is
+    its own telemetry, because its spans would contain one-time links and ids of hotels.
     """
     app = FastAPI(
         title="cloudbeds-auth",
@@ -139,9 +139,9 @@ Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
 
 
 class Service:
-    """An ASGI application with a lifespan: `opener` opens the parts at the start and pushes their ends onto the stack.
+    """An ASGI application with a lifespan: `opener` opens the parts at the start, and pushes their ends onto the stack.
 
-    An error at the start is kept in `failure`. `report`: the server logs it; False where the caller, which started the
+    An error at the start is kept in `failure`. `report`: the server logs it; False if the caller, which started the
     server, raises `failure` itself. `opened` is called once it is open.
     """
 
@@ -190,9 +190,9 @@ class Service:
 
 
 def open_parts(settings: Settings | None) -> Opener:
-    """An opener for `Service`; None: the settings of the environment, read when it opens.
+    """An opener for `Service`; if `settings` is None, they are read from the environment when it opens.
 
-    The vault and its drivers are imported then: they take longer to import than the rest of the service.
+    The vault and its drivers are imported only then: they take longer to import than the rest of the service.
     """
 
     async def opener(stack: AsyncExitStack) -> Parts:

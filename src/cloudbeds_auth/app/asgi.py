@@ -1,4 +1,4 @@
-"""The rim over Starlette, for the service and for FastAPI: a request and an answer translated, errors as answers."""
+"""The adapter to Starlette, for the service and for FastAPI: translates requests, answers and errors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def response(answer: PageAnswer) -> Response:
 
 
 def answered(request: Request, answer: PageAnswer) -> Response:
-    """A page of the service's own; what it says that failed is put into the request's state, for the log."""
+    """A page of the service itself; a failure that it shows is put into the request's state, for the log."""
     if isinstance(answer.about, Failed):
         setattr(request.state, REFUSAL, answer.about.error)
     return response(answer)
@@ -62,7 +62,7 @@ async def on_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """The framework's own refusals (no such path, no such method), as problems; ours, where it met one in a body."""
+    """The framework's own errors (no such path, no such method) as problems; or ours, if one occurred in a body."""
     if isinstance(error.__cause__, Error):
         return _refused(request, error.__cause__)
     status = error.status_code if isinstance(error, HTTPException) else 500
@@ -79,7 +79,7 @@ def _allowed(request: Request) -> set[str]:
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
-    """A request that does not have the described shape: says where, never what was sent."""
+    """A request that does not match the described schema: the problem says where, never what was sent."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
     where = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
     return _refused(request, InvalidRequest(where))

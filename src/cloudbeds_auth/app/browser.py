@@ -47,7 +47,7 @@ PAGES = {
     f"{NOT_CONNECTED}/{{code}}": "not_connected",
     f"{CLAIM}/{{connection_id}}": "claim",
 }
-"""Path below the public URL, and the handler: wherever the pages are served. The others have a path of the server's."""
+"""Paths below the public URL, with the handler of each, wherever the pages are served; other paths are the server's."""
 FORMS = frozenset({"connect_once", "paste_key", "add_app"})  # handlers of pages whose form is posted to the same path
 DENIED = "access_denied"  # the error where the hotel said no
 MOVED = "moved=1"  # in the query of a browser that was sent to the redirect URI's host
@@ -55,7 +55,7 @@ _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
 
 
 class Browser:
-    """The handlers, one for each path that a browser requests; a rim that routes to them keeps these paths.
+    """The handlers, one for each path that a browser requests; every framework adapter keeps these paths.
 
     They know their own paths below the public URL and never read the path of a request, which a reverse proxy or a
     mount may have changed. `assets` is where the pages' style sheet and icon are served, below the public URL.
@@ -78,7 +78,7 @@ class Browser:
         self._arrivals = Arrivals(clock, "came from the Marketplace", of_one=OF_ONE, of_all=OF_ALL)
 
     async def connect(self, request: PageRequest) -> PageAnswer:
-        """Start an approval in this browser; only where the operator lets any browser start one."""
+        """Start an approval in this browser, if the operator lets any browser start one."""
 
         async def begin(browser: str) -> AuthorizationRequest:
             if not self._settings.open_connect:
@@ -223,7 +223,7 @@ class Browser:
         return asked
 
     async def _finished(self, request: PageRequest, asked: dict[str, str]) -> Finished:
-        """The connection; where the hotel, or the vendor, said no, the state is spent and nothing else changes."""
+        """The connection; if the hotel or the vendor refused, the state is used up and nothing else changes."""
         browser, state, code = self._cookies.browser(request), asked.get("state"), _code(asked)
         if not state:
             raise StateMismatch("the callback came without a `state`")
@@ -234,7 +234,7 @@ class Browser:
         return await self._vault.finish(code=code, state=state, browser=browser)
 
     def _done(self, finished: Finished) -> PageAnswer:
-        """Redirect to an address without the code, which then stays in no history entry and in no referrer (A14)."""
+        """Redirect to an address without the code, so that no history entry and no referrer contains it (A14)."""
         connection, back = finished.connection, still_allowed(finished.return_to, self._settings)
         waits = connection.state is State.PARKED  # for the secret that it was begun for
         if back is not None:
@@ -272,8 +272,8 @@ class Browser:
         return replace(page, about=Failed(error))
 
     def _elsewhere(self, request: PageRequest, redirect_uri: str, start: str) -> str | None:
-        """The same path on the redirect URI's host, unless the browser is there: it asks for that name; or it was sent
-        there, and a reverse proxy passes on another name; or it posts a form, whose page was shown there.
+        """The same path on the redirect URI's host, unless the browser is there already: it asks for that host; or it
+        was sent there, and a reverse proxy passes on another name; or it posts a form from a page shown there.
         """
         home = urlsplit(redirect_uri)
         asked = host_name(request.headers.get("host", "").lower())
@@ -289,7 +289,7 @@ class Browser:
 
 
 def methods(name: str) -> list[str]:
-    """With which methods the handler of this name is asked."""
+    """The HTTP methods that the handler of this name accepts."""
     return ["GET", "HEAD", "POST"] if name in FORMS else ["GET"]
 
 
@@ -310,8 +310,8 @@ def _code(asked: dict[str, str]) -> str | None:
 
 
 def _reason(asked: dict[str, str]) -> str:
-    """That the hotel did not approve, or that Cloudbeds did not (RFC 6749 section 4.1.2.1), in the vendor's own words,
-    shortened; the page escapes them (A11).
+    """The refusal of the hotel or of Cloudbeds (RFC 6749 section 4.1.2.1) in the vendor's own words, shortened; the
+    page escapes them (A11).
     """
     error = asked.get("error") or DENIED
     words = asked.get("error_description") or ("" if error == DENIED else error)

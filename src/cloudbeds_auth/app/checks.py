@@ -1,4 +1,4 @@
-"""A credential is checked here, wherever it is given: wrong ones make their address wait (decision 0019)."""
+"""Credentials are checked here, wherever they are given: wrong ones make their address wait (decision 0019)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST_REMEMBERED = 10_000  # addresses with wrong credentials, and right credentials by address, that are remembered
 Known = Callable[[str, bytes, str], Awaitable[T | None]]
-"""By a credential, its hash (`hash_of`), and the address that it comes from."""
+"""Looks up a credential, given its text, its hash (`hash_of`), and the address that it comes from."""
 
 
 class CredentialChecks:
-    """Those of one process: a guess is counted for its address, whatever it is given for. A credential waits before it
-    is checked, so that hanging up on the wait reveals nothing (decision 0019).
+    """The checks of one process. A wrong guess counts for its address, wherever it was given. A credential waits before
+    it is checked, so that a caller that hangs up meanwhile learns nothing (decision 0019).
 
-    One that was right from the same address before does not wait: a caller that shares its address with an attacker
-    is not slowed down.
+    A credential that was right from the same address before does not wait: a caller that shares its address with an
+    attacker is not slowed down.
     """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
@@ -56,7 +56,7 @@ class CredentialChecks:
 
     @contextmanager
     def waiting(self, address: str) -> Iterator[None]:
-        """While a credential of this address waits. Raises TooManyGuesses when too many wait: none is displaced."""
+        """Held while a credential of this address waits. Raises TooManyGuesses if too many wait: none is displaced."""
         if self._waiting[address] >= self._limits.guesses_waiting:
             raise TooManyGuesses(retry_after=1)
         self._waiting[address] += 1
@@ -77,10 +77,10 @@ class CredentialChecks:
 
     @contextmanager
     def checking(self, address: str, credential: bytes) -> Iterator[bool]:
-        """While a credential is checked: whether it counts as wrong, unless it is found to be `right`.
+        """Held while a credential is checked; yields whether it counts as wrong until it is found to be `right`.
 
-        So hanging up on the check, and a store that is away, save nobody a guess (A79). One that was right before does
-        not count, nor do further requests with one that is being checked.
+        So a guess counts even if the caller hangs up, or the database does not answer (A79). A credential that was
+        right before does not count, nor do further requests with one that is being checked.
         """
         key = address, credential
         if key in self._right or key in self._checked:

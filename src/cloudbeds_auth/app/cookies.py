@@ -62,15 +62,15 @@ class ConnectedCookie(NamedTuple):
 
     @classmethod
     def of(cls, one: Connection) -> ConnectedCookie:
-        """What is shown of a connection; of scopes that are too long nothing, for a part would look like all."""
+        """What is shown of a connection; if the scopes are too long, none, because a part would look complete."""
         scopes = " ".join(one.scopes)
         granted = scopes if len(scopes) <= LONGEST_WORDS else ""
         return cls(one.id, one.reference or "", _some(one.property_ids), one.app, granted)
 
 
 class Cookies:
-    """`secure`: the redirect URI is https; then the names carry `__Host-`, which no subdomain and no plain http can
-    plant (RFC 6265bis section 4.1.3.2). On plain http, loopback only, the names are plain.
+    """`secure`: the redirect URI is https. The names then have the prefix `__Host-`: no subdomain and no plain http
+    page can set such a cookie (RFC 6265bis section 4.1.3.2). On plain http, which is loopback only, they have none.
     """
 
     def __init__(self, *, secure: bool) -> None:
@@ -82,7 +82,7 @@ class Cookies:
         self.connected_name = f"{prefix}cloudbeds-auth-connected"
 
     def browser(self, request: PageRequest) -> str | None:
-        """This browser's id; None when there is none, or several that differ, of which one was planted."""
+        """This browser's id; None if there is none, or if there are several that differ: one of them was planted."""
         found = _values(request.cookies, self.browser_name)
         return found.pop() if len(found) == 1 and all(_BROWSER.match(value) for value in found) else None
 

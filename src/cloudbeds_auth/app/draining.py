@@ -1,8 +1,8 @@
-"""How the service stops behind a balancer: it says that it is about to, goes on for a while, and only then stops to
-listen (F109).
+"""How the service stops behind a load balancer: it announces the stop, continues for a while, and only then stops
+listening (F109).
 
-At SIGTERM `/readyz` answers 503 `draining`, and each answer ends its connection. A balancer that asks `/readyz` sends
-nothing new from then on; what comes meanwhile is served as ever. Where nothing asks `/readyz`, nothing is waited for.
+After SIGTERM `/readyz` answers 503 `draining`, and each answer ends its connection. A balancer that asks `/readyz` then
+sends no new requests; those that still come are served as usual. If nothing asks `/readyz`, the stop is immediate.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SAME = 2.0  # seconds in which a signal that comes again is the same one: of a p
 
 
 class Draining:
-    """One process on its way to its end: what it says to balancers, and how long it waits for them."""
+    """The end of one process: what it reports to balancers, and how long it waits for them."""
 
     def __init__(self, connections: Connections, clock: Clock, observer: Observer) -> None:
         self._connections = connections
@@ -43,13 +43,13 @@ class Draining:
         return self._connections.ending
 
     def asked(self) -> None:
-        """`/readyz` was asked."""
+        """Record that `/readyz` was asked."""
         self._asked = self._clock.steady()
 
     @contextmanager
     def put_off(self, number: signal.Signals) -> Iterator[None]:
-        """Meanwhile, this signal does `OPEN` seconds later what it does now; at once where nothing asks `/readyz`, or
-        when it comes again.
+        """Inside this block, the signal takes effect `OPEN` seconds later; immediately if nothing asks `/readyz`, or if
+        the signal comes again.
         """
         stop = signal.getsignal(number)
         if threading.current_thread() is not threading.main_thread() or not callable(stop):

@@ -1,4 +1,4 @@
-"""A request for one of the pages, and its answer, as plain values: each framework has a rim of its own over them.
+"""A request for one of the pages, and its answer, as plain values: each framework has its own adapter for them.
 
 A rim reads a `PageRequest` from its framework's request, and writes a `PageAnswer` as its framework's response. The
 service and FastAPI share one (`app.asgi`); `contrib` has those of Flask and Django.
@@ -86,7 +86,7 @@ class PageAnswer:
     about: Connected | Parked | Failed | None = None
 
     def with_headers(self, headers: Mapping[str, str]) -> PageAnswer:
-        """With these headers, each in the place of the one that there was."""
+        """With these headers, each replacing an existing one of the same name."""
         return replace(self, headers={**self.headers, **headers})
 
     def with_cookies(self, *cookies: CookieToSet) -> PageAnswer:

@@ -1,4 +1,4 @@
-"""What our pages are sent: forms, which of them a rim reads and what they hold, and the parameters of a query."""
+"""Input of our pages: which forms are read, their fields, and the parameters of a query."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is sh
 
 
 def may_be_read(request: PageRequest) -> bool:
-    """Whether this is a form of whose body it is known before that it is small."""
+    """Whether this is a form whose body is known to be small before it is read."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     length = request.headers.get("content-length", "")
     known = "transfer-encoding" not in request.headers and _LENGTH.fullmatch(length) is not None
@@ -25,7 +25,7 @@ def may_be_read(request: PageRequest) -> bool:
 
 
 def fields(request: PageRequest, *names: str) -> dict[str, str]:
-    """The values of these fields; raises InvalidRequest unless each is there once, and no other."""
+    """The values of these fields; raises InvalidRequest unless each occurs exactly once, and no others do."""
     try:
         pairs = parse_qsl(request.body.decode("ascii"), keep_blank_values=True, max_num_fields=len(names))
     except ValueError:

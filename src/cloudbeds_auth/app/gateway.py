@@ -1,9 +1,9 @@
 """The gateway: the outermost layer, raw ASGI. It checks the host, identifies the caller, and admits or refuses.
 
-Default deny: without a credential every path answers 401, whether it exists or not, except those open to anyone; pages
-of operators want the session of a browser, and show the form to sign in with their 401.
-Code behind the gateway checks no credential again; it calls `may(caller, scope, connection)`. What strangers may ask as
-often as they like is asked of the database at most once a second (A79).
+Default deny: without a credential every path answers 401, whether it exists or not, except those open to anyone. Pages
+of operators require a browser session, and show the sign-in form with their 401.
+Code behind the gateway checks no credential again; it calls `may(caller, scope, connection)`. For requests that anyone
+may repeat without limit, the database is read at most once a second (A79).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Gateway:
         self._cookie = SessionCookie(vault.settings.public_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or refuse it; the server keeps the body of an answer to HEAD back (RFC 9110, 9.3.2)."""
+        """Serve one request, or refuse it; the server withholds the body of an answer to HEAD (RFC 9110, 9.3.2)."""
         begun = self._clock.steady()
         ACTING.set(Acting("hotel", address_of(scope)))  # so far: what anyone may ask for is a hotel's page
         REQUEST_ID.set(request_id_of(scope["headers"]) or self._entropy.identifier(""))
@@ -175,7 +175,7 @@ class Gateway:
         ACTING.set(Acting(caller.name, address_of(scope)))
 
     async def _open(self, scope: Scope) -> bool:
-        """Whether anyone may ask for this path; that of a callback is rewritten to the one handler's."""
+        """Whether anyone may request this path; the path of any callback is rewritten to that of the common handler."""
         path = scope["raw_path"].decode("latin-1")
         if path in EXACT or PATTERN.match(path):
             return True
@@ -194,7 +194,7 @@ class Gateway:
         return caller
 
     async def _reader(self, scope: Scope) -> Caller | None:
-        """An operator whose browser reads the description of the API: all of the API that a session opens."""
+        """The operator whose browser reads the description of the API, the only part of the API open to a session."""
         if (scope["method"], scope["raw_path"]) != ("GET", DESCRIPTION):
             return None
         session = await self._session(scope)
@@ -207,9 +207,9 @@ class Gateway:
         return None if held is None else await self._sessions.recognize(held, used=used)
 
     async def _page(self, scope: Scope) -> bool:
-        """Whether it is a page of operators: the scope's state gets the browser's session, which opens nothing else.
+        """Whether this is a page of operators: the scope's state then gets the browser's session, valid for pages only.
 
-        Without one, a page that needs it is answered with the form to sign in, whether it exists or not.
+        Without a session, a page that needs one is answered with the sign-in form, whether the page exists or not.
         """
         path = scope["raw_path"].decode("latin-1")
         if path not in SIGN_IN and not OF_SESSIONS.match(path):
@@ -224,7 +224,7 @@ class Gateway:
         return True
 
     async def _host(self, scope: Scope) -> None:
-        """Only the names that we are known by: a rebound or forged name is refused before anything else (A13, A19)."""
+        """Accept only our own host names: a rebound or forged name is refused before anything else (A13, A19)."""
         found = [value for name, value in scope["headers"] if name == b"host"]
         if len(found) != 1:
             raise InvalidRequest("exactly one Host header is needed")
@@ -235,10 +235,10 @@ class Gateway:
 
 
 class Callbacks:
-    """Where browsers come back: for the settings' own app, and for those that the settings do not name.
+    """The callbacks: of the app in the settings, and of further apps.
 
-    These are added while we run, so they are read when a host or a path is asked for that is not known, and remembered
-    for a second (decision 0009). The hosts of their redirect URIs may be asked for unless the settings list the hosts.
+    Further apps are added at run time, so they are read when an unknown host or path is requested, and remembered for a
+    second (decision 0009). The hosts of their redirect URIs are accepted unless the settings list the allowed hosts.
     """
 
     def __init__(self, vault: TokenVault) -> None:
@@ -268,7 +268,7 @@ class Callbacks:
         return self._apps.get(raw_path)
 
     async def _look(self) -> None:
-        """Hosts and paths are worked out anew only where an app came or went: there may be very many."""
+        """Recompute hosts and paths only if an app was added or removed: there may be very many."""
         uris = await self._redirect_uris()
         if uris is not self._read:
             self._hosts = {urlsplit(uri).hostname for uri in uris.values()}

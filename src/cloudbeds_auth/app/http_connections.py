@@ -1,9 +1,9 @@
 """How many connections there may be, in all and from one address, and which one makes room for the next (A71).
 
-A connection is occupied while a request runs on it that the gateway has let in. Any other may be closed for the sake of
-a new one: it waits for its next request, sends a head or a body without end, or has no right to be here. Those on which
-a credential waits to be checked are closed last, and of them the one that came last: were it the one that has
-waited longest, a caller that guesses fast enough would keep every right credential from its check (A23).
+A connection is occupied while a request admitted by the gateway runs on it. Any other may be closed to make room for a
+new one: it waits for its next request, sends an endless head or body, or was not admitted. Connections on which a
+credential waits to be checked are closed last, and of these the newest first: if it were the oldest, a caller that
+guesses fast enough would keep every right credential from being checked (A23).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """uvicorn's HTTP/1.1 protocol with bounds on everything that a connection may take, in time and in bytes.
 
-uvicorn with httptools lets one header trickle for ever and keeps a head of any size in memory (A40, A41); it reads on
-for as long as the body of a request comes that was refused long ago (A71), and passes over chunk extensions of any size
-(A37); it also reads the authority of an absolute-form target and drops it, so such a target is refused here (A29).
+uvicorn with httptools lets a header trickle in for ever and keeps a head of any size in memory (A40, A41); it keeps
+reading the body of a request that was refused long ago (A71), and skips chunk extensions of any size (A37); it also
+drops the authority of an absolute-form target, so such a target is refused here (A29).
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self.app: ASGIApp = self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Where an answer begins before its request has ended, the connection ends with it: nothing more is read. So it
-        does where the service is about to stop.
+        """If an answer begins before its request has ended, the connection ends with the answer: nothing more is read.
+        It also ends if the service is about to stop.
 
-        A request that takes longer than a stop waits for is cancelled by the server: that is no error of the
-        application's, and the caller's connection ends, because the outcome of a call is unknown by then.
+        When the service stops, the server cancels requests that take too long: that is not an error of the
+        application, and the caller's connection ends, because the outcome of a call is unknown then.
 
-        A caller of HTTP/1.0 knows no chunks (RFC 9112 section 6.1): an answer whose length is unknown ends with its
-        connection, which is reset where the answer is not whole.
+        HTTP/1.0 callers do not understand chunks (RFC 9112 section 6.1): an answer of unknown length ends with its
+        connection, which is reset if the answer is incomplete.
         """
         cycle = self._running
         assert cycle is not None  # noqa: S101 - this request's turn has come

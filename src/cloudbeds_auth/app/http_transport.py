@@ -13,11 +13,11 @@ LARGE = 16 * 1024  # bytes: a piece of this size is sent at once, and those befo
 
 
 class AnswerTransport:
-    """Sends together what is written in one step of the event loop, a head with its body: each write of uvloop's is a
+    """Sends what is written in one step of the event loop together, a head with its body: with uvloop, each write is a
     system call and a packet, and wakes the caller.
 
-    It is closed so that the last answer arrives although the caller still sends (RFC 9112 section 9.6): a socket that
-    is closed while bytes lie in it unread is reset, and takes with it what the caller has not read yet.
+    It is closed in such a way that the last answer arrives even if the caller is still sending (RFC 9112 section 9.6):
+    a socket closed with unread bytes is reset, and the caller loses what it has not read yet.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:

@@ -1,4 +1,4 @@
-"""How much one caller, and all of them together, may take of the service: the numbers, each with its reason.
+"""How much of the service one caller, and all callers together, may use: the numbers, each with its reason.
 
 And what counts by them, for one process (the database bounds what all processes keep): calls under way at Cloudbeds,
 approvals, the time that a body takes. Who shares a limit is decided by address, of calls by key, and
@@ -56,13 +56,13 @@ class Limits:
     body_rate: int = 16 * 1024
     """… and a second more for so many bytes that came: any program's network is faster."""
     reading: float = 30.0
-    """How long an answer is held for a caller that is behind with reading it, …"""
+    """How long an answer is held for a caller that reads it too slowly, …"""
     reading_rate: int = 1024
-    """… unless so many bytes a second went out meanwhile: a program may work on what it reads as it comes."""
+    """… unless this many bytes per second went out meanwhile: a program may process what it reads as it arrives."""
     linger: float = 2.0
     """After the last answer of a connection, for the caller to read it and to stop sending, …"""
     linger_bytes: int = 256 * 1024
-    """… and how much of what it sends all the same is thrown away before it is cut off."""
+    """… and how much of what it still sends is discarded before it is cut off."""
 
     calls_per_caller: int = 50
     """Calls under way at Cloudbeds: a quarter of the pool, and five seconds' worth of a partner's rate limit."""
@@ -189,7 +189,7 @@ class Arriving:
 
 
 def sharing(scope: Scope) -> str:
-    """With whom a caller shares what it may take: a key with its children, the admin token with those of an address."""
+    """The name under which callers share their limits: a key and its children, or all admin callers of an address."""
     caller: Caller = scope["state"]["caller"]
     return address_of(scope) if caller is ADMIN else caller.root.name
 

@@ -1,6 +1,6 @@
-"""`GET /live`: what changes, for a page that somebody has open, as server-sent events (HTML Living Standard, 9.2).
+"""`GET /live`: changes for an open page, as server-sent events (HTML Living Standard, 9.2).
 
-A stream holds one connection and nothing else: no turn, no place of a caller, no transaction. It ends with its session,
+A stream holds one connection and nothing else: no turn, no caller's place, no transaction. It ends with its session,
 when its page is closed, and when the service is about to stop.
 """
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 LOOK_UP = 1.0  # seconds after which it is seen that the service is about to stop
 CHECKED = 5.0  # seconds between two times that the session is looked up
-SPEAKS = 15.0  # seconds of silence after which a comment is sent: what is between may end a connection that is silent
-BEGIN = b"retry: 5000\n\n"  # milliseconds after which a browser comes again
+SPEAKS = 15.0  # seconds of silence after which a comment is sent: intermediaries may end a silent connection
+BEGIN = b"retry: 5000\n\n"  # milliseconds after which a browser reconnects
 COMMENT = b":\n\n"
 
 
@@ -64,7 +64,7 @@ class LiveStream(Response):
         await say(b"", more=False)
 
     async def _may_go_on(self) -> bool:
-        """While the database is away nobody is taken to be signed out."""
+        """While the database does not answer, the session counts as valid."""
         try:
             return await self._is_good()
         except TryAgain:

@@ -1,4 +1,4 @@
-"""What a route asks of its caller: each route of the API declares the one scope that it needs."""
+"""What a route requires of its caller: each route of the API declares the one scope that it needs."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Permit:
         return (await self.hotel(identifier)).id
 
     async def hotel(self, identifier: str) -> OfConnection:
-        """The connection that `identifier` names, as its caller is judged by it; raises as `resolve`."""
+        """The connection that `identifier` names, with what its caller's permission depends on; raises as `resolve`."""
         looking = self.vault.resolve(identifier)
         return await reached(self.caller, self.scope, self.vault.keys, identifier, looking, self.state)
 
     async def find(self, identifier: str) -> str:
-        """As `resolve`, for what judges its caller by itself."""
+        """As `resolve`, for operations that check the caller's permission themselves."""
         return await _found(self.caller, self.scope, identifier, self.vault.resolve(identifier), self.state)
 
     def require_hotel(self, reference: str | None, expected_properties: Collection[str]) -> None:
@@ -91,8 +91,8 @@ async def _found(caller: Caller, scope: Scope, named: str, looking: Awaitable[st
 
 
 async def still_good(request: Request) -> Caller:
-    """The caller that the gateway let in by the head, once more: the framework asks dependencies when the body is here,
-    which may have taken its time. Raises Unauthenticated where its key ended since.
+    """The caller that the gateway admitted, checked again: the framework calls dependencies after the body has arrived,
+    which may take a while. Raises Unauthenticated if its key has ended since.
     """
     caller: Caller = request.scope["state"]["caller"]
     keys: CallerKeys = request.app.state.vault.keys
@@ -101,7 +101,7 @@ async def still_good(request: Request) -> Caller:
 
 
 SCOPES: Final[dict[object, Scope]] = {}
-"""Of each dependency that `need` made, what it asks for: the API's description says it."""
+"""The scope of each dependency made by `need`, for the API's description."""
 
 
 def need(scope: Scope) -> Callable[[Request], Awaitable[Permit]]:

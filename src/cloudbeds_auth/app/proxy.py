@@ -1,6 +1,6 @@
-"""`/proxy/{id}/{path}`: the caller's request at the vendor, the credential added, the answer passed on as it is.
+"""`/proxy/{id}/{path}`: sends the caller's request to the vendor with the credential, and passes the answer on.
 
-A raw ASGI route, dispatched before the framework: this is where speed matters. `relaying` makes the call.
+A raw ASGI route, dispatched before the framework, because speed matters here. `relaying` makes the call.
 """
 
 from __future__ import annotations

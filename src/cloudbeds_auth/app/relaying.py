@@ -1,6 +1,6 @@
-"""One call to the vendor, its 401s healed: drives `rules.auth_flow` with the vault and the upstream client.
+"""One call to the vendor, healing 401s: drives `rules.auth_flow` with the vault and the upstream client.
 
-And the body that is sent: kept where it is small enough to be sent again, else streamed once.
+And its body: kept if it is small enough to be sent again, else streamed once.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ class Body:
 
 @dataclass(slots=True)
 class ProxiedCall:
-    """What is sent: `path` begins with `/` and is encoded; `body` None means that there is none.
+    """The call to send: `path` begins with `/` and is encoded; `body` is None if there is none.
 
-    For `caller`, who shares its turns with others (`limits.sharing`).
+    `sharing`: with whom `caller` shares its turns (`limits.sharing`).
     """
 
     caller: Caller
@@ -154,8 +154,8 @@ class ProxiedCall:
 class Relayed:
     """The answer to pass on, to be closed by the caller; `sends` counts the requests that were made for it.
 
-    `passing` is shown the body as it passes, and knows then what it refuses. Seconds: `turn_seconds` were waited for
-    turns under the rate limit, `vendor_seconds` for the heads of Cloudbeds' answers.
+    `passing` sees the body as it passes, and then knows what it refuses. `turn_seconds` were spent waiting for turns
+    under the rate limit, `vendor_seconds` waiting for the heads of Cloudbeds' answers.
     """
 
     answer: UpstreamAnswer
@@ -187,10 +187,10 @@ class Relayed:
 
 
 class Relay:
-    """The proxied call of every route, made in a place of `shares`.
+    """Makes the proxied calls of all routes, each in a place of `shares`.
 
-    Between calls it holds which endpoints refuse a token that was proven good: remembered for a while, so that an
-    endpoint that always answers 401 costs no proof call each time (F39, A60).
+    It remembers for a while which endpoints refuse a token that was proven good, so that an endpoint that always
+    answers 401 does not cost a proof call each time (F39, A60).
     """
 
     def __init__(self, vault: TokenVault, upstream: Upstream, limits: Limits) -> None:

@@ -6,7 +6,7 @@ prints, with `tables` and `progress`), `commands` (what all commands share), the
 `add_key`), `apps`, `keys`, `sign_in`, `audit`, `call` (and `access-token`), `database`, `completion`, and `demo` (with
 `demo_journey`, `demo_stage`, `pair_picture`).
 
-Heavy imports stay inside the functions that need them: `--version` imports Click, `--help` beside it only what commands
+Heavy imports stay inside the functions that need them: `--version` imports only Click, and `--help` also what commands
 are declared with.
 """
 
@@ -14,5 +14,5 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 def examples(*lines: str) -> str:
-    """An epilog of examples that Click leaves as they are."""
+    """An epilog of examples that Click does not rewrap."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

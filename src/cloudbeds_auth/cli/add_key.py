@@ -1,4 +1,4 @@
-"""`connections add-key`: an API key that a hotel made at Cloudbeds by itself."""
+"""`connections add-key`: an API key that a hotel created at Cloudbeds itself."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ API_KEY: Final = SecretInput("API key", "--key-file", "CLOUDBEDS_API_KEY", ("--a
     "cloudbeds-auth connections add-key --reference tenant-7 --link         the hotel pastes it",
     "pass show hotel | cloudbeds-auth connections add-key --connection con_01J... --key-file -",
 )
-@click.option("--reference", help="Your own name for the hotel.")
-@click.option("--property", "properties", metavar="ID", multiple=True, help="The property that it is to be the key of.")
-@click.option("--connection", metavar="ID", help="The connection that it is to be the key of.")
+@click.option("--reference", help="Your own id for the hotel.")
+@click.option("--property", "properties", metavar="ID", multiple=True, help="The property that the key must be for.")
+@click.option("--connection", metavar="ID", help="The connection that the key must be for.")
 @click.option("--app", metavar="NAME", help="Keep the hotel under this app.  [default: its own, else default]")
-@click.option("--link", is_flag=True, help="Take in none: print a one-time link that the hotel pastes its key into.")
+@click.option("--link", is_flag=True, help="Print a one-time link instead, where the hotel pastes its key itself.")
 @API_KEY.taken
 def add_key(
     out: Output,
@@ -40,14 +40,14 @@ def add_key(
     link: bool,
     secret_file: Path | None,
 ) -> None:
-    """Take in an API key (cbat_...) that a hotel made at Cloudbeds by itself.
+    """Add an API key (cbat_...) that a hotel created at Cloudbeds itself.
 
-    Cloudbeds is asked about it first; nothing is stored of a key that it does not accept, or of another hotel's. A
-    hotel that is connected keeps its connection: the key takes the place of what it had, and tokens that it had are
+    The key is checked with Cloudbeds first; nothing is stored if Cloudbeds does not accept it, or if it belongs to
+    another hotel. A connected hotel keeps its connection: the key replaces its credential, and any OAuth tokens are
     never refreshed again.
 
-    The key is asked for without showing it; or it comes from --key-file, or from CLOUDBEDS_API_KEY. It is never an
-    argument, and is never printed.
+    The key is read from a hidden prompt, from --key-file, or from CLOUDBEDS_API_KEY. It is never an argument, and is
+    never printed.
     """
     if link:
         if properties or secret_file:
@@ -72,4 +72,4 @@ def _print_link(out: Output, reference: str | None, connection: str | None, app:
     url, expires_at = with_vault(made)
     out.document({"key_url": url, "expires_at": expires_at})
     out.line(url)
-    out.hint(f"for one hotel, until {expires_at}; `cloudbeds-auth serve` answers it")
+    out.hint(f"for one hotel, until {expires_at}; it needs a running `cloudbeds-auth serve`")

@@ -16,12 +16,12 @@ from cloudbeds_auth.rules.documents import audit_document, stamp
     "cloudbeds-auth audit --limit 200 --json",
     short_help="Show who did what.",
 )
-@click.option("--limit", type=click.IntRange(1, 200), default=100, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on where an earlier page ended.")
+@click.option("--limit", type=click.IntRange(1, 200), default=100, show_default=True, help="Show at most this many.")
+@click.option("--cursor", help="Continue where an earlier page ended.")
 def audit(out: Output, limit: int, cursor: str | None) -> None:
-    """Show who did what, newest first: to connections, keys and apps, and who signed in.
+    """Show who did what to connections, keys and apps, and who signed in, newest first.
 
-    Who is `admin` for the admin token, the id of a key, a session, a command, or a program that uses the library.
+    "who" is `admin` for the admin token, else the id of a key, a session, a command, or a program with the library.
     """
     entries = with_vault(lambda vault: vault.audit(cursor, limit))
     following = entries[-1].id if len(entries) == limit else None
@@ -29,7 +29,7 @@ def audit(out: Output, limit: int, cursor: str | None) -> None:
     if entries:
         out.table(("when", "who", "what", "about", "from"), [_row(one) for one in entries])
     else:
-        out.line("nobody did anything yet")
+        out.line("no entries yet")
     if following is not None:
         out.hint(f"there may be more: --cursor {following}")
 

@@ -1,5 +1,5 @@
-"""`call`: one protected call to Cloudbeds for a connection, its token healed on the way; and `access-token`: the bare
-token, for scripts that make such calls themselves.
+"""`call`: one protected call to Cloudbeds for a connection, healing a 401; and `access-token`: the bare token, for
+scripts that make such calls themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def named_values(context: click.Context, option: click.Parameter, given: Sequence[str]) -> list[tuple[str, str]]:
-    """`k=v` options as pairs, in their order, repeats kept."""
+    """`NAME=VALUE` options as pairs, in order, keeping repeats."""
     split = [one.partition("=") for one in given]
     for name, joint, _ in split:
         if not name or not joint:
@@ -42,7 +42,7 @@ def method_and_path(context: click.Context, argument: click.Parameter, given: Se
 
 
 def json_value(context: click.Context, option: click.Parameter, given: str | None) -> object:
-    """A JSON text, or `@file` with one."""
+    """JSON text, or `@file` for a file that contains it."""
     if given is None:
         return None
     try:
@@ -51,7 +51,7 @@ def json_value(context: click.Context, option: click.Parameter, given: str | Non
     except OSError as error:
         raise click.BadParameter(f"cannot read {given[1:]}: {error.strerror}", context, option) from None
     except UnicodeError:
-        raise click.BadParameter("holds something that is no text", context, option) from None
+        raise click.BadParameter("contains something that is not text", context, option) from None
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", context, option) from None
     except RecursionError:
@@ -82,15 +82,15 @@ def call(
     form: list[tuple[str, str]],
     json_body: object,
 ) -> int:
-    """Make one protected call and print its body; exit status 1 when Cloudbeds answers 400 or above.
+    """Make one protected call and print the response body; exit status 1 if Cloudbeds answers 400 or above.
 
-    ID is a connection id (con_...) or a property id. METHOD is GET, POST, PUT, PATCH or DELETE; GET where none is
-    given. --query and --form may be repeated. A PATH without a leading slash is a method of the API version in the
-    settings: `userinfo` means `/api/v1.3/userinfo`.
+    ID is a connection id (con_...) or a property id. METHOD is GET (the default), POST, PUT, PATCH or DELETE. --query
+    and --form may be repeated. A PATH without a leading slash is a method of the API version in the settings:
+    `userinfo` means `/api/v1.3/userinfo`.
     """
     method, path = what
     if form and json_body is not None:
-        raise click.UsageError("--form and --json-body exclude each other")
+        raise click.UsageError("--form and --json-body cannot be combined")
     if method is None and (form or json_body is not None):
         raise click.UsageError("name the METHOD of a call with a body, like POST")
     fields: dict[str, list[str]] = {}
@@ -107,12 +107,12 @@ def call(
 
 
 def _show(out: Output, answer: httpx2.Response) -> None:
-    """The body: JSON indented, text as it is, anything else byte for byte."""
+    """Print the body: JSON indented, text as it is, anything else byte for byte."""
     try:
         body: object = json.loads(answer.content)
         out.document({"status": answer.status_code, "body": body})
         out.line(json.dumps(body, indent=2, ensure_ascii=not out.unicode))
-    except (ValueError, RecursionError):  # no JSON, or nested too deeply to be read or written
+    except (ValueError, RecursionError):  # not JSON, or nested too deeply to be read or written
         text = answer.content.decode("utf-8", "replace")
         out.document({"status": answer.status_code, "body": text})
         if not out.as_json and not sys.stdout.isatty():
@@ -126,7 +126,7 @@ def _show(out: Output, answer: httpx2.Response) -> None:
     'curl -H "Authorization: Bearer $(cloudbeds-auth access-token con_01J...)" \\',
     "     https://api.cloudbeds.com/api/v1.3/userinfo",
     "cloudbeds-auth access-token 100001 --json                      with expiry and generation",
-    "cloudbeds-auth access-token 100001 --rejected-generation 3     after a 401 with that one",
+    "cloudbeds-auth access-token 100001 --rejected-generation 3     after a 401 with that token",
     short_help="Print a connection's access token.",
 )
 @click.argument("connection", metavar="ID")
@@ -136,17 +136,15 @@ def _show(out: Output, answer: httpx2.Response) -> None:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long it must still be valid; more than half its lifetime counts as half.",
+    help="How long the token must still be valid; more than half its lifetime counts as half.",
 )
-@click.option(
-    "--rejected-generation", type=GENERATION, metavar="N", help="The generation of the token that was answered 401."
-)
+@click.option("--rejected-generation", type=GENERATION, metavar="N", help="The generation of the token that got a 401.")
 def access_token(out: Output, connection: str, min_valid: float, rejected_generation: int | None) -> None:
-    """Print the access token of a connection, refreshed if need be.
+    """Print the access token of a connection, refreshed if necessary.
 
-    ID is a connection id (con_...) or a property id. --json also shows the token's generation, which counts up with
-    each refresh. After a 401 name it: a higher one comes with a new token; the same one means that the token works, and
-    that the endpoint itself refuses.
+    ID is a connection id (con_...) or a property id. --json also shows the token's generation, which grows with each
+    refresh. After a 401, pass it as --rejected-generation: a higher generation comes with a new token; the same one
+    means that the token works and the endpoint itself refuses.
     """
     with out.working(ASKING):
         token = with_vault(lambda vault: vault.access_token(connection, min_valid, rejected=rejected_generation))

@@ -1,5 +1,5 @@
-"""What all commands share: how one is declared, the settings it reads, the vault it opens, the question it asks, and a
-connection as people read it.
+"""What all commands share: how one is declared, the settings it reads, the vault it opens, the confirmation it asks
+for, and how a connection is shown.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 SOURCE_SHOWN = "cloudbeds_auth.source_shown"  # in the context of one command line
-ASKING, READING = "asking Cloudbeds", "reading"  # what a command does that takes longer than it should
+ASKING, READING = "asking Cloudbeds", "reading"  # shown while a command takes longer than usual
 BEGINNINGS: Final = frozenset({"connect", "connections import", "connections add-key", "apps add", "keys create"})
-"""Commands over the vault with which an installation may begin: they make the database. To any other one that there is
-none says that its path was mistyped. `serve` and `database migrate`, which open it by themselves, make it, too.
+"""Vault commands that an installation may begin with: they create the database. For any other command, a missing
+database means a mistyped path. `serve` and `database migrate` open the database themselves, and create it, too.
 """
 
 T = TypeVar("T")
 
-JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON document on standard output.")
-takes_yes: Final = click.option("--yes", is_flag=True, help="Do not ask.")
+JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document on standard output.")
+takes_yes: Final = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 # --- how a command is declared
 
@@ -50,7 +50,7 @@ takes_yes: Final = click.option("--yes", is_flag=True, help="Do not ask.")
 def group(
     name: str, *lines: str, short_help: str, default: str | None = None
 ) -> Callable[[Callable[[], None]], click.Group]:
-    """Declare a group with its examples; `default`: the subcommand that runs where none is named."""
+    """Declare a group with its examples; `default`: the subcommand that runs if none is named."""
 
     def declare(documented: Callable[[], None]) -> click.Group:
         return click.Group(
@@ -83,9 +83,9 @@ def _unless_named(default: str) -> Callable[[bool], object]:
 def command(
     name: str, *lines: str, group: click.Group | None = None, **more: Any
 ) -> Callable[[Callable[..., object]], click.Command]:
-    """Declare a command with its examples; it gets `--json`, and as its first argument an Output that obeys it.
+    """Declare a command with its examples; it gets `--json`, and as its first argument an Output that honours it.
 
-    What the process has in memory is private before it begins (A66). `more`: as of `click.command`.
+    The process's memory is made private before the command begins (A66). `more`: as for `click.command`.
     """
 
     def declare(run: Callable[..., object]) -> click.Command:
@@ -112,7 +112,7 @@ else:
 
 
 class Checked(Number):
-    """A number that `rules.inputs` judges, as it does those of HTTP and Python; a wrong one is a usage error."""
+    """A number checked by `rules.inputs`, like those from HTTP and Python; a wrong one is a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], float], check: Callable[[Any], float]) -> None:
         self.name = name
@@ -124,7 +124,7 @@ class Checked(Number):
         try:
             return self._check(self._read(value))
         except ValueError:
-            self.fail(f"{str(value)[:40]!r} is no {self.name}", param, ctx)
+            self.fail(f"{str(value)[:40]!r} is not a {self.name}", param, ctx)
         except errors.InvalidRequest as error:
             self.fail(error.detail, param, ctx)
 
@@ -140,20 +140,20 @@ GENERATION = Checked("whole number", int, partial(checked_whole, "it"))
 
 
 def need_server() -> None:
-    """Raises ConfigurationError where the `server` extra is not installed; asked before anything heavy is imported."""
+    """Raises ConfigurationError if the `server` extra is not installed; checked before anything heavy is imported."""
     missing = [name for name in ("aiohttp", "fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise errors.ConfigurationError(
-            f"this command needs {', '.join(missing)}, which the library alone does not",
+            f"this command needs {', '.join(missing)}, which the library alone does not install",
             next_step="pip install 'cloudbeds-auth[server]'",
         )
 
 
 def read_settings(need: Need | None = None, dotenv: Path | None = None) -> Settings:
-    """Those of this process. `need`: None is what opens a vault; `dotenv`: the file that the operator named, None the
-    usual. Raises ConfigurationError.
+    """The settings of this process. `need`: by default those that open a vault; `dotenv`: a file named by the operator,
+    else the default one. Raises ConfigurationError.
 
-    Says once on standard error which settings came from a file, and from which: names, never values.
+    Reports once on standard error which settings came from which file: names, never values.
     """
     from cloudbeds_auth.settings import Need, load_from_environment
 
@@ -167,7 +167,7 @@ def read_settings(need: Need | None = None, dotenv: Path | None = None) -> Setti
 
 
 def database_exists(settings: Settings | None = None) -> bool:
-    """Whether there is a database already (None: of the environment's settings); opening the vault would make one."""
+    """Whether the database (by default that of the environment) exists; opening the vault would create it."""
     from cloudbeds_auth.database.opening import missing_files
 
     named = settings or read_settings()
@@ -175,21 +175,21 @@ def database_exists(settings: Settings | None = None) -> bool:
 
 
 def need_database(settings: Settings) -> Settings:
-    """The settings, of a database that is there. Raises ConfigurationError; neither a file nor a folder is made."""
+    """The settings, if their database exists; else raises ConfigurationError. Neither file nor folder is created."""
     if not database_exists(settings):
         raise errors.ConfigurationError(
             f"there is no database at {settings.database_path.absolute()} yet",
-            next_step="set CLOUDBEDS_AUTH_DATABASE_URL to the one you mean; `cloudbeds-auth serve` makes one, or the "
-            "first hotel, app or key",
+            next_step="set CLOUDBEDS_AUTH_DATABASE_URL to the one you mean; `cloudbeds-auth serve` creates one, and so "
+            "does the first hotel, app or key",
         )
     return settings
 
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[TokenVault]:
-    """The vault of the environment's settings; what it does from now on, a command does.
+    """The vault of the environment's settings; the audit log names a command as the actor from now on.
 
-    Raises ConfigurationError where there is no database, and the command is none of BEGINNINGS.
+    Raises ConfigurationError if there is no database, unless the command is one of BEGINNINGS.
     """
     from cloudbeds_auth.settings import load_from_environment
     from cloudbeds_auth.vault import TokenVault
@@ -203,12 +203,12 @@ async def opened() -> AsyncIterator[TokenVault]:
 
 
 def _command_line() -> str:
-    """The command that runs, as it is written after the program's name."""
+    """The running command, as written after the program's name."""
     return click.get_current_context().command_path.partition(" ")[2]
 
 
 def with_vault(work: Callable[[TokenVault], Awaitable[T]]) -> T:
-    """Run `work` on an open vault, to its end."""
+    """Run `work` on an open vault and return its result."""
 
     async def whole() -> T:
         async with opened() as vault:
@@ -218,27 +218,27 @@ def with_vault(work: Callable[[TokenVault], Awaitable[T]]) -> T:
 
 
 def confirm(question: str, refusal: str, *, yes: bool) -> None:
-    """Ask, unless `--yes` was given; a no fails the command. Raises UsageError with `refusal` without a terminal."""
+    """Ask, unless `--yes` was given; a "no" fails the command. Raises UsageError with `refusal` without a terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{refusal}: say --yes where nobody can be asked")
+        raise click.UsageError(f"{refusal}: without a terminal, confirm it with --yes")
     if not click.confirm(question, err=True):
         raise click.ClickException("not confirmed: nothing was changed")
 
 
-# --- a connection as people read it
+# --- how a connection is shown
 
 
 def show_connection(out: Output, connection: Connection, done: str) -> None:
-    """What was done, and the connection after it."""
+    """Show what was done, and the connection afterwards."""
     out.document(connection_document(connection))
     out.line(done)
     out.fields(connection_fields(connection))
 
 
 def connection_fields(connection: Connection) -> list[tuple[str, str | None]]:
-    """Name and value of all that is known."""
+    """Name and value of everything known."""
     user, shown = connection.authorizing_user, presentation(connection)
     state = connection.state.value
     words = shown.words if shown.words == state else f"{shown.words} ({state})"
@@ -265,7 +265,7 @@ def connection_fields(connection: Connection) -> list[tuple[str, str | None]]:
 
 
 def _subscriptions(connection: Connection) -> Iterator[str]:
-    """Events by name; beside one that is not at every property, where, and why."""
+    """Subscribed events by name; for one that is not subscribed at every property, also its state, and where."""
     for one in subscriptions_document(connection):
         everywhere = one["state"] == SUBSCRIBED and len(one["property_ids"]) >= len(connection.property_ids)
         yield one["event"] if everywhere else f"{one['event']} ({one['state']}: {' '.join(one['property_ids'])})"

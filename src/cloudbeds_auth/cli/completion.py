@@ -1,4 +1,4 @@
-"""`completion install`: the shell completes commands, options, choices and files, by Click's own completion."""
+"""`completion install`: shell completion of commands, options, choices and files, with Click's own scripts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cloudbeds_auth.cli.commands import command, group
 from cloudbeds_auth.cli.output import Output
 
 PROGRAM: Final = "cloudbeds-auth"
-VARIABLE: Final = "_CLOUDBEDS_AUTH_COMPLETE"  # what Click's scripts ask the program with; its name follows from PROGRAM
+VARIABLE: Final = "_CLOUDBEDS_AUTH_COMPLETE"  # Click's scripts ask the program with it; derived from PROGRAM
 
 
 class ShellFiles(NamedTuple):
-    """Where a shell looks for completions of one user's, and what to do where it does not."""
+    """Where a shell looks for a user's completions, and advice if it does not look there by itself."""
 
     place: Callable[[Mapping[str, str]], Path]
     advice: str
@@ -45,15 +45,15 @@ def _of_fish(environ: Mapping[str, str]) -> Path:
 SHELLS: Final = {
     "bash": ShellFiles(
         _of_bash,
-        "A new bash completes by it where the package bash-completion is installed; else add to ~/.bashrc:\n  . {file}",
+        "New bash sessions use it if the package bash-completion is installed; else add to ~/.bashrc:\n  . {file}",
     ),
     "zsh": ShellFiles(
         _of_zsh,
-        "For zsh to find it, add to ~/.zshrc, and begin a new shell; the second line where there is none like it yet:\n"
+        "For zsh to find it, add this to ~/.zshrc (the second line only if there is none yet) and start a new shell:\n"
         "  fpath=({folder} $fpath)\n"
         "  autoload -Uz compinit && compinit",
     ),
-    "fish": ShellFiles(_of_fish, "A new fish completes by it."),
+    "fish": ShellFiles(_of_fish, "New fish sessions use it."),
 }
 
 
@@ -64,12 +64,12 @@ SHELLS: Final = {
     short_help="Let your shell complete commands and options.",
 )
 def completion() -> None:
-    """Let your shell complete commands, options and their choices with the Tab key: bash, zsh or fish."""
+    """Let bash, zsh or fish complete commands, options and their values with the Tab key."""
 
 
 @command(
     "install",
-    "cloudbeds-auth completion install           for the shell that $SHELL names",
+    "cloudbeds-auth completion install           for the shell named by $SHELL",
     "cloudbeds-auth completion install fish",
     "cloudbeds-auth completion install --show    print it, and write nothing",
     group=completion,
@@ -77,9 +77,9 @@ def completion() -> None:
 @click.argument("shell", metavar="[bash|zsh|fish]", type=click.Choice(list(SHELLS)), required=False)
 @click.option("--show", is_flag=True, help="Print what would be written, and write nothing.")
 def install(out: Output, shell: str | None, show: bool) -> None:
-    """Write the completion for your shell where it looks for it, and say where that is.
+    """Write the completion script where your shell looks for it, and print the path.
 
-    It is a file of your own, and nothing else is changed. Run again, it leaves a file alone that is as it should be.
+    The file belongs to your user, and nothing else is changed. A file that is already up to date is left alone.
     """
     name = shell or _login_shell()
     place, advice = SHELLS[name]
@@ -90,20 +90,20 @@ def install(out: Output, shell: str | None, show: bool) -> None:
         return
     written = _written(path, script)
     out.document({"shell": name, "file": str(path), "written": written})
-    out.line(f"{path} {'is written' if written else 'is as it should be'}")
+    out.line(f"{path} {'was written' if written else 'is up to date'}")
     out.line(advice.format(file=path, folder=path.parent))
 
 
 def _login_shell() -> str:
-    """The name of the user's shell; raises UsageError where it is none that is known here."""
+    """The name of the user's shell; raises UsageError if it is not supported."""
     found = Path(os.environ.get("SHELL", "")).name
     if found not in SHELLS:
-        raise click.UsageError(f"$SHELL names {found or 'no shell'}: say which of {', '.join(SHELLS)} it is for")
+        raise click.UsageError(f"$SHELL names {found or 'no shell'}: name one of {', '.join(SHELLS)}")
     return found
 
 
 def _script(shell: str) -> str:
-    """What Click has for this shell."""
+    """Click's completion script for this shell."""
     from cloudbeds_auth.cli.main import cli
 
     of_shell = get_completion_class(shell)
@@ -112,7 +112,7 @@ def _script(shell: str) -> str:
 
 
 def _written(path: Path, script: str) -> bool:
-    """Write the file unless it says that already; whether it was. Raises ConfigurationError."""
+    """Write the file unless it is up to date; returns whether it was written. Raises ConfigurationError."""
     from cloudbeds_auth.errors import ConfigurationError
     from cloudbeds_auth.os_files import write_private
 
@@ -124,6 +124,6 @@ def _written(path: Path, script: str) -> bool:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
         raise ConfigurationError(
-            f"{path} cannot be written: {why}", next_step=f"print it with --show, and put it where {path.name} belongs"
+            f"{path} cannot be written: {why}", next_step=f"print it with --show, and install {path.name} yourself"
         ) from None
     return True

@@ -1,7 +1,7 @@
-"""`connect`: a hotel approves; the tokens are ours.
+"""`connect`: a hotel approves, and its tokens are stored.
 
-Where the redirect URI leads to this machine and its port is free, the command listens there itself. Otherwise the
-running service receives the redirect: the command makes a one-time link and waits for what it leads to.
+If the redirect URI leads to this machine and its port is free, the command listens there itself. Otherwise the running
+service receives the redirect: the command makes a one-time link and waits for its outcome.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 LINK_SECONDS = 600.0
-PROOF_SECONDS = 20.0  # how long the service's own call with the new token is waited for
-GLANCE = 0.5  # seconds between two looks at the database
+PROOF_SECONDS = 20.0  # how long to wait for the service's own call with the new token
+GLANCE = 0.5  # seconds between two reads of the database
 HEAD_LIMIT = 16 * 1024
 HEAD_SECONDS = 10.0
 HEADERS = (
@@ -46,7 +46,7 @@ WAITING = "This address waits for an approval by Cloudbeds."
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted."""
+    """What the command was asked for."""
 
     out: Output
     app: str | None
@@ -56,7 +56,7 @@ class Wish:
     browse: bool
 
     def show(self, url: str) -> None:
-        """Tell people where to go."""
+        """Show the address to open."""
         self.out.note(f"open this address and approve:\n\n  {url}\n")
         if self.browse:
             asyncio.get_running_loop().run_in_executor(None, child_process.open_browser, url)
@@ -66,12 +66,12 @@ class Wish:
     "connect",
     "cloudbeds-auth connect",
     "cloudbeds-auth connect --reference tenant-7 --open",
-    "cloudbeds-auth connect --connection con_01J...     the hotel approves again, its connection id stays",
-    "cloudbeds-auth connect --property 1000             refuse what another hotel approves",
-    "cloudbeds-auth connect --app aurora                the registration of `cloudbeds-auth apps`",
+    "cloudbeds-auth connect --connection con_01J...     reconnect: the hotel approves again, the id stays",
+    "cloudbeds-auth connect --property 1000             refuse an approval by another hotel",
+    "cloudbeds-auth connect --app aurora                use a registration from `cloudbeds-auth apps`",
     short_help="Connect a hotel, or connect it again.",
 )
-@click.option("--reference", help="Your own id for this hotel; it comes back with the connection.")
+@click.option("--reference", help="Your own id for this hotel, stored with the connection.")
 @click.option("--connection", "connection_id", metavar="ID", help="Reconnect this connection.")
 @click.option(
     "--property",
@@ -80,7 +80,7 @@ class Wish:
     multiple=True,
     help="Refuse an approval that covers none of these properties.",
 )
-@click.option("--app", metavar="NAME", help="Which registration.  [default: the connection's own, else default]")
+@click.option("--app", metavar="NAME", help="The registration to use.  [default: the connection's own, else default]")
 @click.option(
     "--timeout",
     type=seconds(1),
@@ -89,7 +89,7 @@ class Wish:
     metavar="SECONDS",
     help="How long to wait for the approval.",
 )
-@click.option("--open/--no-browser", "browse", default=False, help="Open the browser, or only print the address.")
+@click.option("--open/--no-browser", "browse", default=False, help="Open the browser, or only print the URL.")
 def connect(
     out: Output,
     reference: str | None,
@@ -99,7 +99,7 @@ def connect(
     timeout: float,
     browse: bool,
 ) -> None:
-    """Connect a hotel: print the approval page's address, wait for the approval, print the connection."""
+    """Connect a hotel: print the URL of the approval page, wait for the approval, print the connection."""
     wish = Wish(out, app, reference, connection_id, expected, browse)
     show_connection(out, commands.with_vault(lambda vault: _within(vault, wish, timeout)), "connected")
 
@@ -110,13 +110,13 @@ async def _within(vault: TokenVault, wish: Wish, seconds: float) -> Connection:
             return await _connect(vault, wish, await _redirect_uri(vault, wish))
     except TimeoutError:
         raise errors.AuthorizationExpired(
-            f"nobody approved within {seconds:.0f} s, or what was approved was lost on the way",
-            next_step="start again with `cloudbeds-auth connect`: only the hotel can approve once more",
+            f"no approval arrived within {seconds:.0f} s",
+            next_step="start again with `cloudbeds-auth connect`: the hotel has to approve again",
         ) from None
 
 
 async def _redirect_uri(vault: TokenVault, wish: Wish) -> str:
-    """Where the hotel comes back to: of the app that is named, else of the connection's own or the default one."""
+    """The redirect URI of the named app, else of the connection's own app or the default app."""
     app = wish.app
     if app is None:
         app = "default" if wish.connection_id is None else (await vault.connection(wish.connection_id)).app
@@ -137,13 +137,13 @@ async def _connect(vault: TokenVault, wish: Wish, redirect_uri: str) -> Connecti
 
 
 async def _refuse_strangers(host: str, port: int) -> None:
-    """Raises ConfigurationError unless the port is held by a service of ours."""
+    """Raises ConfigurationError unless the port is in use by a service of ours."""
     from cloudbeds_auth.doctor import installation
 
     found = await installation.look(host, port)
     if found.tenant is not installation.Tenant.OURS:
         raise errors.ConfigurationError(
-            f"port {port} of the redirect URI is held by {found.who or 'another program'}, which is not this service",
+            f"port {port} of the redirect URI is in use by {found.who or 'another program'}, which is not this service",
             next_step="stop it, or register a redirect URI with another port and set CLOUDBEDS_REDIRECT_URI to it",
         )
 
@@ -171,10 +171,10 @@ async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
 
 
 async def _proven(vault: TokenVault, token: str, connection_id: str, clock: Clock) -> str:
-    """Wait a little until the service saw the new approval work, in the connection that it belongs to: a hotel that
-    came back has one. Raises InvalidRequest when it turned it down.
+    """Wait briefly until the service has seen the new approval work; returns its connection, which for a known hotel is
+    the existing one. Raises InvalidRequest if the service rejected the approval.
 
-    An approval that can be neither proven nor turned down for now is connected all the same, and in doubt.
+    An approval that can be neither proven nor rejected for now is connected all the same, and in doubt.
     """
     deadline = clock.steady() + PROOF_SECONDS
     while clock.steady() < deadline:
@@ -185,9 +185,9 @@ async def _proven(vault: TokenVault, token: str, connection_id: str, clock: Cloc
                 return connection_id
             if event.kind == "superseded":
                 raise errors.InvalidRequest(
-                    f"the approval was not taken into use: {event.data.get('reason')}",
+                    f"the approval was rejected: {event.data.get('reason')}",
                     connection_id=connection_id,
-                    next_step=f"read `cloudbeds-auth connections show {connection_id}`, then connect again",
+                    next_step=f"run `cloudbeds-auth connections show {connection_id}`, then connect again",
                 )
             if event.kind == "candidate_received":
                 break
@@ -202,7 +202,7 @@ async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket.sock
     ended: list[Connection | errors.Error] = []
 
     async def finish(given: Mapping[str, str]) -> bytes:
-        """Spend the code, or note the denial; both the browser and the command learn how that went."""
+        """Exchange the code, or record the denial; both the browser and the command get the result."""
         try:
             if "code" not in given:
                 await vault.deny(state=begun.state)
@@ -230,9 +230,9 @@ async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket.sock
 
 
 def bind(redirect_uri: str) -> list[socket.socket] | None:
-    """Take the address of a redirect URI, under every address its host name has here; None when it is in use.
+    """Listen on the address of a redirect URI, on every address that its host name has here; None if it is in use.
 
-    Raises ConfigurationError when it cannot be listened on at all.
+    Raises ConfigurationError if listening there is not possible at all.
     """
     parts = urlsplit(redirect_uri)
     taken: list[socket.socket] = []
@@ -246,14 +246,14 @@ def bind(redirect_uri: str) -> list[socket.socket] | None:
         if error.errno == errno.EADDRINUSE:
             return None
         raise errors.ConfigurationError(
-            f"{redirect_uri} cannot be listened on: {error.strerror}",
+            f"cannot listen on {redirect_uri}: {error.strerror}",
             next_step="register a redirect URI with a port above 1023 at Cloudbeds and set CLOUDBEDS_REDIRECT_URI",
         ) from None
     return taken
 
 
 def page(status: int, title: str, text: str) -> bytes:
-    """What the browser is shown, as a whole HTTP answer."""
+    """A page for the browser, as a complete HTTP response."""
     body = (
         f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<h1>{escape(title)}</h1><p>{escape(text)}</p></html>\n"
@@ -263,10 +263,10 @@ def page(status: int, title: str, text: str) -> bytes:
 
 
 class CallbackListener:
-    """Waits for the one redirect that carries `state`; `callback` gets its parameters and says what to show.
+    """Waits for the one redirect that carries `state`; `callback` gets its parameters and returns the page to show.
 
-    Just enough HTTP for one GET of one path. Whatever else asks, wrong state included, is turned away and the wait
-    continues: a page that the browser happens to have open must not be able to end it.
+    Just enough HTTP for one GET of one path. Any other request, even one with a wrong state, is refused and the wait
+    continues: another page in the browser must not be able to end it.
     """
 
     def __init__(

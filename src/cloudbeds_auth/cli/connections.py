@@ -1,4 +1,4 @@
-"""`connections`: list, show, claim, disconnect and forget hotels; its other commands are in modules of their own."""
+"""`connections`: list, show, claim, disconnect and forget hotels; its other commands have their own modules."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HEADINGS = ("connection", "state", "reference", "properties", "approved by", "to
     default="list",
 )
 def connections() -> None:
-    """The connected hotels; without a subcommand, list them."""
+    """Connected hotels; without a subcommand, list them."""
 
 
 connections.add_command(fleet.refresh)
@@ -69,12 +69,12 @@ connections.add_command(watch.watch)
     group=connections,
 )
 @click.option("--state", type=click.Choice([state.value for state in State]), metavar="STATE", help="Only this state.")
-@click.option("--reference", help="Only your own id for them.")
-@click.option("--property", "property_id", metavar="ID", help="Only those that cover this property.")
-@click.option("--app", help="Only those of this app.")
-@click.option("--lacking-scopes", is_flag=True, help="Only those that lack a scope the app asks for now; with links.")
-@click.option("--limit", type=click.IntRange(1, 200), default=100, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on where an earlier page ended.")
+@click.option("--reference", help="Only connections with this reference (your own id).")
+@click.option("--property", "property_id", metavar="ID", help="Only connections that cover this property.")
+@click.option("--app", help="Only connections of this app.")
+@click.option("--lacking-scopes", is_flag=True, help="Only those that lack a scope the app now asks for; with links.")
+@click.option("--limit", type=click.IntRange(1, 200), default=100, show_default=True, help="List at most this many.")
+@click.option("--cursor", help="Continue where an earlier page ended.")
 def list_connections(out: Output, **filters: Any) -> None:
     """List connections, newest first."""
     with out.working(READING):
@@ -83,12 +83,12 @@ def list_connections(out: Output, **filters: Any) -> None:
     if page:
         out.table(HEADINGS, [_row(one) for one in page])
     else:
-        out.line("no connections here; `cloudbeds-auth connect` makes one, or `connections add-key`")
+        out.line("no connections; add one with `cloudbeds-auth connect` or `connections add-key`")
     for one in page:
         if one.connect_url:
             out.line(f"{one.id}: {one.next_step}: {one.connect_url}")
     if page.next:
-        out.hint(f"there are more: --cursor {page.next}")
+        out.hint(f"for the next page: --cursor {page.next}")
 
 
 def _row(one: Connection) -> tuple[str, ...]:
@@ -112,13 +112,13 @@ def _row(one: Connection) -> tuple[str, ...]:
     group=connections,
 )
 @click.argument("connection", metavar="ID")
-@click.option("--events", type=click.IntRange(0, 200), default=10, show_default=True, help="How much of its history.")
-@click.option("--picture", "drawn", is_flag=True, help="Draw its newest token pairs over time.")
+@click.option("--events", type=click.IntRange(0, 200), default=10, show_default=True, help="How many events to show.")
+@click.option("--picture", "drawn", is_flag=True, help="Draw the newest token pairs over time.")
 def show(out: Output, connection: str, events: int, drawn: bool) -> None:
-    """Show one connection and the newest part of its history. ID: con_... or a property id.
+    """Show one connection and its newest events. ID: con_... or a property id.
 
-    With --picture: a bar for each of its newest token pairs, how long it lived and what ended it, its calls, and each
-    refresh that went wrong.
+    --picture draws a bar for each of the newest token pairs, with how long it lived, what ended it, its calls, and each
+    refresh that failed.
     """
 
     async def ask(vault: TokenVault) -> tuple[Connection, list[Event], Timeline | None]:
@@ -144,13 +144,13 @@ def show(out: Output, connection: str, events: int, drawn: bool) -> None:
     group=connections,
 )
 @click.argument("connection", metavar="ID")
-@click.option("--verify", is_flag=True, help="Say of each whether it is as it was written, and exit with 1 if not.")
+@click.option("--verify", is_flag=True, help="Verify that each event is unaltered; exit with 1 if not.")
 def events(out: Output, connection: str, verify: bool) -> int:
-    """Print the whole history of a connection, oldest event first: one JSON object in each line. ID: con_... or a
-    property id.
+    """Print the whole history of a connection, oldest event first, one JSON object per line. ID: con_... or a property
+    id.
 
-    With --verify each has `verified`: true, false, or null for what is older than its authentication. What is missing
-    is named on standard error. Counted calls are not part of it.
+    With --verify, each event has `verified`: true, false, or null if it is older than the authentication of histories.
+    Missing events are named on standard error. Counted calls are not included.
     """
 
     async def ask(vault: TokenVault) -> VerifiedHistory:
@@ -188,15 +188,15 @@ VERIFIER: Final = SecretInput(
     group=connections,
 )
 @click.argument("connection", metavar="ID")
-@click.option("--reference", help="Your own name for the hotel.")
+@click.option("--reference", help="Your own id for the hotel.")
 @VERIFIER.taken
 def claim(out: Output, connection: str, reference: str | None, secret_file: Path | None) -> None:
-    """Claim an approval that waits: one that a hotel began in Cloudbeds' Marketplace, or that was begun with a code
-    challenge, or one of another hotel than was expected.
+    """Claim a parked approval: one that a hotel began in Cloudbeds' Marketplace, one that began with a code challenge,
+    or one by another hotel than expected.
 
-    Until then nobody can use it, and after a day it is deleted. A hotel that is connected already keeps its connection.
+    No caller can use it before, and after a day it is deleted. A hotel that is already connected keeps its connection.
 
-    The code verifier of a challenge comes from --verifier-file, or from CLOUDBEDS_CODE_VERIFIER.
+    The code verifier for a challenge is read from --verifier-file or from CLOUDBEDS_CODE_VERIFIER.
     """
     verifier = VERIFIER.given(out, secret_file)
     secret = None if verifier is None else verifier.reveal()
@@ -208,18 +208,18 @@ def claim(out: Output, connection: str, reference: str | None, secret_file: Path
 @command(
     "disconnect",
     "cloudbeds-auth connections disconnect con_01J...",
-    "cloudbeds-auth connections disconnect con_01J... --yes --forget     also when Cloudbeds cannot be reached",
+    "cloudbeds-auth connections disconnect con_01J... --yes --forget     even if Cloudbeds cannot be reached",
     group=connections,
 )
 @click.argument("connection", metavar="ID")
-@click.option("--forget", is_flag=True, help="Forget the tokens even when Cloudbeds cannot be reached.")
+@click.option("--forget", is_flag=True, help="Forget the tokens even if Cloudbeds cannot be reached.")
 @takes_yes
 def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
-    """Tell Cloudbeds that the hotel left, then forget its tokens. ID: con_... or a property id.
+    """Notify Cloudbeds that the hotel disconnects, then forget its tokens. ID: con_... or a property id.
 
-    Only a new approval by the hotel brings it back.
+    Only a new approval by the hotel can undo this.
     """
-    question = f"Disconnect {connection}? Only the hotel can bring it back."
+    question = f"Disconnect {connection}? Only a new approval by the hotel can undo this."
     confirm(question, "this forgets the hotel's tokens", yes=yes)
     with out.working(ASKING):
         one = with_vault(lambda vault: vault.disconnect(connection, forget=forget))
@@ -235,12 +235,12 @@ def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
 @click.argument("connection", metavar="ID")
 @takes_yes
 def forget(out: Output, connection: str, yes: bool) -> None:
-    """Delete the personal data of a disconnected hotel: who approved it, and what its calls were. ID: con_...
+    """Delete the personal data of a disconnected hotel: who approved it, and the record of its calls. ID: con_...
 
-    Of an approval that was set aside (another hotel's than was expected), its tokens, too. The history keeps what
-    happened and when. A hotel that is connected is disconnected first.
+    For an approval that was set aside (by another hotel than expected), delete its tokens, too. The history keeps what
+    happened and when. A connected hotel has to be disconnected first.
     """
-    question = f"Delete the personal data of {connection} for good?"
-    confirm(question, "this deletes personal data for good", yes=yes)
+    question = f"Delete the personal data of {connection} permanently?"
+    confirm(question, "this deletes personal data permanently", yes=yes)
     one = with_vault(lambda vault: vault.forget(connection))
     show_connection(out, one, "forgotten")

@@ -1,4 +1,4 @@
-"""`database`: see to the database itself."""
+"""`database`: maintenance of the database itself."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ def database() -> None:
 
 @command("migrate", "cloudbeds-auth database migrate", group=database)
 def migrate(out: Output) -> None:
-    """Bring the database to this version's schema.
+    """Upgrade the database to this version's schema.
 
-    Every command does that when it opens the database; this one does nothing else, so an upgrade can begin with it.
+    Every command does this when it opens the database; this one does nothing else, so an upgrade can begin with it.
     """
     from cloudbeds_auth.database import opening
 
     settings = _settings()
-    with out.waiting("bringing the database to this version's schema; of a large one that may take minutes"):
+    with out.waiting("upgrading the database to this version's schema; for a large one this may take minutes"):
         before, after = asyncio.run(opening.migrate(settings))
     where = opening.shown(settings.database_url)
     out.document({"database": where, "schema_before": before, "schema": after})
     if before == after:
-        out.line(f"{where} has this version's schema already ({after})")
+        out.line(f"{where} already has this version's schema ({after})")
     else:
-        out.line(f"{where} was brought from schema {before} to {after}")
+        out.line(f"{where} was upgraded from schema {before} to {after}")
 
 
 @command("check", "cloudbeds-auth database check", "cloudbeds-auth database check --json", group=database)
 def check(out: Output) -> int:
-    """Read everything: the schema, the file's integrity, and every encrypted token and secret.
+    """Check everything: the schema, the file's integrity, and every encrypted token and secret.
 
-    Also whether tokens and secrets came from the address of Cloudbeds and the client id that the settings name: they
-    are used nowhere else. And whether links, keys for callers and histories are as they were written. Exits with 1 when
-    something does not open or does not match; nothing is changed.
+    Also check that tokens and secrets came from the Cloudbeds address and client id in the settings, because they are
+    used nowhere else; and that links, keys for callers and histories are unaltered. Exit status 1 if something does not
+    open or does not match; nothing is changed.
     """
     from cloudbeds_auth.database import check as checking
     from cloudbeds_auth.database import opening
@@ -69,29 +69,29 @@ def check(out: Output) -> int:
 
 
 @command("rekey", "cloudbeds-auth database rekey", "cloudbeds-auth database rekey --json", group=database)
-@click.option("--offline", is_flag=True, help="No service or other program uses this database now.")
+@click.option("--offline", is_flag=True, help="Confirm that no service or other program is using this database.")
 def rekey(out: Output, offline: bool) -> int:
-    """Encrypt everything with the first key, so that the others can go.
+    """Encrypt everything with the first key, so that the others can be removed.
 
-    First put the new key in front of the old one in CLOUDBEDS_AUTH_ENCRYPTION_KEYS, and restart every process that uses
-    this database; then run this, while the service runs. It names the keys that are not needed any more: take them out,
-    and restart once more. Interrupted, it is simply run again. Exits with 1 when something is still encrypted with
-    another key.
+    First put the new key before the old one in CLOUDBEDS_AUTH_ENCRYPTION_KEYS, and restart every process that uses this
+    database; then run this while the service runs. It names the keys that are no longer needed: remove them, and
+    restart once more. If interrupted, run it again. Exit status 1 if something is still encrypted with another key.
 
-    A service that lacks the new key would open no hotel any more: where none was seen in the last three minutes that
-    has it first, this refuses and changes nothing. With --offline it does not look: say it where nothing runs.
+    A service without the new key could no longer open any hotel. So this command refuses to run, and changes nothing,
+    unless a service with that key in first place was seen in the last three minutes. --offline skips this check: use it
+    only if nothing is running.
     """
     from cloudbeds_auth.database import opening
     from cloudbeds_auth.database import rekey as rekeying
 
     settings = _existing()
-    with out.progress("encrypting anew") as progress:
+    with out.progress("re-encrypting") as progress:
         found = asyncio.run(rekeying.rekey(settings, progress, offline=offline))
     where = opening.shown(settings.database_url)
     out.document({"database": where, **asdict(found)})
-    out.line(f"{where}: {found.sealed_anew} values were encrypted anew, with the key {found.key_id}")
+    out.line(f"{where}: {found.sealed_anew} values were re-encrypted with the key {found.key_id}")
     for key_id in found.retired:
-        out.line(f"the key {key_id} is not needed any more: take it out of CLOUDBEDS_AUTH_ENCRYPTION_KEYS and restart")
+        out.line(f"the key {key_id} is no longer needed: remove it from CLOUDBEDS_AUTH_ENCRYPTION_KEYS and restart")
     for line in found.problems:
         out.step(False, line)
     return 1 if found.problems else 0
@@ -102,7 +102,7 @@ def rekey(out: Output, offline: bool) -> int:
 def backup(out: Output, file: Path) -> None:
     """Copy the SQLite database to a new FILE while it is in use.
 
-    The file holds encrypted tokens; the key is not in it and is kept elsewhere. Restored, it is read-only until
+    The file contains the encrypted tokens, but not the key: keep that elsewhere. When restored, it is read-only until
     `cloudbeds-auth database adopt`. For PostgreSQL use its own tools (pg_dump, pg_basebackup).
     """
     from cloudbeds_auth.database import backup as backups
@@ -111,15 +111,15 @@ def backup(out: Output, file: Path) -> None:
     settings = _existing()
     if settings.is_postgres:
         raise ConfigurationError(
-            "this command backs up a SQLite file, and the database is PostgreSQL",
+            "this command backs up SQLite files only, and the database is PostgreSQL",
             next_step="use pg_dump or your server's own backups; see the page on operating",
         )
     with out.progress("copying pages") as progress:
         backups.back_up(settings.database_path, file, progress)
     size = file.stat().st_size
     out.document({"database": str(settings.database_path), "backup": str(file), "bytes": size})
-    out.line(f"{settings.database_path} is copied to {file} ({size} bytes)")
-    out.hint("keep the encryption key apart from it: without the key it opens nothing")
+    out.line(f"{settings.database_path} was copied to {file} ({size} bytes)")
+    out.hint("keep the encryption key in another place: without it, the backup cannot be decrypted")
 
 
 @command(
@@ -134,16 +134,16 @@ def backup(out: Output, file: Path) -> None:
     type=click.Choice(["behind", "none"]),
     default="behind",
     show_default=True,
-    help="Copy the histories when the hotels have moved, or leave them where they are.",
+    help="Copy the histories after the hotels have moved, or leave them behind.",
 )
 def copy(out: Output, target: str, history: str) -> None:
     """Move the hotels to another database; tokens and secrets stay encrypted.
 
-    From its beginning on, nothing is refreshed from this database any more, so never from both. Stop the service
-    before, set CLOUDBEDS_AUTH_DATABASE_URL to the new one and start the service as soon as it says that the hotels have
-    moved: their histories follow while it runs. Interrupted, it is simply run again, with the former
-    CLOUDBEDS_AUTH_DATABASE_URL. A password in URL can be read by other users of this machine: PGPASSWORD or a password
-    file keep it out.
+    Stop the service first. Once the move begins, nothing is refreshed from this database any more, so never from both.
+    When the command says that the hotels have moved, set CLOUDBEDS_AUTH_DATABASE_URL to the new database and start the
+    service: the histories follow while it runs. If interrupted, run it again with the former
+    CLOUDBEDS_AUTH_DATABASE_URL. Other users of this machine can read a password in URL: use PGPASSWORD or a password
+    file instead.
     """
     from cloudbeds_auth.database import maintenance, opening
 
@@ -151,7 +151,7 @@ def copy(out: Output, target: str, history: str) -> None:
     where = opening.shown(target)
     with out.progress("moving hotels") as progress:
         copied = asyncio.run(maintenance.copy(settings, target, progress))
-    result = "the hotels have moved to" if copied else "the hotels had moved before to"
+    result = "the hotels have moved to" if copied else "the hotels had already moved to"
     out.say(f"{result} {where}: set CLOUDBEDS_AUTH_DATABASE_URL to it and start the service")
     if history == "behind":
         with out.progress("copying histories") as progress:
@@ -169,19 +169,19 @@ def copy(out: Output, target: str, history: str) -> None:
 def adopt(out: Output, yes: bool) -> None:
     """Make a copied or restored database this installation's own.
 
-    A copy holds the same tokens as its original. If both refresh them, each kills the other's, so a copy is read-only
-    until it is adopted. Adopt it only when the original is gone for good, and restart the service afterwards.
+    A copy has the same tokens as its original. If both refresh them, each kills the other's, so a copy is read-only
+    until it is adopted. Adopt it only if the original is gone for good, and restart the service afterwards.
     """
     from cloudbeds_auth.database import maintenance, opening
 
     settings = _existing()
     where = opening.shown(settings.database_url)
     question = f"Is the installation that {where} was copied from, or moved to, gone for good?"
-    confirm(question, "two that refresh kill each other's tokens", yes=yes)
+    confirm(question, "two installations that refresh kill each other's tokens", yes=yes)
     with out.progress("adopting") as progress:
         asyncio.run(maintenance.adopt(settings, progress))
     out.document({"database": where, "adopted": True})
-    out.line(f"{where} is this installation's own now; restart what uses it")
+    out.line(f"{where} is this installation's own now; restart every program that uses it")
 
 
 @command(
@@ -191,16 +191,16 @@ def adopt(out: Output, yes: bool) -> None:
     group=database,
 )
 @click.argument("connection", metavar="ID", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every row: when the key that authenticates them is gone.")
+@click.option("--all", "everything", is_flag=True, help="Accept every row, if the key that authenticates them is lost.")
 @takes_yes
 def accept(out: Output, connection: str | None, everything: bool, yes: bool) -> None:
-    """Take a connection as it is in the database, after you have looked. ID: con_...
+    """Accept a connection as it is in the database, after you have reviewed it. ID: con_...
 
-    What links hotels to their tokens, keys for callers and histories are authenticated: where something else wrote to
-    the database, `database check` names it, and nothing is sent for that hotel. This takes its rows as they are from
-    now on. Its history is verified from here on, and has a line of that. A key for callers is not taken: revoke it.
+    Links between hotels and tokens, keys for callers, and histories are authenticated: if another program altered them,
+    `database check` names them, and nothing is sent for that hotel. This command accepts its rows as they are now. Its
+    history records that, and is verified from here on. A key for callers is not accepted: revoke it.
 
-    With --all every row is taken as it is, keys too. Stop the service before.
+    With --all, every row is accepted as it is, including keys. Stop the service first.
     """
     from cloudbeds_auth.database import maintenance, opening
 
@@ -208,21 +208,21 @@ def accept(out: Output, connection: str | None, everything: bool, yes: bool) -> 
         raise click.UsageError("give one connection (con_...), or --all")
     settings = _existing()
     what = "every row" if connection is None else connection
-    question = f"Is {what} of {opening.shown(settings.database_url)} as it should be?"
-    confirm(question, "this takes altered rows as good", yes=yes)
+    question = f"Is {what} in {opening.shown(settings.database_url)} as it should be?"
+    confirm(question, "this accepts altered rows", yes=yes)
     if connection is None:
-        with out.waiting("authenticating every row; of a large database that may take minutes"):
+        with out.waiting("authenticating every row; for a large database this may take minutes"):
             asyncio.run(maintenance.accept_all(settings))
     elif not asyncio.run(maintenance.accept(settings, connection)):
         from cloudbeds_auth.errors import UnknownConnection
 
         raise UnknownConnection(f"there is no connection {connection!r}")
     out.document({"database": opening.shown(settings.database_url), "accepted": connection or "all"})
-    out.line(f"{what} is taken as it is")
+    out.line(f"{what} was accepted as it is")
 
 
 def _existing() -> Settings:
-    """The settings of a database that is there: looking at one makes none. Raises ConfigurationError."""
+    """The settings, if their database exists; it is not created. Else raises ConfigurationError."""
     return need_database(_settings())
 
 

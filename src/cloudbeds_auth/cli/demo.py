@@ -1,4 +1,4 @@
-"""`demo`: the whole journey against the simulator, shown step by step, and a picture of the token pairs at its end."""
+"""`demo`: the whole journey against the simulator, step by step, and a picture of the token pairs at the end."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     "demo",
     "cloudbeds-auth demo",
     "cloudbeds-auth demo --stay                 leave both running: watch them side by side in a browser",
-    "cloudbeds-auth demo --variant V0/n         another reading of Cloudbeds' rotation rule",
+    "cloudbeds-auth demo --variant V0/n         another interpretation of Cloudbeds' rotation rule",
     "cloudbeds-auth demo --json --keep /tmp/d   for programs; logs and database stay in that folder",
     short_help="The whole journey against a simulated Cloudbeds.",
 )
 @click.option(
     "--stay",
     is_flag=True,
-    help="Leave both running until Ctrl-C, and say what to try; a terminal with a display opens a browser.",
+    help="Leave both running until Ctrl-C, and say what to try; on a desktop, open a browser.",
 )
 @click.option(
     "--variant",
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
     help="How the simulated Cloudbeds replaces refresh tokens.",
 )
 @click.option(
-    "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Keep everything here."
+    "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Keep logs and database here."
 )
 def demo(out: Output, stay: bool, variant: str, keep: Path | None) -> int:
-    """Show the whole journey: approve, call, rotate, crash in mid-refresh, recover. Needs no account.
+    """Show the whole journey: approve, call, rotate, crash in the middle of a refresh, recover. Needs no account.
 
     A simulated Cloudbeds and the service run as real processes in a temporary folder on free ports; your own settings
-    are not touched. Exit status 0 when every step held. Under V7, an answer that is lost loses the hotel whatever a
-    client does: that demo ends at the crash.
+    are not touched. Exit status 0 if every step held. Under V7 a lost answer loses the hotel whatever a client does, so
+    that demo ends at the crash.
     """
     need_server()
     folder = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="cloudbeds-auth-demo-"))
@@ -81,7 +81,7 @@ async def _show(out: Output, folder: Path, variant: str, stay: bool) -> bool:
     def took(step: Step) -> None:
         steps.append(step)
         out.step(step.ok, step.name, step.detail)
-        if interrupted:  # a library on the way may have taken the cancellation for its own
+        if interrupted:  # a library may have swallowed the cancellation
             raise asyncio.CancelledError
 
     async with _staged(folder, variant, interrupted) as stage:
@@ -97,12 +97,12 @@ async def _show(out: Output, folder: Path, variant: str, stay: bool) -> bool:
 
 @asynccontextmanager
 async def _staged(folder: Path, variant: str, interrupted: list[signal.Signals]) -> AsyncIterator[Stage]:
-    """A stage that is cleared whatever happens; SIGTERM counts as Ctrl-C, and each is noted in `interrupted`."""
+    """A stage that is always cleaned up; SIGTERM counts as Ctrl-C, and each signal is added to `interrupted`."""
     from cloudbeds_auth.cli.demo_stage import Stage
     from cloudbeds_auth.system import SystemClock, SystemEntropy
 
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - we run in one
+    assert task is not None  # noqa: S101 - this code runs in one
 
     def stop(number: signal.Signals) -> None:
         interrupted.append(number)
@@ -139,7 +139,7 @@ def _draw(out: Output, journey: Journey, steps: list[Step], held: bool) -> None:
 
 
 async def _stay(out: Output, stage: Stage) -> None:
-    """Say where to look and what to try, and wait for Ctrl-C, which is how this is meant to end."""
+    """Say where to look and what to try, and wait for Ctrl-C, the normal end."""
     from cloudbeds_auth.cli.demo_stage import TOKEN_TIMEOUT
 
     dashboard, glass_box = await stage.sign_in_link(), f"{stage.simulator_url}/glass-box"
@@ -148,19 +148,19 @@ async def _stay(out: Output, stage: Stage) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     out.say(
-        "Both go on running until Ctrl-C. Open two windows side by side:\n"
+        "Both keep running until Ctrl-C. Open two windows side by side:\n"
         f"  the dashboard, as an operator sees it   {dashboard}\n"
-        "      the link signs in one browser, once, within ten minutes; later enter the admin token\n"
+        "      the link signs in one browser, once, within ten minutes; after that, enter the admin token\n"
         f"  the glass box, as Cloudbeds sees it     {glass_box}\n"
-        "Then try this, and watch an answer that is lost heal:\n"
+        "Then try this, and watch the service recover from a lost answer:\n"
         '  1. In the glass box press "Lose the next answer to a refresh".\n'
         '  2. In the dashboard open the hotel and press "Refresh now".\n'
-        "  3. The glass box shows a pair that the service never got, and that the refresh token before it is still\n"
-        "     accepted. The service asks again with that one, and is healed: by itself in half a minute or so, or\n"
-        f"     when you refresh once more after {TOKEN_TIMEOUT:g} s.\n"
+        "  3. The glass box shows a pair that the service never received, and that the refresh token before it is\n"
+        "     still accepted. The service tries again with that one and recovers: by itself in half a minute or so,\n"
+        f"     or when you refresh once more after {TOKEN_TIMEOUT:g} s.\n"
         "More to look at:\n"
-        f"  how the simulator is used   {stage.simulator_url}/  (log: {stage.simulator.log})\n"
-        f"  connect another time        {stage.service_url}/connect  (log: {stage.folder / 'service.log'})\n"
+        f"  how to use the simulator    {stage.simulator_url}/  (log: {stage.simulator.log})\n"
+        f"  connect once more           {stage.service_url}/connect  (log: {stage.folder / 'service.log'})\n"
         f"  admin token                 {stage.admin_token_path}\n"
         f'  curl -H "Authorization: Bearer $(cat {stage.admin_token_path})" {stage.service_url}/api/v1/connections'
     )

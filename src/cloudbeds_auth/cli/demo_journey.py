@@ -1,4 +1,4 @@
-"""The demo's journey: each step does one thing, checks that it held, and says in a sentence what was seen."""
+"""The demo's journey: each step does one thing, checks that it held, and describes in a sentence what was seen."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def expect(held: bool, otherwise: str) -> None:
 
 
 class Journey:
-    """From two processes that do not know each other to a picture of everything that happened."""
+    """From two unconnected processes to a picture of everything that happened."""
 
     def __init__(self, stage: Stage, variant: str) -> None:
         self.stage: Final = stage
@@ -132,7 +132,7 @@ class Journey:
         return "two calls, both answered 200; Cloudbeds saw exactly one refresh"
 
     async def _crash(self) -> str:
-        """Kill at the moment when a refresh was served and its answer is on no wire yet."""
+        """Kill the service after a refresh took effect at Cloudbeds, but before its answer is sent."""
         stage = self.stage
         begin = (await stage.control("GET", "requests"))["last"]
         await stage.control("POST", "expire")
@@ -155,7 +155,7 @@ class Journey:
         )
 
     async def _served_unanswered(self, begin: int) -> Mapping[str, Any]:
-        """The simulator's word that a refresh was acted upon and not answered."""
+        """The simulator's confirmation that a refresh took effect and was not answered."""
         wanted = {"target": "token", "grant_type": "refresh_token", "outcome": "issued", "answered": "false"}
         entry: Mapping[str, Any] | None = (
             await self.stage.control("GET", "wait", after=str(begin), timeout="20", **wanted)
@@ -194,7 +194,7 @@ class Journey:
         return await self.stage.ask(f"/api/v1/connections/{self.connection_id}/userinfo")
 
     async def _calls_written(self) -> None:
-        """Read the history, waiting a little for the newest pair's calls: they are counted and written behind."""
+        """Read the history, waiting briefly for the newest pair's calls: they are counted and written with a delay."""
         clock = self.stage.clock
         deadline = clock.steady() + WRITTEN_BEHIND
         while True:
@@ -219,7 +219,7 @@ def read_event(document: Mapping[str, Any]) -> Event:
 
 
 def _person(answer: httpx2.Response, what: str) -> str:
-    """Who userinfo names; `what` answered."""
+    """The user in a userinfo answer; `what` names the endpoint that answered."""
     user = checked(answer, what).json()
     expect("email" in user, f"no user in {str(user)[:200]}")
     return f"{user['first_name']} {user['last_name']} <{user['email']}>"

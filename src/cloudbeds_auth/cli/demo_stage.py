@@ -24,15 +24,15 @@ APP_NAME = "Demo App"
 TOKEN_TIMEOUT = 2.0
 CALL_SECONDS = 40.0
 PATIENCE = 60.0
-PORTS = range(20000, 32000)  # below what systems hand out to outgoing connections, so that none of those takes it
+PORTS = range(20000, 32000)  # below the ports that systems use for outgoing connections
 MOST_REDIRECTS = 10
 PAGE_SECONDS = 30.0
 
 
 class Surprise(errors.Error):
-    """The demo saw something else than it expected"""
+    """The demo saw something that it did not expect"""
 
-    next_step_default = "look into the logs of simulator and service"
+    next_step_default = "read the logs of the simulator and the service"
 
 
 def free_port(entropy: Entropy) -> int:
@@ -42,17 +42,17 @@ def free_port(entropy: Entropy) -> int:
         with socket.socket() as sock, suppress(OSError):
             sock.bind(("127.0.0.1", port))
             return port
-    raise errors.ConfigurationError("no free port on 127.0.0.1", next_step="end what holds them")
+    raise errors.ConfigurationError("no free port on 127.0.0.1", next_step="stop what uses ports 20000 to 31999")
 
 
 async def start(child: Child, clock: Clock) -> str:
-    """Start it and wait until it says where it listens: that address. Raises ChildFailed."""
-    child.launch()  # here and not on the thread: a caller that cancels the waiting can still end it
+    """Start it, wait until it reports where it listens, and return that address. Raises ChildFailed."""
+    child.launch()  # here and not on the thread: a caller that cancels the wait can still stop it
     return await asyncio.to_thread(child.address, clock)
 
 
 class Stage:
-    """Both processes, and how to talk to them. Close it whatever happens."""
+    """Both processes, and how to talk to them. Always close it."""
 
     def __init__(self, folder: Path, variant: str, clock: Clock, entropy: Entropy) -> None:
         import httpx2
@@ -77,12 +77,12 @@ class Stage:
         return Child("simulator", [*arguments, "--no-auto-approve", "--with-parent"], environment, self.folder)
 
     async def start_simulator(self) -> str:
-        """Start the simulated Cloudbeds; its address."""
+        """Start the simulated Cloudbeds and return its address."""
         self.simulator_url = await start(self.simulator, self.clock)
         return self.simulator_url
 
     async def start_service(self) -> str:
-        """Start the service, the first time or again; its address. The database is the same each time."""
+        """Start the service, also again after a stop, and return its address. The database is the same each time."""
         from cloudbeds_auth.os_files import write_private
 
         write_private(self.admin_token_path, self._admin_token.encode(), exclusive=False)
@@ -92,7 +92,7 @@ class Stage:
         return await start(self.service, self.clock)
 
     def _settings(self) -> Mapping[str, str]:
-        """All of the service's settings; the user's own are nowhere in its environment, nor a `.env` in its folder."""
+        """All of the service's settings: its environment has none of the user's own, and its folder no `.env`."""
         return bare_environment(
             self.folder,
             CLOUDBEDS_CLIENT_ID=CLIENT_ID,
@@ -106,7 +106,7 @@ class Stage:
         )
 
     async def sign_in_link(self) -> str:
-        """A one-time link to the dashboard, from the command that prints one. Raises Surprise."""
+        """A one-time link to the dashboard, as printed by `sign-in`. Raises Surprise."""
         command = [sys.executable, "-m", "cloudbeds_auth", "sign-in"]
         pipe = asyncio.subprocess.PIPE
         running = await asyncio.create_subprocess_exec(
@@ -118,7 +118,7 @@ class Stage:
         return printed.decode().strip()
 
     async def close(self) -> None:
-        """End both processes, however far the demo came."""
+        """Stop both processes, however far the demo got."""
         try:
             if self.service is not None:
                 await asyncio.to_thread(self.service.stop)
@@ -134,7 +134,7 @@ class Stage:
         return await self.http.get(f"{self.service_url}{path}", headers=headers)
 
     async def ask_patiently(self, path: str) -> tuple[httpx2.Response, int]:
-        """Ask again after each 503, as its `Retry-After` says; the answer, and how often it was 503."""
+        """Ask again after each 503, as its `Retry-After` says; returns the answer and the number of 503s."""
         deadline = self.clock.steady() + PATIENCE
         waits = 0
         while True:
@@ -170,7 +170,7 @@ def checked(answer: httpx2.Response, what: str) -> httpx2.Response:
 
 
 def browser() -> httpx2.AsyncClient:
-    """Opens pages as a hotel's user would: with cookies, to the end of all redirects; an answer's history has them."""
+    """A browser as a hotel's user has it: it keeps cookies and follows redirects, which are in a response's history."""
     import httpx2
 
     return httpx2.AsyncClient(
@@ -179,7 +179,7 @@ def browser() -> httpx2.AsyncClient:
 
 
 async def press(http: httpx2.AsyncClient, page: httpx2.Response, button: tuple[str, str]) -> httpx2.Response:
-    """Press a button (name, value) of the page's form; the page at the end of all redirects. Raises Surprise."""
+    """Press a button (name, value) of the page's form; returns the page after all redirects. Raises Surprise."""
     form = Form(page.text)
     if button not in form.buttons:
         raise Surprise(f"the page has no button {button[1]!r}")

@@ -1,4 +1,4 @@
-"""`doctor`: checks everything and says what to mend; and `doctor incident`: after a leak, what to rotate, in which
+"""`doctor`: checks everything and says what to fix; and `doctor incident`: after a leak, what to rotate, in which
 order, and what each step would do here.
 """
 
@@ -21,7 +21,7 @@ MARKS = {
     "warning": Painted("warning", Look("yellow", "!", "!")),
     "problem": Painted("PROBLEM", Look("red", "✗", "x")),
 }
-"""How well a check found things, by its level."""
+"""The result of a check, by its level."""
 LEAKS = (
     "database", "encryption-key", "admin-token", "caller-key", "client-secret", "webhook-secret", "metrics-token",
     "everything",
@@ -37,9 +37,9 @@ LEAKS = (
     default="check",
 )
 def doctor() -> None:
-    """Check settings, keys, database, port, and the way to Cloudbeds; say what to mend.
+    """Check the settings, keys, database, port and the network path to Cloudbeds; say what to fix.
 
-    Secrets are never shown or sent. Exit status 1 when there is a problem.
+    Secrets are never shown or sent. Exit status 1 if there is a problem.
     """
 
 
@@ -50,8 +50,8 @@ def check(out: Output) -> int:
 
 
 def examine(out: Output, dotenv: Path | None = None) -> int:
-    """Run all checks, show the findings; 0 when there is no problem. The settings are those of the environment and of
-    `dotenv`, as for `read_settings`.
+    """Run all checks and show the findings; returns 0 if there is no problem. The settings come from the environment
+    and `dotenv`, as in `read_settings`.
     """
     from cloudbeds_auth.doctor import CHECKS
     from cloudbeds_auth.doctor.examination import examine as run
@@ -69,7 +69,7 @@ def examine(out: Output, dotenv: Path | None = None) -> int:
         )
     out.document(report.document())
     rows = [
-        (MARKS[one.level.value], name, f"{one.what}; to mend: {one.mend}" if one.mend else one.what)
+        (MARKS[one.level.value], name, f"{one.what}; to fix it: {one.mend}" if one.mend else one.what)
         for name, found in report.checks.items()
         for one in found
     ]
@@ -90,8 +90,8 @@ def examine(out: Output, dotenv: Path | None = None) -> int:
 def incident(out: Output, leaked: str) -> None:
     """After a leak: what to rotate, in which order, and what each step would do here. Nothing is changed.
 
-    LEAKED is what may be in somebody else's hands: database (or a backup of it), encryption-key, admin-token,
-    caller-key, client-secret, webhook-secret, metrics-token; or everything, which is what it is without one.
+    LEAKED is what others may have obtained: database (or a backup of it), encryption-key, admin-token, caller-key,
+    client-secret, webhook-secret, metrics-token, or everything, which is the default.
     """
     from cloudbeds_auth.doctor.incident import Leak, incident_steps, situation_of
 

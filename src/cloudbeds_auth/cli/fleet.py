@@ -1,5 +1,5 @@
-"""Commands that go through many hotels one by one and report each: `connections refresh`, which also takes one alone,
-and `connections migrate-to-api-key`, from OAuth to API keys.
+"""Commands that handle many hotels and report on each: `connections refresh`, which also accepts a single one, and
+`connections migrate-to-api-key`, from OAuth to API keys.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOVED, KEYED, WOULD_MOVE, NOT_YET, NOT_MOVED, UNTRIED = (
 )  # fmt: skip
 DONE = {RECOVERED, REFRESHED, MOVED, KEYED, WOULD_MOVE}  # nothing more to do
 MARKED = (State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED)
-AT_ONCE = 8  # hotels that are refreshed at one time
+AT_ONCE = 8  # hotels that are refreshed at the same time
 GONE = {State.DISCONNECTED, State.SUPERSEDED, State.PARKED}
 NOT_EXCHANGED = "migration_refused"  # the problem of a hotel of which no token was exchanged
 OF_ALL = (errors.MigrationRefused, errors.RateLimited, errors.StoreUnavailable, errors.TokenEndpointUnavailable)
@@ -74,7 +74,7 @@ async def _every(out: Output, vault: TokenVault, **filters: Any) -> list[Connect
 
 
 async def _shown(out: Output, doing: str, total: int, reports: AsyncIterator[Tried]) -> list[Tried]:
-    """All reports, each shown as it comes."""
+    """All reports, each shown when it arrives."""
     tried: list[Tried] = []
     with out.progress(doing) as progress:
         async for one in reports:
@@ -86,7 +86,7 @@ async def _shown(out: Output, doing: str, total: int, reports: AsyncIterator[Tri
 
 
 def _summed_up(out: Output, tried: Sequence[Tried], nothing: str, leave_out: Sequence[str] = ()) -> int:
-    """The whole, for programs as one document; for people the counts. The exit status."""
+    """Show all results as one document for programs, and the counts for people. Returns the exit status."""
     counts = Counter(one.outcome for one in tried)
     hotels = [{name: value for name, value in one.document().items() if name not in leave_out} for one in tried]
     out.document({"hotels": hotels, "outcomes": counts})
@@ -104,31 +104,31 @@ def _summed_up(out: Output, tried: Sequence[Tried], nothing: str, leave_out: Seq
     "cloudbeds-auth connections refresh --all",
 )
 @click.argument("connection", metavar="[ID]", required=False)
-@click.option("--marked", is_flag=True, help="Every hotel that has to approve again: try what is stored once more.")
-@click.option("--all", "everything", is_flag=True, help="Every hotel with OAuth tokens: the former ones are dead then.")
+@click.option("--marked", is_flag=True, help="Retry the stored tokens of every hotel that has to approve again.")
+@click.option("--all", "everything", is_flag=True, help="Every hotel with OAuth tokens; this ends their former tokens.")
 def refresh(out: Output, connection: str | None, marked: bool, everything: bool) -> int:
     """Refresh a connection's tokens now. ID: con_... or a property id.
 
-    Newer approvals that wait to be proven are refreshed with it. Exit status 1 when no new tokens came, with --marked
-    or --all for any hotel; it is said why, and nothing is lost.
+    Newer approvals of it that are not proven yet are refreshed, too. Exit status 1 if no new tokens came, with --marked
+    or --all for any hotel; the report says why, and nothing is lost.
 
-    Hotels that have to approve again are tried again by themselves, too: after 5 minutes, then less and less often, at
+    Hotels that have to approve again are also retried automatically: after 5 minutes, then less and less often, but at
     least every six hours.
     """
     if [marked, everything, connection is not None].count(True) != 1:
-        raise click.UsageError("name a connection, or say --marked or --all")
+        raise click.UsageError("give one connection, --marked or --all")
     if connection is not None:
         with out.working(ASKING):
             refreshed = with_vault(lambda vault: vault.refresh(connection))
         show_connection(out, refreshed, "refreshed")
         return 0
     tried = with_vault(lambda vault: _try_many(out, vault, _with_tokens if everything else _marked))
-    nothing = "no hotel has OAuth tokens" if everything else "no hotel is marked"
+    nothing = "no hotel has OAuth tokens" if everything else "no hotel has to approve again"
     status = _summed_up(out, tried, nothing, leave_out=("property_ids",))
     for one in tried if everything else ():
         if one.error is not None:
             end_it = "; or `cloudbeds-auth connections disconnect`" if isinstance(one.error, errors.Unclaimed) else ""
-            out.line(f"{one.hotel.id} has the tokens of before: {one.error.next_step}{end_it}")
+            out.line(f"{one.hotel.id} still has its former tokens: {one.error.next_step}{end_it}")
     return status
 
 
@@ -137,7 +137,7 @@ async def _marked(out: Output, vault: TokenVault) -> list[Connection]:
 
 
 async def _with_tokens(out: Output, vault: TokenVault) -> list[Connection]:
-    """By OAuth, also what waits to be claimed."""
+    """All connections with OAuth tokens, also parked ones."""
     return [one for one in await _every(out, vault) if one.credential == CredentialKind.OAUTH and has_tokens(one)]
 
 
@@ -149,7 +149,7 @@ async def _try_many(
 
 
 async def _tried(vault: TokenVault, hotels: Sequence[Connection]) -> AsyncIterator[Tried]:
-    """A few at a time: while the answer for one is out, the turns are others'."""
+    """Refresh a few at a time: while one waits for a response, others can use the turns."""
     for begin in range(0, len(hotels), AT_ONCE):
         for one in await asyncio.gather(*(_try(vault, hotel) for hotel in hotels[begin : begin + AT_ONCE])):
             yield one
@@ -165,7 +165,7 @@ async def _try(vault: TokenVault, hotel: Connection) -> Tried:
         return Tried(hotel, REFUSED if was_marked else LOST, error)
     except errors.Error as error:
         return Tried(hotel, LATER, error)
-    if found.state in MARKED:  # a pair alone ends no mark, a proof does
+    if found.state in MARKED:  # only a proof ends the mark, not a new pair
         return Tried(found, UNPROVEN)
     return Tried(found, RECOVERED if was_marked else REFRESHED)
 
@@ -182,40 +182,39 @@ async def _try(vault: TokenVault, hotel: Connection) -> Tried:
 )
 @click.argument("connections", metavar="[ID]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every hotel that is connected by OAuth.")
-@click.option("--app", metavar="NAME", help="The registration that makes the exchange; else each hotel's own.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
+@click.option("--app", metavar="NAME", help="The app that makes the exchange.  [default: each hotel's own]")
+@click.option("--dry-run", is_flag=True, help="Only show what would be moved.")
 @takes_yes
 def migrate_to_api_key(
     out: Output, connections: tuple[str, ...], everything: bool, app: str | None, dry_run: bool, yes: bool
 ) -> int:
-    """Exchange hotels' refresh tokens for API keys, which the hotels need not approve. ID: con_... or a property id.
+    """Exchange hotels' refresh tokens for API keys, without a new approval. ID: con_... or a property id.
 
-    It is by arrangement with Cloudbeds, which gives out a second set of client id and secret for it: begin with one
-    hotel. From its beginning on a hotel's refresh tokens are never used for a refresh again: that would kill its
-    key; until the key is seen to work, the hotel is served with the access token it has. Interrupted, it is simply run
-    again.
+    This needs an arrangement with Cloudbeds, which issues a second client id and secret for it. Begin with one hotel.
+    Once its move begins, a hotel's refresh tokens are never refreshed again: that would kill its key. Until the key is
+    seen to work, its current access token is used. If interrupted, run it again.
 
-    Exit status 1 when a hotel was not moved; the report says why, and what to do.
+    Exit status 1 if a hotel was not moved; the report says why, and what to do.
     """
     if everything == bool(connections):
-        raise click.UsageError("name connections, or say --all")
+        raise click.UsageError("give connections, or --all")
     hotels = with_vault(lambda vault: _chosen(out, vault, connections))
     movable = [one for one in hotels if _to_move(one)]
     if movable and not dry_run:
         what = movable[0].id if len(movable) == 1 else f"{len(movable)} hotels"
-        refusal = "this cannot be taken back"
-        confirm(f"Move {what} to API keys? Refresh tokens are not refreshed any more.", refusal, yes=yes)
+        refusal = "this cannot be undone"
+        confirm(f"Move {what} to API keys? Their refresh tokens will never be refreshed again.", refusal, yes=yes)
     tried = with_vault(lambda vault: _shown(out, "moving", len(hotels), _moved(vault, hotels, app, dry_run=dry_run)))
     status = _summed_up(out, tried, "no hotel is connected by OAuth")
     for step in dict.fromkeys(one.error.next_step for one in tried if one.error is not None):
         out.line(f"next: {step}")
     if any(one.outcome == UNTRIED for one in tried):
-        out.line("the others were not tried, because it would go the same way")
+        out.line("the other hotels were not tried, because they would fail in the same way")
     return status
 
 
 async def _chosen(out: Output, vault: TokenVault, named: Sequence[str]) -> list[Connection]:
-    """The connections named, or all of OAuth."""
+    """The named connections, or all that use OAuth."""
     if named:
         return [await vault.connection(one) for one in dict.fromkeys(named)]
     return [one for one in await _every(out, vault) if _to_move(one)]
@@ -228,7 +227,7 @@ def _to_move(one: Connection) -> bool:
 async def _moved(
     vault: TokenVault, hotels: Sequence[Connection], app: str | None, *, dry_run: bool
 ) -> AsyncIterator[Tried]:
-    """One after another, until one fares as the next one would."""
+    """Move one after another, until one fails in a way that would affect the next one, too."""
     moved = stopped = False
     for hotel in hotels:
         if stopped:
@@ -254,12 +253,12 @@ async def _move(vault: TokenVault, hotel: Connection, app: str | None) -> Tried:
 
 
 async def _hits_all(vault: TokenVault, one: Tried, *, moved: bool) -> bool:
-    """Whether the next hotel would fare alike: better to look than to latch a fleet. A refused client, or refused
-    tokens, are this hotel's own trouble where another one was `moved` before.
+    """Whether the next hotel would fail likewise: better to stop than to latch all hotels. If another hotel was `moved`
+    before, a refused client or refused tokens concern this hotel alone.
     """
     from cloudbeds_auth.transactions.runner import DoesNotOpen
 
-    if one.error is None or isinstance(one.error, DoesNotOpen):  # which is one row's
+    if one.error is None or isinstance(one.error, DoesNotOpen):  # which concerns one row
         return False
     if isinstance(one.error, OF_ALL):
         return True

@@ -1,4 +1,4 @@
-"""`connections import`: hotels that an old script kept, taken over one by one, each within the rate limit."""
+"""`connections import`: takes over hotels from an old script, one by one, within the rate limit."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from cloudbeds_auth.rules.secret import Secret
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
-AT_ONCE = 4  # hotels; more would only queue for their turns at Cloudbeds
-ROUNDS = 3  # a token that is refused is asked about twice, a minute apart; one more for an answer that was lost
+AT_ONCE = 4  # hotels; more would only wait for their turns at Cloudbeds
+ROUNDS = 3  # a refused token is tried twice, a minute apart; one more round for a lost answer
 HEADINGS = ("line", "property", "reference", "outcome", "connection", "what it means")
 WARNING = (
-    "Stop the old script before you go on: from the first hotel on, each of its refresh tokens is renewed here, and a "
-    "refresh by the old script may kill the new one."
+    "Stop the old script before you continue: every refresh token in the file is renewed here, and a refresh by the "
+    "old script may kill the new one."
 )
 AFTERWARDS = (
-    "The old script must stay stopped: the tokens that it holds are dead, or die with the first call made from here. "
-    "Where a program of its cannot be changed yet, let it ask for access tokens instead of refreshing: "
+    "The old script must stay stopped: its tokens are dead, or die with the first call made from here. "
+    "If a program that uses them cannot be changed yet, let it request access tokens instead of refreshing: "
     "GET {url}/api/v1/connections/ID/access-token, or `cloudbeds-auth access-token ID`. Then delete FILE."
 )
 AGAIN = (
-    "run the same command again later, or leave it to `cloudbeds-auth serve`: nothing is lost, and none is sent twice"
+    "run the same command again later, or leave it to `cloudbeds-auth serve`: nothing is lost, no token is sent twice"
 )
 NEW = "would be connected"
 REFUSED = "imported before and refused for good: nothing is sent, the hotel has to approve again"
 FINE = (Outcome.CONNECTED, Outcome.ALREADY_CONNECTED)
 
 MOVES = "the key takes the place of what there is"
-KEYED = "the key works, and is of the hotel that was named"
-KEYS = "A hotel that has tokens here moves to its key: they are never refreshed again."
-KEYS_DONE = "Delete FILE: it holds living keys."
+KEYED = "the key works, and belongs to the named hotel"
+KEYS = "A hotel that has tokens here moves to its key: its tokens are never refreshed again."
+KEYS_DONE = "Delete FILE: it contains valid keys."
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one hotel; without a connection nothing was stored. `retry_after`: as of `Imported`."""
+    """The result for one hotel; without a connection, nothing was stored. `retry_after`: as in `Imported`."""
 
     line: Line
     outcome: Outcome
@@ -68,16 +68,16 @@ class Result:
     "old-script --dump | cloudbeds-auth connections import - --yes --json",
 )
 @click.argument("file", type=click.File("r", encoding="utf-8"))
-@click.option("--dry-run", is_flag=True, help="Only say what would happen: nothing is sent or written.")
-@click.option("--yes", is_flag=True, help="The old script is stopped: do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show what would happen: nothing is sent or written.")
+@click.option("--yes", is_flag=True, help="Confirm that the old script is stopped: do not ask.")
 def import_hotels(out: Output, file: TextIO, dry_run: bool, yes: bool) -> int:
     """Take over the hotels of an old script. FILE: CSV with a header, JSON, or JSON lines; - is standard input.
 
-    Columns: property and refresh_token; where known reference, access_token with expires_at, scopes, app. Each token
-    is stored, refreshed once and seen to work. Interrupted or repeated, it goes on where it ended. In the place of a
-    refresh_token may be an api_key that the hotel made: Cloudbeds is asked about it, then it is stored.
+    Columns: property and refresh_token; if known, also reference, access_token with expires_at, scopes, app. Each token
+    is stored, refreshed once and seen to work. If interrupted or repeated, the import resumes. Instead of a
+    refresh_token, a hotel may have an api_key that it created: it is checked with Cloudbeds, then stored.
 
-    Exit status 1 when a hotel is not connected afterwards; the report says why.
+    Exit status 1 if a hotel is not connected afterwards; the report says why.
     """
     try:
         lines = import_reader.read(file.read())
@@ -87,7 +87,7 @@ def import_hotels(out: Output, file: TextIO, dry_run: bool, yes: bool) -> int:
         _report_plan(out, lines)
         return 0
     keys_only = all(line.api_key for line in lines)
-    warning, asked = (KEYS, "Shall") if keys_only else (WARNING, "Is it stopped, and shall")
+    warning, asked = (KEYS, "Should") if keys_only else (WARNING, "Is it stopped, and should")
     question = f"{warning}\n{asked} {len(lines)} hotels be imported?"
     confirm(question, warning.removesuffix("."), yes=yes)
     with out.progress("importing") as progress:
@@ -108,7 +108,7 @@ def _report_plan(out: Output, lines: Sequence[Line]) -> None:
 
 
 def _plan(lines: Sequence[Line], progress: Show) -> list[str]:
-    """What would happen to each. Where there is no database yet, asking makes none either."""
+    """What would happen to each hotel. If there is no database yet, none is created."""
     if commands.database_exists():
         return with_vault(lambda vault: _foreseen(vault, lines, progress))
     import_reader.refuse_unknown_apps(lines, ("default",))
@@ -157,11 +157,11 @@ async def _import(vault: TokenVault, lines: Sequence[Line], progress: Show) -> t
 async def _round(
     vault: TokenVault, lines: Sequence[Line], results: dict[int, Result], progress: Show, what: str
 ) -> None:
-    """Each once, a few at a time."""
+    """Import each hotel once, a few at a time."""
     left, done = iter(lines), count(1)
 
     async def work() -> None:
-        for line in left:  # which all share
+        for line in left:  # shared by all workers
             results[line.number] = await _bring_in(vault, line)
             progress(what, next(done), len(lines))
 
@@ -182,7 +182,7 @@ async def _bring_in(vault: TokenVault, line: Line) -> Result:
 
 
 async def _bring_key(vault: TokenVault, line: Line, key: Secret) -> Result:
-    """Raises what the next hotel would meet, too."""
+    """Import one API key. Raises only what would also affect the next hotel."""
     hotel = line.hotel
     try:
         found = await vault.add_api_key(

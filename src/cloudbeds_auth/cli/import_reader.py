@@ -1,6 +1,6 @@
-"""Reads a list of hotels: CSV with a header, a JSON document, or JSON lines. Every mistake is reported, with its line.
+"""Reads a list of hotels: CSV with a header, a JSON document, or JSON lines. Every mistake is reported with its line.
 
-No value of a token is ever part of a report.
+A report never contains the value of a token.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from cloudbeds_auth.rules.imports import Handover
 from cloudbeds_auth.rules.inputs import LONGEST_PROPERTY, checked_reference, is_property, is_text, is_token
 from cloudbeds_auth.rules.secret import Secret
 
-CREDENTIALS = ("refresh_token", "api_key")  # each hotel has one of them
+CREDENTIALS = ("refresh_token", "api_key")  # each hotel has exactly one of them
 COLUMNS = ("reference", "property", *CREDENTIALS, "access_token", "expires_at", "scopes", "app")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One hotel and its place: a line of a CSV file or of JSON lines, else its place in the JSON list.
+    """One hotel and its line number in a CSV file or JSON lines, or its position in a JSON list.
 
-    `api_key`: a key that the hotel made, in the place of its refresh token, which is empty then.
+    `api_key`: a key that the hotel created; its refresh token is empty then.
     """
 
     number: int
@@ -35,7 +35,7 @@ class Line:
 
 
 def read(text: str) -> list[Line]:
-    """The hotels of the whole file. Raises InvalidRequest with all that is wrong with it."""
+    """All hotels in the file. Raises InvalidRequest with every mistake."""
     problems: list[str] = []
     lines: list[Line] = []
     try:
@@ -49,13 +49,13 @@ def read(text: str) -> list[Line]:
         problems.append(str(why))
     problems += _twice(lines)
     if not lines and not problems:
-        problems.append("there is no hotel in it")
+        problems.append("the file contains no hotel")
     _refuse(problems)
     return lines
 
 
 def refuse_unknown_apps(lines: Sequence[Line], apps: Sequence[str]) -> None:
-    """Raises InvalidRequest with all lines whose app is none of these."""
+    """Raises InvalidRequest with all lines whose app is not one of these."""
     unknown = [line for line in lines if line.hotel.app not in apps]
     _refuse([f"line {one.number}: there is no app {one.hotel.app!r}; there are {', '.join(apps)}" for one in unknown])
 
@@ -83,7 +83,7 @@ def _rows(text: str) -> Iterator[tuple[int, Row]]:
 
 
 def _objects(text: str) -> Iterator[tuple[int, Row]]:
-    """One document with `hotels`, or one object a line."""
+    """One document with `hotels`, or one object per line."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
@@ -99,14 +99,14 @@ def _objects(text: str) -> Iterator[tuple[int, Row]]:
 
 def _listed(found: object) -> Iterator[tuple[int, Row]]:
     if not isinstance(found, list):
-        raise _Unreadable("`hotels` is a list of objects")
+        raise _Unreadable("`hotels` must be a list of objects")
     for number, one in enumerate(found, 1):
         yield number, _object(one, number)
 
 
 def _object(one: object, number: int) -> Row:
     if not isinstance(one, dict):
-        raise _Unreadable(f"line {number}: a hotel is a JSON object")
+        raise _Unreadable(f"line {number}: a hotel must be a JSON object")
     return {str(name): value for name, value in one.items()}
 
 
@@ -115,7 +115,7 @@ def _json(text: str, line: int | None = None) -> object:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         at = line if line is not None else getattr(error, "lineno", 1)
-        raise _Unreadable(f"line {at}: it begins like JSON and is none") from None
+        raise _Unreadable(f"line {at}: it looks like JSON but is not valid") from None
 
 
 def _csv(text: str) -> Iterator[tuple[int, Row]]:
@@ -129,11 +129,11 @@ def _csv(text: str) -> Iterator[tuple[int, Row]]:
 
 
 def _header(names: Sequence[str]) -> list[str]:
-    """The names of the columns; raises _Unreadable where one that is needed is not there."""
+    """The names of the columns; raises _Unreadable if a required one is missing."""
     header = [name.strip().lower() for name in names]
     missing = [name for name in ("property", "refresh_token") if name not in header]
     if missing and not (missing == ["refresh_token"] and "api_key" in header):
-        raise _Unreadable(f"line 1: the header names no {' and no '.join(missing)}; it may name {', '.join(COLUMNS)}")
+        raise _Unreadable(f"line 1: the header lacks {' and '.join(missing)}; columns may be {', '.join(COLUMNS)}")
     return header
 
 
@@ -144,16 +144,16 @@ def _wrong(row: Row) -> Iterator[str]:
         return
     unknown = [name for name in row if name not in COLUMNS]
     if unknown:
-        yield f"there is no column {', '.join(repr(name) for name in unknown)}; there are {', '.join(COLUMNS)}"
+        yield f"unknown column {', '.join(repr(name) for name in unknown)}; columns may be {', '.join(COLUMNS)}"
     property_id = _text(row, "property") or ""
     if not property_id:
         yield "property is empty"
     elif not is_property(property_id):
         yield f"property has more than {LONGEST_PROPERTY} characters, or a control character"
     if property_id.startswith("con_"):
-        yield "property is the property id at Cloudbeds, not a connection id"
+        yield "property must be the property id at Cloudbeds, not a connection id"
     if not all(map(is_text, _scopes(row) or ())):
-        yield "scopes holds a control character"
+        yield "scopes contains a control character"
     yield from _wrong_credentials(row)
     try:
         checked_reference(_text(row, "reference"))
@@ -162,7 +162,7 @@ def _wrong(row: Row) -> Iterator[str]:
     try:
         _moment(row)
     except ValueError:
-        yield "expires_at is neither unix seconds nor like 2026-11-24T15:00:00Z"
+        yield "expires_at is neither Unix seconds nor a time like 2026-11-24T15:00:00Z"
 
 
 def _wrong_credentials(row: Row) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _wrong_credentials(row: Row) -> Iterator[str]:
     if not given:
         yield "refresh_token is empty, and so is api_key" if "api_key" in row else "refresh_token is empty"
     if len(given) > 1:
-        yield "it has a refresh_token and an api_key: leave out what is not used any more"
+        yield "it has a refresh_token and an api_key: leave out the one that is no longer used"
     for name in (*CREDENTIALS, "access_token"):
         value = _text(row, name) or ""
         if value and not is_token(value):
@@ -207,7 +207,7 @@ def _hotel(row: Row) -> Handover:
 
 
 def _scopes(row: Row) -> tuple[str, ...] | None:
-    """As a list, or as a text with spaces between; None: not known."""
+    """Scopes, given as a list or as text separated by spaces; None: not known."""
     scopes = row.get("scopes")
     if isinstance(scopes, str):
         scopes = scopes.split() or None
@@ -220,7 +220,7 @@ def _text(row: Row, name: str) -> str | None:
 
 
 def _moment(row: Row) -> datetime | None:
-    """An ISO moment (UTC where it names no zone) or unix seconds; raises ValueError."""
+    """An ISO 8601 time (UTC if it has no offset) or Unix seconds; raises ValueError."""
     text = _text(row, "expires_at")
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""`keys`: credentials for the programs that call the service, each for what it is for."""
+"""`keys`: credentials for the programs that call the service, each with only the permissions it needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _life(text: str) -> int:
     return int(found[1]) * UNITS[found[2]]
 
 
-DURATION = Checked("duration: write 90d, 12h, 30m or 45s", _life, float)
+DURATION = Checked("duration like 90d, 12h, 30m or 45s", _life, float)
 
 
 @group(
@@ -42,17 +42,17 @@ DURATION = Checked("duration: write 90d, 12h, 30m or 45s", _life, float)
     default="list",
 )
 def keys() -> None:
-    """Keys for the programs that call the service, instead of the admin token: each for what it is for.
+    """Keys for the programs that call the service: unlike the admin token, each may do only what it needs.
 
-    Only a hash of a key is stored: it is printed once, when it is made. Without a subcommand, list them.
+    Only a hash of a key is stored: the key is printed once, when it is created. Without a subcommand, list them.
     """
 
 
 @command("list", "cloudbeds-auth keys list", "cloudbeds-auth keys list --parent key_01J… --json", group=keys)
 @click.option("--parent", metavar="ID", help="Only the children of this key, which end with it.")
-@click.option("--created-by", metavar="ID", help="Only those that this key made, its children or not.")
+@click.option("--created-by", metavar="ID", help="Only keys created by this one, whether its children or not.")
 def list_keys(out: Output, parent: str | None, created_by: str | None) -> None:
-    """List keys, newest first; one that is over stays in the list."""
+    """List keys, newest first, including expired and revoked ones."""
 
     async def all_of(vault: TokenVault) -> list[CallerKey]:
         found: list[CallerKey] = []
@@ -81,19 +81,17 @@ def list_keys(out: Output, parent: str | None, created_by: str | None) -> None:
     type=click.Choice([scope.value for scope in Scope]),
     multiple=True,
     required=True,
-    help="What it may do; repeatable.",
+    help="What the key may do; repeatable.",
 )
 @click.option(
-    "--connection", "connections", metavar="ID", multiple=True, help="A connection that it is for; repeatable."
+    "--connection", "connections", metavar="ID", multiple=True, help="Allow this connection only; repeatable."
 )
-@click.option("--property", "properties", metavar="ID", multiple=True, help="A property that it is for; repeatable.")
-@click.option("--reference", "references", metavar="NAME", multiple=True, help="A reference of yours; repeatable.")
-@click.option("--read-only", is_flag=True, help="At Cloudbeds only GET, HEAD and OPTIONS.")
-@click.option("--method", "methods", metavar="METHOD", multiple=True, help="At Cloudbeds only this one; repeatable.")
-@click.option("--rate", type=float, metavar="NUMBER", help="Requests a second to Cloudbeds, in all processes.")
-@click.option(
-    "--expires-in", type=DURATION, metavar="DURATION", help="When it ends: 90d, 12h, 30m.  [default: it does not]"
-)
+@click.option("--property", "properties", metavar="ID", multiple=True, help="Allow this property only; repeatable.")
+@click.option("--reference", "references", metavar="NAME", multiple=True, help="Allow this reference only; repeatable.")
+@click.option("--read-only", is_flag=True, help="Allow only GET, HEAD and OPTIONS at Cloudbeds.")
+@click.option("--method", "methods", metavar="METHOD", multiple=True, help="Allow only this API method; repeatable.")
+@click.option("--rate", type=float, metavar="NUMBER", help="Requests per second to Cloudbeds, over all processes.")
+@click.option("--expires-in", type=DURATION, metavar="DURATION", help="Lifetime: 90d, 12h, 30m.  [default: unlimited]")
 def create(
     out: Output,
     name: str,
@@ -106,11 +104,11 @@ def create(
     rate: float | None,
     expires_in: float | None,
 ) -> None:
-    """Make a key. NAME is for people.
+    """Create a key. NAME is for people.
 
-    Without --connection, --property and --reference it is for all hotels; with several of them for each that any names.
-    A key for some properties of a group calls for those alone, and reads all of the connection. The key is the only
-    line on standard output.
+    Without --connection, --property and --reference the key is for all hotels; otherwise for every hotel that one of
+    them names. A key for some properties of a group may call for those only, but reads the whole connection. The key is
+    the only line on standard output.
     """
     made = with_vault(
         lambda vault: vault.keys.create(
@@ -121,15 +119,13 @@ def create(
     )  # fmt: skip
     out.document(key_document(made.key) | {"key": made.secret.reveal()})
     out.line(made.secret.reveal())
-    out.hint(
-        f"{made.key.id}: it cannot be shown again; a program sends it in `Authorization: Bearer …`, or `X-API-Key`"
-    )
+    out.hint(f"{made.key.id}: it cannot be shown again; programs send it in `Authorization: Bearer …` or `X-API-Key`")
 
 
 @command("show", "cloudbeds-auth keys show key_01J9Z3NDEKTSV4RRFFQ69G5FAV", group=keys)
 @click.argument("key_id", metavar="ID")
 def show(out: Output, key_id: str) -> None:
-    """Show what a key is for, and when it was last used; never the key."""
+    """Show what a key may do and when it was last used, never the key itself."""
     _show(out, with_vault(lambda vault: vault.keys.get(key_id)))
 
 
@@ -137,20 +133,21 @@ def show(out: Output, key_id: str) -> None:
 @click.argument("key_id", metavar="ID")
 @takes_yes
 def revoke(out: Output, key_id: str, yes: bool) -> None:
-    """End a key and its children: running services refuse them within a second.
+    """Revoke a key and its children: running services refuse them within a second.
 
-    Keys that a key with the scope `admin` made have no parent and stay good: their number is said.
+    Keys created by a key with the scope `admin` have no parent and remain valid: the command says how many there are.
     """
 
     async def end(vault: TokenVault) -> tuple[CallerKey, Sequence[CallerKey]]:
         return await vault.keys.revoke(key_id), await vault.keys.left_by(key_id)
 
-    confirm(f"Revoke {key_id}?", "programs that use it are refused", yes=yes)
+    confirm(f"Revoke {key_id}?", "programs that use it will be refused", yes=yes)
     ended, left = with_vault(end)
     _show(out, ended, f"{key_id} is revoked", still_good=[key.id for key in left])
     if left:
         out.line(
-            f"keys that it made, and that are good: {len(left)}; see `cloudbeds-auth keys list --created-by {key_id}`"
+            f"keys that it created and that remain valid: {len(left)}; "
+            f"see `cloudbeds-auth keys list --created-by {key_id}`"
         )
 
 

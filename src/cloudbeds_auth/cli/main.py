@@ -1,4 +1,4 @@
-"""The root of the command line: finds commands when they are asked for, turns every ending into an exit status."""
+"""The root of the command line: imports commands on demand, and turns every outcome into an exit status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cloudbeds_auth.cli import CONTEXT, examples
 from cloudbeds_auth.version import VERSION
 
 FAILED, INTERRUPTED = 1, 130
-ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # as settings.loading has it, which a command that needs no settings imports not
+ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # as in settings.loading, which commands that need no settings do not import
 
 MODULES = {
     "demo": "demo",
@@ -33,14 +33,14 @@ MODULES = {
     "doctor": "doctor",
     "completion": "completion",
 }
-"""Command to the module of this package in which it has its own name."""
+"""Each command with the module of this package that defines it."""
 
 
 class Root(click.Group):
     """A group that imports a command's module only when that command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order of a newcomer's day."""
+        """All commands, in the order in which a newcomer needs them."""
         return list(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -49,12 +49,12 @@ class Root(click.Group):
             return None
         module = importlib.import_module(f"cloudbeds_auth.cli.{MODULES[cmd_name]}")
         command = getattr(module, cmd_name.replace("-", "_"))
-        assert isinstance(command, click.Command)  # noqa: S101 - a promise of our own modules
+        assert isinstance(command, click.Command)  # noqa: S101 - our own modules define it so
         return command
 
 
 def _close_stdout() -> None:
-    """The reader of our output left: say nothing, and let nothing be said at the interpreter's exit either."""
+    """The reader closed the pipe: print no more, and nothing when the interpreter exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -86,7 +86,7 @@ def cli(env_file: Path | None) -> None:
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """Run one command line (default: the process's own) to its exit status: 0 done, 1 failed, 2 usage, 130 Ctrl-C."""
+    """Run a command line (by default the process's own). Returns 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
     try:
         status = cli.main(args, "cloudbeds-auth", standalone_mode=False)
         sys.stdout.flush()

@@ -1,8 +1,8 @@
 """The one place that prints: tables for people at a terminal, aligned text in a pipe, or one JSON document.
 
-Results go to standard output, everything else to standard error, so that `--json` and pipes carry results only. A
-terminal that says of itself that it draws nothing (`TERM=dumb`), or whose reader wants no colour (`NO_COLOR`), is sent
-no escape codes; a narrow one is sent what it has room for, and nothing is left out.
+Results go to standard output, everything else to standard error, so that `--json` and pipes carry results only. A dumb
+terminal (`TERM=dumb`) gets no escape codes, and one with `NO_COLOR` no colours; on a narrow one the layout changes, but
+nothing is left out.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from cloudbeds_auth.cli.progress import Show
 from cloudbeds_auth.cli.tables import Look, Screen
 from cloudbeds_auth.rules.inputs import harmless
 
-UNDRAWN: Final = {"", "dumb", "unknown"}  # values of TERM: terminals that obey no escape codes
+UNDRAWN: Final = {"", "dumb", "unknown"}  # values of TERM: terminals without escape codes
 STEPS: Final = {True: Look("green", "✓", "ok"), False: Look("red", "✗", "FAILED")}
-LIVE_COLUMNS, LIVE_LINES = 80, 12  # of a terminal in which a table is drawn in place, at least
+LIVE_COLUMNS, LIVE_LINES = 80, 12  # the smallest terminal in which a table is drawn in place
 
 
 class Output:
-    """How one command speaks. With `as_json`, `document`, `json_line` and `note` do; without, all the others."""
+    """The output of one command. With `as_json`, `document`, `json_line` and `note` print; else all the others."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
@@ -40,7 +40,7 @@ class Output:
 
     @property
     def width(self) -> int:
-        """Columns to draw in."""
+        """Columns available."""
         return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
 
     @property
@@ -50,18 +50,18 @@ class Output:
 
     @property
     def screen(self) -> Screen | None:
-        """The terminal that standard output is; None: it is none."""
+        """The terminal on standard output; None if it is not a terminal."""
         return Screen(self.width, self.unicode, self.colour) if sys.stdout.isatty() else None
 
     # --- for programs
 
     def document(self, data: object) -> None:
-        """The one JSON document of `--json`; silent without."""
+        """Print the JSON document of `--json`; nothing without it."""
         if self.as_json:
             _write(json.dumps(data, indent=2, ensure_ascii=not self.unicode), sys.stdout)
 
     def json_line(self, data: object) -> None:
-        """One of many JSON documents of `--json`, in a line of its own."""
+        """Print one of many JSON documents of `--json`, on a line of its own."""
         if self.as_json:
             _write(json.dumps(data, ensure_ascii=not self.unicode), sys.stdout)
 
@@ -83,11 +83,11 @@ class Output:
             _write(harmless(text), sys.stdout)
 
     def note(self, text: str) -> None:
-        """A line on standard error, also with `--json`: what to do or wait for, not a result."""
+        """A line on standard error, even with `--json`: what to do or wait for, not a result."""
         _write(harmless(text), sys.stderr)
 
     def say(self, text: str) -> None:
-        """A line for people that is no result and yet expected; with `--json` on standard error."""
+        """A line for people that is expected although not a result; with `--json` on standard error."""
         (self.note if self.as_json else self.line)(text)
 
     def hint(self, text: str) -> None:
@@ -96,14 +96,14 @@ class Output:
             self.note(text)
 
     def cells(self, *cells: str) -> None:
-        """One line of something that goes on, two spaces between its cells; at a terminal with symbols and colours."""
+        """One line of continuing output, with two spaces between cells; on a terminal with symbols and colours."""
         if not self.as_json:
             screen = self.screen
             _write("  ".join(screen.drawn(one) if screen else harmless(one) for one in cells if one), sys.stdout)
 
     def fields(self, rows: Sequence[tuple[str, str | None]]) -> None:
-        """Name and value, one line each, aligned; what has no value is left out. At a terminal a long value is wrapped
-        between its words.
+        """Names and values, one line each, aligned; those without a value are left out. On a terminal, a long value is
+        wrapped between words.
         """
         if self.as_json:
             return
@@ -116,8 +116,8 @@ class Output:
                 _write(f"{'':<{indent}}{line}", sys.stdout)
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Rows under headings: at a terminal wrapped to its width, or, where that has no room for the longest words,
-        each row as fields; elsewhere a line for each.
+        """Rows under headings. On a terminal they are wrapped to its width, or shown as fields if the longest words do
+        not fit; elsewhere each row is one line.
         """
         if self.as_json:
             return
@@ -141,24 +141,24 @@ class Output:
 
     @property
     def live(self) -> Screen | None:
-        """The terminal where a table can be drawn in place (`tables.in_place`); None: there is none."""
+        """The terminal in which a table can be drawn in place (`tables.in_place`); None if there is none."""
         size = shutil.get_terminal_size((0, 0))
         roomy = size.columns >= LIVE_COLUMNS and size.lines >= LIVE_LINES
         return self.screen if roomy and draws(sys.stdout) and not self.as_json else None
 
     def step(self, ok: bool, name: str, detail: str = "") -> None:
-        """One step of a longer work, as it happened."""
+        """One finished step of a longer operation, and whether it succeeded."""
         look = STEPS[ok]
         mark = look.symbol if self.unicode else look.plain
         mark = click.style(mark, fg=look.colour) if self.colour else mark
         if not self.as_json:
             _write(f"{mark} {harmless(name)}" + (f"\n    {harmless(detail)}" if detail else ""), sys.stdout)
 
-    # --- while it lasts
+    # --- while a command runs
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """Show that the command waits: a spinner at a terminal, one line elsewhere."""
+        """Show that the command is waiting: a spinner on a terminal, one line elsewhere."""
         if not draws(sys.stderr):
             self.note(text)
             yield
@@ -168,7 +168,7 @@ class Output:
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
-        """Show at a terminal that the command works, once it has done so for two seconds; nothing elsewhere."""
+        """Show a spinner on a terminal once the command has worked for two seconds; nothing elsewhere."""
         if self.as_json or not draws(sys.stderr):
             yield
             return
@@ -177,8 +177,8 @@ class Output:
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Show]:
-        """Show how far a long work is: a bar at a terminal, else a line on standard error every ten seconds; nothing
-        with `--json`.
+        """Show the progress of a long operation: a bar on a terminal, else a line on standard error every ten seconds;
+        nothing with `--json`.
         """
         if self.as_json:
             yield lambda what, done, total: None
@@ -200,7 +200,7 @@ def complain(text: str) -> None:
 
 
 def draws(stream: TextIO) -> bool:
-    """Whether this is a terminal that obeys escape codes."""
+    """Whether this is a terminal with escape codes."""
     return stream.isatty() and os.environ.get("TERM", "") not in UNDRAWN
 
 

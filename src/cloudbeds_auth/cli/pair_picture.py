@@ -1,4 +1,4 @@
-"""The picture of token pairs in a terminal: a bar for each on one time axis, and what the bar cannot say."""
+"""The picture of token pairs in a terminal: a bar for each on one time axis, and what the bar cannot show."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LEGEND = "█ the access token works   ░ its refresh token is still good   ✗
 
 
 def picture(timeline: Timeline, *, width: int = 100, plain: bool = False) -> list[str]:
-    """A line for each pair, and one more for each refresh that went wrong. Where `width` columns are too few, calls are
-    only counted; where they are fewer yet, what is said of a pair is in a line below its bar.
+    """One line for each pair, and another for each refresh that failed. If `width` columns are too few, calls are only
+    counted; if there are fewer still, the text about a pair is on a line below its bar.
 
-    `plain` keeps to ASCII, for terminals that cannot show more.
+    `plain` uses ASCII only, for terminals that cannot show more.
     """
     found = drawing(timeline)
     if found is None:
@@ -30,12 +30,12 @@ def picture(timeline: Timeline, *, width: int = 100, plain: bool = False) -> lis
     if found.left_out:
         drawn.append(f"older pairs that are not drawn: {found.left_out}")
     if timeline.planned is not None:
-        drawn.append(f"looked after next: {relative(timeline.planned, timeline.now)} (○ where it is drawn)")
+        drawn.append(f"looked after next: {relative(timeline.planned, timeline.now)} (○ if drawn)")
     return [one.translate(IN_ASCII) for one in drawn] if plain else drawn
 
 
 def _rows(found: Drawing, width: int) -> Iterator[str]:
-    """In the first form that fits."""
+    """The rows, in the first form that fits."""
     for rows in (list(map(_columns, found.rows)), list(map(_short_columns, found.rows))):
         widths = [max(len(HEADINGS[at]), *(len(row[at]) for row in rows)) for at in range(len(HEADINGS))]
         left = width - sum(widths) - 2 * (len(HEADINGS) - 1)
@@ -54,7 +54,7 @@ def _table(found: Drawing, rows: Sequence[Sequence[str]], widths: Sequence[int],
 
 
 def _narrow(found: Drawing, width: int) -> Iterator[str]:
-    """The bars, and below each what the table has beside it."""
+    """The bars, each with its text below instead of beside it."""
     widths = [max(len(HEADINGS[0]), *(len(row.name) for row in found.rows)), 0]
     indent, cells = widths[0] + 2, max(NARROWEST, min(WIDEST, width - widths[0] - 2))
     yield aligned((HEADINGS[0], _heading(found, cells)), widths)

@@ -1,4 +1,4 @@
-"""How long work shows that it goes on: a bar, a spinner, or now and then a line where nothing can be drawn."""
+"""Progress of long operations: a bar, a spinner, or an occasional line if nothing can be drawn."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
     from rich.status import Status
 
-LATE = 2.0  # seconds until a command that still works says so
+LATE = 2.0  # seconds until a command shows that it is still working
 SAID_EVERY = 10.0  # seconds between two lines
 
 Show = Callable[[str, int, int | None], None]  # what, how many, of how many (None: that is not known)
 
 
 def lines(text: str, note: Callable[[str], None]) -> Show:
-    """Note how far it is, at most once in `SAID_EVERY`; what takes less notes nothing."""
+    """Note the progress, at most once every `SAID_EVERY` seconds; shorter operations note nothing."""
     from cloudbeds_auth.system import SystemClock
 
     clock = SystemClock()
@@ -36,11 +36,11 @@ def lines(text: str, note: Callable[[str], None]) -> Show:
 
 @contextmanager
 def bar(text: str) -> Iterator[Show]:
-    """A bar for each kind of thing; gone when it ends."""
+    """A bar for each kind of item; removed at the end."""
     from rich.console import Console
     from rich.progress import Progress
 
-    # Rich would send what is printed meanwhile to its own console: that is the terminal, and never a file.
+    # Rich would send what is printed meanwhile to its own console, which is the terminal, even if stdout is a file.
     with Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as drawn:
         tasks: dict[str, TaskID] = {}
 
@@ -54,7 +54,7 @@ def bar(text: str) -> Iterator[Show]:
 
 @contextmanager
 def spinner(text: str, after: float = LATE) -> Iterator[None]:
-    """A spinner, from so many seconds on; gone when it ends."""
+    """A spinner that appears after `after` seconds; removed at the end."""
     shown = _LateSpinner(text)
     timer = Timer(after, shown.begin)
     timer.daemon = True
@@ -67,7 +67,7 @@ def spinner(text: str, after: float = LATE) -> Iterator[None]:
 
 
 class _LateSpinner:
-    """Begun by a timer's thread, unless it has ended already."""
+    """Started by a timer's thread, unless the work has ended already."""
 
     def __init__(self, text: str) -> None:
         self._text = text

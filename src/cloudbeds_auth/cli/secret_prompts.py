@@ -1,7 +1,7 @@
-"""How a secret comes into a command: from a prompt, a file, or the environment.
+"""How a command gets a secret: from a prompt, a file, or the environment.
 
-Never as an argument: arguments are shown to every user of the machine (`ps`) and are kept in the shell's history, so
-one that looks like a secret is refused, and not repeated in the refusal.
+Never as an argument: every user of the machine can see arguments (`ps`), and the shell keeps them in its history. So an
+argument that looks like a secret is refused, without repeating it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class SecretInput:
-    """One kind of secret: what people call it, the option that names a file with it, the variable that may hold it, and
-    the options that a person may try to give it by.
+    """One kind of secret: its name for people, the option for a file that contains it, the variable that may contain
+    it, and the options with which a person may try to pass it.
     """
 
     called: str
@@ -38,21 +38,21 @@ class SecretInput:
 
     @property
     def _comes_from(self) -> str:
-        return f"it is asked for, or comes from {self.option} or {self.variable}"
+        return f"enter it at a prompt, or give it by {self.option} or {self.variable}"
 
     @property
     def _exposed(self) -> str:
-        return f"a secret is never an argument: others can read it there, so reset it at Cloudbeds; {self._comes_from}"
+        return f"a secret must not be an argument, where others can read it: reset it at Cloudbeds; {self._comes_from}"
 
     def taken(self, run: F) -> F:
-        """Give a command the option, as the last of its parameters, and let it refuse what looks like a secret among
-        its arguments: the options that people try, and whatever comes behind the arguments that it knows.
+        """Give a command the option, as the last of its parameters, and make it refuse what may be a secret among its
+        arguments: the options that people try, and any surplus arguments.
         """
         file = click.option(
             self.option,
             "secret_file",
             type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-            help="A file that holds only the secret; - is standard input.",
+            help="A file that contains only the secret; - is standard input.",
         )
         trap = click.option(*self.traps, "trap", hidden=True, expose_value=False, callback=self._refuse)
         rest = click.argument("rest", cls=_Rest, nargs=-1, expose_value=False, callback=self._refuse)
@@ -63,7 +63,7 @@ class SecretInput:
             raise click.UsageError(self._exposed, context)
 
     def given(self, out: Output, file: Path | None) -> Secret | None:
-        """The secret, where a file or the environment holds one; raises ConfigurationError for an unreadable file."""
+        """The secret from a file or the environment, if any; raises ConfigurationError for an unreadable file."""
         if file == STDIN:
             return Secret(sys.stdin.read(LONGEST).strip())
         if file is not None:
@@ -72,11 +72,11 @@ class SecretInput:
         return Secret(held) if held else None
 
     def read(self, out: Output, file: Path | None) -> Secret:
-        """As `given`, else a person is asked for it; raises UsageError where there is no one to ask."""
+        """As `given`, else from a prompt; raises UsageError if there is no terminal."""
         if (given := self.given(out, file)) is not None:
             return given
         if not sys.stdin.isatty():
-            raise click.UsageError(f"no {self.called}, and nobody can be asked here: {self._comes_from}")
+            raise click.UsageError(f"no {self.called}, and there is no terminal: {self._comes_from}")
         return Secret(click.prompt(self.called, hide_input=True, err=True).strip())
 
     def _from_file(self, out: Output, file: Path) -> Secret:
@@ -86,7 +86,7 @@ class SecretInput:
         value = secret_file(self.option, file, findings)
         if value is None:
             raise errors.ConfigurationError(
-                problems=tuple(findings.problems), next_step="mend the file, then try again"
+                problems=tuple(findings.problems), next_step="correct the file, then try again"
             )
         for warning in findings.warnings:
             out.note(warning)
@@ -94,8 +94,8 @@ class SecretInput:
 
 
 class _Rest(click.Argument):
-    """What comes behind the arguments of a command, which is refused: its usage does not name it."""
+    """Surplus arguments of a command, which are refused; its usage line does not show them."""
 
     def get_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """None."""
+        """Nothing."""
         return []

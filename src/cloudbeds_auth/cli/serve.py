@@ -1,4 +1,4 @@
-"""Processes in the foreground: `serve`, the service; and `simulate`, the vendor, imitated, with faults on demand."""
+"""Processes in the foreground: `serve` runs the service, `simulate` an imitated vendor with faults on demand."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from cloudbeds_auth.cli.output import Output
 log: Final = logging.getLogger(__name__)
 
 SIMULATOR_PORT = "7001"
-CLIENT_ID, CLIENT_SECRET = "simulated-app", "simulated-secret"  # of a made-up app: nothing they open exists
+CLIENT_ID, CLIENT_SECRET = "simulated-app", "simulated-secret"  # of a made-up app: they give access to nothing real
 DATABASE_URL = "sqlite:///simulated.sqlite3"
 USAGE = 2  # exit status
-SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"  # of the simulator's own; nothing else that is secret reaches it
+SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"  # the simulator's own; it gets no other secret
 
 
 @command(
     "serve",
     "cloudbeds-auth serve",
     "CLOUDBEDS_AUTH_PORT=7100 cloudbeds-auth serve",
-    "cloudbeds-auth serve --reload     restart when code changes, while developing",
+    "cloudbeds-auth serve --reload     restart when code changes, for development",
     short_help="Run the service.",
 )
 @click.option("--reload", is_flag=True, help="Restart when code changes; for development.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="Stop when standard input closes.")
 def serve(out: Output, reload: bool, with_parent: bool) -> None:
-    """Run the service until it is stopped; a refresh that runs is finished first.
+    """Run the service until it is stopped; a running refresh is finished first.
 
-    It listens on CLOUDBEDS_AUTH_HOST and CLOUDBEDS_AUTH_PORT (127.0.0.1:7000). With --json its log is JSON lines.
+    It listens on CLOUDBEDS_AUTH_HOST and CLOUDBEDS_AUTH_PORT (127.0.0.1:7000). With --json it logs JSON lines.
     """
     from cloudbeds_auth import observe
     from cloudbeds_auth.settings import load_from_environment
@@ -50,14 +50,14 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
     need_server()
     from cloudbeds_auth.app import server
 
-    if not database_exists(settings):  # a mistyped path and a volume that is not mounted look like a first start
+    if not database_exists(settings):  # a mistyped path or an unmounted volume looks like a first start
         observe.configure(settings.log_format, settings.log_level)
-        log.info("there is no database at %s: an empty one is made", settings.database_path.absolute())
+        log.info("there is no database at %s: an empty one is created", settings.database_path.absolute())
     server.serve(settings, reload=reload)
 
 
 def _stop_with_parent() -> None:
-    """Stop gracefully when the process that started this one is gone: its end of our standard input closes with it."""
+    """Stop gracefully when the parent process is gone: its end of our standard input is closed then."""
     # On the bare descriptor: a thread waiting inside sys.stdin would break the interpreter's exit.
     while os.read(0, 4096):
         pass
@@ -77,9 +77,9 @@ def _stop_with_parent() -> None:
 def simulate(out: Output, options: tuple[str, ...]) -> int:
     """Run a simulated Cloudbeds on 127.0.0.1:7001 until it is stopped; no account is needed.
 
-    All options of `python -m cloudbeds_simulator --help` are taken. It prints the settings to use it with: a made-up
-    app, and a database apart from your real one. Its first page says how it is used; its glass box shows everything,
-    live. It is for loopback only.
+    It accepts all options of `python -m cloudbeds_simulator --help`, and prints the settings to use it with: a made-up
+    app, and a database separate from your real one. Its first page explains how to use it; its glass box shows
+    everything live. It is for loopback only.
     """
     need_server()
     named = {option.partition("=")[0] for option in options}
@@ -100,7 +100,7 @@ def simulate(out: Output, options: tuple[str, ...]) -> int:
 
 
 def _defaults(named: set[str]) -> list[str]:
-    """Our port, and the redirect URI of the settings where it is set and none is named."""
+    """Options that were not given: our port, and the redirect URI if the settings have one."""
     from cloudbeds_auth.settings import Need
 
     given = [] if named & {"--port", "--help", "-h"} else ["--port", SIMULATOR_PORT]
@@ -111,7 +111,7 @@ def _defaults(named: set[str]) -> list[str]:
 
 
 def _say(out: Output, line: str, *, made_up: bool) -> None:
-    """The address, and the settings that make this product talk to it."""
+    """Show the simulator's output; after its address, also the settings that make this product use it."""
     out.line(line)
     _, listening, url = line.partition("listening on ")
     if not listening:

@@ -1,4 +1,4 @@
-"""`setup`: what to enter at Cloudbeds, then id and secret into a `.env` that only its owner can read."""
+"""`setup`: shows what to enter at Cloudbeds, then writes id and secret to a `.env` that only its owner can read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ App Details page), and enter:
 The redirect URI must be entered exactly like this. Cloudbeds then shows a client id and a client secret.
 """
 PLAIN = re.compile(r"[A-Za-z0-9_./:@%+~-]+")
-HEADER = "# Settings of cloudbeds-auth. The client secret is in here: keep this file to yourself.\n"
+HEADER = "# Settings of cloudbeds-auth. This file contains the client secret: keep it to yourself.\n"
 
 
 @command(
@@ -40,22 +40,22 @@ HEADER = "# Settings of cloudbeds-auth. The client secret is in here: keep this 
     "CLOUDBEDS_CLIENT_ID=... CLOUDBEDS_CLIENT_SECRET=... cloudbeds-auth setup --non-interactive",
     short_help="What to enter at Cloudbeds; stores id and secret.",
 )
-@click.option("--redirect-uri", metavar="URI", help="Where Cloudbeds sends hotels back to.")
+@click.option("--redirect-uri", metavar="URI", help="Where Cloudbeds sends hotels' browsers back.")
 @click.option(
     "--file",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to write. Other lines of an existing file stay.  [default: .env]",
+    help="Where to write; other lines of an existing file are kept.  [default: .env]",
 )
-@click.option("--non-interactive", is_flag=True, help="Ask nothing: take id and secret from the environment.")
+@click.option("--non-interactive", is_flag=True, help="Do not ask: take id and secret from the environment.")
 def setup(out: Output, redirect_uri: str | None, path: Path | None, non_interactive: bool) -> int:
-    """Say what to enter at Cloudbeds, store client id and secret in .env (0600), then run doctor.
+    """Show what to enter at Cloudbeds, store client id and secret in .env (0600), then run doctor.
 
-    The secret is asked for without showing it, is never an argument, and is never printed. Where
-    CLOUDBEDS_CLIENT_SECRET_FILE names the file that it is in, it stays there.
+    The secret is read from a hidden prompt. It is never an argument, and is never printed. If
+    CLOUDBEDS_CLIENT_SECRET_FILE names a file that contains it, it stays there.
     """
     if not non_interactive and not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked here: set the variables and say --non-interactive")
+        raise click.UsageError("there is no terminal: set the variables and give --non-interactive")
     from cloudbeds_auth.settings import env_file
 
     file, named = env_file() if path is None else (path, True)
@@ -69,14 +69,14 @@ def setup(out: Output, redirect_uri: str | None, path: Path | None, non_interact
 
 
 def instructions(out: Output, uri: str) -> None:
-    """What to enter, and where, in Cloudbeds' own words."""
+    """Show what to enter and where, in the words of Cloudbeds' pages."""
     out.say(INSTRUCTIONS.format(uri=uri))
 
 
 def _known(path: Path, named: bool) -> dict[str, str]:
-    """What the environment and the file say already; the environment wins, in whichever spelling it has the secret.
+    """What the environment and the file contain already; the environment wins, with either spelling of the secret.
 
-    Raises ConfigurationError, also where another user may have written a file that the operator did not name.
+    Raises ConfigurationError, also if another user may have written a file that the operator did not name.
     """
     from cloudbeds_auth.settings import written
 
@@ -88,7 +88,7 @@ def _known(path: Path, named: bool) -> dict[str, str]:
 
 
 def _checked_uri(uri: str) -> str:
-    """The redirect URI as the settings take it; their default where it is empty. Raises ConfigurationError."""
+    """The redirect URI, checked as a setting; the default if it is empty. Raises ConfigurationError."""
     from cloudbeds_auth.settings import Need, load
 
     return load({REDIRECT_URI: uri}, None, need=Need.NOTHING).redirect_uri
@@ -111,33 +111,33 @@ def _asked(known: Mapping[str, str]) -> dict[str, str]:
         secret = click.prompt("client secret", hide_input=True, err=True)
     else:
         secret = click.prompt(
-            "client secret (Enter keeps the present one)", default="", show_default=False, hide_input=True, err=True
+            "client secret (Enter keeps the current one)", default="", show_default=False, hide_input=True, err=True
         )
     return {CLIENT_ID: client_id, CLIENT_SECRET: secret.strip() or present or ""}
 
 
-# --- changing a `.env` file: some variables are set, every other line stays as it is
+# --- changing a `.env` file: some variables are set, all other lines are kept
 
 
 def write(path: Path, values: Mapping[str, str | None]) -> None:
-    """Set variables in the file, or take out those that are None, whole or not at all; readable by its owner only.
+    """Set variables in the file, and remove those that are None, atomically; only its owner can read the file.
 
     Raises ConfigurationError.
     """
     from cloudbeds_auth.os_files import write_private
 
-    target = path.resolve()  # a link stays a link
+    target = path.resolve()  # so that a symbolic link is kept
     text = changed(read(target), values)
     try:
         write_private(target, text.encode(), exclusive=False)
     except OSError as error:
         raise errors.ConfigurationError(
-            f"{path} cannot be written: {error.strerror}", next_step="name another place with --file"
+            f"{path} cannot be written: {error.strerror}", next_step="name another file with --file"
         ) from None
 
 
 def read(path: Path) -> str:
-    """The file's text; empty when there is none yet. Raises ConfigurationError."""
+    """The file's text; empty if there is no file yet. Raises ConfigurationError."""
     try:
         return path.read_text("utf-8") if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
@@ -147,9 +147,9 @@ def read(path: Path) -> str:
 
 
 def changed(text: str, values: Mapping[str, str | None]) -> str:
-    """The text with these variables set: in place where they are, at the end where they are not.
+    """The text with these variables set, in place if they are there, else at the end.
 
-    Duplicates go, and what is None.
+    Duplicates are removed, and so are variables that are None.
     """
     from dotenv.parser import parse_stream
 
@@ -159,7 +159,7 @@ def changed(text: str, values: Mapping[str, str | None]) -> str:
         if binding.key not in values:
             parts.append(binding.original.string)
         elif binding.key in left:
-            # What the parser gives as one binding may begin with the blank lines before it.
+            # The text of a binding may begin with the blank lines before it.
             blank = re.match(r"\s*", binding.original.string)
             parts.append((blank.group() if blank else "") + _line(binding.key, left.pop(binding.key)))
     kept = "".join(parts) or HEADER

@@ -1,4 +1,4 @@
-"""`sign-in`: a one-time link to the dashboard, and the end of every session."""
+"""`sign-in`: prints a one-time link to the dashboard, or ends every session."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cloudbeds_auth.rules.documents import stamp
 @command(
     "sign-in",
     "cloudbeds-auth sign-in",
-    "cloudbeds-auth sign-in --end-all      sign everybody out, and void links that were not used",
+    "cloudbeds-auth sign-in --end-all      sign every browser out, and void unused links",
     short_help="Print a one-time link to the dashboard.",
 )
-@click.option("--end-all", is_flag=True, help="End every session instead, and void every link that was not used.")
+@click.option("--end-all", is_flag=True, help="End every session instead, and void every unused link.")
 def sign_in(out: Output, end_all: bool) -> None:
     """Print a link that signs one browser in to the dashboard of the running service, once, within ten minutes.
 
-    Whoever opens it first is signed in. The link is the only line on standard output.
+    It signs in the first browser that opens it. The link is the only line on standard output.
     """
     if end_all:
         ended = with_vault(lambda vault: vault.engine.sessions.end_all())

@@ -1,4 +1,4 @@
-"""`connections watch`: hotels as they change, until Ctrl-C."""
+"""`connections watch`: shows hotels as they change, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 1.0  # seconds, at least
 HEADINGS = ("since", "state", "connection", "hotel", "what to do")
-AROUND, OF_A_ROW = 6, 2  # lines of a terminal: those that are no row, and what a row takes on an average
-MOST_ROWS = 1_000  # that are remembered, for a terminal that becomes taller
-AWAY = "the database does not answer; it is asked again"
+AROUND, OF_A_ROW = 6, 2  # lines of a terminal: those around the rows, and of a row on average
+MOST_ROWS = 1_000  # that are remembered, in case the terminal becomes taller
+AWAY = "the database does not answer; trying again"
 
-Show = Callable[[Sequence[Connection], str], None]  # what changed, and what keeps us from seeing it
+Show = Callable[[Sequence[Connection], str], None]  # what changed, and what prevents reading the database
 
 
 @command(
     "watch",
     "cloudbeds-auth connections watch                     all hotels: each change, as it happens",
-    "cloudbeds-auth connections watch con_01J... 100001   these alone",
-    "cloudbeds-auth connections watch --json              a JSON document in each line",
+    "cloudbeds-auth connections watch con_01J... 100001   only these hotels",
+    "cloudbeds-auth connections watch --json              one JSON document per line",
     short_help="Show hotels as they change, until Ctrl-C.",
 )
 @click.argument("connections", metavar="[ID]...", nargs=-1)
 def watch(out: Output, connections: tuple[str, ...]) -> int:
-    """Show hotels as they change, until Ctrl-C: since when, how each is, and what to do. ID: con_... or a property id.
+    """Show hotels as they change, until Ctrl-C: since when, their state, and what to do. ID: con_... or a property id.
 
-    At a terminal it is a table that stays up to date: first those that are named, or those that are not well, then the
-    newest change on top. Elsewhere each change is a line, and with --json a line of JSON: the connection, as
-    `connections list --json` has it, and `at`. A refresh of a healthy hotel is no change. Nothing is written, and no
-    service is asked.
+    On a terminal this is a table that is kept up to date: it begins with the named hotels, or with those that are not
+    well, and puts each change on top. Elsewhere each change is one line, with --json a JSON document: the connection as
+    in `connections list --json`, and `at`. A refresh of a healthy hotel is not a change. The database is only read; no
+    running service is needed.
     """
     with suppress(KeyboardInterrupt):
         with_vault(lambda vault: _watch(out, vault, connections))
@@ -63,13 +63,13 @@ async def _watch(out: Output, vault: TokenVault, named: Sequence[str]) -> None:
         if out.live is not None:
             with in_place(out.live) as draw:
                 await _follow(looks, _Board(draw, found, clock).show)
-        what = f"{len(found)} hotel(s)" if named else f"every hotel, of which {len(found)} are not well now"
+        what = f"{len(found)} hotel(s)" if named else f"every hotel; {len(found)} are not well now"
         out.note(f"watching {what}; Ctrl-C ends it")
         await _follow(looks, _in_lines(out, found if named else (), clock))
 
 
 async def _follow(looks: ChangedLooks, show: Show) -> None:
-    """Show what changed, again and again; and where the database is away, that."""
+    """Show each change, and say so when the database does not answer."""
     show((), "")
     while True:
         try:
@@ -80,7 +80,7 @@ async def _follow(looks: ChangedLooks, show: Show) -> None:
 
 
 def _row(since: str | None, one: Connection) -> tuple[str, ...]:
-    """Under HEADINGS."""
+    """One row under HEADINGS."""
     shown, properties = presentation(one), ", ".join(one.property_ids)
     words = f"{shown.words}: {one.problem}" if one.problem else shown.words
     hotel = f"{one.reference} ({properties})" if one.reference and properties else one.reference or properties
@@ -91,7 +91,7 @@ def _row(since: str | None, one: Connection) -> tuple[str, ...]:
 
 
 def _in_lines(out: Output, found: Sequence[Connection], clock: Clock) -> Show:
-    """Those that were `found` first, and then each that changes."""
+    """Shows those that were `found` first, then each change."""
     before = ""
 
     def show(changed: Sequence[Connection], trouble: str) -> None:
@@ -108,11 +108,11 @@ def _in_lines(out: Output, found: Sequence[Connection], clock: Clock) -> Show:
     return show
 
 
-# --- a table that is drawn again in its place
+# --- a table that is redrawn in place
 
 
 class _Board:
-    """Those that are named or not well, and what changed since, the newest change on top."""
+    """The hotels that are named or not well, and those that changed since, newest change on top."""
 
     def __init__(self, draw: Draw, found: Sequence[Connection], clock: Clock) -> None:
         self._draw = draw
@@ -120,7 +120,7 @@ class _Board:
         self._rows = {one.id: _row(None, one) for one in reversed(found)}  # the newest change last
 
     def show(self, changed: Sequence[Connection], trouble: str) -> None:
-        """The table as it is now, as much of it as the terminal has room for."""
+        """Draw the table as it is now, as far as the terminal has room."""
         at = stamp(moment(self._clock.wall()))
         for one in changed:
             self._rows.pop(one.id, None)

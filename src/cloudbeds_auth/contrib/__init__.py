@@ -1,17 +1,17 @@
-"""Integrations with other programs and clients: each module needs the extra of its name.
+"""Integrations with HTTP clients and web frameworks: each needs the extra of its name.
 
-Reading order: `httpx`; `blocking_flow` (what the blocking clients share), `requests`, `sdk`; then the whole flow,
-mounted: `web_flow` (what is the same in every framework) and `fastapi`; `blocking_pages`, `hotel_session` (the same
-over a vault that blocks), `flask` and `django`.
+Reading order: `httpx`; `blocking_flow` (shared by the blocking clients), `requests`, `sdk`; then the whole flow mounted
+in an application: `web_flow` (shared by all frameworks) and `fastapi`; `blocking_pages`, `hotel_session` (the same over
+a blocking vault), `flask` and `django`.
 """
 
 from typing import TypeAlias
 
 from cloudbeds_auth import sync, vault
 
-Vault: TypeAlias = sync.TokenVault | vault.TokenVault  # what blocks uses the second from another thread than its own
+Vault: TypeAlias = sync.TokenVault | vault.TokenVault  # blocking code uses the latter from a thread other than its own
 
 
 def missing(module: str, extra: str) -> str:
-    """What an ImportError of ours says."""
-    return f"{module} needs what the library alone does not: pip install 'cloudbeds-auth[{extra}]'"
+    """The message of an ImportError for a missing extra."""
+    return f"{module} needs an extra that is not installed: pip install 'cloudbeds-auth[{extra}]'"

@@ -1,6 +1,6 @@
-"""What the blocking clients over urllib3 share: the one generator driven, the one origin that is served, and retries.
+"""What the blocking clients over urllib3 share: driving the 401 flow, checking the origin, and retries.
 
-Retries are urllib3's own, made below a client; its `Retry` objects are given turns under the rate limit.
+Retries are made by urllib3 itself, below the client; each waits for a turn under the rate limit.
 """
 
 from __future__ import annotations
@@ -26,36 +26,35 @@ UNSENT = "may have been carried out, and the rate limit leaves no room to send i
 
 
 def drive(flow: Flow, step: Effect | Send | PassOn, lender: Lender, send: Callable[[AccessToken], Answered]) -> PassOn:
-    """Drive the flow from this step to the answer that is passed on."""
+    """Drive the flow from this step to the response that is passed on."""
     while not isinstance(step, PassOn):
         step = flow.send(send(step.token) if isinstance(step, Send) else lender.perform_blocking(step))
     return step
 
 
 def look_at(status: int, headers: Mapping[str, str], body: bytes) -> Refusal | None:
-    """What an answer refuses whose body was read and unpacked already; `headers` is case-insensitive."""
+    """The refusal in a response whose body is already read and decoded, if any; `headers` is case-insensitive."""
     passing = PassingBody(status, headers.get("Content-Type") or "")
     passing.see(body)
     return passing.refusal()
 
 
 def must_be_ours(url: str, base_url: str) -> None:
-    """Raises ForeignOrigin unless the address clearly has `base_url`'s origin; one with a user name in it is not."""
-    if not url.startswith(f"{base_url}/"):  # most are written so, and then there is nothing to be read in two ways
+    """Raises ForeignOrigin unless the URL clearly has the origin of `base_url`; one with a user name does not."""
+    if not url.startswith(f"{base_url}/"):  # the usual form, which is unambiguous
         require_origin(origin_of(url), base_url)
 
 
 def must_stay_ours(status: int, url: str, location: str | None, base_url: str) -> None:
-    """Raises ForeignOrigin where an answer of `url` redirects to another origin."""
+    """Raises ForeignOrigin if a response from `url` redirects to another origin."""
     if status in REDIRECTS and location is not None:
         must_be_ours(urljoin(url, location), base_url)
 
 
 def counted(retries: Retry, lender: Lender) -> Retry:
-    """A copy that honours every 429, and waits for a turn, after its own pause, before it sends again.
+    """A copy that honours every 429, and after its own pause waits for a turn before it sends again.
 
-    A request then raises RateLimited where there is no turn; OutcomeUnknown if it was a write that Cloudbeds may have
-    carried out.
+    If there is no turn, the request raises RateLimited, or OutcomeUnknown for a write that may have been carried out.
     """
     made = copy.copy(retries)
     made.__class__ = type(type(retries).__name__, (_Counted, type(retries)), {"lender": lender})
@@ -63,7 +62,7 @@ def counted(retries: Retry, lender: Lender) -> Retry:
 
 
 def make_up(retries: object, lender: Lender) -> None:
-    """For what an answer's `retries` sent without a turn: the turns are taken afterwards, as far as there are any."""
+    """Take turns afterwards for the retries of a response that were sent without one, as far as turns are left."""
     if not isinstance(retries, Retry) or isinstance(retries, _Counted) or not retries.history:
         return
     with suppress(RateLimited):  # the answer came all the same
@@ -74,7 +73,7 @@ def make_up(retries: object, lender: Lender) -> None:
 
 
 class _Counted(Retry):
-    """Mixed into the kind of the copied one; `lender` is the class's, because every attempt makes a new object."""
+    """Mixed into the class of the copied `Retry`; `lender` is a class attribute, as each attempt makes a new object."""
 
     lender: Lender
 

@@ -1,6 +1,6 @@
-"""The pages in an application that blocks: answered on the loop of its vault, which opens at its first use.
+"""The pages in a blocking application: answered on the loop of its vault, which opens at its first use.
 
-What Flask's and Django's rims share. A process that `fork()` made has a vault, a loop and connections of its own.
+Shared by the Flask and Django integrations. After `fork()`, the child has its own vault, loop and connections.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.settings import Need, Settings, as_variable, env_file, known, load
 from cloudbeds_auth.sync import TokenVault
 
-Configured = Callable[[str], Any]  # what the framework's configuration has under the name of a setting; None: nothing
+Configured = Callable[[str], Any]  # the value of a setting in the framework's configuration, by name; None if not set
 
 
 class BlockingPages:
     """Vault and pages of one application. May be used from many threads.
 
-    `vault` is one that the application opened itself, and closes; else one with the settings that are `configured`, as
-    `settings_of` reads them, is opened at its first use, and closed when the program ends. They are read again when the
-    client secret is refused. `served` is the path of the callback in the application. Raises ConfigurationError where
-    it and the settings do not agree.
+    `vault` is one that the application opened itself, and closes. Without it, a vault with the settings of `configured`
+    (see `settings_of`) is opened at its first use and closed when the program ends; its settings are read again when
+    the client secret is refused. `served` is the path of the callback in the application. Raises ConfigurationError if
+    that path does not match the settings.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class BlockingPages:
     def page(
         self, name: str, request: PageRequest, hooks: Hooks, call: Callable[[Hook, Any], Any]
     ) -> tuple[PageAnswer, Any]:
-        """The answer of the handler of this name; and the application's own, for which `call` asks one of `hooks`, or
-        None where it has none.
+        """The answer of the handler with this name, and the application's own one, or None: `call` gets it from one of
+        the `hooks`.
         """
         usual = self.vault.run(lambda there: self._over(there).answer(name, request))
         try:
@@ -80,7 +80,7 @@ class BlockingPages:
         return ours(self._over(there).failed(error))
 
     def note_hook(self, request: PageRequest, read: Callable[[], bytes]) -> PageAnswer:
-        """The answer to a webhook of Cloudbeds; its body is read once the secrets are seen to be right."""
+        """The answer to a Cloudbeds webhook; its body is read only after its secrets are verified."""
         try:
             if request.method != "POST":
                 raise MethodNotAllowed
@@ -107,22 +107,22 @@ class BlockingPages:
 def page_request(
     method: str, query: str, headers: Iterable[tuple[str, str]], address: str | None, parameters: Mapping[str, str]
 ) -> PageRequest:
-    """What the pages read of a request, without its body; `address`: of the caller, None where it has none."""
+    """The parts of a request that the pages read, without its body; `address`: the caller's, or None."""
     named = {name.lower(): value for name, value in headers if value}
     cookies = (named.get("cookie", ""),)
     return PageRequest(method, query, named, cookies, counted(address or "local"), parameters)
 
 
 def settings_of(configured: Configured) -> Settings:
-    """The settings of the environment and `.env`, with those of ours that the framework's configuration names.
+    """The settings of the environment and `.env`, overridden by those in the framework's configuration.
 
-    There they have the same names, and values as Python has them: `True`, 20.0, a list. Raises ConfigurationError.
+    There they have the same names, and Python values: `True`, 20.0, a list. Raises ConfigurationError.
     """
     try:
         return _loaded(configured)
     except ConfigurationError as error:
         refused = error.with_traceback(None)
-    raise refused from None  # out of a frame that holds no value: a page for developers shows every frame's
+    raise refused from None  # from a frame without values: a debug page shows the variables of every frame
 
 
 def _loaded(configured: Configured) -> Settings:

@@ -7,7 +7,7 @@
         with cloudbeds.client(connection_id) as session:
             return JsonResponse(session.get("/api/v1.3/userinfo").json())
 
-Needs the `django` extra. Django has no types: what comes from it is `Any` here, and nowhere else.
+Needs the `django` extra. Django has no type annotations: its objects are `Any` here, and nowhere else.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ View = Callable[..., Any]
 def problem(request: Any, error: Error) -> Any:
     """A response to a `cloudbeds_auth.Error`: a page for a browser, else `application/problem+json`.
 
-    Which of them, the request's `Accept` header says. Both have the stable code in `X-Cloudbeds-Auth-Code`, and the
-    link that mends it where there is one; neither is cached.
+    The request's `Accept` header decides which. Both have the stable code in `X-Cloudbeds-Auth-Code`, and a connect
+    link if one solves the problem; neither is cached.
     """
     connected = _path_of("connected")
     prefix = None if connected is None else connected.removesuffix("/connected")
@@ -64,22 +64,23 @@ class ProblemMiddleware:
         return self._get_response(request)
 
     def process_exception(self, request: Any, exception: Exception) -> Any:
-        """Django calls it for what a view raises; None: another's to answer."""
+        """Django calls it for an exception that a view raises; None leaves it to others."""
         return problem(request, exception) if isinstance(exception, Error) else None
 
 
 class Cloudbeds:
-    """The flow and the vault of a project; make it once, and include its `urls`.
+    """The flow and the vault of a project; create it once, and include its `urls`.
 
-    `vault` is one that you opened yourself; else one is opened at its first use in each process, with the settings of
-    the project's `settings.py`, of the environment and of `.env`. `callback` is the path of the redirect URI below the
-    prefix; further apps come back to one segment below it. With `upkeep` grants are refreshed in the background, from
-    then on.
+    `vault` is one that you opened yourself. Without it, each process opens one at its first use, with the settings of
+    the project's `settings.py`, the environment and `.env`. `callback` is the path of the redirect URI below the
+    prefix; further apps have their callbacks one segment below it. With `upkeep`, grants are refreshed in the
+    background once the vault is open.
 
-    `on_connected(request, connection)` and `on_problem(request, error)` are asked before the browser is answered. A
-    response that they return is sent; None means the usual: to `return_to` where the start named one, else our page. A
-    browser that asks twice has `on_connected` asked twice. `on_parked(request, connection)` is asked where a hotel
-    began in the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim it only for a user who says that it is theirs.
+    `on_connected(request, connection)` and `on_problem(request, error)` are called before the browser is answered. A
+    response that they return is sent; None means the default: a redirect to `return_to` if the start named one, else
+    our page. If a browser repeats its request, `on_connected` is called again. `on_parked(request, connection)` is
+    called for a hotel that began in the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim the hotel only for a
+    user who confirms that it is theirs.
     """
 
     def __init__(
@@ -102,36 +103,36 @@ class Cloudbeds:
     def urls(self) -> tuple[list[Any], str, str]:
         """For `path("cloudbeds/", cloudbeds.urls)`, as `admin.site.urls` is; the namespace is `cloudbeds`."""
         served = routes(self._callback).items()
-        # Our form has no token of Django's: the page that it is posted to has a check of its own.
+        # Our form has no CSRF token of Django: the page that it is posted to has a check of its own.
         pages = [path(_route(one), csrf_exempt(self._page(name)), name=name) for one, name in served]
         return [*pages, path(_route(HOOK), csrf_exempt(self._hook), name="hook")], NAME, NAME
 
     @property
     def vault(self) -> TokenVault:
-        """The vault; opened where it is not. Raises ConfigurationError, StoreUnavailable."""
+        """The vault, opened if it is not open yet. Raises ConfigurationError, StoreUnavailable."""
         return self._pages.vault
 
     def client(self, identifier: str) -> HotelSession:
         """A `requests.Session` for the hotel with this connection id or property id, for one `with` block.
 
-        A caller that may use the view may use it for every id that the view lets through. Connections are kept between
-        requests. It raises what `HotelSession` says.
+        Check in your view which ids its user may access: this method does not. TCP connections are kept between
+        requests. The session raises what `HotelSession` documents.
         """
         return self._pages.hotels.session(identifier)
 
     @property
     def _pages(self) -> BlockingPages:
-        """Made at its first use: only then does Django know its addresses."""
+        """Created at its first use: only then does Django know its URLs."""
         if not self._made:
             served = _path_of("callback") or self._callback
             made = BlockingPages(_configured, self._callback, served, vault=self._given, upkeep=self._upkeep)
-            self._made.append(made)  # what several threads made has opened nothing: all use the first
+            self._made.append(made)  # if several threads made one, all use the first; the others have opened nothing
         return self._made[0]
 
-    # --- the browser's way, and Cloudbeds'
+    # --- requests of browsers, and of Cloudbeds
 
     def _page(self, name: str) -> View:
-        """A view that the handler of this name answers, or the application itself where it is asked first."""
+        """A view answered by the handler with this name, unless a hook of the application has its own response."""
 
         def page(request: Any, **parameters: str) -> Any:
             asked = _page_request(request, parameters)
@@ -149,7 +150,7 @@ def _configured(name: str) -> Any:
 
 
 def _path_of(name: str) -> str | None:
-    """Where the project serves this page; None where it does not."""
+    """The path at which the project serves this page; None if it does not."""
     try:
         return str(reverse(f"{NAME}:{name}"))
     except NoReverseMatch:
@@ -161,7 +162,7 @@ def _route(path: str) -> str:
 
 
 def _page_request(request: Any, parameters: dict[str, str]) -> PageRequest:
-    headers = {**request.headers, "Host": request.get_host()}  # what the project takes it for, behind a proxy too
+    headers = {**request.headers, "Host": request.get_host()}  # as the project sees it, also behind a proxy
     query, address = request.META.get("QUERY_STRING", ""), request.META.get("REMOTE_ADDR")
     asked = page_request(request.method, query, headers.items(), address, parameters)
     return replace(asked, body=bytes(request.body)) if may_be_read(asked) else asked

@@ -73,14 +73,14 @@ def connection_in_path(connection_id: Annotated[str, Path()]) -> str:
 def problem(request: Request, error: Exception) -> Response:
     """The exception handler for `cloudbeds_auth.Error`: `application/problem+json` with its stable code.
 
-    Never cached; in the header `X-Cloudbeds-Auth-Code`, too. Its `type` is the page about the code, where the router of
-    the application serves one.
+    The code is also in the header `X-Cloudbeds-Auth-Code`; the response is never cached. `type` is the page about the
+    code, if the application's router serves one.
     """
     return asgi.response(problem_document(error, _prefix_of(request)))
 
 
 def _prefix_of(request: Request) -> str | None:
-    """The path below which this application serves our pages; None where it does not."""
+    """The path below which this application serves our pages; None if it does not."""
     try:
         found = request.app.url_path_for(ROUTE.format("error"), code="x")
     except NoMatchFound:
@@ -98,18 +98,18 @@ class _Open:
 
 
 class Cloudbeds:
-    """The flow and the vault of one application; make it once, beside the application.
+    """The flow and the vault of one application; create it once, beside the application.
 
-    `settings` come from the environment and `.env` when the application starts, unless given. `callback` is the path
-    of the redirect URI below the prefix that the router is included with; further apps come back to one segment below
-    it, which is where their redirect URIs lie by default. With `upkeep` grants are refreshed in the background, as
-    `TokenVault.open` says.
+    Without `settings`, they are read from the environment and `.env` when the application starts. `callback` is the
+    path of the redirect URI below the router's prefix; further apps have their callbacks one segment below it, which is
+    the default of their redirect URIs. With `upkeep`, grants are refreshed in the background (see `TokenVault.open`).
 
-    `on_connected(request, connection)` and `on_problem(request, error)` are asked before the browser is answered, and
-    may be coroutine functions. A response that they return is sent; None means the usual: to `return_to` where the
-    start named one, else our page. A browser that asks twice has `on_connected` asked twice. `on_parked` is asked where
-    a hotel began in the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim it only for a user who says that it is
-    theirs, never for the user who merely is signed in to this browser.
+    `on_connected(request, connection)` and `on_problem(request, error)` are called before the browser is answered, and
+    may be coroutine functions. A response that they return is sent; None means the default: a redirect to `return_to`
+    if the start named one, else our page. If a browser repeats its request, `on_connected` is called again.
+    `on_parked(request, connection)` is called for a hotel that began in the Marketplace
+    (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim the hotel only for a user who confirms that it is theirs, never just
+    because that user is signed in to this browser.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Cloudbeds:
         self._hooks = Hooks(on_connected, on_problem, on_parked)
         self._stack = AsyncExitStack()
         self._changing = asyncio.Lock()
-        self._lives = 0  # lifespans that run: the router's, one for each application, and each given besides
+        self._lives = 0  # running lifespans: the router's, one for each application, and any that was passed besides
         self._open: _Open | None = None
         self.router: Final = self._routes()
 
@@ -139,10 +139,10 @@ class Cloudbeds:
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        """The vault is open from the application's start to its end; the router brings this along.
+        """Keeps the vault open from the application's start to its end; the router includes this lifespan.
 
-        Give it to `FastAPI(lifespan=…)` yourself where the application with the router is mounted below another one,
-        whose lifespan is the only one that runs. Raises ConfigurationError.
+        If the application with the router is mounted below another one, only the outer lifespan runs: pass this to the
+        outer `FastAPI(lifespan=…)` yourself. Raises ConfigurationError.
         """
         async with self._changing:
             if not self._lives:
@@ -170,7 +170,7 @@ class Cloudbeds:
 
     @property
     def vault(self) -> TokenVault:
-        """The open vault. Raises ConfigurationError while the application does not run."""
+        """The open vault. Raises ConfigurationError while the application is not running."""
         return self._opened().vault
 
     async def get_vault(self) -> TokenVault:
@@ -178,7 +178,7 @@ class Cloudbeds:
         return self.vault
 
     def auth(self, which: Which = connection_in_path) -> Callable[..., Awaitable[CloudbedsAuth]]:
-        """A dependency: `auth=` for a client of your own, for the hotel whose id the dependency `which` returns."""
+        """A dependency: `auth=` for your own client, for the hotel whose id the dependency `which` returns."""
 
         async def lend(identifier: str = Depends(which)) -> Any:
             return self.vault.auth(identifier)
@@ -188,8 +188,8 @@ class Cloudbeds:
     def client(self, which: Which = connection_in_path) -> Callable[..., Awaitable[httpx2.AsyncClient]]:
         """A dependency: a client of Cloudbeds' API for the hotel whose id the dependency `which` returns.
 
-        A caller that may use the endpoint may use it for every hotel that `which` lets through. Connections are kept
-        between requests. The client raises what `TokenVault.call` raises.
+        `which` has to check which hotels a caller may access: nothing else does. TCP connections are kept between
+        requests. The client raises what `TokenVault.call` raises.
         """
 
         async def lend(identifier: str = Depends(which)) -> httpx2.AsyncClient:
@@ -198,7 +198,7 @@ class Cloudbeds:
 
         return lend
 
-    # --- the browser's way, and Cloudbeds'
+    # --- requests of browsers, and of Cloudbeds
 
     def _routes(self) -> APIRouter:
         router = APIRouter(include_in_schema=False, lifespan=self.lifespan)
@@ -208,7 +208,7 @@ class Cloudbeds:
         return router
 
     def _page(self, name: str) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that the handler of this name answers, or the application itself where it is asked first."""
+        """An endpoint answered by the handler with this name, unless a hook of the application has its own response."""
 
         async def page(request: Request) -> Response:
             pages = self._opened().pages
@@ -224,7 +224,7 @@ class Cloudbeds:
         return page
 
     async def _answered(self, request: Request, usual: PageAnswer) -> Response:
-        """The application's own response where it has one, else the usual."""
+        """The application's own response if it has one, else the default."""
         answer = self._hooks.ask(usual, lambda hook, about: hook(request, about))
         response: Response | None = await answer if isawaitable(answer) else answer
         if response is None:
@@ -242,14 +242,14 @@ class Cloudbeds:
     def _opened(self) -> _Open:
         if self._open is None:
             raise ConfigurationError(
-                "the vault is not open: the lifespan of the application with the router does not run",
-                next_step="give `lifespan=cloudbeds.lifespan` to the outermost FastAPI; in a test, enter its client",
+                "the vault is not open: the lifespan of the application with the router is not running",
+                next_step="pass `lifespan=cloudbeds.lifespan` to the outermost FastAPI; in a test, enter its client",
             )
         return self._open
 
 
 def _served(app: FastAPI) -> str | None:
-    """Where the application serves the callback; None where one that is mounted below it does."""
+    """The path at which the application serves the callback; None if an application mounted below it does."""
     try:
         return str(app.url_path_for(ROUTE.format("callback")))
     except NoMatchFound:

@@ -47,8 +47,8 @@ EXTENSION = "cloudbeds_auth"  # the key in `app.extensions`
 def problem(error: Error) -> Response:
     """The error handler for `cloudbeds_auth.Error`: a page for a browser, else `application/problem+json`.
 
-    Which of them, the request's `Accept` header says. Both have the stable code in `X-Cloudbeds-Auth-Code`, and the
-    link that mends it where there is one; neither is cached.
+    The request's `Accept` header decides which. Both have the stable code in `X-Cloudbeds-Auth-Code`, and a connect
+    link if one solves the problem; neither is cached.
     """
     try:
         prefix = url_for(f"{NAME}.connected").removesuffix("/connected")
@@ -58,16 +58,18 @@ def problem(error: Error) -> Response:
 
 
 class Cloudbeds:
-    """The flow and the vault; make it once, beside the application, and give it each application with `init_app`.
+    """The flow and the vault; create it once, beside the application, and call `init_app` for each application.
 
-    `vault` is one that you opened yourself; else one is opened at its first use in each process, with the settings of
-    `app.config`, of the environment and of `.env`. `callback` is the path of the redirect URI below the prefix; further
-    apps come back to one segment below it. With `upkeep` grants are refreshed in the background, from then on.
+    `vault` is one that you opened yourself. Without it, each process opens one at its first use, with the settings of
+    `app.config`, the environment and `.env`. `callback` is the path of the redirect URI below the prefix; further apps
+    have their callbacks one segment below it. With `upkeep`, grants are refreshed in the background once the vault is
+    open.
 
-    `on_connected(connection)` and `on_problem(error)` are asked before the browser is answered, in its request. What
-    they return is sent, as of any view; None means the usual: to `return_to` where the start named one, else our page.
-    A browser that asks twice has `on_connected` asked twice. `on_parked(connection)` is asked where a hotel began in
-    the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim it only for a user who says that it is theirs.
+    `on_connected(connection)` and `on_problem(error)` are called before the browser is answered, in its request. What
+    they return is sent, as from any view; None means the default: a redirect to `return_to` if the start named one,
+    else our page. If a browser repeats its request, `on_connected` is called again. `on_parked(connection)` is called
+    for a hotel that began in the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim the hotel only for a user who
+    confirms that it is theirs.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class Cloudbeds:
     def init_app(self, app: Flask, *, url_prefix: str = "") -> None:
         """Serve the pages below `url_prefix`, and answer a `cloudbeds_auth.Error` of any view with `problem`.
 
-        Raises ConfigurationError where a setting is missing, or names another callback than is served.
+        Raises ConfigurationError if a setting is missing, or names another callback than the one served.
         """
         served = f"{url_prefix}{self._callback}"
         app.extensions[EXTENSION] = BlockingPages(
@@ -100,18 +102,18 @@ class Cloudbeds:
 
     @property
     def vault(self) -> TokenVault:
-        """The vault of the current application; opened where it is not. Raises ConfigurationError, StoreUnavailable."""
+        """The vault of the current application, opened if need be. Raises ConfigurationError, StoreUnavailable."""
         return _pages().vault
 
     def client(self, identifier: str) -> HotelSession:
         """A `requests.Session` for the hotel with this connection id or property id, for one `with` block.
 
-        A caller that may use the view may use it for every id that the view lets through. Connections are kept between
-        requests. It raises what `HotelSession` says.
+        Check in your view which ids its user may access: this method does not. TCP connections are kept between
+        requests. The session raises what `HotelSession` documents.
         """
         return _pages().hotels.session(identifier)
 
-    # --- the browser's way, and Cloudbeds'
+    # --- requests of browsers, and of Cloudbeds
 
     def _routes(self) -> Blueprint:
         blueprint = Blueprint(NAME, __name__)
@@ -121,7 +123,7 @@ class Cloudbeds:
         return blueprint
 
     def _page(self, name: str) -> Callable[..., Response]:
-        """A view that the handler of this name answers, or the application itself where it is asked first."""
+        """A view answered by the handler with this name, unless a hook of the application has its own response."""
 
         def page(**parameters: str) -> Response:
             asked = _page_request(parameters)
@@ -151,7 +153,7 @@ def _page_request(parameters: dict[str, str]) -> PageRequest:
     asked = page_request(request.method, query, request.headers.items(), request.remote_addr, parameters)
     if not may_be_read(asked):
         return asked
-    # Not `get_data()`: nothing is left of it where the application read `request.form` before.
+    # Not `get_data()`: it is empty if the application has already read `request.form`.
     return replace(asked, body=urlencode([*request.form.items(multi=True)]).encode())
 
 

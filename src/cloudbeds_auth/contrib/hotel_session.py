@@ -1,4 +1,4 @@
-"""A `requests.Session` for one hotel, lent by an application that blocks, over connections that outlive it."""
+"""A `requests.Session` for one hotel in a blocking application; its TCP connections outlive it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from cloudbeds_auth.wire.http_client import user_agent
 
 
 class HotelSession(Session):
-    """Calls Cloudbeds for one hotel, under one policy with our other clients: no proxy and no cookie, a deadline.
+    """Calls Cloudbeds for one hotel, with the same policy as our other clients: no proxy, no cookies, a deadline.
 
-    An address may be a path, as in `session.get("/api/v1.3/userinfo")`, or the bare name of an API method. Raises what
-    `RequestsAuth` raises, UpstreamFailed where nothing was sent or only reading was asked for, and OutcomeUnknown where
-    a write may have happened.
+    A URL may be a path, as in `session.get("/api/v1.3/userinfo")`, or the bare name of an API method. Raises what
+    `RequestsAuth` raises, UpstreamFailed if nothing was sent or the request was read-only, and OutcomeUnknown if a
+    write may have happened.
     """
 
     def __init__(self, settings: Settings, auth: RequestsAuth) -> None:
@@ -40,13 +40,13 @@ class HotelSession(Session):
         self.headers.update({"Accept": "application/json", "User-Agent": user_agent()})
 
     def prepare_request(self, request: Request) -> PreparedRequest:
-        """As `requests.Session.prepare_request`. Raises ForeignOrigin for another origin than Cloudbeds'."""
+        """As `requests.Session.prepare_request`. Raises ForeignOrigin for any origin but that of Cloudbeds."""
         request.url = address(str(request.url), self._base_url, self._version)
         return super().prepare_request(request)
 
     def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
-        """As `requests.Session.send`. A redirect is an answer, as for our other clients: if it were followed after a
-        write, a failure of the second request would say that nothing was sent.
+        """As `requests.Session.send`, but redirects are not followed, as in our other clients: after a write, a failure
+        of the second request would look as if nothing had been sent.
         """
         kwargs["allow_redirects"] = False
         if kwargs.get("timeout") is None:
@@ -61,14 +61,14 @@ class HotelSession(Session):
 
 
 class HotelSessions:
-    """Lends sessions; the connections beneath them are kept, and are those of one process: a child has its own."""
+    """Lends sessions over a pool of TCP connections that are kept; a child process has a pool of its own."""
 
     def __init__(self, vault: TokenVault) -> None:
         self._vault = vault
         self._pid, self._pool = os.getpid(), _Pool(pool_maxsize=KEEP_ALIVE)
 
     def session(self, identifier: str) -> HotelSession:
-        """A session for the hotel with this connection id or property id; close it with the request it is used in."""
+        """A session for the hotel with this connection id or property id; close it at the end of your own request."""
         if self._pid != os.getpid():
             self._pid, self._pool = os.getpid(), _Pool(pool_maxsize=KEEP_ALIVE)
         made = HotelSession(self._vault.settings, RequestsAuth(self._vault, identifier))
@@ -78,13 +78,13 @@ class HotelSessions:
 
 
 class _Pool(HTTPAdapter):
-    """The sessions that share it end before it does."""
+    """Outlives the sessions that share it."""
 
     def close(self) -> None:
-        """A session ends."""
+        """Do nothing: only a session ends."""
 
 
 def _is_unsent(error: RequestException) -> bool:
-    """Whether there was no connection to send anything over."""
+    """Whether no connection was established, so that nothing was sent."""
     cause = getattr(error.args[0] if error.args else None, "reason", None)
     return isinstance(error, ConnectTimeout) or isinstance(cause, NewConnectionError)

@@ -1,4 +1,4 @@
-"""`auth=` for the `httpx` before httpx2: as `vault.auth()`, for the client that a program still has. The `httpx` extra.
+"""`auth=` for `httpx`, the predecessor of httpx2, in programs that still use it; like `vault.auth()`. `httpx` extra.
 
     async with TokenVault.open() as vault:
         async with httpx.AsyncClient(base_url=vault.base_url, auth=HttpxAuth(vault, connection_id)) as http:
@@ -25,10 +25,10 @@ __all__ = ["HttpxAuth"]
 class HttpxAuth(ClientAuth[httpx.Request, httpx.Response], httpx.Auth):
     """`auth=` for `httpx.Client` and `httpx.AsyncClient`, over either vault.
 
-    A blocking client is for other threads than an asynchronous vault's own. Raises ForeignOrigin before anything is
-    sent to another origin than `vault.base_url`'s, also where the client follows a redirect there; BodyNotReplayable
-    when a 401 came and the body, a stream of more than the replay limit or of unknown length, cannot be sent again; and
-    what `vault.access_token` raises.
+    With an asynchronous vault, use a blocking client only in threads other than the vault's own. Raises ForeignOrigin
+    before anything is sent to an origin other than that of `vault.base_url`, even if the client follows a redirect
+    there; BodyNotReplayable after a 401 if the body cannot be sent again, because it is a stream above the replay limit
+    or of unknown length; and what `vault.access_token` raises.
     """
 
     library: ClassVar[Library] = Library(httpx)

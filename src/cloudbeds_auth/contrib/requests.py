@@ -1,10 +1,10 @@
-"""`auth=` for `requests`: the credential for the vendor's origin only, and 401s healed. The `requests` extra.
+"""`auth=` for `requests`: adds the credential for the vendor's origin only, and heals 401s. The `requests` extra.
 
     with TokenVault.open() as vault:  # of cloudbeds_auth.sync
         requests.get(f"{vault.base_url}/api/v1.3/userinfo", auth=RequestsAuth(vault, connection_id))
 
-requests calls an auth when it prepares a request, and from then on calls it for answers only: the first sending is
-its own, the others are ours.
+requests calls an auth when it prepares a request, and afterwards only for responses: it sends the request the first
+time, and this module any other time.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ BLOCK = 64 * 1024  # bytes read at a time from a body that streams through
 
 
 class RequestsAuth(AuthBase):
-    """`auth=` for `requests.get` and its like, and for `requests.Session`. May be used from many threads.
+    """`auth=` for `requests.get` and similar functions, and for `requests.Session`. May be used from many threads.
 
-    Raises ForeignOrigin before anything is sent to another origin than `vault.base_url`'s; also for an answer that
-    redirects there, whether redirects are followed or not: requests does not say. A 401 is answered by at most two
-    more sends. A body in memory, a file, and a stream of known length up to the replay limit can be sent again; any
-    other raises BodyNotReplayable when a 401 came. What `vault.access_token` raises is raised as it is.
+    Raises ForeignOrigin before anything is sent to an origin other than that of `vault.base_url`, and for a response
+    that redirects there, even if redirects are not followed: requests does not tell. After a 401 the request is sent at
+    most twice more. A body in memory, a file, and a stream of known length up to the replay limit can be sent again;
+    any other raises BodyNotReplayable after a 401. Also raises what `vault.access_token` raises.
     """
 
     def __init__(self, vault: Vault, connection_id: str) -> None:
@@ -60,10 +60,10 @@ class RequestsAuth(AuthBase):
         self._replay_limit = vault.settings.replay_limit
 
     def retries(self, given: Retry | int) -> Retry:
-        """For `HTTPAdapter(max_retries=…)`: these retries, each after a turn of its own, and every 429 honoured.
+        """For `HTTPAdapter(max_retries=…)`: these retries, each in its own turn under the rate limit, honouring 429s.
 
-        Raises RateLimited where there is none, OutcomeUnknown for a write that may have been carried out. What other
-        retries of a session send is counted afterwards, and not at all where no answer came in the end.
+        Raises RateLimited if there is no turn, or OutcomeUnknown if a write may have been carried out. Any other
+        retries of a session are counted afterwards, or not at all if no response comes in the end.
         """
         return counted(Retry.from_int(given), self._lender)
 
@@ -84,9 +84,9 @@ class RequestsAuth(AuthBase):
 
 
 class _Sent:
-    """One request under way: the token that it carries, and what to do with its answer.
+    """One request under way: its token, and what to do with its response.
 
-    requests calls it for every answer: the first, and those of redirects within the vendor's origin.
+    requests calls it for every response: the first, and those of redirects within the vendor's origin.
     """
 
     def __init__(self, base_url: str, lender: Lender, token: AccessToken) -> None:
@@ -95,7 +95,7 @@ class _Sent:
         self._lender = lender
 
     def answered(self, response: Response, **sending: Any) -> Response:
-        """The answer that may be passed on; `sending` are the arguments that the request was sent with."""
+        """The response that may be passed on; `sending` are the arguments that the request was sent with."""
         last = response
 
         def send(token: AccessToken) -> Answered:
@@ -120,7 +120,7 @@ class _Sent:
         return last
 
     def _look_at(self, answer: Response, passed: PassOn, *, streamed: bool) -> None:
-        """Learn a refusal from the body where requests reads it anyway; a streamed one is the caller's alone."""
+        """Learn of a refusal from the body if requests reads it anyway; a streamed body is only for the caller."""
         if streamed or not is_json(answer.headers.get("Content-Type") or ""):
             return
         self._lender.learn(passed, look_at(answer.status_code, answer.headers, answer.content))
@@ -146,7 +146,7 @@ class _Sent:
 
 
 class _Once:
-    """A body that passes through once, counted as under way until its answer came or no reference to it is left."""
+    """A body that can be sent once, counted as under way until its response arrives or no reference to it is left."""
 
     def __init__(self, body: Any, carrying: AbstractContextManager[None]) -> None:
         self._body = body
@@ -164,12 +164,12 @@ class _Once:
     def _parts(self) -> Iterator[Any]:
         try:
             yield from _parts(self._body)
-        except BaseException:  # it broke off: there will be no answer
+        except BaseException:  # it was interrupted: there will be no response
             self.close()
             raise
 
     def close(self) -> None:
-        """The answer came."""
+        """The response has arrived."""
         self._under_way.close()
 
     def __del__(self) -> None:
@@ -186,13 +186,13 @@ def _in_memory(request: PreparedRequest) -> bool:
 
 
 def _rewindable(request: PreparedRequest) -> bool:
-    """Whether requests noted where the body began, and the body can go back there."""
+    """Whether requests recorded the position where the body began, and the body can seek to it."""
     seekable = getattr(request.body, "seekable", None)
     return isinstance(request._body_position, int) and (seekable is None or bool(seekable()))
 
 
 def _rewind(request: PreparedRequest) -> None:
-    """Raises BodyNotReplayable where the body is spent."""
+    """Raises BodyNotReplayable if the body cannot be read again."""
     if _in_memory(request):
         return
     try:
@@ -202,13 +202,13 @@ def _rewind(request: PreparedRequest) -> None:
 
 
 def _keep(request: PreparedRequest, limit: int) -> None:
-    """Read a body of known length into memory where it is small enough for that."""
+    """Read a body of known length into memory if it is small enough."""
     length = str(request.headers.get("Content-Length", ""))
     if _in_memory(request) or not count_of(length) <= limit:
         return
     parts = _parts(request.body)
     request.body = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
-    request._body_position = None  # nothing to go back to: requests would try at a redirect
+    request._body_position = None  # no position to seek to, as requests would do at a redirect
     request.headers.pop("Transfer-Encoding", None)
 
 

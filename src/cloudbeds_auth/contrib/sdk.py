@@ -4,8 +4,8 @@
         client = sdk.api_client(vault, connection_id, package=cloudbeds_pms_v1_3)
         cloudbeds_pms_v1_3.HotelApi(client).get_hotels_get()
 
-Both packages come from one generator, so one subclass of either's `ApiClient` does: it puts the credential on every
-request at the moment it is sent. Neither is imported here.
+Both packages come from the same generator, so one mixin serves the `ApiClient` of either: it adds the credential to
+each request at the moment it is sent. Neither package is imported here.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ except ModuleNotFoundError as _error:
 
 __all__ = ["api_client"]
 
-CREDENTIALS = frozenset({"authorization", "x-api-key"})  # header fields: exactly one of them leaves, with one value
-LENT = "lent by cloudbeds_auth when a request is sent"  # what the packages take for the access token
+CREDENTIALS = frozenset({"authorization", "x-api-key"})  # header fields: exactly one of them is sent, with one value
+LENT = "lent by cloudbeds_auth when a request is sent"  # the packages take this for the access token
 MOST_WORDS = 500  # characters of the vendor's message
 
 
@@ -51,11 +51,11 @@ def api_client(
     """An `ApiClient` of `package` (`cloudbeds_pms` or `cloudbeds_pms_v1_3`) that calls for one hotel.
 
     `configuration` is one of the package's own, for its other settings (TLS, proxy, pool, `retries`); it is copied, its
-    credentials are not used, and where it names no host of its own the vault's `base_url` is called. Without `retries`
-    nothing is sent again but after a 401; each of them has a turn under the rate limit. `raise_on_failure`: an answer
-    of 200 with `success: false` raises the package's `ApiException`, as every other failure does there.
+    credentials are not used, and if it names no host of its own, the vault's `base_url` is called. Without `retries`, a
+    request is sent again only after a 401; each retry waits for a turn under the rate limit. `raise_on_failure`: a 200
+    response with `success: false` raises the package's `ApiException`, like any other failure.
 
-    A call raises ForeignOrigin before anything is sent to another origin than the vault's `base_url`, InvalidRequest
+    A call raises ForeignOrigin before anything is sent to an origin other than that of `vault.base_url`, InvalidRequest
     for `_request_auth` and for the token endpoint, what `vault.access_token` raises, and what the package raises.
     """
     return _kind(package)(vault, connection_id, package, configuration, raise_on_failure)
@@ -67,7 +67,7 @@ def _kind(package: ModuleType) -> type[Any]:
 
 
 class _Lent:
-    """What is added to the package's `ApiClient`; its methods keep their names and arguments."""
+    """The mixin for the package's `ApiClient`; its methods keep their names and arguments."""
 
     configuration: Any
     rest_client: Any
@@ -87,10 +87,10 @@ class _Lent:
         self.rest_client.pool_manager.clear()
 
     def param_serialize(self, *args: Any, **parts: Any) -> Any:
-        """Refuses another credential for one call; everything else is the package's."""
+        """As in the package, but a credential for one call (`_request_auth`) is refused."""
         if parts.get("_request_auth"):
             raise InvalidRequest(
-                "this client lends the hotel's own credential; `_request_auth` names another",
+                "this client sends the hotel's own credential, but `_request_auth` names another",
                 next_step="use an ApiClient of the package itself for other credentials",
             )
         return super().param_serialize(*args, **parts)  # type: ignore[misc]
@@ -104,7 +104,7 @@ class _Lent:
         post_params: Any = None,
         _request_timeout: Any = None,
     ) -> Any:
-        """Send the serialized request, healed; the package's `RESTResponse`."""
+        """Send the serialized request, healing a 401; returns the package's `RESTResponse`."""
         path = _path(url, self._base_url)
         plain = {name: value for name, value in (header_params or {}).items() if name.lower() not in CREDENTIALS}
         call = super().call_api  # type: ignore[misc]
@@ -114,7 +114,7 @@ class _Lent:
             nonlocal answer
             if answer is not None:
                 answer.read()  # to its end, so that the connection can be used again
-            headers = dict(plain)  # a new one each: the package changes it
+            headers = dict(plain)  # a new one each time: the package changes it
             self._lender.show(headers, token)
             answer = call(method, url, headers, body, post_params, _request_timeout)
             return Answered(int(answer.status), pause_of(answer.status, answer.headers))
@@ -122,7 +122,7 @@ class _Lent:
         try:
             flow = auth_flow(method, path, replayable=True)
             passed = drive(flow, next(flow), self._lender, send)
-            answer.lent = passed  # what `response_deserialize` is given has no other trace of how it was asked for
+            answer.lent = passed  # `response_deserialize` has no other way to know how it was asked for
             must_stay_ours(answer.status, url, answer.headers.get("Location"), self._base_url)
         except BaseException:
             if answer is not None:
@@ -131,7 +131,7 @@ class _Lent:
         return answer
 
     def response_deserialize(self, response_data: Any, response_types_map: Any = None) -> Any:
-        """The package's, unless the answer is a failure that it would take for a success."""
+        """As in the package, except for a failure that the package would take for a success."""
         self._look_at(response_data)
         if self._raise_on_failure and 200 <= response_data.status <= 299:
             words = _failure(response_data)
@@ -140,14 +140,14 @@ class _Lent:
         return super().response_deserialize(response_data, response_types_map)  # type: ignore[misc]
 
     def _look_at(self, answer: Any) -> None:
-        """Learn a refusal from the body that the package has read; one handed over unread is the caller's alone."""
+        """Learn of a refusal from the body that the package has read; an unread body is only for the caller."""
         passed = getattr(answer, "lent", None)
         if isinstance(passed, PassOn):
             self._lender.learn(passed, look_at(answer.status, answer.headers, answer.data or b""))
 
 
 def _configured(package: ModuleType, given: Any, base_url: str, lender: Lender) -> Any:
-    """A configuration of the package's for the vendor at `base_url`, with nothing in it that could be a credential."""
+    """The package's configuration for the vendor at `base_url`, without anything that could be a credential."""
     default = package.Configuration()
     made = default if given is None else copy.copy(given)
     if made.host == default.host:
@@ -158,14 +158,14 @@ def _configured(package: ModuleType, given: Any, base_url: str, lender: Lender) 
 
 
 def _retries(given: Any, lender: Lender) -> Any:
-    """None, which would send GETs again after 429 and 503 and follow redirects, becomes neither."""
+    """The retries to use. None would let urllib3 repeat GETs after 429 and 503 and follow redirects: turn both off."""
     if given is None or given is False:
         return False
     return counted(Retry.from_int(given).new(redirect=0, raise_on_redirect=False), lender)
 
 
 def _silence(pools: PoolManager) -> None:
-    """`debug=True` of any configuration makes `http.client` print the headers of every connection; not of these."""
+    """`debug=True` in any configuration makes `http.client` print all headers: turn that off for these connections."""
     kinds: dict[str, Any] = dict(pools.pool_classes_by_scheme)
     for scheme, kind in kinds.items():
         connection = type(kind.ConnectionCls.__name__, (kind.ConnectionCls,), {"debuglevel": 0})
@@ -174,7 +174,7 @@ def _silence(pools: PoolManager) -> None:
 
 
 def _path(url: str, base_url: str) -> str:
-    """The path at the vendor, of an address read as urllib3 reads it to send; raises ForeignOrigin, InvalidRequest."""
+    """The path of a URL at the vendor, parsed as urllib3 parses it to send. Raises ForeignOrigin, InvalidRequest."""
     try:
         parts = parse_url(url)
     except LocationValueError:
@@ -183,14 +183,14 @@ def _path(url: str, base_url: str) -> str:
     path = parts.path or "/"
     if path.rstrip("/").endswith("/access_token"):
         raise InvalidRequest(
-            "the token endpoint is the vault's alone: a refresh behind its back kills the token it lends",
+            "only the vault may call the token endpoint: any other refresh kills the token that it lends",
             next_step="connect hotels with `begin_authorization` and `finish_authorization`",
         )
     return path
 
 
 def _failure(answer: Any) -> str | None:
-    """The vendor's words where a 2xx says `success: false`, as a boolean or as a string."""
+    """The vendor's message if a 2xx says `success: false`, as a boolean or as a string."""
     try:
         said = read_object(answer.headers.get("Content-Type", ""), answer.data or b"")
     except Unreadable:

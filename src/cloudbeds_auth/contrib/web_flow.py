@@ -1,5 +1,5 @@
-"""What every application that mounts the pages shares, whatever framework it is of: where they lie, which answers are
-the application's own, and how an error of an endpoint is answered.
+"""What all applications that mount the pages share, in any framework: the paths of the pages, which answers are the
+application's own, and how an endpoint's error is answered.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 ABOUT_CODES = f"{CONNECTED}{ERRORS}/"  # below the public URL: the page about each code
-# An answer of the application's own at an address with a code in it is not cached, and sends no referrer on (A14).
+# An application's own answer at a URL that contains a code is not cached, and passes on no referrer (A14).
 AT_THE_CALLBACK = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 _OURS = {name.decode(): value.decode() for name, value in SECURITY}
 _KEPT_NOWHERE = {name.decode(): value.decode() for name, value in VENDOR}
@@ -47,14 +47,14 @@ Hook = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The application's functions that are asked before a browser is answered; None: the usual is sent."""
+    """The application's functions that are called before a browser is answered; None: the default answer is sent."""
 
     on_connected: Hook | None = None
     on_problem: Hook | None = None
     on_parked: Hook | None = None
 
     def ask(self, usual: PageAnswer, call: Callable[[Hook, Any], Any]) -> Any:
-        """What `call` returns, given the one that is asked before this answer is sent, and what it is asked about."""
+        """What `call` returns for the hook of this answer, given that hook and its argument; None without a hook."""
         hook: Hook | None
         about: Connection | Error
         match usual.about:
@@ -70,13 +70,13 @@ class Hooks:
 
 
 def beside(usual: PageAnswer) -> PageAnswer:
-    """The headers and the cookies that an application's own answer gets, which is sent in the place of the usual."""
+    """The headers and cookies for an application's own answer, which is sent in place of the default one."""
     cookies = usual.cookies if isinstance(usual.about, Connected) else ()  # the start is forgotten
     return PageAnswer(usual.status, AT_THE_CALLBACK, cookies=cookies)
 
 
 def routes(callback: str) -> dict[str, str]:
-    """Path below the prefix, and the handler's name; `methods` says how it is asked."""
+    """Paths below the prefix, each with its handler's name; `methods` has the HTTP methods of each."""
     return {
         **PAGES,
         f"{CONNECTED}/{{name}}": "static",
@@ -87,7 +87,7 @@ def routes(callback: str) -> dict[str, str]:
 
 
 class MountedPages(Browser):
-    """The pages as another application serves them, which has no gateway of ours before it."""
+    """The pages as another application serves them, without our gateway in front."""
 
     def __init__(self, vault: TokenVault, callback: str) -> None:
         super().__init__(vault, assets=CONNECTED)
@@ -99,7 +99,7 @@ class MountedPages(Browser):
         if request.method not in allowed:
             page = self._pages.of(request).problem(MethodNotAllowed(), None)
             return ours(page.with_headers({"allow": ", ".join(allowed)}))
-        before = ACTING.set(Acting("hotel", request.address))  # not beyond the page: hooks are the application's
+        before = ACTING.set(Acting("hotel", request.address))  # only for the page: hooks belong to the application
         try:
             return ours(await getattr(self, name)(request))
         finally:
@@ -116,7 +116,7 @@ class MountedPages(Browser):
 
 
 def ours(answer: PageAnswer) -> PageAnswer:
-    """With the headers that an answer of ours has, as the service's gateway gives them to it."""
+    """The answer with the headers that the service's gateway adds to its own answers."""
     own = {name: value for name, value in answer.headers.items() if name == POLICY}  # of a page with a form
     return answer.with_headers({CODE: "ok", **answer.headers, **_OURS, **own})
 
@@ -124,7 +124,7 @@ def ours(answer: PageAnswer) -> PageAnswer:
 def problem_document(error: Exception, prefix: str | None) -> PageAnswer:
     """The error as `application/problem+json` with its stable code, never cached.
 
-    `prefix`: the path below which the application serves our pages, which is where its `type` points to; None: nowhere.
+    `prefix`: the path below which the application serves our pages, where its `type` points; None if it does not.
     """
     before = TYPES.set(None if prefix is None else prefix + ABOUT_CODES)
     try:
@@ -134,8 +134,8 @@ def problem_document(error: Exception, prefix: str | None) -> PageAnswer:
 
 
 def page_or_problem(error: Error, prefix: str | None, headers: Mapping[str, str]) -> PageAnswer:
-    """An endpoint's error: a page where the request's `Accept` asks for one, in the language that `Accept-Language`
-    asks for; else the document. `prefix` as above.
+    """An endpoint's error: a page in the language of `Accept-Language` if the request's `Accept` asks for one, else the
+    document. `prefix`: as in `problem_document`.
     """
     if prefix is None or not wants_page(headers.get("Accept", "")):
         return problem_document(error, prefix)
@@ -148,7 +148,7 @@ def _pages(prefix: str) -> PagesByLanguage:
 
 
 def wants_page(accept: str) -> bool:
-    """Whether HTML is named, and preferred to JSON (RFC 9110 section 12.5.1). Who takes anything is a program."""
+    """Whether HTML is named, and preferred to JSON (RFC 9110 section 12.5.1); `*/*` alone does not name it."""
     weights: dict[str, float] = {}
     for part in accept.lower().split(","):
         media, *parameters = (piece.strip() for piece in part.split(";"))
@@ -161,7 +161,7 @@ def wants_page(accept: str) -> bool:
 
 
 def mounted_settings(settings: Settings, callback: str, served: str) -> Settings:
-    """The settings, with the public URL that follows from the redirect URI where none is set.
+    """The settings, with a public URL derived from the redirect URI if none is set.
 
     Raises ConfigurationError as `must_lie_there` does.
     """
@@ -173,24 +173,22 @@ def mounted_settings(settings: Settings, callback: str, served: str) -> Settings
 
 
 def must_lie_there(settings: Settings, callback: str, served: str) -> None:
-    """`served` is the callback's whole path in the application.
-
-    Raises ConfigurationError where a browser would come back to, or a link would lead to, an address that the
-    application does not serve.
+    """Raises ConfigurationError if a browser would come back to, or a link would lead to, an address that the
+    application does not serve. `served` is the callback's full path in the application.
     """
     path = urlsplit(settings.redirect_uri).path
     if not path.endswith(served):
         if "redirect_uri" not in settings.model_fields_set:
             raise ConfigurationError(
-                f"CLOUDBEDS_REDIRECT_URI is not set, and the callback is served at {served}",
-                next_step=f"set it to that address as it is registered at Cloudbeds, like http://localhost:8000{served}",
+                f"CLOUDBEDS_REDIRECT_URI is not set, but the callback is served at {served}",
+                next_step=f"set it to that address as registered at Cloudbeds, like http://localhost:8000{served}",
             )
         raise ConfigurationError(
-            f"CLOUDBEDS_REDIRECT_URI has the path {path}, and the callback is served at {served}",
-            next_step="set the redirect URI, the prefix or `Cloudbeds(callback=…)` so that they agree",
+            f"CLOUDBEDS_REDIRECT_URI has the path {path}, but the callback is served at {served}",
+            next_step="change the redirect URI, the prefix or `Cloudbeds(callback=…)` so that they match",
         )
     if path_prefix(settings.public_url) + callback != path:
         raise ConfigurationError(
-            f"CLOUDBEDS_AUTH_PUBLIC_URL has not the path {path.removesuffix(callback) or '/'}, where the pages are",
+            f"the path of CLOUDBEDS_AUTH_PUBLIC_URL is not {path.removesuffix(callback) or '/'}, where the pages are",
             next_step="unset it, or set it to the redirect URI without the callback's path",
         )

@@ -1,6 +1,6 @@
-"""Checks everything an installation needs and says what to mend; secrets are never shown.
+"""Checks everything an installation needs and says what to fix; secrets are never shown.
 
-Reading order: `examination` (what is examined, what a check says, running them), then the checks: `installation`,
+Reading order: `examination` (what is examined, findings, running the checks), then the checks: `installation`,
 `database`, `hotels`. A new check is a function there and a row here.
 """
 
@@ -31,4 +31,4 @@ CHECKS: dict[str, Check] = {
     "webhooks": hotels.delivered,
     "subscriptions": hotels.subscribed,
 }
-"""All checks by their names, in the order in which they are asked and shown."""
+"""All checks by name, in the order in which they run and are shown."""

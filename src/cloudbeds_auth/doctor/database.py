@@ -1,5 +1,5 @@
-"""Checks of the database: it opens, can be written and is durable, the key is its key, only its owner can read it; of
-PostgreSQL, by what the server says of itself.
+"""Checks of the database: it opens, is writable and durable, the key belongs to it, and only its owner can read it. For
+PostgreSQL they rely on what the server reports.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from cloudbeds_auth.transactions.seals import MANY_SEALS, MOST_SEALS, NEW_KEY, S
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
 
-SOUND_SQLITE = (3, 51, 3)  # older ones can corrupt a write-ahead log that several processes share
+SOUND_SQLITE = (3, 51, 3)  # older versions can corrupt a write-ahead log shared by several processes
 DURABLE = {("wal", "full"), ("delete", "extra")}  # journal mode and synchronous that survive a power cut
-LOCAL = "move the database to a local disk that this user may write (CLOUDBEDS_AUTH_DATABASE_URL)"
+LOCAL = "move the database to a local disk where this user may write (CLOUDBEDS_AUTH_DATABASE_URL)"
 SECRET_ENDINGS = ("", "-wal", "-shm", "-journal")
 VERIFYING = {"verify-ca", "verify-full"}
 
 
 async def opens(subject: Subject) -> Sequence[Finding]:
-    """The vault opens, the database can be written, and the key opens the canary; or its first start can make it."""
+    """The vault opens, the database is writable, and the key opens the canary; or the first start can create it."""
     if subject.closed is not None:
         return problem(subject.closed.detail, subject.closed.next_step)
     if subject.unlocked is None:
@@ -37,35 +37,35 @@ async def opens(subject: Subject) -> Sequence[Finding]:
     key = report["key_id"]
     found = ok(f"opens, can be written, and the key {key} fits") + seals(report)
     for path in subject.missing:
-        found += ok(f"{path} will be made at the next start")
+        found += ok(f"{path} will be created at the next start")
     return found
 
 
 def seals(report: Mapping[str, str]) -> list[Finding]:
-    """How many values each key has sealed; a warning where the one that seals has sealed half of what it may."""
+    """How many values each key has sealed; a warning if the one in use has sealed half of what it may."""
     counts = {name.removeprefix(SEALS): int(count) for name, count in report.items() if name.startswith(SEALS)}
     found: list[Finding] = []
     for key_id, count in counts.items():
         said = f"the key {key_id} has sealed {count} of at most {MOST_SEALS} values"
         is_much = key_id == report["key_id"] and count >= MANY_SEALS
-        found += warning(f"{said}; then no refresh is begun", NEW_KEY) if is_much else ok(said)
+        found += warning(f"{said}; at the limit, refreshes stop", NEW_KEY) if is_much else ok(said)
     return found
 
 
 def _first_start(settings: Settings) -> list[Finding]:
-    """Whether the files that are not there yet can be made; none is made here."""
+    """Whether the missing files can be created; none is created here."""
     folder = settings.database_path.parent
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return problem(f"{there} cannot be written: the database cannot be made in {folder}", LOCAL)
+        return problem(f"{there} is not writable: the database cannot be created in {folder}", LOCAL)
     network = network_file_system(folder)
     if network is not None and not settings.allow_network_fs:
         return problem(f"{folder} is on a network file system ({network})", LOCAL)
-    return ok(f"will be made at the first start in {folder}")
+    return ok(f"will be created in {folder} at the first start")
 
 
 async def durability(subject: Subject) -> Sequence[Finding]:
-    """What was committed survives a power cut: journal mode and synchronous as they are, read back."""
+    """Committed data survives a power cut: journal mode and synchronous, as read back from the database."""
     report = await subject.vault.store_report()
     if "postgresql" in report:
         return server_durability(report)
@@ -77,9 +77,9 @@ async def durability(subject: Subject) -> Sequence[Finding]:
 
 
 async def histories(subject: Subject) -> Sequence[Finding]:
-    """Of hotels that were moved here, the histories have come, too (`database copy`)."""
+    """The histories of hotels that were moved here have been copied, too (`database copy`)."""
     if HISTORY_BEHIND not in await subject.vault.store_report():
-        return ok("all are here")
+        return ok("complete")
     return warning(
         "the histories of the hotels that were moved here have not all come; hotels are served without them",
         "run the same `cloudbeds-auth database copy` again, with the former CLOUDBEDS_AUTH_DATABASE_URL",
@@ -87,7 +87,7 @@ async def histories(subject: Subject) -> Sequence[Finding]:
 
 
 async def permissions(subject: Subject) -> Sequence[Finding]:
-    """Only the owner can read the database file and what lies beside it; or what is sent to its server."""
+    """Only the owner can read the database file and its side files; for PostgreSQL, what is sent to the server."""
     if subject.settings.is_postgres:
         return encryption(subject.settings)
     path = subject.settings.database_path
@@ -95,18 +95,18 @@ async def permissions(subject: Subject) -> Sequence[Finding]:
     found: list[Finding] = []
     for file in files:
         if file.exists() and file.stat().st_mode & 0o077:
-            found += problem(f"others on this machine may open {file}", f"chmod 600 {file}")
+            found += problem(f"other users of this machine may open {file}", f"chmod 600 {file}")
     folder = path.parent
     mode = folder.stat().st_mode if folder.exists() else 0
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        found += problem(f"anybody may replace files in {folder}", f"chmod o-w {folder}")
+        found += problem(f"every user may replace files in {folder}", f"chmod o-w {folder}")
     return found or ok(
-        f"{path} is its owner's alone" if path.exists() else f"nobody else can replace files in {folder}"
+        f"only the owner can open {path}" if path.exists() else f"other users cannot replace files in {folder}"
     )
 
 
 async def sqlite_version(subject: Subject) -> Sequence[Finding]:
-    """The SQLite in use is one without the write-ahead log's corruption bug."""
+    """The SQLite version in use does not have the bug that corrupts a write-ahead log."""
     import apsw
 
     version = apsw.sqlite_lib_version()
@@ -119,11 +119,11 @@ async def sqlite_version(subject: Subject) -> Sequence[Finding]:
 
 
 def server_durability(report: Mapping[str, str]) -> list[Finding]:
-    """What was committed survives a crash of the server, and a failover."""
+    """Committed data survives a crash of the server, and a failover."""
     facts = ", ".join(f"{name} {report[name]}" for name in ("fsync", "full_page_writes", "synchronous_commit"))
     found = f"PostgreSQL {report['postgresql']}, {facts}"
     if report["role"] != "primary":
-        return problem(f"{found}: this server is a standby, nothing can be written", "name the primary in the URL")
+        return problem(f"{found}: this server is a read-only standby", "name the primary in the URL")
     if report["asynchronous_standbys"] != "0":
         number = report["asynchronous_standbys"]
         return warning(
@@ -134,7 +134,7 @@ def server_durability(report: Mapping[str, str]) -> list[Finding]:
 
 
 def encryption(settings: Settings) -> Sequence[Finding]:
-    """The way to the server is encrypted, and the server is who it says, unless it is this machine."""
+    """The connection to the server is encrypted, and the server is authenticated, unless it is on this machine."""
     from cloudbeds_auth.settings import is_loopback
 
     parts = urlsplit(settings.database_url)
@@ -144,6 +144,6 @@ def encryption(settings: Settings) -> Sequence[Finding]:
     if mode in VERIFYING:
         return ok(f"sslmode={mode}")
     return warning(
-        f"sslmode={mode}: somebody on the way can be taken for the server",
+        f"sslmode={mode}: an attacker in the network can impersonate the server",
         "add ?sslmode=verify-full to CLOUDBEDS_AUTH_DATABASE_URL (and sslrootcert= for a certificate of your own)",
     )

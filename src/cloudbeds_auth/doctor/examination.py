@@ -1,7 +1,7 @@
-"""An examination: what is examined, what a check says of it, and how all checks run one after another.
+"""An examination: its subject, the findings of a check, and how all checks run one after another.
 
-What is examined are the settings as far as they can be read, and the vault as far as it can be opened. Examining makes
-no file: what the first start would make is only named.
+The subject is the settings, as far as they can be read, and the vault, if it can be opened. No file is created: what
+the first start would create is only named.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class Finding:
 
 
 def ok(what: str) -> list[Finding]:
-    """All is well."""
+    """One finding: all is well."""
     return [Finding(Level.OK, what)]
 
 
 def warning(what: str, mend: str) -> list[Finding]:
-    """It works, but a person should look at it."""
+    """One finding: it works, but an operator should review it."""
     return [Finding(Level.WARNING, what, mend)]
 
 
 def problem(what: str, mend: str) -> list[Finding]:
-    """It does not work like this."""
+    """One finding: it does not work."""
     return [Finding(Level.PROBLEM, what, mend)]
 
 
@@ -79,16 +79,16 @@ class Report:
 
 
 class SkipCheck(Exception):
-    """A check cannot be made yet; says why."""
+    """A check cannot run yet; the message says why."""
 
 
 @dataclass(slots=True)
 class Subject:
-    """What is examined: as far as they are there, the settings that were `read` and the vault that was `unlocked`.
+    """What is examined: the settings that were `read`, and the vault that was `unlocked`, if any.
 
-    `problems` are the settings' own words; `closed` says why the vault could not be opened. `missing` are the files
-    that the next start makes; with the database among them there is no vault to open. `skew`: the seconds that this
-    machine's clock was found to be ahead of Cloudbeds'; None: it was not asked.
+    `problems` are those reported by the settings; `closed` says why the vault could not be opened. `missing` are the
+    files that the next start creates; if the database is one of them, there is no vault to open. `skew`: how many
+    seconds this machine's clock is ahead of Cloudbeds'; None if it is not known.
     """
 
     clock: Clock
@@ -101,14 +101,14 @@ class Subject:
 
     @property
     def settings(self) -> Settings:
-        """The settings; a check that asks for them is skipped where they cannot be read."""
+        """The settings; a check that needs them is skipped if they cannot be read."""
         if self.read is None:
-            raise SkipCheck("the settings have to be mended first")
+            raise SkipCheck("the settings have to be corrected first")
         return self.read
 
     @property
     def vault(self) -> TokenVault:
-        """The vault; a check that asks for it is skipped where it is not open."""
+        """The vault; a check that needs it is skipped if it is not open."""
         if self.unlocked is not None:
             return self.unlocked
         _ = self.settings  # those first
@@ -124,7 +124,7 @@ async def examine(
     checks: Mapping[str, Check],
     begin: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Run all checks, named. `begin` is called with the name of each before it is run."""
+    """Run all checks, given by name. `begin` is called with the name of each before it runs."""
     subject = _subject(read, clock)
     async with AsyncExitStack() as stack:
         if subject.read is not None:
@@ -148,7 +148,7 @@ async def _ask(name: str, check: Check, subject: Subject, begin: Callable[[str],
 
 
 def _subject(read: Callable[[Need], Settings], clock: Clock) -> Subject:
-    """The settings with all their problems; still some settings when only the app's credentials are missing."""
+    """The settings with all their problems; if only the app's credentials are missing, the rest is examined."""
     from cloudbeds_auth.settings import Need
 
     try:
@@ -171,6 +171,6 @@ async def _open(subject: Subject, settings: Settings, stack: AsyncExitStack) -> 
     if not settings.is_postgres and settings.database_path in subject.missing:
         return
     if settings.admin_token is None and subject.missing:
-        # No caller is let in here, and opening would make the file: a token that is never shown takes its place.
+        # Opening would create the token file. No caller is admitted here, so a token that is never shown replaces it.
         settings = settings.model_copy(update={"admin_token": Secret(SystemEntropy().token())})
     subject.unlocked = await stack.enter_async_context(TokenVault.open(settings))

@@ -1,4 +1,4 @@
-"""Checks of what is stored: registrations, hotels that need a person and what that person does, webhooks."""
+"""Checks of stored data: registrations, hotels that need action and what to do about them, webhooks."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ SERVED = (*HEALTHY, State.BACKING_OFF)
 MOST = 50
 MOST_NAMED = 5
 PAGE, MOST_PAGES = 200, 50
-ADD_AGAIN = "cloudbeds-auth apps remove {}, then add it as it should be"
-ONE_SCHEME = "is https where the settings' own is http, or the other way round"
-_SOON = "nothing to do while the service, or a vault with upkeep, runs: they are compared soon"
+ADD_AGAIN = "run `cloudbeds-auth apps remove {}`, then add the app again with the right values"
+ONE_SCHEME = "must be https if CLOUDBEDS_REDIRECT_URI is https, and http if it is http"
+_SOON = "nothing, while the service or a vault with upkeep is running: they are compared soon"
 MOST_HISTORIES = 10  # times MOST
 ACCEPT = (
-    "find out who writes to the database; `cloudbeds-auth database check` names everything that was altered, and "
-    "`cloudbeds-auth database accept con_...` takes a connection as it is"
+    "find out who writes to the database; `cloudbeds-auth database check` lists everything that was altered, and "
+    "`cloudbeds-auth database accept con_...` accepts a connection as it is"
 )
 SLOW = 900.0  # seconds that the oldest message may wait
-LATE = 3600.0  # seconds for which a hotel may be due; after an outage a large fleet takes its time
+LATE = 3600.0  # seconds for which a hotel may be due; after an outage, many hotels take a while
 BEGIN = (
-    "run `cloudbeds-auth serve`, or open a vault with upkeep=True: Cloudbeds forgets tokens that nobody refreshes for "
-    "about a month; where one runs, look for `upkeep_failed` in its log"
+    "run `cloudbeds-auth serve`, or open a vault with upkeep=True: Cloudbeds forgets tokens that are not refreshed for "
+    "about a month; if one is running, look for `upkeep_failed` in its log"
 )
 
 
@@ -51,7 +51,7 @@ BEGIN = (
 
 
 async def further_apps(subject: Subject) -> Sequence[Finding]:
-    """Each app of the store. The settings may have changed since it was added."""
+    """Each stored app, because the settings may have changed since it was added."""
     own, *further = await subject.vault.apps.list()
     here = urlsplit(own.redirect_uri)
     wrong, well = list[Finding](), list[App]()
@@ -60,31 +60,31 @@ async def further_apps(subject: Subject) -> Sequence[Finding]:
         wrong += found
         well += [] if found else [app]
     if len(wrong) > MOST:
-        wrong[MOST:] = problem(f"{len(wrong) - MOST} more findings about apps", "mend these, then run this again")
-    return [*wrong, *_well(well)] or ok("only the settings' own")
+        wrong[MOST:] = problem(f"{len(wrong) - MOST} more findings about apps", "fix these, then run this again")
+    return [*wrong, *_well(well)] or ok("only the one in the settings")
 
 
 def _well(apps: Sequence[App]) -> Iterator[Finding]:
-    """Each of a few, the number of very many."""
+    """A finding for each of a few apps, or the number of many."""
     if len(apps) > MOST_NAMED:
-        yield from ok(f"{len(apps)} apps, each redirect URI to be registered exactly as `cloudbeds-auth apps` has it")
+        yield from ok(f"{len(apps)} apps (register each redirect URI exactly as `cloudbeds-auth apps` shows it)")
     else:
         for app in apps:
             yield from ok(f"{app.id}: {app.redirect_uri} (must be registered for {app.client_id} exactly like this)")
 
 
 def _wrong(app: App, own_id: str, here: SplitResult, settings: Settings) -> Iterator[Finding]:
-    """`here`: the settings' own redirect URI; another origin than its is judged, too. There may be very many apps."""
+    """The problems of one app; `here` is the redirect URI in the settings. There may be very many apps."""
     where = urlsplit(app.redirect_uri)
     again = ADD_AGAIN.format(app.id)
     if not app.secrets:
         yield from problem(f"{app.id}: its client secret does not open", f"cloudbeds-auth apps rotate-secret {app.id}")
     if app.client_id == own_id:
-        yield from problem(f"{app.id}: has the client id of the settings' own app", again)
+        yield from problem(f"{app.id}: it has the client id of the app in the settings", again)
     if where.path == here.path:
-        yield from problem(f"{app.id}: its redirect URI has the path of the settings' own", again)
+        yield from problem(f"{app.id}: its redirect URI has the same path as CLOUDBEDS_REDIRECT_URI", again)
     if is_our_path(where.path, settings.public_url):
-        yield from problem(f"{app.id}: {app.redirect_uri} is a page of the service: no approval is taken there", again)
+        yield from problem(f"{app.id}: {app.redirect_uri} is a page of the service, not a callback", again)
     if (where.scheme, where.netloc) != (here.scheme, here.netloc):
         yield from _elsewhere(app, where, here, settings)
 
@@ -98,12 +98,12 @@ def _elsewhere(app: App, where: SplitResult, here: SplitResult, settings: Settin
         yield from problem(what, f"add {host} to CLOUDBEDS_AUTH_ALLOWED_HOSTS")
     port = other_port(where, settings)
     if port is not None:
-        what = f"{app.id}: {app.redirect_uri} leads to port {port}, CLOUDBEDS_AUTH_PORT is {settings.port}"
+        what = f"{app.id}: {app.redirect_uri} leads to port {port}, but CLOUDBEDS_AUTH_PORT is {settings.port}"
         yield from warning(what, "register a redirect URI with the service's port at Cloudbeds")
 
 
 async def where_from(subject: Subject) -> Sequence[Finding]:
-    """Tokens and secrets that came from another origin or client id: nothing of them is sent; no hotel is at fault."""
+    """Tokens and secrets that came from another origin or client id: they are not sent, and no hotel is at fault."""
     found = [Finding(Level.PROBLEM, one.what, one.next_step) for one in await subject.vault.apps.foreign()]
     return found or ok("everything stored came from the origin and the client ids of the settings")
 
@@ -112,10 +112,10 @@ async def where_from(subject: Subject) -> Sequence[Finding]:
 
 
 async def need_a_person(subject: Subject) -> Sequence[Finding]:
-    """Connections that no machine can heal."""
+    """Connections that cannot recover without a person."""
     found: list[Finding] = []
     for state, level in NEED_A_PERSON.items():
-        if state is State.CLIENT_REFUSED:  # what came from elsewhere has one finding together
+        if state is State.CLIENT_REFUSED:  # those from another origin or client id have one finding together
             page = await subject.vault.engine.views.refused_by_secret(MOST)
         else:
             page = await subject.vault.connections(state=state.value, limit=MOST)
@@ -124,7 +124,7 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
             found.append(Finding(level, "and more", f"cloudbeds-auth connections list --state {state.value}"))
     page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
     found += [_finding(one) for one in page if one.problem in {HOTEL_SCOPE_MISSING, MIGRATION_CLIENT_UNKNOWN}]
-    return found or ok("no hotel needs a person")
+    return found or ok("no hotel needs attention")
 
 
 def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
@@ -135,18 +135,18 @@ def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
 
 
 async def looked_after(subject: Subject) -> Sequence[Finding]:
-    """What is due is done: a service runs, or a vault with upkeep. Of a hotel that is in use this costs a moment at its
-    next call; one that is not loses its tokens in the end.
+    """Due upkeep is done, by a running service or a vault with upkeep. Otherwise a hotel in use waits a moment at its
+    next call, and an idle one loses its tokens in the end.
     """
     overdue = await subject.vault.engine.upkeep.overdue()
     if overdue <= LATE:
         return ok("no hotel waits to be refreshed or kept alive")
     level = Level.PROBLEM if overdue > DAY else Level.WARNING
-    return [Finding(level, f"for {overdue / 3600:.0f} h a hotel has been due to be refreshed or kept alive", BEGIN)]
+    return [Finding(level, f"a hotel has been due to be refreshed or kept alive for {overdue / 3600:.0f} h", BEGIN)]
 
 
 async def calls_refused(subject: Subject) -> Sequence[Finding]:
-    """Connected hotels whose calls run into what they did not allow; of very many, the newest."""
+    """Connected hotels with calls refused for their scope or property; if there are very many, the newest."""
     found: list[Finding] = []
     async for one in _all_of(partial(subject.vault.engine.views.troubled, Trouble.PROBLEM)):
         if one.state in HEALTHY and one.problem and one.problem not in {problem_in(one.subscriptions), *one.risks}:
@@ -157,7 +157,7 @@ async def calls_refused(subject: Subject) -> Sequence[Finding]:
 
 
 async def at_risk(subject: Subject) -> Sequence[Finding]:
-    """Hotels that work, and that something may end; of very many, the newest."""
+    """Working hotels whose connection is at risk; if there are very many, the newest."""
     found: list[Finding] = []
     async for one in _all_of(partial(subject.vault.engine.views.troubled, Trouble.RISK)):
         for risk, why in one.risks.items() if one.state in SERVED else ():
@@ -169,7 +169,7 @@ async def at_risk(subject: Subject) -> Sequence[Finding]:
 
 
 async def _all_of(read: Callable[..., Awaitable[Page]]) -> AsyncIterator[Connection]:
-    """The hotels of all pages, each read by its `cursor`; of very many, so many."""
+    """The hotels of all pages, read by `cursor`, up to a limit."""
     cursor: str | None = None
     for _ in range(MOST_PAGES):
         page = await read(cursor=cursor)
@@ -181,14 +181,14 @@ async def _all_of(read: Callable[..., Awaitable[Page]]) -> AsyncIterator[Connect
 
 
 async def _healthy(subject: Subject) -> AsyncIterator[Connection]:
-    """Healthy hotels, newest first of each state; of very many, so many of each."""
+    """Healthy hotels, by state and newest first, up to a limit for each state."""
     for state in HEALTHY:
         async for one in _all_of(partial(subject.vault.connections, state=state.value, limit=PAGE)):
             yield one
 
 
 async def altered(subject: Subject) -> Sequence[Finding]:
-    """Links, keys and histories are as this installation wrote them; of very many the newest, of histories fewer."""
+    """Links, keys and histories are as this installation wrote them; if very many, the newest, and fewer histories."""
     views = subject.vault.engine.views
     found: list[str] = []
     for pages, read in (
@@ -204,17 +204,17 @@ async def altered(subject: Subject) -> Sequence[Finding]:
             if before is None:
                 break
     problems = [Finding(Level.PROBLEM, one, ACCEPT) for one in dict.fromkeys(found)]
-    return problems[:MOST] or ok("links, keys for callers and histories are as they were written")
+    return problems[:MOST] or ok("links, keys for callers and histories are unaltered")
 
 
 async def kept_tokens(subject: Subject) -> Sequence[Finding]:
-    """The longest list of refresh tokens: each is one refresh whose token was never seen to work."""
+    """The longest list of refresh tokens: each comes from a refresh whose access token was never seen to work."""
     report = await subject.vault.store_report()
     length = int(report["longest_token_list"])
     if length <= LONG_LIST:
         return ok(f"no hotel has more than {length} refresh token(s)")
     return warning(
-        f"{report['longest_token_list_of']} has {length} refresh tokens: its new access tokens are never seen to work",
+        f"{report['longest_token_list_of']} has {length} refresh tokens: its new access tokens are never proven",
         f"cloudbeds-auth connections events {report['longest_token_list_of']}",
     )
 
@@ -223,13 +223,13 @@ async def kept_tokens(subject: Subject) -> Sequence[Finding]:
 
 
 async def subscribed(subject: Subject) -> Sequence[Finding]:
-    """Every hotel has the subscriptions that the settings name; of very many that lack some, the newest."""
+    """Every hotel has the subscriptions in the settings; if very many lack some, the newest."""
     events, scopes = subject.settings.subscriptions or (), subject.settings.scopes
     if not subject.settings.wanted:
-        return ok("no webhooks of Cloudbeds are wanted (CLOUDBEDS_AUTH_SUBSCRIPTIONS)")
+        return ok("no Cloudbeds webhooks are configured (CLOUDBEDS_AUTH_SUBSCRIPTIONS)")
     found: list[Finding] = []
     for event, scope in unasked_scopes(events, scopes).items():
-        found += warning(f"{event} needs the scope {scope}, which CLOUDBEDS_SCOPES does not name", "add it there")
+        found += warning(f"{event} needs the scope {scope}, which is not in CLOUDBEDS_SCOPES", "add it there")
     hotels = 0
     async for one in _healthy(subject):
         hotels += 1
@@ -241,7 +241,7 @@ async def subscribed(subject: Subject) -> Sequence[Finding]:
 
 
 def _lacking(one: Connection) -> Sequence[Finding]:
-    """Its subscriptions that are not there; made a moment ago, it may have none yet."""
+    """The subscriptions that the hotel lacks; a new connection may have none yet."""
     lacking = [f"{each.event} at {each.property_id}: {each.state}" for each in one.subscriptions if not each.is_there]
     if lacking:
         return warning(f"{one.id}: not subscribed to {', '.join(lacking[:MOST_NAMED])}", one.next_step or _SOON)
@@ -249,24 +249,24 @@ def _lacking(one: Connection) -> Sequence[Finding]:
 
 
 async def delivered(subject: Subject) -> Sequence[Finding]:
-    """Nothing was given up, and nothing waits for long. Without an address nothing is sent, and nothing is wrong.
+    """No message was given up, and none waits for long. Without a webhook URL nothing is sent, which is not a problem.
 
-    What was given up is seen for a month, and nobody can say that they saw to it: after a day without more of it, it is
-    no problem any more.
+    Given-up messages are listed for a month and cannot be acknowledged: after a day without another one, they are only
+    a warning.
     """
     vault = subject.vault
     if subject.settings.webhook_url is None:
-        return ok("no address is set (CLOUDBEDS_AUTH_WEBHOOK_URL), so nothing is sent")
+        return ok("CLOUDBEDS_AUTH_WEBHOOK_URL is not set, so nothing is sent")
     outbox = await vault.outbox()
     found: list[Finding] = []
     if outbox.given_up:
-        level = Level.PROBLEM if outbox.given_up_ago < DAY else Level.WARNING  # it may be mended since
+        level = Level.PROBLEM if outbox.given_up_ago < DAY else Level.WARNING  # it may have been fixed since
         what = f"{outbox.given_up} message(s) were given up, the newest {outbox.given_up_ago / 3600:.0f} h ago"
-        mend = "mend the receiver, then let it ask for every connection: GET /api/v1/connections"
+        mend = "fix the receiver, then let it read every connection: GET /api/v1/connections"
         found.append(Finding(level, f"{what}: {outbox.problem}", mend))
     if outbox.oldest > SLOW:
         found += warning(
             f"{outbox.waiting} message(s) wait, the oldest for {outbox.oldest / 60:.0f} minutes",
-            "look for `webhook_failed` in the service's log; is the service running, and the receiver reachable?",
+            "check that the service is running and the receiver reachable; look for `webhook_failed` in the log",
         )
     return found or ok(f"{outbox.waiting} message(s) wait" if outbox.waiting else "every message was delivered")

@@ -1,7 +1,7 @@
-"""After a leak: what to rotate, in which order, and what each step would do here. Nothing is done.
+"""After a leak: what to rotate, in which order, and what each step would do here. Nothing is changed.
 
-First what lets a thief read more is closed, then what was read is made worthless. Each step names the leaks after
-which it is needed; a new one is a row of `STEPS`.
+The first steps keep an attacker from reading more, the others make what was read worthless. Each step names the leaks
+after which it is needed; a new step is a row of `STEPS`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OF_ONE = 2  # requests to Cloudbeds that a refresh costs: the new pair, and its 
 
 
 class Leak(StrEnum):
-    """What may be in somebody else's hands."""
+    """What others may have obtained."""
 
     DATABASE = "database"
     ENCRYPTION_KEY = "encryption-key"
@@ -36,7 +36,7 @@ class Leak(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What there is here to be rotated. `rates`: requests a second by app, of those that have a limit."""
+    """What there is to rotate here. `rates`: requests per second, by app, for apps with a limit."""
 
     settings: Settings
     exposure: Exposure
@@ -44,12 +44,12 @@ class Situation:
 
     @property
     def hotels(self) -> int:
-        """Those with OAuth tokens."""
+        """The number of hotels with OAuth tokens."""
         return sum(self.exposure.hotels.values())
 
     @property
     def seconds(self) -> float | None:
-        """How long a refresh of them all takes at the rate limit, each app beside the others; None: there is none."""
+        """How long it takes to refresh them all at the rate limit, all apps in parallel; None: there is no limit."""
         limited = [OF_ONE * count / self.rates[app] for app, count in self.exposure.hotels.items() if app in self.rates]
         return max(limited, default=None)
 
@@ -69,7 +69,7 @@ class IncidentStep:
 
 
 async def situation_of(vault: TokenVault) -> Situation:
-    """Counted now."""
+    """The situation, as counted now."""
     settings, exposure = vault.settings, await vault.engine.world.db.browse(read_exposure())
     rates: dict[str, float] = {}
     for app in await vault.apps.list():
@@ -80,12 +80,12 @@ async def situation_of(vault: TokenVault) -> Situation:
 
 
 def incident_steps(leak: Leak, here: Situation) -> list[IncidentStep]:
-    """What to do, in this order."""
+    """What to do, in order."""
     return [step(here) for step, leaks in STEPS.items() if leak in leaks or leak is Leak.EVERYTHING]
 
 
 def counted(number: int, what: str, none: str = "there is none here") -> str:
-    """`3 hotels`; a sentence where there is none."""
+    """`3 hotels`; or `none` if there are none."""
     return none if number == 0 else f"{number} {what}{'s' if number > 1 else ''}"
 
 
@@ -94,8 +94,8 @@ def counted(number: int, what: str, none: str = "there is none here") -> str:
 
 def _evidence(here: Situation) -> IncidentStep:
     return IncidentStep(
-        "keep what can be seen",
-        "who did what, and a copy of the database as it is now: what follows changes both",
+        "preserve the evidence",
+        "the audit log and a copy of the database as it is now: the next steps change both",
         f"entries are kept for {here.settings.retention_days} days; look for actors and addresses that you do not know",
         ("cloudbeds-auth audit --limit 200 --json", *_backup(here)),
     )
@@ -110,12 +110,12 @@ def _admin_token(here: Situation) -> IncidentStep:
         how, commands = "CLOUDBEDS_AUTH_ADMIN_TOKEN is set: set another one", ("openssl rand -hex 32",)
     else:
         path = f"{here.settings.database_path}.admin-token"
-        how, commands = f"it is in {path}: the next start makes another one", (f"rm {path}",)
+        how, commands = f"it is in {path}: the next start creates another one", (f"rm {path}",)
     return IncidentStep(
         "a new admin token",
-        "it reads and changes everything, lends every access token and makes keys; it is compared as it was at the "
-        "start, so restart the service",
-        f"{how}; whoever uses it is refused from then on",
+        "it can read and change everything, get every access token and create keys; the service reads it only at the "
+        "start, so restart it",
+        f"{how}; the old one is refused from then on",
         commands,
     )
 
@@ -123,8 +123,8 @@ def _admin_token(here: Situation) -> IncidentStep:
 def _sessions(here: Situation) -> IncidentStep:
     return IncidentStep(
         "end every session",
-        "whoever had the admin token may have signed in with it; a session outlives the token",
-        "all browsers are signed out at once, and links that were not used are void",
+        "an attacker may have signed in with the admin token; a session outlives the token",
+        "all browsers are signed out at once, and unused links become void",
         ("cloudbeds-auth sign-in --end-all",),
     )
 
@@ -133,10 +133,10 @@ def _caller_keys(here: Situation) -> IncidentStep:
     callers = here.exposure.callers
     return IncidentStep(
         "revoke keys for callers",
-        "the one that leaked, and those that you do not know; only hashes are stored, so a database tells none of "
-        "them. A revoked key is refused within a second, and so are its children; keys that one with the scope `admin` "
-        "made have no parent and stay good: revoke them, too",
-        counted(callers, "key", "no key is good here") + (" in use, beside their children" if callers else ""),
+        "revoke the one that leaked, and those that you do not know; only hashes are stored, so the database reveals "
+        "none of them. A revoked key is refused within a second, and so are its children; keys created by a key with "
+        "the scope `admin` have no parent and remain valid: revoke them, too",
+        counted(callers, "key", "no key is valid here") + (" in use, and their children" if callers else ""),
         ("cloudbeds-auth keys", "cloudbeds-auth keys revoke ID", "cloudbeds-auth keys list --created-by ID"),
     )
 
@@ -145,8 +145,8 @@ def _metrics_token(here: Situation) -> IncidentStep:
     is_set = here.settings.metrics_token is not None
     return IncidentStep(
         "a new token for /metrics",
-        "it opens numbers, and nothing else",
-        "set another CLOUDBEDS_AUTH_METRICS_TOKEN, restart, and tell the scraper" if is_set else "none is set here",
+        "it gives access to the metrics, and nothing else",
+        "set another CLOUDBEDS_AUTH_METRICS_TOKEN, restart, and update the scraper" if is_set else "none is set here",
         ("openssl rand -hex 32",) if is_set else (),
     )
 
@@ -156,8 +156,8 @@ def _encryption_key(here: Situation) -> IncidentStep:
     where = "CLOUDBEDS_AUTH_ENCRYPTION_KEYS is set" if given else f"it is in {here.settings.database_path}.key"
     return IncidentStep(
         "a new encryption key",
-        "put the new one first, CLOUDBEDS_AUTH_ENCRYPTION_KEYS=NEW,OLD, restart, seal everything again, and take the "
-        "old one away. Copies and backups still open with the old one: delete them",
+        "put the new one first, CLOUDBEDS_AUTH_ENCRYPTION_KEYS=NEW,OLD, restart, seal everything again, and remove the "
+        "old one. Copies and backups still open with the old one: delete them",
         f"{where}; tokens of {counted(here.hotels + here.exposure.keyed + here.exposure.pasted, 'hotel', 'no hotel')} "
         f"and secrets of {counted(here.exposure.apps, 'app', 'no app')} are sealed again",
         ("openssl rand -base64 32", "cloudbeds-auth database rekey"),
@@ -168,10 +168,10 @@ def _client_secret(here: Situation) -> IncidentStep:
     hotels = here.exposure.hotels.get("default", 0)
     return IncidentStep(
         "a new client secret",
-        "reset it on the app's page at Cloudbeds. While CLOUDBEDS_CLIENT_SECRET_PREVIOUS has the old one, no hotel "
-        "notices in which moment the new one counts; take the old one away afterwards",
+        "reset it on the app's page at Cloudbeds. While CLOUDBEDS_CLIENT_SECRET_PREVIOUS has the old one, it does not "
+        "matter when Cloudbeds begins to accept the new one; remove the old one afterwards",
         f"{counted(hotels, 'hotel', 'no hotel')} of {here.settings.client_id or 'no client id'}; "
-        "nobody has to approve again",
+        "no hotel has to approve again",
         ("CLOUDBEDS_CLIENT_SECRET=NEW (or NEW in its file) CLOUDBEDS_CLIENT_SECRET_PREVIOUS=OLD, then restart",),
     )
 
@@ -180,8 +180,8 @@ def _app_secrets(here: Situation) -> IncidentStep:
     further = sum(count for app, count in here.exposure.hotels.items() if app != "default")
     return IncidentStep(
         "new client secrets of further apps",
-        "they are sealed in the database: reset each at Cloudbeds, then enter it here; the one before stays valid "
-        "beside it until it is dropped",
+        "they are sealed in the database: reset each at Cloudbeds, then enter it here; the former one is kept as a "
+        "fallback until it is dropped",
         counted(here.exposure.apps, "app", "there are none here")
         + (f" with {counted(further, 'hotel', 'no hotel')}" if here.exposure.apps else ""),
         ("cloudbeds-auth apps rotate-secret NAME", "cloudbeds-auth apps rotate-secret NAME --drop-previous"),
@@ -192,8 +192,8 @@ def _refresh(here: Situation) -> IncidentStep:
     took = "" if here.seconds is None else f", at least {duration(max(1.0, here.seconds))} at the rate limit"
     return IncidentStep(
         "refresh every hotel",
-        "the access token before dies at Cloudbeds at once, and the refresh token before when the new access token is "
-        "first used, which follows at once",
+        "the former access token dies at Cloudbeds immediately, and the former refresh token at the first use of the "
+        "new access token, which follows immediately",
         counted(here.hotels, "hotel", "no hotel has OAuth tokens here") + (took if here.hotels else ""),
         ("cloudbeds-auth connections refresh --all",),
     )
@@ -202,9 +202,9 @@ def _refresh(here: Situation) -> IncidentStep:
 def _api_keys(here: Situation) -> IncidentStep:
     return IncidentStep(
         "new API keys of hotels",
-        "an API key does not rotate: a hotel that made its own makes another one and pastes it, and deletes the old "
-        "one at Cloudbeds; one whose key came from a move is disconnected, and approves again",
-        f"{counted(here.exposure.pasted, 'key', 'none')} that hotels made, "
+        "an API key does not rotate: a hotel that created its own creates and pastes another one, and deletes the old "
+        "one at Cloudbeds; a hotel whose key came from a move has to be disconnected and approve again",
+        f"{counted(here.exposure.pasted, 'key', 'none')} created by hotels, "
         f"{counted(here.exposure.keyed, 'key', 'none')} from a move",
         ("cloudbeds-auth connections add-key --connection ID --link", "cloudbeds-auth connections disconnect ID"),
     )
@@ -212,11 +212,11 @@ def _api_keys(here: Situation) -> IncidentStep:
 
 def _reconnect(here: Situation) -> IncidentStep:
     return IncidentStep(
-        "reconnect what was used",
-        "whoever used a refresh token before it died has tokens of their own, which ours do not end. A hotel that the "
-        "refresh before was refused for, or whose history has calls that you do not know, is disconnected, which ends "
-        "every session at Cloudbeds, and approves again",
-        "those that `refresh --all` reports as refused; a connection keeps its id",
+        "reconnect hotels whose tokens were used",
+        "an attacker who used a refresh token before it died has tokens that our refresh does not end. If the refresh "
+        "of a hotel was refused, or its history has calls that you do not know, disconnect it, which ends every "
+        "session at Cloudbeds, and let it approve again",
+        "hotels that `refresh --all` reports as refused; a connection keeps its id",
         ("cloudbeds-auth connections disconnect ID", "cloudbeds-auth connect --connection ID"),
     )
 
@@ -225,8 +225,8 @@ def _webhook_secret(here: Situation) -> IncidentStep:
     is_set = bool(here.settings.webhook_secrets)
     return IncidentStep(
         "a new webhook secret",
-        "with the old one anybody can sign messages that your receivers believe. Set NEW,OLD: every message carries a "
-        "signature by each; when every receiver has the new one, take the old one away",
+        "with the old one an attacker can sign messages that your receivers accept. Set NEW,OLD: every message is "
+        "signed with both; when every receiver has the new one, remove the old one",
         "CLOUDBEDS_AUTH_WEBHOOK_SECRET=NEW,OLD, then restart" if is_set else "none is set here",
         ("echo whsec_$(openssl rand -base64 32)",) if is_set else (),
     )
@@ -240,27 +240,27 @@ def _hook_secrets(here: Situation) -> IncidentStep:
     there = [name for name, value in named.items() if value is not None]
     return IncidentStep(
         "new secrets of Cloudbeds' webhooks",
-        "with them anybody can post in Cloudbeds' name; what is posted to this service is a hint, and nothing is "
-        "deleted for it. Subscriptions are made anew within a day of the restart",
-        f"set others: {', '.join(there)}" if there else "none is set here",
+        "with them an attacker can post in Cloudbeds' name; this service treats such posts only as hints, and deletes "
+        "nothing because of them. Subscriptions are renewed within a day after the restart",
+        f"set new ones: {', '.join(there)}" if there else "none is set here",
         ("openssl rand -hex 32",) if there else (),
     )
 
 
 def _people(here: Situation) -> IncidentStep:
     return IncidentStep(
-        "tell the people whose data it was",
+        "notify the people whose data leaked",
         "names and e-mail addresses of those who approved are not sealed in the database, and the API shows them; "
-        "where the GDPR applies, the authority is told within 72 hours (article 33)",
+        "if the GDPR applies, notify the authority within 72 hours (article 33)",
         counted(here.exposure.people, "named approval", "no name is stored here"),
     )
 
 
 def _examine(here: Situation) -> IncidentStep:
     return IncidentStep(
-        "see that all is well",
+        "check that all is well",
         "settings, keys, database and hotels",
-        "exits with 0 when nothing is left to mend",
+        "exits with 0 if nothing is left to fix",
         ("cloudbeds-auth doctor", "cloudbeds-auth audit"),
     )
 

@@ -1,5 +1,5 @@
-"""Checks of this installation: its settings, the redirect URI, the way to Cloudbeds, the clock, and who is on the port,
-which `connect` asks, too. Nothing secret is sent: GETs, and one POST without credentials.
+"""Checks of this installation: its settings, the redirect URI, the network path to Cloudbeds, the clock, and which
+process uses the port, which `connect` checks, too. Nothing secret is sent: GETs, and one POST without credentials.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cloudbeds_auth.settings import Settings
 
-OLDEST_NOW = 1_764_000_000.0  # this code was written after it, so a clock before it is wrong
+OLDEST_NOW = 1_764_000_000.0  # this code was written later, so an earlier clock is wrong
 LARGEST_SKEW = 120.0  # seconds
 VENDOR_SECONDS, PORT_SECONDS = 10.0, 2.0
 NETWORK_MEND = "check CLOUDBEDS_BASE_URL, DNS, firewall and certificates between this machine and Cloudbeds"
@@ -29,20 +29,20 @@ CODE_HEADER = "x-cloudbeds-auth-code"
 
 
 async def settings_complete(subject: Subject) -> Sequence[Finding]:
-    """Every problem of the settings, in their own words."""
+    """Every problem and warning that the settings report."""
     odd = subject.read.warnings if subject.read else ()
     found = [_worded(Level.PROBLEM, text) for text in subject.problems] + [_worded(Level.WARNING, text) for text in odd]
     return found or ok("complete and well-formed")
 
 
 def _worded(level: Level, text: str) -> Finding:
-    """A sentence of the settings: what is wrong, and behind a semicolon what to do about it."""
+    """A sentence of the settings: what is wrong, and after a semicolon what to do about it."""
     what, _, mend = text.partition("; ")
-    return Finding(level, what, mend or "mend it in the environment or in .env")
+    return Finding(level, what, mend or "correct it in the environment or in .env")
 
 
 async def redirect_uri(subject: Subject) -> Sequence[Finding]:
-    """The redirect URI leads to where `serve` listens, as far as that can be known from here."""
+    """The redirect URI leads to where `serve` listens, as far as can be seen from here."""
     settings = subject.settings
     if not settings.client_id:
         return _links_without_app(settings)
@@ -50,14 +50,14 @@ async def redirect_uri(subject: Subject) -> Sequence[Finding]:
     if port is not None:
         return warning(
             f"{settings.redirect_uri} leads to port {port}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
-            f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds; nothing "
-            "where an application of yours serves that address",
+            f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds; ignore this if an "
+            "application of yours serves that address",
         )
     return ok(f"{settings.redirect_uri} (must be registered at Cloudbeds exactly like this)")
 
 
 def _links_without_app(settings: Settings) -> Sequence[Finding]:
-    """The pages that hotels paste their keys into lie where `serve` listens."""
+    """The pages where hotels paste their keys are where `serve` listens."""
     port = other_port(urlsplit(settings.public_url), settings)
     if port is not None:
         return warning(
@@ -68,7 +68,7 @@ def _links_without_app(settings: Settings) -> Sequence[Finding]:
 
 
 def other_port(parts: SplitResult, settings: Settings) -> int | None:
-    """The port on this machine that a redirect URI leads to, where that is another one than the service's."""
+    """The port on this machine that a redirect URI leads to, if it is not the service's port."""
     from cloudbeds_auth.settings import is_loopback
 
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -77,7 +77,7 @@ def other_port(parts: SplitResult, settings: Settings) -> int | None:
 
 
 async def addresses(subject: Subject) -> Sequence[Finding]:
-    """Who comes to the addresses that hotels are given is let in, and is told apart from who comes to others."""
+    """Requests to the addresses that hotels get are accepted, and callers behind a proxy are distinguished."""
     settings = subject.settings
     named = {"CLOUDBEDS_AUTH_PUBLIC_URL": settings.public_url}
     if settings.client_id:
@@ -87,19 +87,19 @@ async def addresses(subject: Subject) -> Sequence[Finding]:
         host = urlsplit(url).hostname or ""
         if host not in settings.allowed_hosts:
             found += problem(
-                f"{host} of {name} is not in CLOUDBEDS_AUTH_ALLOWED_HOSTS: who comes there is answered 421",
-                f"add {host} to CLOUDBEDS_AUTH_ALLOWED_HOSTS, or do not set that at all",
+                f"{host} of {name} is not in CLOUDBEDS_AUTH_ALLOWED_HOSTS: requests to it are answered 421",
+                f"add {host} to CLOUDBEDS_AUTH_ALLOWED_HOSTS, or leave that setting unset",
             )
     if urlsplit(settings.public_url).scheme == "https" and not settings.trusted_proxies:
         found += warning(
-            f"{settings.public_url} is https, so a reverse proxy is before the service, and none is trusted: "
-            "all callers count as one address, with one share",
+            f"{settings.public_url} is https, so there is a reverse proxy, but none is trusted: "
+            "all callers count as one address and share one limit",
             "set CLOUDBEDS_AUTH_TRUSTED_PROXIES to the proxy's address, like 127.0.0.1",
         )
-    return found or ok("who comes to them is let in")
+    return found or ok("requests to them are accepted")
 
 
-# --- the way to Cloudbeds
+# --- the network path to Cloudbeds
 
 
 async def vendor_reachable(subject: Subject) -> Sequence[Finding]:
@@ -110,7 +110,7 @@ async def vendor_reachable(subject: Subject) -> Sequence[Finding]:
         return problem(f"{url} does not answer: {answer}", NETWORK_MEND)
     _note_skew(subject, answer)
     if answer.status_code >= 500 or answer.status_code == 429:
-        return warning(f"{url} answers {answer.status_code}", "try again later; Cloudbeds may be out of order")
+        return warning(f"{url} answers {answer.status_code}", "try again later; Cloudbeds may be unavailable")
     return ok(f"{url} answers")
 
 
@@ -123,7 +123,7 @@ def _note_skew(subject: Subject, answer: httpx2.Response) -> None:
 
 
 async def token_endpoint(subject: Subject) -> Sequence[Finding]:
-    """The token endpoint's address is an API's: JSON, where a wrong path gets the marketing site's HTML page."""
+    """The token endpoint answers with JSON; a wrong path would get the marketing site's HTML page."""
     url = f"{subject.settings.base_url}/api/{subject.settings.api_version}/access_token"
     answer = await _ask("POST", url)
     if isinstance(answer, str):
@@ -131,13 +131,13 @@ async def token_endpoint(subject: Subject) -> Sequence[Finding]:
     if "json" not in answer.headers.get("content-type", "").lower():
         return problem(
             f"{url} answers {answer.status_code} with something that is not JSON",
-            "check CLOUDBEDS_BASE_URL and CLOUDBEDS_API_VERSION (like v1.3): a wrong path gets a web page",
+            "check CLOUDBEDS_BASE_URL and CLOUDBEDS_API_VERSION (like v1.3): a wrong path returns a web page",
         )
     return ok(f"{url} answers as an API")
 
 
 async def _ask(method: str, url: str, seconds: float = VENDOR_SECONDS) -> httpx2.Response | str:
-    """The answer, or what kept it from coming; redirects are not followed and the environment is not asked."""
+    """The response, or why there is none; redirects are not followed, and proxies in the environment are ignored."""
     import httpx2
 
     try:
@@ -148,14 +148,14 @@ async def _ask(method: str, url: str, seconds: float = VENDOR_SECONDS) -> httpx2
 
 
 async def clock(subject: Subject) -> Sequence[Finding]:
-    """The wall clock is not before this code was written, and agrees with the vendor's `Date` header."""
+    """The wall clock is later than this code, and agrees with the vendor's `Date` header."""
     if subject.clock.wall() < OLDEST_NOW:
-        return problem("this machine's clock is years behind", "set the clock; certificates will fail like this")
+        return problem("this machine's clock is years behind", "set the clock; until then certificates will fail")
     skew = subject.skew
     if skew is not None and abs(skew) > LARGEST_SKEW:
         return warning(
             f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Cloudbeds'",
-            "set the clock (NTP); nothing depends on it but times shown to people",
+            "set the clock (NTP); it only affects times shown to people",
         )
     return ok("plausible" if skew is None else "agrees with Cloudbeds'")
 
@@ -164,7 +164,7 @@ async def clock(subject: Subject) -> Sequence[Finding]:
 
 
 class Tenant(Enum):
-    """Who is there."""
+    """Which process uses a port."""
 
     NOBODY = "free"
     OURS = "this service"
@@ -174,14 +174,14 @@ class Tenant(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """What was found on an address; `who` names a stranger where the system says."""
+    """What was found on an address; `who` names another program, if the system reveals it."""
 
     tenant: Tenant
     who: str = ""
 
 
 async def look(host: str, port: int) -> Port:
-    """Find out who listens on `host`:`port`."""
+    """Find out which process listens on `host`:`port`."""
     refused = _binding(host, port)
     if refused is None:
         return Port(Tenant.NOBODY)
@@ -193,13 +193,13 @@ async def look(host: str, port: int) -> Port:
 
 
 async def answers_as_ours(origin: str) -> bool:
-    """Whether a service of ours answers there: every answer of ours names its code, and no credential is sent."""
+    """Whether a service of ours answers there: all its answers have a code header. No credential is sent."""
     answer = await _ask("GET", f"{origin}/api/v1/connections", PORT_SECONDS)
     return not isinstance(answer, str) and CODE_HEADER in answer.headers
 
 
 def _binding(host: str, port: int) -> int | None:
-    """The error number of taking the port for a moment, under every address of the host; None when it is free."""
+    """The error number of briefly binding the port on every address of the host; None if it is free."""
     try:
         taken = take_port(host, port)
     except socket.gaierror:
@@ -212,14 +212,14 @@ def _binding(host: str, port: int) -> int | None:
 
 
 def _reachable(host: str) -> str:
-    """An address under which a listener on `host` answers."""
+    """An address at which a listener on `host` answers."""
     if host in {"0.0.0.0", "", "::"}:  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
 async def listening_port(subject: Subject) -> Sequence[Finding]:
-    """The port of `serve` is free, or held by the service itself."""
+    """The port of `serve` is free, or in use by the service itself."""
     settings = subject.settings
     found = await look(settings.host, settings.port)
     where = f"{settings.host}:{settings.port}"
@@ -228,8 +228,8 @@ async def listening_port(subject: Subject) -> Sequence[Finding]:
     if found.tenant is Tenant.OURS:
         return ok(f"the service answers on {where}")
     if found.tenant is Tenant.FORBIDDEN:
-        return problem(f"{where} cannot be listened on ({found.who})", "change CLOUDBEDS_AUTH_HOST or _PORT")
+        return problem(f"cannot listen on {where} ({found.who})", "change CLOUDBEDS_AUTH_HOST or CLOUDBEDS_AUTH_PORT")
     return problem(
-        f"{where} is held by {found.who}",
-        "stop it, or set CLOUDBEDS_AUTH_PORT and register the redirect URI with that port",
+        f"{where} is in use by {found.who}",
+        "stop it, or set CLOUDBEDS_AUTH_PORT to another port and register a redirect URI with that port",
     )

@@ -1,9 +1,9 @@
-"""For your tests: a running simulator of Cloudbeds, a vault connected to it, and switches for what goes wrong.
+"""For your tests: a running simulator of Cloudbeds, a vault connected to it, and ways to make things go wrong.
 
-Loaded by pytest itself; `-p no:cloudbeds_auth` leaves it out. Unused, it imports nothing and starts nothing: everything
-heavy is imported where it is used. Needs the `pytest` extra. `pytest --fixtures` shows what there is.
+pytest loads it by itself; `-p no:cloudbeds_auth` disables it. Unused, it imports and starts nothing: everything heavy
+is imported where it is used. Needs the `pytest` extra. `pytest --fixtures` lists the fixtures.
 
-Reading order: this file (what a test asks for), `process` (the simulator as a test sees it, a process of its own),
+Reading order: this file (the fixtures), `process` (the simulator as a test sees it, in a process of its own),
 `on_asyncio` (the vault's fixture under pytest-asyncio).
 """
 
@@ -29,21 +29,21 @@ __all__ = [
 ]  # fmt: skip
 
 MARKER = (
-    "cloudbeds(*, quick_refusals=False, **switches): the simulator's switches for this test, as `variant='V0/n'` or "
-    "`expires_in=60`; with quick_refusals a hotel that revoked needs no minute to be found out"
+    "cloudbeds(*, quick_refusals=False, **switches): the simulator's switches for this test, like `variant='V0/n'` or "
+    "`expires_in=60`; with quick_refusals a hotel's revocation is detected without a minute's wait"
 )
-TOKEN_TIMEOUT = 2.0  # seconds instead of 20: every wait of the protocol is a tenth of the usual
+TOKEN_TIMEOUT = 2.0  # seconds instead of 20: every wait of the protocol is a tenth of the default
 QUICK = 0.2  # seconds between two refusals, instead of a minute
 MARK = "cloudbeds"
-ON_ASYNCIO = "cloudbeds_auth_on_asyncio"  # the name of the plugin that is there beside pytest-asyncio
+ON_ASYNCIO = "cloudbeds_auth_on_asyncio"  # the name of the plugin that is registered beside pytest-asyncio
 PREFIX = "CLOUDBEDS_"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Know the marker, and pytest-asyncio where it is loaded."""
+    """Register the marker, and, if pytest-asyncio is loaded, the plugin for it."""
     config.addinivalue_line("markers", MARKER)
     if config.pluginmanager.hasplugin("asyncio"):
-        with suppress(ImportError, TypeError):  # older than 0.24: only tests with our vault fail then
+        with suppress(ImportError, TypeError):  # older than 0.24: then only tests with our vault fail
             from cloudbeds_auth.pytest_plugin import on_asyncio
 
             config.pluginmanager.register(on_asyncio, ON_ASYNCIO)
@@ -51,14 +51,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def _cloudbeds_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    """The simulator's process: one for a session, or for each worker of pytest-xdist."""
+    """The simulator's process: one per session, or per worker of pytest-xdist."""
     with running(tmp_path_factory.mktemp("cloudbeds-simulator")) as simulator:
         yield simulator
 
 
 @pytest.fixture
 def cloudbeds_redirect_uri() -> str:
-    """The redirect URI of the simulated app, `http://localhost:7000/callback`. Override it with your application's."""
+    """The redirect URI of the simulated app: `http://localhost:7000/callback`. Override it with your application's."""
     return "http://localhost:7000/callback"
 
 
@@ -68,8 +68,8 @@ def cloudbeds_simulator(
 ) -> Simulator:
     """A simulated Cloudbeds on a free port of this machine: `.url`, `.approve(url)`, `.expire()`, `.fault(…)`, …
 
-    A process of its own, as new for each test: three hotels (100001 to 100003), no grant, no fault, an empty log, and
-    the switches that the test's `@pytest.mark.cloudbeds(variant="V0/n", …)` names.
+    It runs in its own process and is reset for each test: three hotels (100001 to 100003), no grant, no fault, an empty
+    log, and the switches in the test's `@pytest.mark.cloudbeds(variant="V0/n", …)`.
     """
     switches = _switches(request)
     switches.pop("quick_refusals", None)
@@ -85,9 +85,9 @@ def cloudbeds_settings(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Settings:
-    """Settings of a vault at the simulator, over an empty database of this test's own.
+    """Settings of a vault that uses the simulator, with an empty database for this test alone.
 
-    Nothing is read from the environment or a `.env`. To change one, override this fixture with
+    Nothing is read from the environment or a `.env`. To change a setting, override this fixture and return
     `cloudbeds_settings.model_copy(update={…})`.
     """
     from cloudbeds_auth import Secret, Settings
@@ -107,9 +107,9 @@ def cloudbeds_settings(
 
 @pytest.fixture
 def cloudbeds_environment(cloudbeds_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Those settings as environment variables, set for this test: what your program reads by itself, or a child does.
+    """The settings as environment variables, set for this test, for code or a child process that reads them itself.
 
-    Every other variable of ours is set to nothing, so that neither your environment nor a `.env` shows through.
+    Every other variable of the library is set to an empty value, so that neither your environment nor a `.env` counts.
     """
     from cloudbeds_auth.settings import as_variable, known, rows
 
@@ -150,7 +150,7 @@ def cloudbeds_sync_vault(cloudbeds_settings: Settings, cloudbeds_connection: Con
 def cloudbeds_vault(request: pytest.FixtureRequest) -> TokenVault:
     """An open `cloudbeds_auth.TokenVault` with one connected hotel, `cloudbeds_connection`, in the test's event loop.
 
-    For tests that pytest-asyncio runs, in either mode and any loop scope, or anyio on asyncio.
+    For tests run by pytest-asyncio, in either mode and any loop scope, or by anyio on asyncio.
     """
     if "anyio_backend" in request.fixturenames:
         name = "_cloudbeds_vault_on_anyio"
@@ -160,7 +160,7 @@ def cloudbeds_vault(request: pytest.FixtureRequest) -> TokenVault:
         name = fixture_for(request)
     else:
         pytest.fail(
-            "cloudbeds_vault is for tests of pytest-asyncio (0.24 or newer) or anyio; blocking ones have "
+            "cloudbeds_vault needs a test run by pytest-asyncio (0.24 or newer) or anyio; in blocking tests use "
             "cloudbeds_sync_vault"
         )
     vault: TokenVault = request.getfixturevalue(name)
@@ -181,7 +181,7 @@ async def _cloudbeds_vault_on_anyio(
 
 
 def _switches(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What the test's markers say; the nearest one says it last."""
+    """The switches in the test's markers; the closest marker wins."""
     found: dict[str, Any] = {}
     for mark in reversed(list(request.node.iter_markers(MARK))):
         if mark.args:
@@ -191,7 +191,7 @@ def _switches(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rule 12 wants two refusals a minute apart before a hotel has to approve again; a test has no minute."""
+    """Shorten the wait: rule 12 requires two refusals a minute apart before a hotel has to approve again."""
     from cloudbeds_auth.rules.refresh import Timing
 
     usual = Timing.of

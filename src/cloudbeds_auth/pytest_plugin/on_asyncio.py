@@ -16,7 +16,7 @@ Scope = Literal["function", "class", "module", "package", "session"]
 
 
 def fixture_for(request: pytest.FixtureRequest) -> str:
-    """The name of the fixture that opens in the loop of this test."""
+    """The name of the fixture that opens the vault in this test's loop."""
     mark = request.node.get_closest_marker("asyncio")
     said = {} if mark is None else mark.kwargs
     scope = said.get("loop_scope") or said.get("scope") or _usual_scope(request.config)

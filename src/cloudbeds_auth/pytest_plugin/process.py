@@ -1,4 +1,4 @@
-"""The running simulator as a test sees it, and its process, on a free port, which ends with the tests in any case."""
+"""The running simulator as a test sees it, and its process on a free port, which always ends with the tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Face = Literal["denied", "message", "hint", "problem", "not_available", "user_in
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Where Cloudbeds sends the browser back to: `url` is the whole address; after a denial `code` is empty."""
+    """Where Cloudbeds sends the browser back: `url` is the complete address; after a denial `code` is empty."""
 
     url: str
     code: str
@@ -31,10 +31,10 @@ class Approval:
 
 
 class Simulator:
-    """Every method is one request to the simulator's control API, and blocks for as long as that takes.
+    """Every method is one request to the simulator's control API, and blocks until it is answered.
 
-    In an asynchronous test that is no time, except for `wait_for`: `await asyncio.to_thread(simulator.wait_for, …)`.
-    What the simulator does not understand raises ValueError in its own words.
+    That is short enough for asynchronous tests, except in `wait_for`: `await asyncio.to_thread(simulator.wait_for, …)`.
+    If the simulator rejects a request, ValueError is raised with its message.
     """
 
     def __init__(self, url: str, client_secret: str) -> None:
@@ -54,32 +54,33 @@ class Simulator:
     # --- what the hotel does
 
     def approve(self, url: str, *property_ids: str) -> Approval:
-        """The hotel opens `url`, the address that an authorization began with, and approves: 100001 unless named."""
+        """The hotel opens `url`, an authorization's approval page, and approves for these properties, or 100001."""
         return self._decide(url, "approve", property_ids or ("100001",))
 
     def deny(self, url: str) -> Approval:
-        """The hotel opens `url` and says no; the address that its browser is sent to."""
+        """The hotel opens `url` and denies the approval; returns where its browser is sent."""
         return self._decide(url, "deny", ())
 
     def revoke(self, property_id: str = "100001", face: Face = "denied") -> None:
-        """The hotel disconnects the app in Cloudbeds; `face` is how the API answers for it from now on.
+        """The hotel disconnects the app in Cloudbeds; `face` is how the API answers for the hotel from now on.
 
-        A vault believes it after two refusals of the refresh token a minute apart: see `quick_refusals` of the marker.
+        A vault accepts this only after two refusals of the refresh token a minute apart: see the marker's
+        `quick_refusals`.
         """
         self.control("POST", "revoke", {"property": property_id, "face": face})
 
     # --- what goes wrong
 
     def expire(self) -> None:
-        """Every access token runs out now, at Cloudbeds; the vault does not know."""
+        """Every access token expires at Cloudbeds now, which the vault does not know."""
         self.control("POST", "expire")
 
     def lose_answers(self, times: int | None = 1) -> None:
-        """The next refreshes (None: all) rotate the tokens at Cloudbeds, and their answers never arrive."""
+        """The next `times` refreshes (None: all) rotate the tokens at Cloudbeds, but their responses never arrive."""
         self.fault("reset_after", grant_type="refresh_token", times=times)
 
     def fault(self, kind: str, target: str = "token", *, times: int | None = 1, **fields: Any) -> None:
-        """Arm one fault: the kinds, targets and fields are those of the documentation's page on the simulator."""
+        """Arm one fault: the documentation's page on the simulator lists the kinds, targets and fields."""
         self.control("POST", "faults", {"kind": kind, "target": target, "times": times, **fields})
 
     def clear_faults(self) -> None:
@@ -91,32 +92,32 @@ class Simulator:
         self.control("POST", "settings", switches)
 
     def advance(self, seconds: float) -> None:
-        """Cloudbeds' clock moves ahead, so that lifetimes pass without waiting; the vault's does not."""
+        """Move Cloudbeds' clock ahead, so that tokens expire without waiting; the vault's clock does not move."""
         self.control("POST", "advance", {"seconds": seconds})
 
     def add_hotel(self, property_id: str, name: str = "Hotel Added", group: str | None = None) -> None:
-        """One more hotel that may approve; those of one `group` belong to one account."""
+        """Add a hotel that may approve; hotels with the same `group` belong to one account."""
         user = {"user_id": f"9{property_id}", "first_name": "Noor", "last_name": "Added", "email": "noor@added.example"}
         self.control("POST", "hotels", {"property_id": property_id, "name": name, "group": group, "user": user})
 
     # --- what Cloudbeds saw
 
     def refreshes(self) -> int:
-        """How many refreshes were answered with tokens."""
+        """The number of refreshes that were answered with tokens."""
         return self.counts("refresh_token").get("issued", 0)
 
     def counts(self, grant_type: str) -> Mapping[str, int]:
-        """How many token requests of this kind (`refresh_token`, `authorization_code`) had which outcome."""
+        """The number of token requests of this kind (`refresh_token`, `authorization_code`) by outcome."""
         found: Mapping[str, int] = self.control("GET", "counts")["token"].get(grant_type, {})
         return found
 
     def requests(self, after: int = 0) -> Sequence[Mapping[str, Any]]:
-        """The log of what was asked behind number `after`, and what became of it."""
+        """The log of requests after number `after`, with their outcomes."""
         found: Sequence[Mapping[str, Any]] = self.control("GET", "requests", after=after)["requests"]
         return found
 
     def wait_for(self, *, after: int = 0, timeout: float = 20.0, **fields: Any) -> Mapping[str, Any] | None:
-        """The first entry of the log with these fields, as `target="token", outcome="issued"`; None: none came."""
+        """The first log entry with these fields, like `target="token", outcome="issued"`; None if none came in time."""
         asked = {name: str(value).lower() if isinstance(value, bool) else value for name, value in fields.items()}
         found: Mapping[str, Any] | None = self.control("GET", "wait", after=after, timeout=timeout, **asked)["entry"]
         return found
@@ -129,7 +130,7 @@ class Simulator:
     # --- the control API itself
 
     def control(self, method: str, what: str, body: object = None, **query: Any) -> Any:
-        """One request to the control API; the JSON of its answer. Raises ValueError."""
+        """Send one request to the control API and return the JSON of its response. Raises ValueError."""
         patience = PATIENCE + float(query.get("timeout", 0.0))
         answer = self._http.request(method, f"/_control/{what}", json=body, params=query or None, timeout=patience)
         if answer.status_code == 400:
@@ -138,7 +139,7 @@ class Simulator:
         return answer.json()
 
     def reset(self, *, redirect_uri: str, **switches: Any) -> None:
-        """As it was at the start, with this redirect URI and these switches."""
+        """Restore the initial state, with this redirect URI and these switches."""
         self.control("POST", "reset")
         self.control("POST", "apps", {"client_id": self.client_id, "redirect_uris": [redirect_uri]})
         if switches:

@@ -1,4 +1,4 @@
-"""Reads the settings: the environment, `.env`, files that hold one secret each; every problem is reported at once."""
+"""Reads the settings from the environment, `.env` and secret files; all problems are reported together."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from cloudbeds_auth.settings.row import Need, Setting, rows
 from cloudbeds_auth.settings.table import Settings
 
 PREFIX = "CLOUDBEDS_"
-OURS = "CLOUDBEDS_AUTH_"  # no other program's variables begin so
+OURS = "CLOUDBEDS_AUTH_"  # no other program's variables begin with this
 BASE_URL = "CLOUDBEDS_BASE_URL"
-ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # names the file that is read instead of `.env`; of the environment only
+ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # names the file that is read instead of `.env`; read from the environment only
 NO_SETTINGS = (
     "CLOUDBEDS_AUTH_APP_SECRET",
     "CLOUDBEDS_API_KEY",
     "CLOUDBEDS_CODE_VERIFIER",
     ENV_FILE,
-)  # variables of ours all the same, for commands
+)  # variables of ours all the same, read by commands
 LARGEST_ENV_FILE = 1024 * 1024  # characters
 LARGEST_SECRET_FILE = 64 * 1024  # bytes
-READ = object()  # the context of what is read, and may lack everything
-ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
+READ = object()  # the validation context of settings that are read, which may lack everything
+ALIKE = 0.75  # how close an unknown name must come to a known one to be taken for a typo
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was found while reading: problems stop the start, warnings do not; `from_file` are the variables that came
-    from `.env`.
+    """What was found while reading: problems prevent the start, warnings do not; `from_file` are the variables that
+    came from `.env`.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -48,15 +48,15 @@ class Findings:
     from_file: tuple[str, ...] = ()
 
     def raise_problems(self) -> None:
-        """Raises ConfigurationError with all of them, if there is one."""
+        """Raises ConfigurationError with all problems, if there are any."""
         if self.problems:
             raise ConfigurationError(problems=tuple(self.problems))
 
 
 def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: bool = False) -> Settings:
-    """The settings of an environment and a `.env` file (None or missing: none).
+    """The settings of an environment and a `.env` file, which may be None or missing.
 
-    `named`: the operator named the file, so it exists, and is accepted whichever user may write it. Raises
+    `named`: the operator named the file, so it has to exist, and is accepted whichever user may write it. Raises
     ConfigurationError with every problem; each names the variable, what is wrong and what to write.
     """
     findings = Findings()
@@ -64,7 +64,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: 
     _report_unknown(given, findings)
     settings, failed = _validated(_resolved(given, findings), findings)
     table = rows(Settings)
-    unread = {attribute for attribute, row in table.items() if row.file_name in given}  # found to be so already
+    unread = {attribute for attribute, row in table.items() if row.file_name in given}  # reported already
     for attribute, row in table.items():
         why = row.needed(settings, need)
         if why and not getattr(settings, attribute) and attribute not in failed | unread:
@@ -91,8 +91,8 @@ def env_file() -> tuple[Path, bool]:
 
 
 def written(path: Path, *, named: bool) -> dict[str, str]:
-    """What a file of settings says, as it is. Raises ConfigurationError where it cannot be read, and, unless it is
-    `named` by the operator, where another user may have written it.
+    """The variables in a file of settings, unchecked. Raises ConfigurationError if it cannot be read, or, unless it is
+    `named` by the operator, if another user may have written it.
     """
     findings = Findings()
     found = _in_file(path, findings, named=named)
@@ -101,16 +101,16 @@ def written(path: Path, *, named: bool) -> dict[str, str]:
 
 
 def known() -> frozenset[str]:
-    """Every name that means something to us."""
+    """Every variable name that has a meaning here."""
     table = rows(Settings).values()
     return frozenset({row.name for row in table} | {row.file_name for row in table if row.secret} | set(NO_SETTINGS))
 
 
 def _merged(environ: Mapping[str, str], dotenv: Path | None, findings: Findings, *, named: bool) -> dict[str, str]:
-    """Our variables from both sources; the environment wins, also with an empty value, which means "not set".
+    """Our variables from both sources; the environment wins, even with an empty value, which means "not set".
 
     A secret and its `_FILE` are two spellings of one variable: either in the environment hides both in `.env`. `named`:
-    as `_in_file`.
+    as in `_in_file`.
     """
     ours = {name: value.strip() for name, value in environ.items() if name.upper().startswith(PREFIX)}
     written = {} if dotenv is None else _in_file(dotenv, findings, named=named)
@@ -120,13 +120,13 @@ def _merged(environ: Mapping[str, str], dotenv: Path | None, findings: Findings,
     if dotenv is not None and not named and BASE_URL in taken and not _is_harmless(taken[BASE_URL]):
         findings.problems.append(
             f"{BASE_URL}: {dotenv.absolute()} names a host that is neither Cloudbeds' nor this machine, and every "
-            "credential would be sent there; write it in the environment if it is meant"
+            "credential would be sent there; if it is intended, set it in the environment"
         )
     return taken | {name: value for name, value in ours.items() if value}
 
 
 def _is_harmless(base_url: str) -> bool:
-    """Whether a file that was found in the current folder may name this host; what is no URL is found elsewhere."""
+    """Whether a file found in the current folder may name this host; an invalid URL is reported elsewhere."""
     try:
         return values.is_loopback(values.url(base_url).hostname or "") or is_vendors(base_url)
     except ValueError:
@@ -134,10 +134,10 @@ def _is_harmless(base_url: str) -> bool:
 
 
 def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
-    """Our variables of a `.env`; none where there is no such file.
+    """Our variables in a `.env`; none if there is no such file.
 
     `named`: the operator named it. Otherwise it was found in the current folder, where any user may have put it: raises
-    ConfigurationError where another user wrote or may write it, and it holds anything of ours (A69).
+    ConfigurationError if it sets variables of ours and another user wrote it or may write it (A69).
     """
     if not named and not path.exists():
         return {}
@@ -151,7 +151,7 @@ def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
     wrong = written_by_others(whole, status) if ours and not named else None
     if wrong is not None:
         raise ConfigurationError(
-            problems=(wrong,), next_step=f"read what it says before; `--env-file {whole}` takes it as it is"
+            problems=(wrong,), next_step=f"read the file first; `--env-file {whole}` accepts it as it is"
         )
     secrets = {row.name for row in rows(Settings).values() if row.secret}
     if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and secrets & ours.keys():
@@ -160,7 +160,7 @@ def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
 
 
 def _ours(bindings: Iterable[Binding], path: Path, findings: Findings) -> dict[str, str]:
-    """Our variables among these lines; one of ours that sets nothing is a problem, and no start with a default."""
+    """Our variables in these lines; a line of ours that sets nothing is a problem, instead of using the default."""
     ours: dict[str, str] = {}
     for one in bindings:
         text = one.original.string.lstrip()
@@ -174,39 +174,39 @@ def _ours(bindings: Iterable[Binding], path: Path, findings: Findings) -> dict[s
 
 
 def _read(path: Path, *, named: bool) -> tuple[Sequence[Binding], os.stat_result]:
-    """What the file says, and the file that said it."""
+    """The lines of the file, and its status."""
     if not named and not path.is_file():  # a pipe would block us until a process writes into it
         raise OSError("not a file")
     with path.open(encoding="utf-8") as file:
         text = file.read(LARGEST_ENV_FILE + 1)
         if len(text) > LARGEST_ENV_FILE:  # a device that never ends, for one
             raise ValueError("too large")
-        # Parsed and not interpolated: a `$` in a client secret is a dollar sign, and nothing but this file is read.
+        # Parsed, not interpolated: a `$` in a client secret is a dollar sign, and only this file is read.
         return tuple(parse_stream(io.StringIO(text))), os.fstat(file.fileno())
 
 
 def _why(error: OSError | ValueError) -> str:
-    """Why a file cannot be read: the system's words, the decoder's in ours, those about a path that is none."""
+    """Why a file cannot be read: the system's message, or ours if it is not UTF-8 or not a valid path."""
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8 text"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _resolved(given: Mapping[str, str], findings: Findings) -> dict[str, str]:
-    """Values by attribute, secret files read."""
+    """Values by attribute, including those from secret files."""
     resolved = {attribute: given[row.name] for attribute, row in rows(Settings).items() if row.name in given}
     for attribute, row in rows(Settings).items():
         if not row.secret or row.file_name not in given:
             continue
         if row.name in given:
-            findings.problems.append(f"{row.name}: is given twice, also as {row.file_name}; write only one of them")
+            findings.problems.append(f"{row.name}: is given twice, also as {row.file_name}; set only one of them")
         elif (value := secret_file(row.file_name, Path(given[row.file_name]), findings)) is not None:
             resolved[attribute] = value
     return resolved
 
 
 def secret_file(name: str, path: Path, findings: Findings) -> str | None:
-    """What a file holds that `name` led to; None when the file cannot be used, which is added to `findings`."""
+    """The value in the secret file that `name` leads to; None if it cannot be used, which is added to `findings`."""
     try:
         with path.open("rb") as file:
             value = file.read(LARGEST_SECRET_FILE + 1).decode("utf-8").strip()
@@ -217,15 +217,15 @@ def secret_file(name: str, path: Path, findings: Findings) -> str | None:
         )
         return None
     if not value or len(value) > LARGEST_SECRET_FILE:
-        findings.problems.append(f"{name}: {path} is empty or too large; write the path of a file with only the value")
+        findings.problems.append(f"{name}: {path} is empty or too large; write the path of a file with the value alone")
         return None
     if mode & stat.S_IROTH:
-        findings.warnings.append(f"{name}: anybody on this machine may read {path}; run `chmod 600 {path}`")
+        findings.warnings.append(f"{name}: every user of this machine may read {path}; run `chmod 600 {path}`")
     return value
 
 
 def _validated(resolved: Mapping[str, Any], findings: Findings) -> tuple[Settings, set[str]]:
-    """The settings, and the attributes that had to be left at their defaults because their values are wrong."""
+    """The settings, and the attributes that are left at their defaults because their values are invalid."""
     try:
         return Settings.model_validate(resolved, context=READ), set()
     except ValidationError as error:
@@ -252,29 +252,29 @@ def _problem(row: Setting, what: str) -> str:
 
 def _risks(settings: Settings) -> Iterable[str]:
     if secret_values.weak_keys(settings.encryption_keys):
-        yield "CLOUDBEDS_AUTH_ENCRYPTION_KEYS holds an older key that can be guessed; remove it once nothing needs it"
+        yield "CLOUDBEDS_AUTH_ENCRYPTION_KEYS has an older key that can be guessed; remove it when nothing needs it"
     for attribute, row in rows(Settings).items():
         if any(map(secret_values.is_patterned, row.drawn(getattr(settings, attribute)))):
-            yield f"{row.name} repeats itself or counts up; make a random one"
+            yield f"{row.name} repeats itself or counts up; generate a random one"
     if settings.is_plain_http:
-        yield "CLOUDBEDS_AUTH_PUBLIC_URL is plain http: sign-in and connect links can be read on their way"
+        yield "CLOUDBEDS_AUTH_PUBLIC_URL is plain http: sign-in and connect links can be read in transit"
     if settings.hook_secret is not None and settings.hook is None:
         yield "CLOUDBEDS_AUTH_HOOK_SECRET subscribes nothing: CLOUDBEDS_AUTH_PUBLIC_URL is plain http"
 
 
 def _report_unknown(given: Mapping[str, str], findings: Findings) -> None:
-    """Report unknown names: a problem where it begins as ours do; else a warning: it may be the program's own."""
+    """Report unknown names: a problem if one has our prefix, else a warning, because it may be the program's own."""
     ours = known()
     tails = {_tail(name): name for name in ours}
     for name in sorted(given.keys() - ours):
         close = difflib.get_close_matches(_tail(name), tails, n=1, cutoff=ALIKE)
         meant = f"did you mean {tails[close[0]]}?" if close else ""
         if name.upper().startswith(OURS):
-            findings.problems.append(f"{name}: is not a setting; {meant or 'remove it, or write one that there is'}")
+            findings.problems.append(f"{name}: is not a setting; {meant or 'remove it, or correct the name'}")
         else:
             findings.warnings.append(f"{name} is not a setting and was ignored{meant and f'; {meant}'}")
 
 
 def _tail(name: str) -> str:
-    """What distinguishes a name: the prefix that all share would make any two look alike."""
+    """The part that distinguishes a name: with the common prefix, any two would look alike."""
     return name.upper().removeprefix(PREFIX).removeprefix("AUTH_")

@@ -1,5 +1,5 @@
-"""A further registration at Cloudbeds, which is no setting and is checked like one; what is not given follows from the
-settings' own.
+"""A further registration at Cloudbeds: not a setting, but checked like one; what is not given is taken from the
+settings.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from cloudbeds_auth.settings.loading import worded
 from cloudbeds_auth.settings.table import Credential, Level, RedirectUri, Scopes, Settings, kind_of
 
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-AGAIN = "mend what is named above, then add the app again"
-ONE_SCHEME = "is https where CLOUDBEDS_REDIRECT_URI is http, or the other way round; one service takes one of the two"
+AGAIN = "correct what is named above, then add the app again"
+ONE_SCHEME = "must be https if CLOUDBEDS_REDIRECT_URI is https, and http if it is http; a service uses only one scheme"
 
 
 def app_name(value: object) -> str:
-    """A word that goes into addresses and command lines as it is."""
+    """A word that needs no quoting in URLs and command lines."""
     if not isinstance(value, str) or not APP_NAME.fullmatch(value):
-        raise ValueError("is not made of lower-case letters, digits and `-`, at most 40")
+        raise ValueError("must be at most 40 lower-case letters, digits and `-`, and must not begin with `-`")
     return value
 
 
 def client_secret(value: object) -> Secret:
-    """A secret that is there."""
+    """A secret that is not empty."""
     found = values.secret(value)
     if not found:
         raise ValueError("is empty")
@@ -53,7 +53,7 @@ class Registration(BaseModel):
 
 
 def further_app(settings: Settings, **given: object) -> App:
-    """The App of what was given; None: what follows from the settings. Raises InvalidRequest with every problem."""
+    """The App from `given`; what is None is taken from the settings. Raises InvalidRequest with every problem."""
     usual = {
         "redirect_uri": redirect_uri_of(settings, str(given.get("name"))), "scopes": settings.scopes,
         "credential": settings.credential,
@@ -70,11 +70,11 @@ def further_app(settings: Settings, **given: object) -> App:
     if where.scheme != values.url(settings.redirect_uri).scheme:
         raise InvalidRequest(f"redirect uri: {ONE_SCHEME}", next_step=AGAIN)
     if values.is_our_path(where.path, settings.public_url):
-        raise InvalidRequest("redirect uri: has a path that is one of this service's own", next_step=AGAIN)
+        raise InvalidRequest("redirect uri: its path belongs to this service", next_step=AGAIN)
     secrets, kind = (made.client_secret,), kind_of(made.credential)
     return App(made.name, made.client_id, secrets, made.redirect_uri, made.scopes, made.level, kind)
 
 
 def redirect_uri_of(settings: Settings, name: str) -> str:
-    """The redirect URI of a further app unless it has another: below the settings' own, a path for itself."""
+    """The default redirect URI of a further app: the settings' one with the app's name appended to the path."""
     return f"{settings.redirect_uri.rstrip('/')}/{name}"

@@ -1,4 +1,4 @@
-"""A row of the table of settings: what a setting is besides its type and default."""
+"""A row of the table of settings: what describes a setting besides its type and default."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class Need(Enum):
-    """What must be there."""
+    """Which settings are required."""
 
-    NOTHING = "doctor and setup start without any"
-    APP = "the client id and secret are required, or a database of API keys alone"
+    NOTHING = "none: doctor and setup start without any"
+    APP = "the client id and secret, or a database that holds API keys only"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a setting is besides its type and default. `write` completes "write …"; `means` is a sentence of the page.
+    """What describes a setting besides its type and default. `write` completes "write …"; `means` is shown on the page.
 
-    `secret`: it may also come as the path of a file, in `NAME_FILE`. `default`: in words, where it is computed.
-    `needed`: why it has to be set, else None. `drawn`: what in its value should have been drawn by chance.
+    `secret`: the value may also be given as the path of a file, in `NAME_FILE`. `default`: in words, if it is computed.
+    `needed`: why the setting is required, else None. `drawn`: the parts of its value that should be random.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a value must look like: each function returns the normal form or raises ValueError saying what is wrong.
+"""What values must look like: each function returns the normal form, or raises ValueError with what is wrong.
 
 No message repeats the value: some of them are secrets, and a URL may hold a password.
 """
@@ -24,10 +24,10 @@ PRIVATE = [
 ]
 EMBEDDING = tuple(map(IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96")))  # IPv4 written as IPv6 (RFC 4291, RFC 6052)
 EMBEDDED = 96  # bits before the IPv4 address
-MOST_IPV4, MOST_IPV6 = 1 << 32 - 8, 1 << 128 - 20  # public addresses to trust: as many as the largest providers have
+MOST_IPV4, MOST_IPV6 = 1 << 32 - 8, 1 << 128 - 20  # public addresses to trust: as many as the largest provider has
 LISTED = re.compile(r"[\s,]+")
 HOST_NAME = re.compile(r"(?!-)(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")  # RFC 1035 section 2.3.4
-LONGEST_NAME, LONGEST_PATH = 200, 900  # bytes of a file's name and path: systems take 255 and 1,024, and we add to both
+LONGEST_NAME, LONGEST_PATH = 200, 900  # bytes of a file name and path: systems allow 255 and 1,024, we add to both
 PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")  # RFC 3986, no segment empty
 NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)  # escapes of `unreserved`
 OUR_PATHS = (
@@ -39,7 +39,7 @@ _BELOW = tuple(f"{path}/" for path in OUR_PATHS)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine is reached under `host`: `localhost`, 127.0.0.0/8 or ::1 (brackets allowed)."""
+    """Whether `host` reaches only this machine: `localhost`, 127.0.0.0/8 or ::1 (brackets allowed)."""
     name = host.strip("[]").lower()
     if name == "localhost":
         return True
@@ -50,12 +50,12 @@ def is_loopback(host: str) -> bool:
 
 
 def is_local(host: str, public_url: str) -> bool:
-    """Whether only this machine reaches the service: no other connects, and no proxy has it under another name."""
+    """Whether only this machine reaches the service: it listens on loopback, and no proxy publishes another name."""
     return is_loopback(host) and is_loopback(url(public_url).hostname or "")
 
 
 def listed(value: object) -> tuple[str, ...]:
-    """A list with commas or spaces between, or any iterable of strings, as a tuple."""
+    """A list separated by commas or spaces, or any iterable of strings, as a tuple."""
     parts = LISTED.split(value) if isinstance(value, str) else value
     if not isinstance(parts, Iterable):
         raise ValueError("is not a list")
@@ -65,12 +65,12 @@ def listed(value: object) -> tuple[str, ...]:
 def text(value: object) -> str:
     """Visible ASCII and spaces, as RFC 6749 appendix A allows for client ids and secrets."""
     if not isinstance(value, str) or not all(" " <= letter <= "~" for letter in value):
-        raise ValueError("holds a character that is not visible ASCII")
+        raise ValueError("contains a character that is not visible ASCII")
     return value
 
 
 def as_variable(value: object) -> str:
-    """A value of Python's as a variable of the environment has it: None as one that is not set, a list with spaces."""
+    """A Python value as an environment variable: None as an unset one, a list separated by spaces."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple | set | frozenset):
@@ -81,7 +81,7 @@ def as_variable(value: object) -> str:
 
 
 def word(value: object) -> object:
-    """One of a few words, however it is cased."""
+    """One of a few words, in any case."""
     return value.strip().lower() if isinstance(value, str) else value
 
 
@@ -94,24 +94,24 @@ def scopes(value: object) -> tuple[str, ...]:
     """Scopes in the order given (RFC 6749 section 3.3)."""
     found = tuple(value.split()) if isinstance(value, str) else listed(value)
     if any(not re.fullmatch(r"[!#-\[\]-~]+", scope) for scope in found):
-        raise ValueError("holds a character that no scope may hold")
+        raise ValueError("contains a character that is not allowed in a scope")
     return found
 
 
 def events(value: object) -> tuple[str, ...]:
-    """Events of Cloudbeds' webhooks, each once: `object/action`; or `none`. Cloudbeds takes any, and posts those that
-    it has.
+    """Events of Cloudbeds' webhooks, each once, as `object/action`; or `none`. Cloudbeds accepts any name, and posts
+    the events that exist.
     """
     found = () if word(value) == "none" else listed(value)
     if any(not re.fullmatch(r"[A-Za-z_]+/[A-Za-z_]+", one) for one in found):
-        raise ValueError("holds something that is no `object/action`")
+        raise ValueError("contains something that is not an `object/action`")
     return tuple(dict.fromkeys(found))
 
 
 def url(value: object) -> SplitResult:
     """An absolute http or https URL without credentials or fragment."""
     if not isinstance(value, str) or not re.fullmatch(r"[!-\[\]-~]+", value):
-        raise ValueError("is not a URL: it holds a space, a backslash or a character that is not ASCII")
+        raise ValueError("is not a URL: it contains a space, a backslash or a character that is not ASCII")
     try:
         parts = urlsplit(value)
         _ = parts.port
@@ -120,14 +120,14 @@ def url(value: object) -> SplitResult:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("is not an absolute http or https URL")
     if "@" in parts.netloc:
-        raise ValueError("names a user or password, which do not belong into a URL")
+        raise ValueError("contains a user name or password, which must not be in a URL")
     if "#" in value:
         raise ValueError("has a fragment (`#…`)")
     return parts
 
 
 def guarded_url(value: object) -> str:
-    """A URL that secrets may be sent to: https, or plain http to this machine; may carry a query."""
+    """A URL that secrets may be sent to: https, or plain http to this machine; may have a query."""
     parts = url(value)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("is plain http to another machine")
@@ -140,7 +140,7 @@ def base_url(value: object) -> str:
 
 
 def _bare(given: str, wrong: str) -> str:
-    """A URL's origin; raises ValueError with `wrong` where there is more to it."""
+    """A URL's origin; raises ValueError with `wrong` if the URL has a path or query."""
     if "?" in given or urlsplit(given).path not in {"", "/"}:
         raise ValueError(wrong)
     return written_origin(urlsplit(given))
@@ -153,17 +153,17 @@ def redirect_uri(value: object) -> str:
     if "?" in given:
         raise ValueError("has a query, which Cloudbeds does not allow")
     if path in {"", "/"}:
-        raise ValueError("has no path, where the dashboard is")
+        raise ValueError("has no path, but the dashboard is there")
     if not PATH.fullmatch(path) or NEEDLESS.search(path) or {".", ".."} & set(path.split("/")):
-        raise ValueError("has a path that browsers or proxies write in another way")
+        raise ValueError("has a path that browsers or proxies rewrite")
     if is_our_path(path):
-        raise ValueError("has a path that is one of this service's own")
+        raise ValueError("has a path that belongs to this service")
     return given
 
 
 def is_our_path(path: str, public_url: str = "") -> bool:
-    """Whether the service answers it itself, or what lies above it: no approval that comes there is taken as one. A
-    proxy may take the public URL's path off before it.
+    """Whether this path, or one above it, is a route of the service, so that no approval would be recognized there.
+    A proxy may remove the public URL's path first.
     """
     prefix = urlsplit(public_url).path.rstrip("/")
     left = path.removeprefix(prefix) if f"{path}/".startswith(f"{prefix}/") else path
@@ -171,13 +171,13 @@ def is_our_path(path: str, public_url: str = "") -> bool:
 
 
 def public_url(value: object, info: ValidationInfo) -> str:
-    """The address that links are built from, without a slash at its end; `info` has the redirect URI."""
+    """The base of links, without a trailing slash; `info` has the redirect URI."""
     url(value)
     if "?" in str(value):
         raise ValueError("has a query")
     path = urlsplit(info.data.get("redirect_uri", "")).path
     if path and is_our_path(path, str(value)):
-        raise ValueError("has a path below which CLOUDBEDS_REDIRECT_URI is a page of this service: change either")
+        raise ValueError("has a path that turns CLOUDBEDS_REDIRECT_URI into a page of this service: change one of them")
     return str(value).rstrip("/")
 
 
@@ -186,7 +186,7 @@ def return_origins(value: object) -> tuple[str, ...]:
     found = listed(value)
     for one in found:
         url(one)
-    return tuple(_bare(one, "holds an origin with a path or a query") for one in found)
+    return tuple(_bare(one, "contains an origin with a path or a query") for one in found)
 
 
 def rate_limit(value: object) -> float | Literal["observe"]:
@@ -194,11 +194,11 @@ def rate_limit(value: object) -> float | Literal["observe"]:
     if isinstance(value, str) and value.strip().lower() == "observe":
         return "observe"
     try:
-        rate = Decimal(str(value))  # as it is written: a float would take 1e-400 for 0, which means no limit
+        rate = Decimal(str(value))  # exactly as written: a float would turn 1e-400 into 0, which means no limit
     except InvalidOperation:
         rate = Decimal("NaN")
     if not rate.is_finite() or (rate and not 1 <= rate <= FASTEST):
-        raise ValueError("is no number of requests per second")
+        raise ValueError("is not a valid number of requests per second")
     return float(rate)
 
 
@@ -217,7 +217,7 @@ def allowed_hosts(value: object) -> tuple[str, ...]:
     try:
         return tuple(dict.fromkeys(host(name) for name in listed(value)))
     except ValueError:
-        raise ValueError("holds something that is no plain host name") from None
+        raise ValueError("contains something that is not a plain host name") from None
 
 
 def trusted_proxies(value: object) -> tuple[str, ...]:
@@ -226,15 +226,15 @@ def trusted_proxies(value: object) -> tuple[str, ...]:
     try:
         networks = [ip_network(one, strict=False) for one in found]
     except ValueError:
-        raise ValueError("holds something that is neither an address nor a network") from None
+        raise ValueError("contains something that is neither an address nor a network") from None
     if _is_everybody(networks):
-        raise ValueError("trusts a good part of all addresses, so that anybody may forge where they come from")
+        raise ValueError("trusts so many addresses that anyone could forge their own")
     shown = zip(found, networks, strict=True)
     return tuple(str(network if "/" in one else network.network_address) for one, network in shown)
 
 
 def _is_everybody(networks: Iterable[IPv4Network | IPv6Network]) -> bool:
-    """Whether they are together more than a provider has; private ones do not count."""
+    """Whether together they are more addresses than any provider has; private ones do not count."""
     public = [
         network
         for network in map(_as_ipv4, networks)
@@ -249,14 +249,14 @@ def _is_everybody(networks: Iterable[IPv4Network | IPv6Network]) -> bool:
 
 
 def _as_ipv4(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """The IPv4 network where one is written as IPv6; all of IPv4 where it lies in a wider one."""
+    """The IPv4 network of one written as IPv6; all of IPv4 if the IPv6 network is wider."""
     if isinstance(network, IPv6Network) and any(network.overlaps(one) for one in EMBEDDING):
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, max(network.prefixlen - EMBEDDED, 0)))
     return network
 
 
 def _postgres_url(given: str) -> str:
-    """A URL as libpq reads it, with a database's name; several hosts with commas between are tried in turn."""
+    """A URL as libpq reads it, with a database name; several hosts, separated by commas, are tried in turn."""
     try:
         parts = urlsplit(given)
         for host in parts.netloc.rpartition("@")[2].split(","):
