@@ -79,7 +79,7 @@ async def test_no_redirect_uri_is_one_of_our_paths() -> None:
     ours = {path.partition("/{")[0] for _, path in routes()}
     for path in ours - {"/", CALLBACK, SIGN_IN_FIRST}:
         for taken in (path, f"{path}/callback"):
-            with pytest.raises(ValueError, match="own"):
+            with pytest.raises(ValueError, match="belongs to this service"):
                 values.redirect_uri(f"https://x.example{taken}")
 
 

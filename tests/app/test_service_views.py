@@ -204,7 +204,7 @@ async def test_settings(vendor: Vendor) -> None:
         "the environment",
         "the default",
         "A warning.",
-        "The app&#39;s registration.",
+        "Identifies the app at Cloudbeds.",
     ):
         assert said in page, said
 
