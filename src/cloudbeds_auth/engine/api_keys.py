@@ -176,7 +176,7 @@ class Migrator:
         self._must_match(row, at.chosen.app, named=at.named)  # another process may have bound the grant meanwhile
         if row.migration is None and unresolved(row, world.timing):
             raise RefreshInDoubt(
-                "the answer of a refresh was lost, and one that arrives late would kill the key",
+                "the answer of a refresh was lost, and a refresh that arrives late would kill the key",
                 connection_id=row.connection_id,
                 retry_after=world.timing.unresolved - (row.intent_age or 0.0),
             )
@@ -240,7 +240,7 @@ class Migrator:
         if counted in {Counted.MOVED, Counted.CANDIDATE, Counted.REPRIEVED}:
             return AGAIN
         raise RefreshInDoubt(
-            "Cloudbeds refused every stored token; it is asked again before the hotel is asked to approve anew",
+            "Cloudbeds refused every stored token; it is asked again before the hotel is asked to approve again",
             connection_id=row.connection_id,
             retry_after=self._world.timing.refusal_interval,
         )

@@ -58,7 +58,7 @@ MOST = 10_000  # keys, and hotels, that are remembered
 EVERY = 30.0  # seconds between two writes of uses
 LEAST_RATE, MOST_RATE = 0.01, 100.0  # requests a second
 V = TypeVar("V")
-LIST = "`cloudbeds-auth keys` lists those that there are"
+LIST = "`cloudbeds-auth keys` lists the known ones"
 SCOPES = ", ".join(Scope)
 
 

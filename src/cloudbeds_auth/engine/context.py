@@ -86,7 +86,7 @@ async def current_grant(db: Database, connection_id: str) -> Grant | None:
         return found()
 
 
-NAMES = "`cloudbeds-auth apps` lists those that there are"
+NAMES = "`cloudbeds-auth apps` lists the known ones"
 REPORT_AGAIN = 60.0  # seconds until foreign credentials, or altered rows, are reported again
 
 
@@ -186,7 +186,7 @@ class World:
     async def _registered(self, row: OfApp) -> App:
         found = await self.find(row.app)
         if found is None:
-            raise ClientRefused(f"the app {row.app!r} is not registered here any more", next_step=remedy_of(row.app))
+            raise ClientRefused(f"the app {row.app!r} is no longer registered here", next_step=remedy_of(row.app))
         return found
 
     def must_match(self, row: Grant, app: App | None) -> None:

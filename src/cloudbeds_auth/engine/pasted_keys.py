@@ -127,7 +127,7 @@ class PastedKeys:
                 return verdict
             case Inconclusive(reason):
                 raise _unavailable(reason)
-        raise KeyRefused("Cloudbeds refuses this API key: it was mistyped, was revoked, or is not in use any more")
+        raise KeyRefused("Cloudbeds refuses this API key: it was mistyped or revoked, or is no longer in use")
 
     async def _named(self, asking: App, key: Secret) -> tuple[str, ...]:
         """The properties that Cloudbeds lists for the key; empty if it lists none."""

@@ -4,14 +4,15 @@
 
 Every request first takes a turn here: tokens, proofs, `getHotels`, `postAppState`, and calls with a lent token.
 
-A process reserves at most one place ahead, so the queue of one process does not delay other processes; and which
-request uses the place is decided when it comes, so one caller's queue does not delay another caller, nor one hotel's
-queue another hotel. A caller that hangs up takes no place with it. Where c callers wait, each for h hotels, in one of P
-processes that all wait, the next call of each of these hotels goes with one of the next 2 c h (P + N) places: every
+A process reserves at most one place ahead, so no process's queue is ahead of the others at the store. Which request
+uses the place is decided when it comes, so no caller's queue is ahead of another caller, and no hotel's ahead of the
+caller's other hotels. A caller that hangs up takes no place with it. Where c callers wait, each for h hotels, in one of
+P processes that all wait, the next call of each of these hotels goes with one of the next 2 c h (P + N) places: every
 second place may be for tokens and proofs, and the quickest process may take all of a window's N that are not reserved.
 
-While the store gives no places, because it does not answer or cannot be written, this process sends callers' requests
-at a slow pace of its own: the tokens in its memory are good (F62, F110), and the limit has room for it (ADR 0014).
+While the store gives no places, because it does not answer or cannot be written, a process sends callers' requests at a
+slow pace of its own: the tokens in its memory are good (F62, F110), and the limit has room for one such process
+(ADR 0014).
 """
 
 from __future__ import annotations
