@@ -2,12 +2,12 @@
 
     Error
     ├── ConfigurationError          a setting, key or database stops the start
-    ├── Unauthenticated             the caller brought no valid credential of ours
-    ├── Forbidden                   … or one that may not do this
+    ├── Unauthenticated             the caller sent no valid credential of this service
+    ├── Forbidden                   … or one without the permission
     ├── InvalidRequest              the request itself cannot be served
     │   ├── InvalidReturnTo         `return_to` names an origin that is not listed
-    │   ├── StateMismatch           the callback's `state` is not one of this browser's
-    │   ├── AuthorizationDenied     the hotel said no
+    │   ├── StateMismatch           the callback's `state` was not issued to this browser
+    │   ├── AuthorizationDenied     the hotel denied the approval
     │   ├── AuthorizationExpired    the code or the state is spent or too old
     │   └── KeyRefused              Cloudbeds does not accept the API key that was given
     ├── UnknownConnection           nothing is connected under this id
@@ -15,11 +15,11 @@
     ├── PropertyMismatch            an approval, or an API key, is for another property than expected
     ├── ConnectionUnusable          a person has to act first
     │   ├── ReauthorizationRequired the vendor refuses every stored refresh token
-    │   ├── ConnectionDisconnected  the tokens were given back
+    │   ├── ConnectionDisconnected  the hotel was disconnected, here or at Cloudbeds
     │   ├── Unclaimed               parked until it is claimed
     │   ├── NotRefreshable          an API key, or a hotel that was moved to one
     │   └── MigrationRefused        Cloudbeds exchanges no refresh token of this client for API keys
-    ├── TryAgain                    nothing is lost; a later call heals
+    ├── TryAgain                    nothing is lost; try again later
     │   ├── TokenEndpointUnavailable
     │   ├── StoreUnavailable
     │   ├── StoreReadOnly
@@ -28,15 +28,15 @@
     │   ├── RefreshInDoubt
     │   └── BodyNotReplayable
     ├── ClientRefused               the app's own client id or secret is refused, or is not this grant's
-    ├── VaultClosed                 the vault was closed before it was asked, or before it answered
+    ├── VaultClosed                 the vault was closed before the call, or before it answered
     └── UpstreamError               the vendor's side of a proxied call
         ├── UpstreamFailed
         └── OutcomeUnknown
-    ForeignOrigin                   a ValueError too: the credential was about to leave for another host
+    ForeignOrigin                   a ValueError too: the credential was about to be sent to another host
 
-Each class carries the stable `code` and HTTP `status` of the public contract, and `diagnosis()` answers a
-reader's three questions: what happened, is anything lost, what to do next. The title is the docstring's first line, and
-what follows it is the meaning: `GET /errors/{code}` shows both, and `docs/errors.md` is drawn from them.
+Each class carries the stable `code` and HTTP `status` of the public contract, and `diagnosis()` says what happened,
+whether anything is lost, and what to do next. The first line of a class's docstring is its title, and the rest its
+meaning: `GET /errors/{code}` shows both, and `docs/errors.md` is drawn from them.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Diagnosis(NamedTuple):
 class Error(Exception):
     """Something about a connection or a request failed
 
-    `return_to` is where a browser goes with `error={code}`, when this ended an approval that was begun with one; it is
-    for the service only, and in no problem document.
+    `return_to`: where the browser is redirected, with `error={code}`, when the error ended an approval that was begun
+    with a `return_to`. It is for the service only, and appears in no problem document.
     """
 
     code: ClassVar[str] = "error"
@@ -107,12 +107,12 @@ class Error(Exception):
 class ConfigurationError(Error):
     """The settings, the keys or the database do not allow a start
 
-    The detail names each problem. Never an answer of the service.
+    The detail names each problem. The service never answers with this code.
     """
 
     code = "invalid_configuration"
     lost = "nothing; nothing was sent and nothing was written"
-    next_step_default = "mend what is named above, then run `cloudbeds-auth doctor`"
+    next_step_default = "correct what is named above, then run `cloudbeds-auth doctor`"
 
     def __init__(self, detail: str = "", *, problems: tuple[str, ...] = (), next_step: str | None = None) -> None:
         super().__init__(detail or "\n".join(problems), next_step=next_step)
@@ -120,10 +120,10 @@ class ConfigurationError(Error):
 
 
 class Unauthenticated(Error):
-    """A credential of ours is needed here
+    """A credential of this service is required
 
-    It is missing, unknown, or came twice and differs. This is never Cloudbeds' 401: that one has no
-    `X-Cloudbeds-Auth-Code`. After many wrong ones from an address the answer comes up to five seconds late.
+    It is missing or unknown, or two different ones were sent. This is never Cloudbeds' 401, which has no
+    `X-Cloudbeds-Auth-Code`. After many wrong credentials from one address, answers are up to five seconds late.
     """
 
     code = "unauthenticated"
@@ -134,9 +134,9 @@ class Unauthenticated(Error):
 class Forbidden(Error):
     """This credential may not do that
 
-    The credential is valid and does not hold what is needed, or a bare `/connect` is asked for where only one-time
-    links start a connection. Also what the proxy relays for no caller: the token endpoint, the approval page, and
-    what is no API of Cloudbeds; and a form that no page of the operator's session sent.
+    The credential is valid but lacks the permission, or `/connect` was requested without a one-time link where only
+    such links start a connection. Also for what the proxy relays to no caller: the token endpoint, the approval page,
+    and whatever is not Cloudbeds' API; and for a form that was not sent from a page of the operator's session.
     """
 
     code = "forbidden"
@@ -147,9 +147,9 @@ class Forbidden(Error):
 class InvalidRequest(Error):
     """The request cannot be served as it is
 
-    The status is 404, 405, 408, 411, 413, 414, 421 or 431 where HTTP has a word of its own for it: no such path or
-    method, a body or header that is too large or too slow, a host name that is not ours. Also, over HTTP, `min_valid`
-    above half the token's lifetime, a number or a reference that is too large, and an app that there is not.
+    The status is 404, 405, 408, 411, 413, 414, 421 or 431 where HTTP has a status of its own for the case: an unknown
+    path or method, a body or header that is too large or too slow, a host name that is not the service's. Also, over
+    HTTP, `min_valid` above half the token's lifetime, a number or reference that is too large, and an unknown app.
     """
 
     code = "invalid_request"
@@ -158,23 +158,23 @@ class InvalidRequest(Error):
 
 
 class InvalidReturnTo(InvalidRequest):
-    """`return_to` is neither a path of ours nor a listed origin
+    """`return_to` is neither a path of this service nor on a listed origin
 
-    It has to be a path of the service, or an absolute address of an origin that the operator listed.
+    It has to be a path of the service, or an absolute URL on an origin that the operator listed.
     """
 
     code = "invalid_return_to"
     next_step_default = "list the origin in CLOUDBEDS_AUTH_RETURN_ORIGINS"
 
 
-AS_BEFORE = "nothing; what was connected before stays connected"  # on a hotel's page nobody knows of tokens
+AS_BEFORE = "nothing; what was connected before stays connected"  # hotels read it, and know of no tokens
 
 
 class StateMismatch(InvalidRequest):
     """This approval was not started in this browser, or was started too long ago
 
-    The callback's `state` is missing, unknown, was used with another code, or was issued to another browser. No
-    code is exchanged. The same browser with the same code is shown what it led to.
+    The callback's `state` is missing or unknown, was used with another code, or was issued to another browser. No
+    code is exchanged. The same browser with the same code is shown the outcome of its first callback.
     """
 
     code = "state_mismatch"
@@ -196,9 +196,9 @@ class AuthorizationDenied(InvalidRequest):
 class AuthorizationExpired(InvalidRequest):
     """The authorization code is spent or older than ten minutes
 
-    Or the approval took longer than ten minutes, or the connect link was used or is too old. Also when the same
-    callback comes once more and its code, exchanged before, led to no connection: a process that died with the new
-    tokens in hand lost them, and what the hotel had before still works.
+    Or the approval took longer than ten minutes, or the connect link was used or is too old. Also when a callback is
+    repeated whose code was exchanged but led to no connection: a process that died with the new tokens in memory lost
+    them, and what the hotel had before still works.
     """
 
     code = "authorization_expired"
@@ -209,7 +209,7 @@ class AuthorizationExpired(InvalidRequest):
 class KeyRefused(InvalidRequest):
     """Cloudbeds does not accept this API key
 
-    It was mistyped, was revoked, or has died of 30 days without use; or it works and Cloudbeds names no property for
+    It was mistyped or revoked, or it ended after 30 days without use; or it works, but Cloudbeds names no property for
     it, because it lacks a scope. Nothing was stored.
     """
 
@@ -244,9 +244,9 @@ class PropertyMismatch(Error):
     """This is for another property than expected
 
     Cloudbeds names none of the properties that were expected, or that the connection or its reference is for. An
-    approval is kept all the same: a connection of this app that covers the property takes it over, else it is kept
+    approval is kept nevertheless: a connection of this app that covers the property takes it over, or else it is kept
     alive until it is claimed, and `cloudbeds-auth connections list --state parked` shows it. A pasted API key is not
-    stored, nor one that does not cover all that its connection serves. No reference changes, and no link is used up.
+    stored, nor is one that does not cover all that its connection serves. No reference changes; no link is used up.
     """
 
     code = "property_mismatch"
@@ -272,38 +272,38 @@ class ConnectionUnusable(Error):
 class ReauthorizationRequired(ConnectionUnusable):
     """The hotel has to approve again: Cloudbeds refuses every stored refresh token
 
-    It refused each of them twice, far enough apart, or its `userinfo` twice said that it is over. `problem` of the
-    connection says why, for example `revoked` or `user_inactive`. Or the approval lacks the scope `read:hotel`, and
-    Cloudbeds does not say which property it is of (`hotel_scope_missing`). A late success still clears the mark.
-    `GET /api/v1/connections/{id}` has the link (`connect_url`), `cloudbeds-auth connect --connection ID` makes one.
+    It refused each of them twice, far enough apart, or its `userinfo` said twice that the grant is dead. `problem` of
+    the connection says why, for example `revoked` or `user_inactive`. Or the approval lacks the scope `read:hotel`, and
+    Cloudbeds does not say which property it is for (`hotel_scope_missing`). A late success still clears the mark.
+    `GET /api/v1/connections/{id}` has the link (`connect_url`); `cloudbeds-auth connect --connection ID` makes one.
     """
 
     code = "reauthorization_required"
     lost = "the approval; its tokens stay sealed until a new approval replaces them"
-    next_step_default = "send the hotel its connect link; what is stored is tried again by itself, too"
+    next_step_default = "send the hotel its connect link; the stored tokens are also retried"
 
 
 class ConnectionDisconnected(ConnectionUnusable):
     """This hotel was disconnected
 
-    An operator ended the connection and deleted its tokens; or the hotel disconnected the app at Cloudbeds: then they
-    stay sealed, and are tried again by themselves, in case Cloudbeds was wrong.
+    An operator ended the connection, which deleted its tokens; or the hotel disconnected the app at Cloudbeds: then
+    they stay sealed and are retried automatically, in case Cloudbeds was wrong.
     """
 
     code = "connection_disconnected"
     lost = "the approval; its tokens were deleted, or stay sealed where the hotel disconnected the app at Cloudbeds"
-    next_step_default = "connect the hotel again if it wants to be"
+    next_step_default = "connect the hotel again if it wishes"
 
 
 class Unclaimed(ConnectionUnusable):
     """This connection waits to be claimed
 
-    A hotel began it in Cloudbeds' Marketplace: deleted after a day. Or another hotel was expected: it is kept.
+    A hotel began it in Cloudbeds' Marketplace: it is deleted after a day. Or another hotel was expected: it is kept.
     """
 
     code = "unclaimed"
     next_step_default = (
-        "claim it, from the Marketplace within a day: `cloudbeds-auth connections claim`, or POST "
+        "claim it (one from the Marketplace within a day): `cloudbeds-auth connections claim`, or POST "
         "/api/v1/connections/{id}/claim"
     )
 
@@ -311,7 +311,7 @@ class Unclaimed(ConnectionUnusable):
 class NotRefreshable(ConnectionUnusable):
     """This credential is never refreshed
 
-    It is an API key; or the hotel is being moved to one, its last access token is over, and `cloudbeds-auth
+    It is an API key; or the hotel is being moved to one, its last access token no longer works, and `cloudbeds-auth
     connections migrate-to-api-key` continues the move.
     """
 
@@ -322,27 +322,27 @@ class NotRefreshable(ConnectionUnusable):
 class MigrationRefused(ConnectionUnusable):
     """Cloudbeds does not exchange this client's refresh tokens for API keys; the hotel was not moved
 
-    Moving a hotel to a key is by arrangement with Cloudbeds.
+    Cloudbeds allows the move of a hotel to a key by arrangement only.
     """
 
     code = "migration_refused"
     lost = "nothing; the hotel keeps its OAuth tokens"
-    next_step_default = "arrange the move with Cloudbeds, which gives out a client that may make it"
+    next_step_default = "arrange the move with Cloudbeds, which issues a client that may make it"
 
 
 class TryAgain(Error):
-    """Not now; nothing is lost and a later call heals"""
+    """Not now; nothing is lost, and a later call can succeed"""
 
     status = 503
     next_step_default = "try again in a moment"
-    retry_after: float  # seconds, in every one
+    retry_after: float  # seconds; never None here
     retry_after_default: ClassVar[float | None] = 1.0
 
 
 class TokenEndpointUnavailable(TryAgain):
     """Cloudbeds' token endpoint gave no usable answer
 
-    Cloudbeds could not be reached, did not take note of a disconnect, or could not be asked about an API key. If it
+    Cloudbeds could not be reached, did not acknowledge a disconnect, or could not be asked about an API key. If this
     happens in the callback, the code may be spent: start again from the Connect link.
     """
 
@@ -353,18 +353,18 @@ class StoreUnavailable(TryAgain):
     """The database cannot be written at the moment
 
     The disk is full, the database is locked too long, its file is gone or replaced, a stored token of this connection
-    does not open, or the encryption key is used up. No refresh token is sent while the database cannot take the answer.
+    cannot be decrypted, or the encryption key is used up. No refresh token is sent while its answer cannot be stored.
     """
 
     code = "store_unavailable"
-    next_step_default = "mend the database (space, permissions, locks); calls heal by themselves"
+    next_step_default = "repair the database (space, permissions, locks); calls then succeed again"
 
 
 class StoreReadOnly(TryAgain):
     """A copy of another installation's database, or one whose hotels were moved elsewhere: it never refreshes
 
-    It was copied, restored from a backup, or moved by `database copy`. Access tokens that have not ended are lent;
-    nothing is refreshed, connected or written. Use the other one, or adopt this when that is gone, and restart.
+    It was copied, restored from a backup, or moved by `database copy`. Unexpired access tokens are still lent; nothing
+    is refreshed, connected or written. Use the other database; if that is gone, adopt this one and restart.
     """
 
     code = "store_read_only"
@@ -373,12 +373,12 @@ class StoreReadOnly(TryAgain):
 
 
 class RateLimited(TryAgain):
-    """Too much was asked for at once
+    """Too many requests at once
 
-    `CLOUDBEDS_AUTH_RATE_LIMIT` (a tenth of it while the database is silent) leaves no room for this call within five
-    seconds, or Cloudbeds answered another one 429. Or fifty calls of the caller's address are under way through the
-    proxy, or there are too many connections, of that address or in all. Nothing was sent. A 429 of Cloudbeds itself is
-    passed on as it came, without this code. Also when too many approvals were begun, or came from the Marketplace.
+    `CLOUDBEDS_AUTH_RATE_LIMIT` (a tenth of it while the database does not answer) leaves no room for this call within
+    five seconds, or Cloudbeds answered another call 429. Or fifty calls from the caller's address are in progress in
+    the proxy, or too many connections are open, from that address or in total. Nothing was sent. A 429 of Cloudbeds is
+    passed on unchanged, without this code. Also when too many approvals are unfinished, here or from the Marketplace.
     """
 
     code = "rate_limited"
@@ -394,20 +394,20 @@ class RefreshPending(TryAgain):
 
 
 class RefreshInDoubt(TryAgain):
-    """An answer was lost or refused once; the next attempt waits for its time
+    """An answer was lost, or a refresh was refused once; the next attempt is not due yet
 
-    An answer of the token endpoint was lost or unusable, a whole pass was refused once, or Cloudbeds could not be
-    asked whether the token works, or did not say yet which property it is of. Every refresh token is kept.
+    An answer of the token endpoint was lost or unusable, every stored refresh token was refused once, or Cloudbeds
+    could not be asked whether the token works, or has not said which property it is for. Every refresh token is kept.
     """
 
     code = "refresh_in_doubt"
-    next_step_default = "it heals by itself: try again in a moment"
+    next_step_default = "it recovers by itself: try again in a moment"
 
 
 class BodyNotReplayable(TryAgain):
-    """The token was renewed under way and the body could not be sent a second time
+    """The token was refreshed during the call, and the body could not be sent a second time
 
-    Cloudbeds answered 401 before it did anything, and the body was a stream that is gone.
+    Cloudbeds answered 401 before it acted, and the body was a stream that can be read only once.
     """
 
     code = "body_not_replayable"
@@ -417,13 +417,13 @@ class BodyNotReplayable(TryAgain):
 class ClientRefused(Error):
     """The app's client id or secret is refused, or is not the one that this hotel's grant came from
 
-    Or no client id is set, the app is not registered here any more, its stored secret does not open, or the hotel's
-    rows were altered (`problem` is `altered`), and nothing was sent. Where the detail names two origins or two client
-    ids, the hotel's grant, or the app's secret, came from another one than the settings name: neither tokens nor the
-    secret were sent. No hotel is at fault, and none is marked. For the settings' own app correct the id, the secret or
+    Or no client id is set, the app is no longer registered here, its stored secret cannot be decrypted, or the hotel's
+    rows were altered (`problem` is `altered`); then nothing was sent. If the detail names two origins or two client
+    ids, the hotel's grant or the app's secret came from another one than the settings name: neither tokens nor secret
+    were sent. No hotel is at fault, and none is marked. For the settings' own app, correct the id, the secret or
     `CLOUDBEDS_BASE_URL` and restart; during a reset keep the former secret in `CLOUDBEDS_CLIENT_SECRET_PREVIOUS`. For
-    another one `cloudbeds-auth apps rotate-secret NAME`, or `cloudbeds-auth apps add NAME` with the client id that it
-    had. Where the vendor really moved, `cloudbeds-auth apps move-origin NAME --from ORIGIN`.
+    another app, run `cloudbeds-auth apps rotate-secret NAME`, or `cloudbeds-auth apps add NAME` with its former client
+    id. If the vendor really moved, run `cloudbeds-auth apps move-origin NAME --from ORIGIN`.
     """
 
     code = "client_refused"
@@ -434,13 +434,13 @@ class ClientRefused(Error):
 class VaultClosed(Error):
     """This vault was closed
 
-    It was asked after it was closed, or was closed before it answered. What a call had begun to send is finished and
-    stored; that a call was made (`note_call`, `note_refusal`, `note_pause`) is dropped without an error.
+    It was called after it was closed, or was closed before it answered. What a call had begun to send is finished and
+    stored; notes about calls (`note_call`, `note_refusal`, `note_pause`) are dropped without an error.
     """
 
     code = "vault_closed"
     status = 503
-    next_step_default = "open a vault for as long as it is used, and close it last"
+    next_step_default = "keep the vault open for as long as it is used, and close it last"
 
 
 class UpstreamError(Error):
@@ -452,7 +452,7 @@ class UpstreamError(Error):
 class UpstreamFailed(UpstreamError):
     """Cloudbeds' answer was unusable
 
-    Or no connection to Cloudbeds came about. Nothing was changed.
+    Or no connection to Cloudbeds could be made. Nothing was changed.
     """
 
     code = "upstream_failed"
@@ -462,19 +462,19 @@ class UpstreamFailed(UpstreamError):
 class OutcomeUnknown(UpstreamError):
     """The write was sent and no answer came; it is not repeated
 
-    A PUT or DELETE is not repeated either, nor a write that was answered by a redirect which led a client to a 401.
+    A PUT or DELETE is not repeated either, nor is a write whose redirect led the client to a 401.
     """
 
     code = "outcome_unknown"
     lost = "the answer; whether the write happened is not known"
-    next_step_default = "read back at Cloudbeds whether it happened before sending it again"
+    next_step_default = "check at Cloudbeds whether it happened before sending it again"
 
 
 class ForeignOrigin(Error, ValueError):
-    """The credential was asked for another origin than Cloudbeds' and was not sent
+    """The request was for an origin other than Cloudbeds', so the credential was not sent
 
-    A client with the credential was about to send a request to another origin than `vault.base_url`, a redirect
-    included. Nothing was sent there. Python only; a `ValueError`, too.
+    A client with the credential was about to send a request to an origin other than that of `vault.base_url`, directly
+    or by a redirect. Nothing was sent there. Python only; also a `ValueError`.
     """
 
     code = "foreign_origin"

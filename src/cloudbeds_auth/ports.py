@@ -1,8 +1,8 @@
 """What the engine needs from the world, as protocols: every effect goes through one of these.
 
-Time and dice; how secrets are stored; being notified by other processes; what Cloudbeds is asked at its token endpoint,
-at its API and through the proxy; webhooks to a receiver; what is reported to logs and metrics. The port of the database
-is `transactions.runner.Driver`. Production implements them in `system`, `database`, `wire` and `observe`; a test may
+Time and randomness; sealing of secrets; notifications from other processes; requests to Cloudbeds' token endpoint, to
+its API and through the proxy; webhooks to a receiver; reports to logs and metrics. The port of the database is
+`transactions.runner.Driver`. Production implements them in `system`, `database`, `wire` and `observe`; a test may
 implement any of them.
 """
 
@@ -31,7 +31,7 @@ class Clock(Protocol):
         ...
 
     def steady(self) -> float:
-        """Seconds that only run forward, also while the machine sleeps; comparable within one boot."""
+        """Seconds that never go back and run on while the machine sleeps; comparable within one boot."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -57,7 +57,7 @@ class Entropy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a sealed value belongs; it opens nowhere else (a moved, swapped or rolled-back row fails)."""
+    """Where a sealed value belongs; it opens nowhere else (a moved, swapped or rolled-back value fails)."""
 
     table: str
     row: str
@@ -66,11 +66,13 @@ class Place:
 
 
 class SealBroken(Exception):
-    """A sealed value does not open: wrong key, altered bytes, or another row's value; the text says which, of "it"."""
+    """A sealed value does not open: wrong key, altered bytes, or another row's value. The text says which, with the
+    value as "it".
+    """
 
 
 class KeyNotAtHand(SealBroken):
-    """It names a key that is not among those that are configured."""
+    """The sealed value names a key that is not configured."""
 
 
 class Sealer(Protocol):
@@ -92,7 +94,7 @@ class Sealer(Protocol):
         ...
 
     def key_of(self, sealed: bytes) -> str:
-        """Names the key that a sealed value is under, which may be at hand or not."""
+        """Names the key that a sealed value is under, configured or not."""
         ...
 
     def seal(self, secret: Secret, place: Place) -> bytes:
@@ -104,7 +106,7 @@ class Sealer(Protocol):
         ...
 
     def new_key(self) -> Secret:
-        """256 random bits in hex, for another use than sealing."""
+        """256 random bits in hex, for uses other than sealing."""
         ...
 
 
@@ -112,9 +114,9 @@ class Heard(Protocol):
     """The notifications about one grant."""
 
     async def wait(self, seconds: float) -> None:
-        """Return when it is worth reading the row again: after `seconds` at the latest, and too early now and then.
+        """Return when the row is worth reading again: after `seconds` at the latest, and sometimes too early.
 
-        The return itself says nothing about the grant: the row says what happened.
+        That it returns says nothing about the grant: the row says what happened.
         """
         ...
 
@@ -123,7 +125,7 @@ class Wakeups(Protocol):
     """Production: `database.notify.Listener` over PostgreSQL; where there is none, `engine.lease` polls."""
 
     def hearing(self, grant_id: str, poll: float) -> AbstractContextManager[Heard]:
-        """Listen for this grant until the context ends; `poll` seconds between two reads while nothing can be heard."""
+        """Listen for this grant until the context ends; where that fails, the row is read every `poll` seconds."""
         ...
 
 
@@ -131,15 +133,15 @@ MaySend = Callable[[], bool]
 
 
 class TokenEndpoint(Protocol):
-    """Production: `wire.token_endpoint`. Every call is one request on a connection of its own, never retried by itself,
-    finished or aborted (its socket closed) before the call returns, and within the timing's `deadline`.
+    """Production: `wire.token_endpoint`. Every call is one request on a connection of its own, never retried, and
+    finished or aborted (its socket closed) before the call returns, within the timing's `deadline`.
 
-    `may_send` is asked when the connection is up, directly before the first byte (rule-7). Where it says no, nothing is
-    sent, and the answer is TooLate.
+    `may_send` is called once the connection is up, directly before the first byte (rule-7). If it returns False,
+    nothing is sent, and the answer is TooLate.
     """
 
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
-        """`grant_type=authorization_code`, or the API key's own, as `app.credential` says."""
+        """`grant_type=authorization_code`, or the one for API keys, as `app.credential` says."""
         ...
 
     async def refresh(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> Answer:
@@ -166,7 +168,7 @@ class Throttled(Exception):
 class AppState:
     """`state`: enabled, pending, installing or disabled; empty when the answer names none.
 
-    `refused`: Cloudbeds refused to say. Neither: an outage.
+    `refused`: Cloudbeds refused to answer. With neither it was an outage.
     """
 
     state: str = ""
@@ -175,7 +177,7 @@ class AppState:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """It answered: the properties that a credential covers. Not `whole`: others may be covered too."""
+    """The properties that a credential covers, as the vendor listed them. Unless `whole`, it may cover others, too."""
 
     property_ids: tuple[str, ...]
     whole: bool = True
@@ -183,13 +185,13 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Unlisted:
-    """It could not be asked, or gave no sensible answer, or refused to say."""
+    """The vendor could not be asked for the properties, gave no usable answer, or refused."""
 
     refusal: Refusal
 
     @property
     def final(self) -> bool:
-        """Whether it said that this credential may not ask: as long as that is so, asking again changes nothing."""
+        """Whether the vendor said that this credential may not ask: until that changes, asking again is no use."""
         return self.refusal.act is Act.REPORT
 
 
@@ -198,7 +200,7 @@ class Vendor(Protocol):
 
     @property
     def lists_properties(self) -> bool:
-        """Whether a credential without properties can be asked about; where not, none is waited for."""
+        """Whether the vendor can be asked for a credential's properties; if not, no credential waits for one."""
         ...
 
     def authorization_url(self, app: App, state: str) -> str:
@@ -206,54 +208,55 @@ class Vendor(Protocol):
         ...
 
     async def userinfo(self, access: Secret) -> Verdict:
-        """`GET …/userinfo`: the proof call; needs no scope. Never raises for what the vendor or the network does."""
+        """`GET …/userinfo`: the proof call; needs no scope. No failure of the vendor or the network raises."""
         ...
 
     async def properties(self, access: Secret, turn: Turn, /) -> Listed | Unlisted:
         """What `getHotels` lists; where the scope for it is missing, what `getHotelDetails` names.
 
-        `turn` is awaited before each request. Raises what it raises, and Throttled.
+        `turn` is awaited before each request. Raises what `turn` raises, and Throttled.
         """
         ...
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
-        """`postAppState disabled` for every property: whether the vendor took note of all of them. Raises Throttled."""
+        """`postAppState disabled` for every property: whether the vendor acknowledged each. Raises Throttled."""
         ...
 
     async def app_state(self, access: Secret, property_id: str | None) -> AppState:
-        """`getAppState` of one property, None: of the grant's own. Raises Throttled."""
+        """`getAppState` of one property; None: the grant's own. Raises Throttled."""
         ...
 
     async def roles(self, access: Secret) -> Sequence[str] | Refusal:
-        """`/userinfo` with `role_details`: the approving user's roles, as far as it names them. Raises Throttled."""
+        """`/userinfo` with `role_details`: the approving user's roles, as far as named. Raises Throttled."""
         ...
 
     async def subscriptions(self, access: Secret, property_id: str | None) -> Sequence[VendorSubscription] | Refusal:
-        """`getWebhooks` of one property, None: of the grant's own; or how it was refused. Raises Throttled."""
+        """`getWebhooks` of one property (None: the grant's own), or how it was refused. Raises Throttled."""
         ...
 
     async def subscribe(self, access: Secret, wanted: Wanted, property_id: str | None) -> str | Refusal:
         """`postWebhook`: the subscription's id, or how it was refused. Raises Throttled.
 
-        Of one that is there it replaces the header. After OUTAGE and UNREADABLE it may be there or not.
+        For a subscription that exists already it replaces the header. After OUTAGE and UNREADABLE the subscription may
+        exist or not.
         """
         ...
 
     async def unsubscribe(self, access: Secret, subscription_id: str, property_id: str | None) -> Refusal | None:
-        """`deleteWebhook`; None: it is gone. Raises Throttled."""
+        """`deleteWebhook`; None: the subscription is gone. Raises Throttled."""
         ...
 
 
 class Unsent(Exception):
-    """No connection came about (address, network, TLS): the vendor cannot have acted."""
+    """No connection could be made (address, network, TLS): the vendor cannot have acted."""
 
 
 class Lost(Exception):
-    """Something was sent and no usable answer came: the vendor may have acted."""
+    """Something was sent, but no usable answer came: the vendor may have acted."""
 
 
 class Broken(Lost):
-    """The connection broke before the head of an answer came, as a kept one does that the vendor has just closed."""
+    """The connection broke before the head of an answer came, as an idle one does that the vendor has just closed."""
 
 
 class UpstreamAnswer(Protocol):
@@ -279,7 +282,7 @@ class UpstreamAnswer(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the connection: kept for the next request when the body was read to its end, else closed."""
+        """Release the connection: kept for the next request if the body was read to its end, else closed."""
         ...
 
 
@@ -289,7 +292,7 @@ class Upstream(Protocol):
     async def send(
         self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes | AsyncIterator[bytes]
     ) -> UpstreamAnswer:
-        """Send one request for `target` (path and query, encoded already) to the vendor's host.
+        """Send one request for `target` (path and query, already encoded) to the vendor's host.
 
         Raises Unsent, Broken or Lost. Never sends twice. Cancelling it closes the connection.
         """
@@ -302,7 +305,7 @@ class Upstream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it is sent, now and at every later attempt; `attempts` have failed."""
+    """A webhook message, the same at every attempt; `attempts`: how many have failed."""
 
     id: str
     connection_id: str
@@ -313,7 +316,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How one attempt ended. `problem` is None when the receiver took it; `retry_after`: what it asked for, seconds."""
+    """How one attempt ended. `problem`: None if the receiver accepted it; `retry_after`: the seconds it asked for."""
 
     problem: str | None = None
     retry_after: float | None = None
@@ -324,20 +327,20 @@ class Deliverer(Protocol):
     """Production: `wire.webhook_sender`."""
 
     async def deliver(self, message: Message) -> Delivery:
-        """Sign and send once. Never raises for what the receiver or the network does."""
+        """Sign and send once. No failure of the receiver or the network raises."""
         ...
 
 
 Fact = str | int | float | bool | None
 REQUEST_ID: ContextVar[str | None] = ContextVar("cloudbeds_auth_request_id", default=None)
-"""The id of the request that is served: each line of the log that is written for it has it, and so has its answer."""
+"""The id of the request being served, which each log line written for it has, and its answer."""
 ACTING: ContextVar[Acting] = ContextVar("cloudbeds_auth_acting", default=PROGRAM)
-"""Who asks for what is done now, as the audit names them; each transaction is handed it."""
+"""Who asked for what is being done, as the audit names them; passed to each transaction."""
 
 
 class Observer(Protocol):
-    """Production: `observe`. Implementations never raise: a broken metric is no reason to lose a hotel (F80)."""
+    """Production: `observe`. Implementations never raise: a broken metric must not lose a hotel (F80)."""
 
     def happened(self, what: Happening, /, **facts: Fact) -> None:
-        """`what` is a `str` as well: its stable name. `facts` are those that it declares: small, and never secrets."""
+        """`what` is also a `str`: its stable name. `facts` are those that it declares: small, and never secrets."""
         ...

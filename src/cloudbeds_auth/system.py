@@ -1,4 +1,6 @@
-"""The machine: the only wall clock, sleep and dice, which process and boot this is. Its files and ports: `os_files`."""
+"""The machine: the only wall clock, sleep and randomness, and the identity of this process and boot. Its files and
+ports are in `os_files`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ class SystemClock:
         return time.time()
 
     def steady(self) -> float:
-        """Seconds since some moment of this boot, also while the machine sleeps; the same in every process."""
+        """Seconds since some moment of this boot, sleep of the machine included; the same in every process."""
         return time.clock_gettime(_STEADY)
 
     async def sleep(self, seconds: float) -> None:
@@ -51,7 +53,7 @@ class SystemEntropy:
         return secrets.token_urlsafe(32)
 
     def identifier(self, prefix: str) -> str:
-        """`prefix` and a ULID: 48 bits of milliseconds and 80 random ones, so ids sort by time."""
+        """`prefix` and a ULID: 48 bits of milliseconds and 80 random bits, so ids sort by time."""
         return prefix + ulid(time.time_ns() // 1_000_000, secrets.randbits(TAIL))
 
     def unit(self) -> float:
@@ -60,9 +62,9 @@ class SystemEntropy:
 
 
 def keep_memory_private() -> None:
-    """What this process has in memory is in no core dump, and no other process of its user may read it (A66).
+    """Keep this process's memory out of core dumps and from the other processes of its user (A66).
 
-    Root may. What the system does not know is left out: `/proc` and the attributes of a process are Linux's.
+    Root can still read it. On systems other than Linux, only core dumps are prevented.
     """
     import resource
 
@@ -80,7 +82,7 @@ def random_bytes(count: int) -> bytes:
 
 @cache
 def boot_id() -> str:
-    """Which boot of this machine it is; steady times of another boot cannot be compared. Empty when unknown."""
+    """Identifies this boot of the machine; steady times of different boots cannot be compared. Empty when unknown."""
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
         return subprocess.run(command, capture_output=True, text=True, check=False, env={}).stdout.strip()  # noqa: S603  # no outside input
@@ -98,11 +100,11 @@ class Process(NamedTuple):
 
 
 def _process(pid: int) -> Process | None:
-    """None when it cannot be read, which does not mean that it is gone."""
+    """None when it cannot be read, which does not mean that the process is gone."""
     try:
-        if int(str((PROC / "self").readlink())) != os.getpid():  # /proc shows another pid namespace than ours
+        if int(str((PROC / "self").readlink())) != os.getpid():  # /proc shows another pid namespace
             return None
-        # The name in parentheses may hold spaces and parentheses itself: count from the last one.
+        # The name in parentheses may contain spaces and parentheses: count from the last parenthesis.
         fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
         return Process(fields[0].decode(), int(fields[17]), fields[19].decode())
     except (OSError, ValueError, IndexError):
@@ -110,7 +112,7 @@ def _process(pid: int) -> Process | None:
 
 
 def _namespace() -> str:
-    """Which pid namespace our process ids belong to: containers have one each."""
+    """The pid namespace of this process: each container has its own."""
     if sys.platform == "darwin":
         return "host"
     with suppress(OSError):
@@ -125,15 +127,15 @@ def process_identity() -> str:
 
 
 def lease_owner(entropy: Entropy) -> str:
-    """A name for one holder of leases: the process, the boot it is of, and a random part: two in one process differ."""
+    """A name for one holder of leases: process, boot, and a random part, by which two in one process differ."""
     return f"{process_identity()}/{boot_id()}/{entropy.identifier('')}"
 
 
 def is_dead(identity: str, boot: str) -> bool:
-    """Whether the process of a `process_identity` or `lease_owner`, recorded under boot id `boot`, surely runs no more.
+    """Whether the process of a `process_identity` or `lease_owner`, recorded under boot id `boot`, has surely ended.
 
-    A process of another boot of this machine is dead (rule-6: one host shares a SQLite file). Of this boot,
-    only one of our own pid namespace can be judged. Where anything is unknown: False.
+    A process of another boot of this machine is dead (rule-6: one host shares a SQLite file). Of this boot, only a
+    process in the same pid namespace can be judged. Where anything is unknown: False.
     """
     if boot and boot_id() and boot != boot_id():
         return True
@@ -143,7 +145,7 @@ def is_dead(identity: str, boot: str) -> bool:
     if namespace == UNKNOWN or namespace != _namespace() or not (pid.isascii() and pid.isdigit() and int(pid) > 0):
         return False
     try:
-        os.kill(int(pid), 0)  # unlike /proc, not blinded by hidepid
+        os.kill(int(pid), 0)  # unlike /proc, not affected by hidepid
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):
@@ -152,8 +154,8 @@ def is_dead(identity: str, boot: str) -> bool:
 
 
 def is_dead_here(owner: str, clock_id: str) -> bool:
-    """As `is_dead`, of a `lease_owner` on a server where other machines take leases, too: only one of this boot of this
-    machine can be judged. Whose clock the lease goes by says nothing.
+    """As `is_dead`, for a `lease_owner` on a server where other machines take leases, too: only an owner of this boot
+    of this machine can be judged. `clock_id`, the clock that the lease goes by, says nothing about that.
     """
     boot = owner.split("/")[3:4]
     return bool(boot_id()) and boot == [boot_id()] and is_dead(owner, boot_id())

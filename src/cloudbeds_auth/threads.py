@@ -1,7 +1,7 @@
-"""Threads of our own: no executor of the application's is taken, and none of ours is waited for when the process ends.
+"""The library's own threads: it uses no executor of the application, and the process ends without waiting for them.
 
-`concurrent.futures` takes no more work once the main thread has ended, and its threads are joined before `atexit`
-functions run. A vault that was never closed may have a pair in hand then, which is still to be committed.
+`concurrent.futures` accepts no work once the main thread has ended, and its threads are joined before `atexit`
+functions run. A vault that was never closed may then still have a pair in memory that has to be committed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 Call = Callable[[], None]
 
-LOOK_AGAIN = 1.0  # seconds between two checks of a waiting thread whether the loop of the other thread has ended
+LOOK_AGAIN = 1.0  # seconds after which a waiting thread checks again whether the loop of the other thread has ended
 
 
 class OwnThreads(ThreadPoolExecutor):
-    """Runs calls in the order in which they come, on at most `most` daemon threads.
+    """Runs calls in the order of their submission, on at most `most` daemon threads.
 
-    The first thread starts with it: Python 3.12 starts none while the interpreter shuts down. It is a
-    ThreadPoolExecutor because an event loop takes nothing else for its default; that class's own threads are not used.
+    The first thread starts at once: Python 3.12 starts none while the interpreter shuts down. The class derives from
+    ThreadPoolExecutor because an event loop accepts no other default executor; the threads of that class are not used.
     Raises RuntimeError when not even one thread can be started.
     """
 
@@ -40,7 +40,7 @@ class OwnThreads(ThreadPoolExecutor):
         self._name = name
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._started: list[threading.Thread] = []
-        # Its threads end when nothing refers to it; not at the end of the process, when there may be work for them.
+        # The threads end once nothing refers to the pool, not at the end of the process: there may be work for them.
         self._end = weakref.finalize(self, self._calls.put, None)
         self._end.atexit = False
         self._start()
@@ -52,7 +52,7 @@ class OwnThreads(ThreadPoolExecutor):
         future: Future[T] = Future()
         self._calls.put(partial(_call, future, partial(fn, *args, **kwargs)))
         if len(self._started) < self._most:
-            with suppress(RuntimeError):  # those that there are do it
+            with suppress(RuntimeError):  # the running threads do it
                 self._start()
         return future
 
@@ -70,10 +70,10 @@ class OwnThreads(ThreadPoolExecutor):
 
 
 class Elsewhere(Generic[T]):
-    """Work on the loop of another thread, begun. `told` is called when it has ended, on that loop.
+    """Work that runs on the loop of another thread. `told` is called on that loop when the work has ended.
 
-    No lock is taken: where a signal interrupts whoever waits for it, the handler may wait for the other thread, which
-    then ends this work and everything else. `asyncio.run_coroutine_threadsafe` shares a lock between both.
+    No lock is taken: if a signal interrupts the waiting thread, its handler may wait for the other thread, which then
+    ends this work and everything else. `asyncio.run_coroutine_threadsafe` shares a lock between both threads.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], told: Callable[[], None]) -> None:
@@ -89,11 +89,11 @@ class Elsewhere(Generic[T]):
 
     @property
     def ended(self) -> bool:
-        """Whether there is a result, or will be none: a loop that ends drops what it has not begun."""
+        """Whether there is a result, or there will be none: a loop that ends drops what it has not begun."""
         return self._loop.is_closed() or (self._task is not None and self._task.done())
 
     def result(self) -> T:
-        """What it returned or raised. Raises VaultClosed where it was cancelled, or dropped."""
+        """What the work returned or raised. Raises VaultClosed if it was cancelled or dropped."""
         task = self._task
         if task is None:
             self._work.close()
@@ -102,7 +102,7 @@ class Elsewhere(Generic[T]):
         return task.result()
 
     def cancel(self) -> None:
-        """Nobody waits for it any more."""
+        """Cancel the work: its caller no longer waits."""
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._cancel)
 
@@ -112,16 +112,18 @@ class Elsewhere(Generic[T]):
 
     def _end(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():
-            task.exception()  # where nobody waits any more it is no event of its own
+            task.exception()  # retrieved, so that asyncio reports nothing if no caller waits any more
         self._told()
 
     def _cancel(self) -> None:
-        assert self._task is not None  # noqa: S101 - it was begun: callbacks come in their order
+        assert self._task is not None  # noqa: S101 - it was begun: callbacks run in order
         self._task.cancel()
 
 
 def result_of(begin: Callable[[Callable[[], None]], Elsewhere[T]]) -> T:
-    """What the work leads to that `begin` begins, given whom to tell; the calling thread waits. Raises VaultClosed."""
+    """The result of the work that `begin` starts; `begin` is given the callback for its end. The calling thread waits.
+    Raises VaultClosed.
+    """
     told: SimpleQueue[None] = SimpleQueue()
     work = begin(partial(told.put, None))
     try:
@@ -135,7 +137,7 @@ def result_of(begin: Callable[[Callable[[], None]], Elsewhere[T]]) -> T:
 
 
 async def awaited(begin: Callable[[Callable[[], None]], Elsewhere[T]]) -> T:
-    """As `result_of`, on another event loop: no thread waits."""
+    """As `result_of`, for a caller on another event loop: no thread waits."""
     here = asyncio.get_running_loop()
     told = here.create_future()
 
@@ -160,7 +162,7 @@ def _fulfil(told: asyncio.Future[None]) -> None:
 def _work(calls: SimpleQueue[Call | None]) -> None:
     while (call := calls.get()) is not None:
         call()
-        del call  # and what it holds, while the thread waits
+        del call  # and what it refers to, while the thread waits
     calls.put(None)  # for the next thread
 
 
@@ -169,7 +171,7 @@ def _call(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+    except BaseException as error:  # noqa: BLE001 - raised to the caller of `result`
         future.set_exception(error)
     else:
         future.set_result(result)

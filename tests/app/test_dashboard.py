@@ -141,7 +141,7 @@ async def test_what_a_row_offers(operator: Operator) -> None:
     vault = operator.service.vault
     vault.sql("UPDATE grants SET state = 'reauthorization_required', reauth = 'revoked' WHERE id > ''")
     _, _, page = await operator.open("/")
-    assert "Send the hotel its connect link; what is stored is tried again by itself, too." in page
+    assert "Send the hotel its connect link; the stored tokens are also retried." in page
     assert "Waits for the hotel.</span>" in page
     assert 'href="/connections/con_1#reconnect">Reconnect link' in page
     vault.sql("UPDATE grants SET state = 'backing_off', reauth = NULL WHERE id > ''")

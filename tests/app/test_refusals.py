@@ -30,7 +30,8 @@ async def line(vault: RealVault, event: str) -> Mapping[str, Fact]:
 @pytest.mark.parametrize(
     ("path", "headers", "status", "route", "code", "hotel", "reason"),
     [
-        ("/api/v1/connections", {}, 401, "/api/v1", "unauthenticated", None, "A credential of ours is needed here"),
+        ("/api/v1/connections", {}, 401, "/api/v1", "unauthenticated", None,
+         "A credential of this service is required"),
         ("/nowhere", AS_ADMIN, 404, "other", "invalid_request", None, "There is nothing at this path"),
         ("/api/v1/connections/con_x?a=b", AS_ADMIN, 404, "/api/v1", "unknown_connection", "con_x",
          "nothing is connected under 'con_x'"),

@@ -19,7 +19,7 @@ HEADINGS = ("connection", "state", "what to do")
 ROWS = [
     ("con_01M86BK4AA8J8WT348EQ6VT39E", with_badge("healthy", Badge.HEALTHY), "-"),
     ("con_01M86BK4AA8J8WT348EQ6VT39F", with_badge("reconnect needed", Badge.ATTENTION),
-     "send the hotel its connect link; what is stored is tried again by itself, too"),
+     "send the hotel its connect link; the stored tokens are also retried"),
 ]  # fmt: skip
 WORDS = {word for row in ROWS for cell in row for word in cell.split()} - {"-"}
 

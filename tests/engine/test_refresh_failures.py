@@ -156,7 +156,7 @@ async def test_every_question_is_answered_401(stage: Stage, wait: float) -> None
     with pytest.raises(RefreshInDoubt) as raised:
         await stage.one.refresh(grant.id, 1, rejected=1)
     error = raised.value
-    assert error.detail == "Cloudbeds answers 401 to every question: nothing is sent for another 401 yet"
+    assert error.detail == "Cloudbeds answers 401 to every question: another 401 causes no request yet"
     assert error.connection_id == grant.connection_id
     assert error.retry_after == pytest.approx(INTERVAL - wait)
 

@@ -29,8 +29,8 @@ from cloudbeds_auth.transactions.refusals import confirm
 
 INTERVAL = 60.0
 AGAIN = "try again in a moment"
-HEALS = "it heals by itself: try again in a moment"
-LINK = "send the hotel its connect link; what is stored is tried again by itself, too"
+HEALS = "it recovers by itself: try again in a moment"
+LINK = "send the hotel its connect link; the stored tokens are also retried"
 OPERATOR = "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault"
 
 
@@ -188,7 +188,7 @@ async def test_the_store_is_unavailable(stage: Stage) -> None:
     error = await ask(stage, grant)
     assert isinstance(error, StoreUnavailable)
     assert (error.code, error.connection_id) == ("store_unavailable", grant.connection_id)
-    assert error.diagnosis().next_step == "mend the database (space, permissions, locks); calls heal by themselves"
+    assert error.diagnosis().next_step == "repair the database (space, permissions, locks); calls then succeed again"
     stage.one.driver.dark = False
     assert 'cloudbeds_auth_happenings_total{what="store_unavailable"} 1.0' in (await metrics(stage)).splitlines()
     assert (await stage.one.views.connection(grant.connection_id)).state is State.FRESH

@@ -32,7 +32,7 @@ async def waiting(stage: Stage, answer: tuple[str, ...] | Unlisted) -> Grant:
 
 
 TOLD = {
-    "property_unknown": "the hotel approved, and Cloudbeds did not say yet for which property",
+    "property_unknown": "the hotel approved, but Cloudbeds has not said yet for which property",
     "hotel_scope_missing": "Cloudbeds does not say which property this is: the approval lacks the scope read:hotel",
 }
 

@@ -37,4 +37,4 @@ def test_a_hotel_that_has_to_approve_again(tmp_path: Path) -> None:
         made.start()
         connection = made.connect()
         assert made.run("connections", "disconnect", connection, "--yes").returncode == 0
-        assert ran(made, connection, behind_the_proxy) == (1, ["connect the hotel again if it wants to be"])
+        assert ran(made, connection, behind_the_proxy) == (1, ["connect the hotel again if it wishes"])

@@ -1,7 +1,7 @@
-"""A caller's token: from memory while it is fresh, from the store when it is not, by a refresh when it must be.
+"""A caller's token: from memory while it is fresh, else from the store, and by a refresh when there is no other way.
 
-FRESH → use; STALE → use and refresh behind; EXPIRED or rejected → wait for the refresh (rule-10). Looking up a
-fresh token reads a dictionary and a clock, and awaits nothing.
+FRESH → use; STALE → use, and refresh in the background; EXPIRED or rejected → wait for the refresh (rule-10). Finding a
+fresh token takes a dictionary and a clock, and awaits nothing.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from cloudbeds_auth.rules.rate_limit import TurnLine
 from cloudbeds_auth.rules.refresh import Ask, servable
 from cloudbeds_auth.transactions.connections import read_connection
 
-LOOK_AGAIN = 60.0  # seconds after which the row is read again: another process may have disconnected or replaced it
+LOOK_AGAIN = 60.0  # seconds after which the row is read again: another process may have disconnected the hotel
 MOST_LOOKS = 5  # times a connection is read again because its grant was replaced meanwhile
 
 
 class Access:
-    """Lends access tokens of connections, and turns to call with them."""
+    """Lends connections' access tokens, and gives turns to call with them."""
 
     def __init__(self, world: World, outage: Outage, recent: Callable[[str], str | None]) -> None:
         self._world = world
@@ -56,17 +56,17 @@ class Access:
         self._candidates: Candidates
 
     def attach(self, refresher: Refresher, candidates: Candidates) -> None:
-        """Connect both directions: a refresh reports that a token is about to die, and `Access` asks for the next."""
+        """Connect both ways: a refresh reports that a token is about to die, and `Access` asks for refreshes."""
         self._refresher = refresher
         self._candidates = candidates
 
     def cached(self, named: str, min_valid: float) -> AccessToken | None:
-        """The token in memory if its row was read within a minute, it is not stale and has `min_valid` seconds left (at
-        most half its lifetime). By a property id it is found where its connection was read within a minute, too.
+        """The token in memory, if its row was read within a minute, and it is not stale and has `min_valid` seconds (at
+        most half its lifetime) left. A property id finds it if the connection, too, was read within a minute.
         """
         try:
             entry = self._entry(named)
-        except TypeError:  # a list, which no dictionary has: refused below, as any other that is no text
+        except TypeError:  # unhashable, such as a list: refused below, like everything that is no text
             entry = None
         if entry is None and (found := self._recent(named)) is not None:
             entry = self._entry(found)
@@ -74,11 +74,11 @@ class Access:
             return None
         now = self._world.clock.steady()
         if now >= entry.look_again or not min_valid >= 0.0:
-            return None  # what is no number of seconds is refused where the row is read
+            return None  # where the row is read, what is not a number of seconds is refused
         return entry.token if now + min_valid < entry.ends or now + entry.half_life < entry.ends else None
 
     def _entry(self, connection_id: str) -> Cached | None:
-        """What is in memory, unless the settings were read again since and name another client id (rule-11)."""
+        """The entry in memory, unless the settings were reread since and name another client id (rule-11)."""
         entry = self._cache.get(connection_id)
         if entry is None or entry.client_id is None:
             return entry
@@ -90,15 +90,15 @@ class Access:
         self._cache.pop(connection_id, None)
 
     async def turn(self, connection_id: str, caller: str = "", patience: float = CALL) -> None:
-        """Wait for the next turn of a hotel whose token was lent here, at most `patience` seconds; afterwards exactly
-        one request may go. Callers take turns, each for one of its hotels. Raises as `RateLimiter.spend`.
+        """Wait, at most `patience` seconds, for the next turn of a hotel whose token was lent here; then exactly one
+        request may be sent. Callers take turns, each for one of its hotels. Raises as `RateLimiter.spend`.
         """
         app = await self.apps.of(connection_id) if self._world.limited else None
         if app is not None:
             await self._world.limiter(app).spend(patience, TurnLine(caller, connection_id))
 
     async def note_pause(self, connection_id: str, pause: float) -> None:
-        """A call was answered 429: no request of its client id has a turn for `pause` seconds, in any process."""
+        """A call was answered 429: no request of its client id gets a turn for `pause` seconds, in any process."""
         app = await self.apps.of(connection_id)
         if app is not None:
             await self._world.limiter(app).pause(pause)
@@ -106,8 +106,8 @@ class Access:
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:
-        """A token to call with. `rejected` names the one that an endpoint answered 401 to; getting the same generation
-        back means that it was proven good and the endpoint itself refuses. Raises InvalidRequest for what is no number.
+        """A token to call with. `rejected` names the token that an endpoint answered 401; if the same generation comes
+        back, it was proven good, and the endpoint itself refuses. Raises InvalidRequest for what is not a number.
         """
         if rejected is None:
             token = self.cached(connection_id, min_valid)
@@ -121,14 +121,14 @@ class Access:
         look = partial(self._looked_up, connection_id, min_valid, rejected)
         for _ in range(MOST_LOOKS):
             try:
-                return await self._world.tasks.share(name, look)  # a herd costs one look-up
+                return await self._world.tasks.share(name, look)  # many callers at once cost one look-up
             except GrantSuperseded:
                 await self._candidates.go_on(connection_id)
         raise RefreshPending(connection_id=connection_id)
 
     async def refresh_now(self, connection_id: str) -> None:
-        """What an operator asks for: a refresh also where reauthorization is required, also of what was set aside, and
-        of newer approvals that wait to be proven; raises where there was none.
+        """An operator's refresh: also of a grant that needs reauthorization or was set aside, and of newer approvals
+        that wait to be proven. Raises if nothing was refreshed.
 
         For a hotel marked for reauthorization it waits for the proof of the new pair, which alone ends the mark.
         """
@@ -147,7 +147,7 @@ class Access:
             except GrantSuperseded:
                 await self._candidates.go_on(connection_id)
                 continue
-            if row.role is not Role.SET_ASIDE:  # which is lent to nobody
+            if row.role is not Role.SET_ASIDE:  # whose token is not lent
                 self._remember(served.grant)
             if served.grant.generation == row.generation and row.reauth is None:
                 raise still_works(self._world, served.grant)
@@ -188,12 +188,12 @@ class Access:
         return self._remember(served.grant)
 
     async def _current(self, connection_id: str, *, briefly: bool) -> Grant:
-        """The row of the grant that the connection uses; many callers at one moment cost the store one read. `briefly`:
-        the store is waited for as `Outage` does.
+        """The row of the grant that the connection uses; many callers at once cost the store one read. `briefly`: wait
+        for the store only as long as `Outage` does.
         """
         look, asked = partial(self._look, connection_id, briefly=briefly), self._world.clock.steady()
         row = await self._world.tasks.share(f"look at {connection_id}, {briefly=}", look)
-        return row.aged(self._world.clock.steady() - asked)  # it is read after that: what it resumes may take long
+        return row.aged(self._world.clock.steady() - asked)  # what the look resumes may take long
 
     async def _look(self, connection_id: str, *, briefly: bool) -> Grant:
         """Read the row now. Resumes a candidate."""
@@ -212,7 +212,7 @@ class Access:
         self._world.must_match(row, self._world.apps.get(row.app))
         await self._must_be_named(row)
         failed_move = row.kind is CredentialKind.OAUTH and row.latched and row.valid_for > 0
-        if row.reauth and not failed_move:  # whose token serves to its end
+        if row.reauth and not failed_move:  # after a failed move, the token serves until it expires
             self.forget(connection_id)
             if row.state is State.DISCONNECTED:
                 raise ConnectionDisconnected(
@@ -223,13 +223,13 @@ class Access:
         return row
 
     def _asked_lately(self, row: Grant) -> bool:
-        """Whether the vendor was asked a moment ago which property this candidate belongs to: a caller who wants its
-        token each second must not take each second's turns.
+        """Whether the vendor was asked a moment ago which property this candidate belongs to: a caller that asks for
+        its token every second must not use up every second's turns.
         """
         return self._unnamed(row) and self._not_before.get(row.id, 0.0) > self._world.clock.steady()
 
     def _unnamed(self, row: Grant) -> bool:
-        """A candidate whose property is not known: it may be another hotel's."""
+        """Whether this is a candidate whose property is not known: it may be another hotel's."""
         known = (
             row.said_of is None
             and row.authorization is None
@@ -251,14 +251,14 @@ class Access:
                 next_step=WAITING[HOTEL_SCOPE_MISSING].text,
             )
         raise RefreshInDoubt(
-            "the hotel approved, and Cloudbeds did not say yet for which property",
+            "the hotel approved, but Cloudbeds has not said yet for which property",
             connection_id=row.connection_id,
             next_step=WAITING[PROPERTY_UNKNOWN].text,
             retry_after=self._not_before[row.id] - self._world.clock.steady(),
         )
 
     async def _nothing(self, connection_id: str) -> ConnectionDisconnected:
-        """The error where the only candidate of a connection was dropped; raises UnknownConnection."""
+        """The error for a connection whose only candidate was dropped; raises UnknownConnection."""
         await self._world.known(connection_id)
         return ConnectionDisconnected(connection_id=connection_id)
 
@@ -273,7 +273,7 @@ class Access:
             return None
         flight = self._refresher.flights.running(row.id)
         if flight is not None and flight.killing:
-            # A refresh of this process is about to kill this token: better to wait for the next one.
+            # A refresh in this process is about to kill this token: better to wait for the next one.
             asked = self._world.clock.steady()
             ask = Ask(row.id, row.generation, connection_id=row.connection_id)
             try:
@@ -300,7 +300,7 @@ class Access:
         return token
 
     def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken | None:
-        """The token in memory while it lasts and is not the rejected one: it is lent while the store is away (F62)."""
+        """The token in memory, if unexpired and not the rejected one: it is lent while the store is away (F62)."""
         entry = self._entry(connection_id)
         refused = rejected.generation if isinstance(rejected, AccessToken) else rejected
         if entry is None or entry.ends <= self._world.clock.steady() or entry.token.generation == refused:
@@ -308,7 +308,7 @@ class Access:
         return entry.token
 
     def _refresh_behind(self, row: Grant) -> None:
-        """Start a refresh that no caller waits for; after a fruitless one, the next not before a lease's time."""
+        """Start a refresh that no caller waits for, unless the last one was started less than a lease's time ago."""
         now, tasks, name = self._world.clock.steady(), self._world.tasks, f"refresh behind {row.id}"
         waits = name in tasks or self._not_before.get(row.id, now) > now
         if waits or self._world.streams.put_off(row, self._world.timing):
@@ -324,14 +324,14 @@ class Access:
             self._remember(served.grant)
             if served.grant.generation > row.generation:
                 return
-        with suppress(Error):  # nothing newer came of it: a newer approval that waits is seen to, where there is one
+        with suppress(Error):  # it brought nothing newer: resume a newer approval, if one waits
             promoted = await self._candidates.resume(row.connection_id)
             if promoted is not None:
                 self._remember(promoted)
 
 
 def _must_be_claimed(row: Grant) -> None:
-    """Raises Unclaimed for what waits, and ConnectionDisconnected for what was claimed for another connection."""
+    """Raises Unclaimed for a grant that waits, and ConnectionDisconnected if it was claimed for another connection."""
     if row.state is State.PARKED or row.role is Role.SET_ASIDE:
         raise Unclaimed(connection_id=row.connection_id)
     if row.role is Role.PARKED:

@@ -6,9 +6,9 @@
                                        ├→ not sent, or no turn for it: the latch is lifted, if nothing was lost before
                                        └→ not offered: the latch is lifted; if something was lost, ten minutes later
 
-A refresh after the exchange would kill the key, so from the latch on none is sent, from any process. The access token
-that is stored serves until the key is proven. A move that was interrupted is resumed by a later call, in any process,
-and by upkeep, where the client is known under which it was begun.
+A refresh after the exchange would kill the key, so from the latch on no process sends one. The stored access token
+serves until the key is proven. An interrupted move is resumed by a later call, in any process, and by upkeep where the
+client is known under which the move was begun.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.refusals import Counted
 
 AGAIN = 0.0  # seconds to wait before the connection is read again
-MOST_LOOKS = 8  # times a connection is read again because something about it moved
+MOST_LOOKS = 8  # times a connection is read again because it changed meanwhile
 REFUSED = "migration_refused"  # the reason when Cloudbeds exchanges none of the stored tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Exchanging(UnderLease):
-    """One attempt. `named`: the app was named for this move, and may be another client than the grant's."""
+    """One attempt. `named`: the app was named for this move, and may be a client other than the grant's."""
 
     named: bool
 
 
 class Migrator:
-    """Moves hotels, one move at a time for each connection of this process; cancelling the caller cancels none.
+    """Moves hotels, one move at a time for each connection of this process; cancelling a caller cancels no move.
 
     `flights`: the refreshes of this process.
     """
@@ -81,15 +81,15 @@ class Migrator:
         self.moves: Final = Tasks()  # by connection
 
     async def migrate(self, connection_id: str, *, app: str | None = None) -> None:
-        """Move the hotel; one that was moved already is left as it is. `app`: the registration that makes the exchange.
+        """Move the hotel; one that was already moved is left as it is. `app`: the registration that makes the exchange.
 
         Raises UnknownConnection, ConnectionDisconnected, ReauthorizationRequired, MigrationRefused, ClientRefused,
-        InvalidRequest for an app that there is not, and subclasses of TryAgain, after which a later call resumes.
+        InvalidRequest for an unknown app, and subclasses of TryAgain, after which a later call resumes.
         """
         await self.moves.join(connection_id, partial(self._migrate, connection_id, app))
 
     async def go_on(self, row: Grant) -> None:
-        """Resume an interrupted move, if its client is known here: under another one the tokens would be refused."""
+        """Resume an interrupted move, if its client is known here: under another client the tokens would be refused."""
         client_id = row.migration_client or ""
         app = (await self._world.names_of([client_id])).get(client_id)
         if app is not None:
@@ -136,7 +136,7 @@ class Migrator:
         return row
 
     async def _resume(self, connection_id: str) -> None:
-        """Resume first a key that was stored and not yet proven, or a newer approval."""
+        """First resume a key that was stored but not proven, or a newer approval."""
         promoted = await self._candidates.resume(connection_id)
         if promoted is not None and promoted.kind is CredentialKind.API_KEY:
             self._world.observer.happened(Happening.MIGRATED, connection_id=connection_id)
@@ -153,18 +153,18 @@ class Migrator:
         async with self._leases.keep(lease):
             flight = self._flights.running(row.id)
             if flight is not None and flight.sending:
-                # This process stood still for longer than the lease of its refresh, still being sent: that ends first.
+                # This process stood still for longer than the lease of a refresh that it is still sending: that first.
                 raise RefreshPending(connection_id=row.connection_id)
             return await self._holding(row.id, Exchanging(lease, chosen, until, named))
 
     def _must_match(self, row: Grant, app: App, *, named: bool) -> None:
-        """Credentials that were given for this move may be another client's; it is never made at another origin."""
+        """The client may differ from the grant's if it was named for this move; the origin may not."""
         self._world.must_match(row, None if named else app)
 
     # --- under the lease
 
     async def _holding(self, grant_id: str, at: Exchanging) -> float:
-        """With the lease no refresh is under way, but for one whose process was killed: that one is waited out."""
+        """Under the lease no refresh is running, except one whose process was killed: that one is waited out."""
         world = self._world
         row = await world.db.read(read_grant(grant_id))
         if (
@@ -173,10 +173,10 @@ class Migrator:
             or await world.db.read(read_candidate(row.connection_id)) is not None
         ):
             return AGAIN
-        self._must_match(row, at.chosen.app, named=at.named)  # another process may have bound it meanwhile
+        self._must_match(row, at.chosen.app, named=at.named)  # another process may have bound the grant meanwhile
         if row.migration is None and unresolved(row, world.timing):
             raise RefreshInDoubt(
-                "the answer of a refresh was lost, and one that arrives late would kill the key",
+                "the answer of a refresh was lost, and a refresh that arrives late would kill the key",
                 connection_id=row.connection_id,
                 retry_after=world.timing.unresolved - (row.intent_age or 0.0),
             )
@@ -198,10 +198,10 @@ class Migrator:
         return AGAIN
 
     async def _worth_sending(self, row: Grant, app: App) -> Sequence[StoredToken]:
-        """Which tokens may be exchanged: as with a refresh the child, then the kept ones (rule-4), which a proof drops.
+        """The tokens to exchange: as for a refresh, the child, then the kept ones (rule-4), which a proof drops.
 
-        Of an unproven pair it is not known which refresh token lives, and there are servers that end the grant where
-        one is shown that died (V3): so the access token is asked about first, and then only the child is left.
+        While a pair is unproven, it is not known which refresh token lives, and some servers revoke the grant when a
+        dead one is presented (V3). So the access token is asked about first; if it works, only the child is left.
         """
         if not row.kept or row.valid_for <= 0:
             return row.tokens
@@ -212,25 +212,25 @@ class Migrator:
         return row.tokens
 
     async def _keep(self, at: Exchanging, row: Grant, key: Pair) -> float:
-        """The key is only in memory: storing it is retried for as long as it takes, and it is not used before."""
+        """The key is only in memory: storing it is retried for as long as it takes, and it is not used before that."""
         world, app, grant_id = self._world, at.chosen.app, self._world.entropy.identifier("gra_")
         key = replace(key, source=Source(world.issuer, _bound_to(row, app)))
         store = partial(world.db.write, add_key(row.id, grant_id, app.id, key))
         if await until_stored(world, row.connection_id, store):
             world.observer.happened(Happening.KEY_RECEIVED, connection_id=row.connection_id)
         await self._client_secrets.accepted(at.chosen)
-        return AGAIN  # it is proven next; or the hotel left, or approved anew meanwhile
+        return AGAIN  # the key is proven next; or the hotel left, or approved again meanwhile
 
     async def _give_up(self, fence: Fence, stopped: Stopped) -> None:
-        """Where nothing was exchanged for certain, or no key can come any more, the hotel stays as it was: with the
-        latch it would be out for good. Else the latch holds, and the exchange is made again.
+        """If certainly nothing was exchanged, or no key can come any more, lift the latch: with it, the hotel would be
+        out for good. Otherwise the latch holds, and the exchange is made again.
         """
         if stopped.answer is None or isinstance(stopped.answer, RefusedClient | NotOffered | NotSent):
-            in_doubt = isinstance(stopped.answer, NotOffered)  # a key that is not issued cannot be killed
+            in_doubt = isinstance(stopped.answer, NotOffered)  # a key that was not issued cannot be killed
             await self._world.db.write(end_migration(fence, in_doubt=in_doubt))
 
     async def _count(self, at: Exchanging, row: Grant) -> float:
-        """Every stored token was refused: the hotel has to approve again once that happened twice (rule-12)."""
+        """Every stored token was refused: once that has happened twice, the hotel has to approve again (rule-12)."""
         counted = await self._marks.count(row, at.lease.epoch, REFUSED, partial(self._asked, row, at.chosen.app))
         if counted in {Counted.MARKED, Counted.STILL_MARKED}:
             raise ReauthorizationRequired(
@@ -240,18 +240,18 @@ class Migrator:
         if counted in {Counted.MOVED, Counted.CANDIDATE, Counted.REPRIEVED}:
             return AGAIN
         raise RefreshInDoubt(
-            "Cloudbeds refused every stored token; it is asked again before the hotel is asked to approve anew",
+            "Cloudbeds refused every stored token; it is asked again before the hotel is asked to approve again",
             connection_id=row.connection_id,
             retry_after=self._world.timing.refusal_interval,
         )
 
     async def _asked(self, row: Grant, app: App) -> Verdict | Error:
-        """What `/userinfo` says of the stored access token; its turn counts for the client that it was issued to."""
+        """What `/userinfo` says about the stored access token; the turn counts for the client it was issued to."""
         return await verdict_on(self._world, await self._world.find(row.app) or app, row)
 
 
 def _bound_to(row: Grant, app: App) -> str | None:
-    """The client id that a key belongs to: the grant's own. None where another client was given for the exchange: the
-    service, whose settings keep the former, serves the key.
+    """The client id that a key belongs to: the grant's own. None if another client was named for the exchange, so that
+    the service, whose settings still have the grant's client, serves the key.
     """
     return app.client_id if app.client_id == row.source.client_id else None

@@ -1,6 +1,6 @@
-"""Further registrations at Cloudbeds, beside the settings' own: a property-level hotel brings its own.
+"""Further registrations at Cloudbeds, beside those of the settings: a property-level hotel brings its own.
 
-They are kept in the store, so every process that uses it knows them as soon as they are there.
+They are kept in the store, so every process that uses it knows them at once.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ OURS = (
 )
 
 MOVE = "name the origin that it came from: `cloudbeds-auth doctor` and `cloudbeds-auth apps` say which"
-LATER = "later"  # in the place of what a hotel will enter
-AT_ONCE = 100  # grants that one transaction reads where the vendor moved
+LATER = "later"  # a placeholder for what a hotel will enter
+AT_ONCE = 100  # grants that one transaction reads when the vendor moved
 
 
 class Apps:
-    """Lists, adds, resets, moves and removes them. `checked` makes an App of what was given; raises InvalidRequest."""
+    """Lists, adds, resets, moves and removes apps. `checked` makes an App of what was given; raises InvalidRequest."""
 
     def __init__(self, world: World, checked: Callable[..., App]) -> None:
         self._world = world
@@ -55,29 +55,29 @@ class Apps:
         self._redirect_uris = RedirectUris()
 
     async def list(self) -> Sequence[App]:
-        """The settings' own, then the further ones by name. Their secrets are `Secret`; nothing shows them."""
+        """The settings' own apps, then the further ones by name. Their secrets are `Secret`, so nothing shows them."""
         own = self._world.apps
         first = [await self.get(name) for name in own]
         return [*first, *(app for app in await self._world.db.read(read_apps()) if app.id not in own)]
 
     async def get(self, name: str) -> App:
-        """One of them; raises InvalidRequest when there is none of this name."""
+        """The app of this name; raises InvalidRequest when there is none."""
         return replace(await self._world.app(name), issuer=await self._world.db.read(read_issuer(name)))
 
     async def foreign(self) -> Sequence[Foreign]:
-        """What may not be used with the settings as they are, because it came from another origin or client id
-        (rule-11): one finding for each cause.
+        """The credentials that may not be used with the present settings, because they came from another origin or
+        client id (rule-11): one finding for each cause.
         """
         own = {app.id: app.client_id for app in self._world.apps.values()}
         return await self._world.db.browse(read_foreign(self._world.issuer, own))
 
     async def move_origin(self, name: str, former: str) -> int:
-        """The vendor moved: what this app has from the origin `former`, its secret and its grants, belongs from
-        now on to the origin that the settings name. Returns how many grants were moved. A move that was interrupted
-        resumes when it is asked for again. `former` is an origin as `App.issuer` gives it.
+        """The vendor moved: bind this app's secret and grants from the origin `former` to the origin that the settings
+        name. Returns how many grants were moved. Called again, it resumes a move that was interrupted. `former` is an
+        origin as `App.issuer` gives it.
 
-        Only an operator knows whether that is so: afterwards every token is sent there. Raises InvalidRequest where
-        nothing belongs to `former`, StoreUnavailable.
+        Only an operator knows whether the vendor moved: afterwards every token is sent there. Raises InvalidRequest
+        where nothing belongs to `former`, and StoreUnavailable.
         """
         db, here = self._world.db, self._world.issuer
         app = await self.get(name)
@@ -86,7 +86,7 @@ class Apps:
         if app.issuer is not None and not same_service(app.issuer, former) and not same_service(app.issuer, here):
             raise InvalidRequest(f"the client secret of the app {name!r} is for {app.issuer}", next_step=MOVE)
         moved, after = 0, ""
-        while True:  # the grants first: a move that is cut off leaves the secret where it was
+        while True:  # the grants first: an interrupted move leaves the secret where it was
             last, more = await db.write(move_grants(name, former, here, after=after, limit=AT_ONCE))
             moved += more
             if last is None:
@@ -99,7 +99,7 @@ class Apps:
         return moved
 
     async def redirect_uris(self) -> Mapping[str, str]:
-        """Where Cloudbeds sends browsers for each of the further ones, by name: the same object until one changes."""
+        """The redirect URIs of the further apps, by name: the same object until one changes."""
         self._redirect_uris = await self._world.db.read(read_redirect_uris(self._redirect_uris))
         return self._redirect_uris.by_app
 
@@ -117,7 +117,7 @@ class Apps:
         """Register another client id. `name` is a word in lower case that connections and links refer to.
 
         `redirect_uri`: exactly as registered at Cloudbeds, with a path that no other app has; by default the settings'
-        own and the name behind it. `scopes`: by default the settings' own. `level`: `property` for what a hotel
+        own with the name appended. `scopes`: by default the settings' own. `level`: `property` for an app that a hotel
         registered for itself, else `partner`. `credential`: what its approvals ask for, `oauth` or `api-key`; by
         default as the settings say. Raises InvalidRequest, StoreUnavailable.
         """
@@ -140,10 +140,10 @@ class Apps:
         expires_in: float = 7 * 86400.0,
     ) -> Link:
         """A link for a hotel that registers an app of its own: its page, `url`, says what to enter at Cloudbeds and
-        asks for client id and secret; then the same link connects the hotel. Good for one app, one connection, and
-        `expires_in` seconds. `reference` and `return_to` are as for a connect link, all else is as for `add`.
+        asks for the client id and secret; then the same link connects the hotel. Good for one app, one connection, and
+        `expires_in` seconds. `reference` and `return_to` are as for a connect link, all else as for `add`.
 
-        Raises InvalidRequest, also where the name is taken; InvalidReturnTo, StoreUnavailable.
+        Raises InvalidRequest, also if the name is taken; InvalidReturnTo, StoreUnavailable.
         """
         world, reference = self._world, checked_reference(reference)
         if return_to is not None:
@@ -162,9 +162,9 @@ class Apps:
         return Link(token, world.app_url(token), moment(world.clock.wall() + expires_in))
 
     async def read_link(self, token: str) -> AppRequest | None:
-        """What a link asks for by which an app is registered; None: it connects a hotel, since its app is registered.
+        """What a link for registering an app asks for; None: its app is registered by now, so it connects a hotel.
 
-        Raises AuthorizationExpired for one that is used, over or unknown. Nothing is written.
+        Raises AuthorizationExpired for a link that is used, expired or unknown. Nothing is written.
         """
         link = await self._world.db.read(read_link(hashed(token)))
         if link is None:
@@ -172,9 +172,9 @@ class Apps:
         return link.registration
 
     async def add_from_link(self, token: str, *, client_id: str, client_secret: Secret | str) -> App:
-        """Register what the link was made for, with what the hotel entered; the link takes no other from then on.
+        """Register the app that the link was made for, with what the hotel entered; then the link accepts no other.
 
-        Raises as `add`, and AuthorizationExpired for a link that registers nothing, or nothing any more.
+        Raises as `add`, and AuthorizationExpired for a link that registers nothing, or no longer does.
         """
         asked = await self.read_link(token)
         if asked is None:
@@ -191,8 +191,8 @@ class Apps:
         return await self.get(app.id)
 
     async def rotate_secret(self, name: str, client_secret: Secret | str) -> App:
-        """The secret that Cloudbeds shows after a reset. It is presented first; the one until now stays valid beside
-        it, until the next reset or `drop_previous_secret`. Raises InvalidRequest, StoreUnavailable.
+        """Store the secret that Cloudbeds shows after a reset. It is presented first; the previous secret stays valid
+        beside it until the next reset or `drop_previous_secret`. Raises InvalidRequest, StoreUnavailable.
         """
         app = await self._further(name)
         given = self._checked(
@@ -208,7 +208,7 @@ class Apps:
         return await self.get(name)
 
     async def drop_previous_secret(self, name: str) -> App:
-        """Forget the secret before the last reset, once Cloudbeds takes the new one."""
+        """Forget the secret from before the last reset, once Cloudbeds accepts the new one."""
         await self._further(name)
         if not await self._world.db.write(drop_previous_secret(name)):
             raise _unknown(name)
@@ -244,5 +244,5 @@ class Apps:
 
 
 def _unknown(name: str) -> InvalidRequest:
-    """The error where another caller removed the app a moment ago."""
+    """The error if another caller removed the app a moment ago."""
     return InvalidRequest(f"there is no app named {name!r}", next_step=NAMES)

@@ -1,7 +1,7 @@
-"""The audit: what was done is read, and what leaves no other trace in the database is written down here.
+"""The audit: reads what was done, and records what leaves no other trace in the database.
 
-What changes the database is written down by its own transaction. What strangers cause is counted, and written once a
-minute for a few addresses, so that nobody without a credential makes the database write more than that (A79).
+A change of the database is recorded by its own transaction. Failures caused by strangers are counted, and written once
+a minute for a few addresses, so that without a credential no one makes the database write more than that (A79).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from cloudbeds_auth.rules.audit import ENTRY, OTHERS, Acting, AuditAction, Audit
 from cloudbeds_auth.rules.inputs import checked_cursor, checked_whole
 from cloudbeds_auth.transactions.audit import add_audit, add_failures, read_audit
 
-EVERY = 60.0  # seconds between two times that failures are written
-MOST_ADDRESSES = 100  # that have an entry of their own each time
+EVERY = 60.0  # seconds between two writes of failures
+MOST_ADDRESSES = 100  # that get an entry of their own in each write
 MOST_LISTED = 200
 
 
 class Audit:
-    """Reads entries, and adds those of acts that no transaction of their own writes down."""
+    """Reads entries, and adds those for acts that no transaction of their own records."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._failures: Counter[tuple[str, str]] = Counter()  # by the address, too
+        self._failures: Counter[tuple[str, str]] = Counter()  # by action and address
 
     async def entries(self, *, cursor: str | None = None, limit: int = 100) -> Sequence[AuditEntry]:
         """Who did what, newest first. `cursor`: the id of the last one of the page before. Raises InvalidRequest."""
@@ -36,7 +36,7 @@ class Audit:
     async def record(
         self, action: AuditAction, subject: str | None = None, *, actor: str | None = None, **data: object
     ) -> None:
-        """Write down an act, of whoever acts now; `actor`: under this name, which is not known from a credential.
+        """Record an act of the current actor; `actor`: a name to record instead, if no credential gives one.
 
         Raises StoreUnavailable.
         """
@@ -44,7 +44,7 @@ class Audit:
         await self._world.db.write(add_audit(action, subject, data, Acting(actor or name, address)))
 
     def fail(self, action: AuditAction) -> None:
-        """Count that somebody tried and may not, from the address of the request that is served."""
+        """Count a refused attempt, by the address of the request being served."""
         key = action.value, ACTING.get().address or OTHERS
         if key not in self._failures and len(self._failures) >= MOST_ADDRESSES:
             key = action.value, OTHERS
@@ -53,7 +53,7 @@ class Audit:
     async def flush(self) -> None:
         """Write what was counted; a copy of another installation's database writes nothing.
 
-        Raises StoreUnavailable; then it is still counted.
+        Raises StoreUnavailable; the counts are kept then.
         """
         failures, self._failures = self._failures, Counter()
         if not failures or self._world.db.read_only:
@@ -65,6 +65,6 @@ class Audit:
             raise
 
     async def tick(self) -> float:
-        """Write what was counted; seconds until the next time."""
+        """Write what was counted; returns the seconds until the next write."""
         await self.flush()
         return EVERY

@@ -1,7 +1,7 @@
-"""How a hotel comes in: a state is issued, comes back once with a code, and the code becomes a grant.
+"""The authorization of a hotel: a state is issued and comes back once, with a code that is exchanged for a grant.
 
 RFC 6749 section 4.1. The exchange is shielded from cancelled callers: a closed browser tab loses no code (F81), a
-second click is shown what the first one led to (F82), and one code is exchanged once (I12).
+second click is shown the outcome of the first (F82), and one code is exchanged once (I12).
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ from cloudbeds_auth.transactions.reconnect import read_covered
 from cloudbeds_auth.transactions.runner import Database
 
 STATE_LIFETIME = 600.0  # seconds; as long as the vendor's codes live
-FULL_FOR = 60.0  # seconds after which to begin again where too many approvals wait
+FULL_FOR = 60.0  # seconds after which to try again when too many approvals are pending
 DENIED = "denied"
 
 
 def hashed(value: str) -> str:
-    """What is stored of a state, a browser id, a code or a link."""
+    """The hash that is stored of a state, a browser id, a code or a link."""
     return hashlib.sha256(value.encode()).hexdigest()
 
 
@@ -75,7 +75,7 @@ class Authorizer:
         self._world = world
         self._candidates = candidates
         self._exchange = Exchange(world, client_secrets)
-        self._return_to: dict[Key, str | None] = {}  # of those that are finishing and whose state is spent
+        self._return_to: dict[Key, str | None] = {}  # of approvals being finished whose state is spent
 
     async def begin(
         self,
@@ -90,21 +90,21 @@ class Authorizer:
         expected_properties: Collection[str] = (),
         code_challenge: str | None = None,
     ) -> AuthorizationRequest:
-        """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves.
+        """Issue a one-time state, bound to `browser` if given, and the address where the hotel approves.
 
-        `app`: which registration the hotel approves; None: the connection's own, else the default one. `trusted`:
-        whether a program of ours names the reference. `link`: by which it was begun; its `return_to` was checked when
-        it was made. `expected_properties`: the approval has to cover one of them; none: any. `code_challenge`: it
-        waits to be claimed unless it is finished with the verifier (RFC 7636).
+        `app`: the registration that the hotel approves; None: the connection's own, else the default one. `trusted`:
+        whether the reference comes from a program of the operator. `link`: the connect link used, whose `return_to` was
+        checked when it was made. `expected_properties`: the approval has to cover one of them; none: any.
+        `code_challenge`: the approval waits to be claimed unless it is finished with the verifier (RFC 7636).
 
-        Raises InvalidRequest, InvalidReturnTo, RateLimited while too many wait.
+        Raises InvalidRequest, InvalidReturnTo, and RateLimited while too many approvals are pending.
         """
         expected, challenge = checked_properties(expected_properties), checked_challenge(code_challenge)
         if return_to is not None and link is None:
             allowed_return(return_to, self._world.return_origins)
         reference = checked_reference(reference)
         if browser == "":
-            raise InvalidRequest("`browser` is empty, so it would tell no browser from another")
+            raise InvalidRequest("`browser` is empty, so it does not identify a browser")
         world = self._world
         registration = await world.app_for(app, connection_id)
         await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
@@ -132,8 +132,8 @@ class Authorizer:
         code_challenge: str | None = None,
         asked: bool = True,
     ) -> Link:
-        """A link that leads to at most one connection; `expires_in` in seconds, the other parts as for `begin`. Where
-        whoever acts `asked` for it, it is in the audit. Raises InvalidRequest, InvalidReturnTo, RateLimited.
+        """A link that leads to at most one connection; `expires_in` in seconds, the other parameters as for `begin`. It
+        is in the audit if the actor `asked` for it. Raises InvalidRequest, InvalidReturnTo, RateLimited.
         """
         world, reference = self._world, checked_reference(reference)
         expected, challenge = checked_properties(expected_properties), checked_challenge(code_challenge)
@@ -149,7 +149,7 @@ class Authorizer:
         return Link(token, world.link_url(token), moment(world.clock.wall() + expires_in))
 
     async def begin_from_link(self, token: str, browser: str | None) -> AuthorizationRequest:
-        """Begin what the link is for; it may be begun again until it has led to a connection."""
+        """Begin the approval that the link is for; the link may be used until it has led to a connection."""
         link = await link_of(self._world, token)
         return await self.begin(
             app=link.app,
@@ -176,8 +176,8 @@ class Authorizer:
         )  # fmt: skip
 
     async def link_outcome(self, token: str) -> str | None:
-        """The connection that the link led to; None when it led to none yet. Raises PropertyMismatch where the last
-        approval by it was of another hotel than was expected.
+        """The connection that the link led to; None: none yet. Raises PropertyMismatch where the last approval by it
+        was for another hotel than expected.
         """
         found = await self._world.db.read(read_link_outcome(hashed(token)))
         if isinstance(found, Authorization):
@@ -189,27 +189,27 @@ class Authorizer:
     ) -> Finished:
         """Spend the state, exchange the code, store the grant as a candidate, prove it, move the pointer.
 
-        Begun with a code challenge and finished without the verifier, it is parked until it is claimed with that.
+        An approval begun with a code challenge and finished without the verifier is parked until claimed with it.
 
         Raises InvalidRequest, StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable,
         StoreUnavailable, RateLimited, RefreshPending, PropertyMismatch, and RefreshInDoubt while Cloudbeds does not say
-        which property it is for; once the state is spent, with the `return_to` that it was begun with.
+        which property it is for. Once the state is spent, errors carry the `return_to` of the approval's begin.
         """
         key = (hashed(state), None if browser is None else hashed(browser), hashed(checked_code(code)))
         unproven = await self._unproven(key[0], code_verifier)
         return await self._shared(key, partial(self._finish, code, *key, unproven=unproven))
 
     async def _unproven(self, state_hash: str, code_verifier: str | None) -> bool:
-        """Whether the secret is missing; raises StateMismatch for a wrong one, before anything is spent."""
+        """Whether a required verifier is missing; raises StateMismatch for a wrong one, before anything is spent."""
         challenge = await self._world.db.read(read_challenge(state_hash))
         if code_verifier is not None and challenge != challenge_of(code_verifier):
             raise StateMismatch("this approval was begun with another code challenge, or with none")
         return challenge is not None and code_verifier is None
 
     async def arrive(self, *, code: str, app: str = "default") -> Finished:
-        """The hotel began in the Marketplace: exchange the code, once, and park what comes of it until it is claimed.
+        """The hotel began in the Marketplace: exchange the code, once, and park the approval until it is claimed.
 
-        Raises as `finish`, and RateLimited while too many wait to be claimed.
+        Raises as `finish`, and RateLimited while too many approvals wait to be claimed.
         """
         key = (hashed(f"arrival {app} {code}"), None, hashed(checked_code(code)))
         return await self._shared(key, partial(self._arrived, code, app, key))
@@ -222,11 +222,11 @@ class Authorizer:
         *,
         caller: Caller | None = None,
     ) -> str:
-        """Make what waits there usable, once it is seen to work. Returns the connection that it belongs to now: the one
-        that the hotel has already, else this one.
+        """Make a parked approval usable, once it is proven to work. Returns the connection that it belongs to now: the
+        one that the hotel has already, else this one.
 
-        `caller`: who may be for some hotels alone; None: for all. Raises UnknownConnection, Forbidden, InvalidRequest
-        where nothing waits, StateMismatch where it waits for another `code_verifier`, PropertyMismatch.
+        `caller`: may be limited to some hotels; None: all hotels. Raises UnknownConnection, Forbidden, InvalidRequest
+        if nothing waits, StateMismatch if the approval waits for another `code_verifier`, PropertyMismatch.
         """
         db, spare = self._world.db, self._world.entropy.identifier("gra_")
         challenge = None if code_verifier is None else challenge_of(code_verifier)
@@ -239,7 +239,7 @@ class Authorizer:
         return home if promoted is None else promoted.connection_id
 
     async def _shared(self, key: Key, work: Callable[[], Coroutine[Any, Any, Finished]]) -> Finished:
-        """One piece of work for one code, however many callers wait for it and however often it is asked for."""
+        """Do the work for one code once, however many callers wait for it, and however often they ask."""
         try:
             async with asyncio.timeout(2 * self._world.timing.wait):
                 return await self._world.tasks.join(f"finish authorization {key}", work)
@@ -282,18 +282,18 @@ class Authorizer:
             del self._return_to[key]
 
     async def _connect(self, spent: Authorization, code: str, *, unproven: bool = False) -> Finished:
-        """From the spent state to the connection that it led to, now or before."""
+        """The connection that the spent state leads to now, or led to before."""
         if spent.earlier is None and not spent.found:
             pair = await self._exchange.exchange(await self._world.app_of(spent), code)
             connection_id = await self._exchange.store(spent, pair, unproven=unproven)
             await self._candidates.resume(connection_id)
             spent = replace(spent, earlier=connection_id)
         elif spent.earlier is not None and spent.expected and not spent.found:
-            await self._candidates.resume(spent.earlier)  # Cloudbeds did not say then which property it is for
+            await self._candidates.resume(spent.earlier)  # Cloudbeds had not said which property it is for
         return await self._finished(spent)
 
     async def _finished(self, spent: Authorization) -> Finished:
-        """Where it led to by now: to the connection that the hotel had, once its property became known."""
+        """The connection that the approval belongs to by now: the one the hotel had, once its property is known."""
         world = self._world
         approval = await world.db.read(read_authorization(spent.id)) or spent
         if approval.earlier is None:
@@ -301,7 +301,7 @@ class Authorizer:
         connection = await world.known(approval.earlier)
         if approval.expected and not approval.found and connection.state is not State.PARKED:
             raise RefreshInDoubt(
-                "the approval is stored, and Cloudbeds did not say yet which property it is for",
+                "the approval is stored, but Cloudbeds has not said yet which property it is for",
                 connection_id=connection.id,
                 next_step=WAITING[PROPERTY_UNKNOWN].text,
             )
@@ -309,7 +309,7 @@ class Authorizer:
 
 
 async def link_of(world: World, token: str) -> NewLink:
-    """What a link was made for; raises AuthorizationExpired, and InvalidRequest while its app is not registered."""
+    """The request behind a link; raises AuthorizationExpired, and InvalidRequest while its app is not registered."""
     link = await world.db.read(read_link(hashed(token)))
     if link is None:
         raise link_over()
@@ -327,7 +327,7 @@ def _must_be_spent(spent: Authorization | Spending) -> Authorization:
         case Spending.SPENT:
             raise StateMismatch("this approval was already used")
         case Spending.UNFINISHED:  # its process died, the vendor refused the code, or another process is at it
-            raise AuthorizationExpired("this approval came back before, and no connection has come of it so far")
+            raise AuthorizationExpired("this approval was received before, and has led to no connection so far")
         case Spending.FULL:
             raise RateLimited(
                 f"{MOST_PARKED} approvals from the Marketplace wait to be claimed, and no more are taken",
@@ -339,7 +339,7 @@ def _must_be_spent(spent: Authorization | Spending) -> Authorization:
 
 
 async def spend(db: Database, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization | Spending:
-    """Spend a state once. Any stranger may come with a state that is made up: it costs no write (A79)."""
+    """Spend a state once. A made-up state, which anyone can send, costs no write (A79)."""
     asked = (state_hash, browser_hash, code_hash)
     settled = None
     if not db.read_only:  # a copy spends no state at all

@@ -1,8 +1,8 @@
-"""Keys for callers of the service: made, shown, revoked, and recognized, a thousand times a second if need be.
+"""Keys for callers of the service: created, listed, revoked, and recognized, a thousand times a second if need be.
 
-A key that was found good is so for a second more without another look, so a revoked one is refused everywhere within a
-second; while the store cannot be read, for a minute (A25). What a connection covers is remembered while the store is
-away: what the caller does there needs a token in memory, which ends.
+A key that was found good stays good for a second without another read, so a revoked key is refused everywhere within a
+second; while the store cannot be read, within a minute (A25). What a connection covers is remembered while the store is
+away: to act there a caller needs a token in memory, which expires.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ from cloudbeds_auth.transactions.caller_keys import (
 )
 from cloudbeds_auth.transactions.connections import read_connection
 
-FOR = 1.0  # seconds for which a key that was good is taken to be so
+FOR = 1.0  # seconds for which a key that was good is taken to be good
 AWAY = 60.0  # … while the store cannot be read
-HOTEL_FOR = 60.0  # seconds for which it is remembered what a connection covers
+HOTEL_FOR = 60.0  # seconds for which what a connection covers is remembered
 MOST = 10_000  # keys, and hotels, that are remembered
-EVERY = 30.0  # seconds between two times that uses are written
+EVERY = 30.0  # seconds between two writes of uses
 LEAST_RATE, MOST_RATE = 0.01, 100.0  # requests a second
 V = TypeVar("V")
-LIST = "`cloudbeds-auth keys` lists those that there are"
+LIST = "`cloudbeds-auth keys` lists the known ones"
 SCOPES = ", ".join(Scope)
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
-    """A new key, and its text: it is shown this once, and cannot be shown again."""
+    """A new key and its text, which is shown this once only."""
 
     key: CallerKey
     secret: Secret
@@ -73,21 +73,21 @@ class CreatedKey:
 @dataclass(frozen=True, slots=True)
 class _Seen:
     known: GoodKey | None
-    at: float  # by the steady clock, before the look: what comes after it is found by the next one
+    at: float  # by the steady clock, before the read: a later change is found by the next read
 
     def holds(self, now: float) -> bool:
-        """Whether it may be gone by while the store is away."""
+        """Whether it may still be relied on while the store is away."""
         left = None if self.known is None else self.known.left
         return now < self.at + (AWAY if left is None else min(AWAY, left))
 
 
 class CallerKeys:
-    """Makes, lists and revokes them, and says who has one."""
+    """Creates, lists and revokes keys, and says whose key a request has."""
 
     def __init__(self, world: World, outage: Outage) -> None:
         self._world = world
         self._outage = outage
-        self._unseen = asyncio.Lock()  # anybody can make up ids: one at a time is looked up, and briefly
+        self._unseen = asyncio.Lock()  # anyone can make up ids: they are looked up one at a time, and briefly
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._hotels: OrderedDict[str, tuple[OfConnection, float]] = OrderedDict()
         self._uses: dict[str, tuple[float, str]] = {}
@@ -106,12 +106,12 @@ class CallerKeys:
         rate: float | None = None,
         parent: Caller | None = None,
     ) -> CreatedKey:
-        """A new key. `scopes`: what it may do; the lists: for which hotels, of any of these; without any for all.
+        """A new key. `scopes`: what it may do; the three lists: for which hotels, those in any list; without lists all.
 
-        `read_only`: at Cloudbeds only GET, HEAD and OPTIONS; `methods`: there only methods of these names.
-        `expires_in`: seconds; by default it does not end. `rate`: requests a second to Cloudbeds over all processes,
-        its children's included; by default as the client id allows. `parent` narrows it further, and ends it. Raises
-        InvalidRequest, Forbidden, StoreUnavailable.
+        `read_only`: at Cloudbeds only GET, HEAD and OPTIONS; `methods`: at Cloudbeds only methods of these names.
+        `expires_in`: seconds; by default never. `rate`: requests per second to Cloudbeds over all processes, those of
+        its children included; by default as the client id allows. `parent`: limits the key further, and ends it when it
+        ends. Raises InvalidRequest, Forbidden, StoreUnavailable.
         """
         if not name or len(name) > LONGEST_NAME or not is_text(name):
             raise InvalidRequest(f"a key has a name of 1 to {LONGEST_NAME} characters, for people")
@@ -127,21 +127,21 @@ class CallerKeys:
         text = write(key_id, world.entropy.token())
         key = await world.db.write(add_caller_key(key_id, hash_of_key(text), new, parent=above))
         if key is None:
-            raise InvalidRequest(f"this key has {MOST_CHILDREN} children already, or is over", next_step="revoke some")
+            raise InvalidRequest(f"this key has {MOST_CHILDREN} children already, or ended", next_step="revoke some")
         world.observer.happened(Happening.KEY_CREATED, key=key.id, actor=key.created_by)
         return CreatedKey(key, Secret(text))
 
     async def list(
         self, *, parent: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> Sequence[CallerKey]:
-        """Keys, newest first, those that are over included. `cursor`: the last id of the page before. Raises
+        """Keys, newest first, ended ones included. `cursor`: the last id of the previous page. Raises
         InvalidRequest.
         """
         above, before = checked_text("the parent", parent), checked_cursor(cursor, ID_PREFIX)
         return await self._world.db.read(read_caller_keys(parent=above, before=before, limit=limit))
 
     async def left_by(self, key_id: str) -> Sequence[CallerKey]:
-        """Good keys that this one made, and that do not end with it: those of a key with the scope `admin`."""
+        """The good keys that this key made and that do not end with it: those made with the scope `admin`."""
         found: list[CallerKey] = []
         cursor, now = None, moment(self._world.clock.wall())
         while page := await self.list(cursor=cursor):
@@ -151,14 +151,14 @@ class CallerKeys:
         return found
 
     async def get(self, key_id: str) -> CallerKey:
-        """One of them; raises InvalidRequest where there is none."""
+        """The key of this id; raises InvalidRequest if there is none."""
         found = await self._world.db.read(read_caller_key(key_id)) if is_text(key_id) else None
         if found is None:
             raise unknown_key(key_id)
         return found
 
     async def revoke(self, key_id: str) -> CallerKey:
-        """End a key and its children: refused everywhere within a second. Raises InvalidRequest where there is none."""
+        """End a key and its children: refused everywhere within a second. Raises InvalidRequest if there is none."""
         ended = await self._world.db.write(end_caller_key(key_id)) if is_text(key_id) else None
         self._seen.clear()  # its children, too
         if ended is None:
@@ -167,7 +167,7 @@ class CallerKeys:
         return ended
 
     async def authenticate(self, text: str, address: str) -> Caller | None:
-        """Who has this key, used from this address; None: nobody, or not any more. Raises StoreUnavailable."""
+        """The caller with this key, used from this address; None: unknown or ended. Raises StoreUnavailable."""
         key_id = id_of(text)
         if key_id is None:
             return None
@@ -178,13 +178,13 @@ class CallerKeys:
         return known.caller
 
     async def require_good(self, caller: Caller) -> None:
-        """Raises Unauthenticated where this caller's key ended since it was recognized; others have none."""
+        """Raises Unauthenticated if this caller's key ended since it was recognized; other callers have no key."""
         if caller.name.startswith(ID_PREFIX) and await self._known(caller.name) is None:
-            raise Unauthenticated("this credential is not known any more")
+            raise Unauthenticated("this credential is no longer valid")
 
     async def turn(self, caller: Caller, connection_id: str) -> None:
-        """Wait until this caller may make one call, where its key, or the one that made it, has a rate; those that
-        share one take turns. While the store gives no turns, only that of the client id counts. Raises RateLimited.
+        """Wait until this caller may make one call, if its key, or the key's parent, has a rate; callers that share a
+        rate take turns. While the store gives no turns, only the client id's rate counts. Raises RateLimited.
         """
         rate = caller.root.rate
         if rate is None:
@@ -234,8 +234,8 @@ class CallerKeys:
         return found
 
     async def hotel(self, connection_id: str, caller: Caller) -> OfConnection:
-        """What this caller is judged by where it asks for this connection, as that was within a minute, or before the
-        store went away.
+        """What decides whether this caller may use this connection, as read within a minute, or before the store went
+        away.
         """
         if caller.for_all:
             return OfConnection(connection_id)
@@ -261,7 +261,7 @@ class CallerKeys:
         return hotel
 
     async def tick(self) -> float:
-        """Write when keys were last used; seconds until the next time."""
+        """Write when keys were last used; returns the seconds until the next write."""
         uses, self._uses = self._uses, {}
         try:
             if uses and not self._world.db.read_only:
@@ -279,21 +279,21 @@ def _remember(remembered: OrderedDict[str, V], key: str, value: V) -> None:
 
 
 def _scopes(given: Collection[str]) -> frozenset[Scope]:
-    """Raises InvalidRequest for what is no scope."""
+    """These scopes, checked; raises InvalidRequest for anything else."""
     if isinstance(given, str) or not set(given) <= set(Scope):
         raise InvalidRequest("a key's scopes are a list", next_step=f"of {SCOPES}")
     return frozenset(Scope(one) for one in given)
 
 
 def _reach(**kinds: Collection[str] | None) -> Bounds | None:
-    """What is given, checked; None where nothing is. A list that is given and empty names no hotel."""
+    """The lists that are given, checked; None if none is. A list that is given but empty names no hotel."""
     if all(given is None for given in kinds.values()):
         return None
     return Bounds(**{kind: _names(kind, () if given is None else given) for kind, given in kinds.items()})
 
 
 def _names(kind: str, given: Collection[str]) -> frozenset[str]:
-    """What a list of a key names; raises InvalidRequest for what is no list of texts that a database takes."""
+    """What a list of a key names; raises InvalidRequest for what is not a list of texts that can be stored."""
     if isinstance(given, str) or not all(0 < len(one) <= LONGEST_REFERENCE and is_text(one) for one in given):
         raise InvalidRequest(f"{kind} of a key are a list, each a text of 1 to {LONGEST_REFERENCE} characters")
     if len(given) > MOST_NAMED:
@@ -302,6 +302,6 @@ def _names(kind: str, given: Collection[str]) -> frozenset[str]:
 
 
 def unknown_key(key_id: str) -> InvalidRequest:
-    """The error about an id that no key has; where a key was given for an id, it is not repeated."""
+    """The error for an id that no key has; if a key was given instead of an id, the error does not repeat it."""
     named = f"with the id {PREFIX}…: an id begins with {ID_PREFIX}" if PREFIX in key_id else repr(key_id[:64])
     return InvalidRequest(f"there is no key {named}", next_step=LIST)

@@ -1,6 +1,6 @@
-"""A new grant is a candidate until its access token was seen to work; then the pointer moves (rule-13).
+"""A new grant is a candidate until its access token is proven to work; then the connection's pointer moves (rule-13).
 
-Any process may resume one that was left behind: each request for a token of the connection does.
+Any process may resume a candidate that was left behind: each request for a token of the connection does.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
 from cloudbeds_auth.transactions.refusals import confirm
 
-SELDOM = 3600.0  # seconds between two questions that had an answer which may never change
+SELDOM = 3600.0  # seconds until a question is repeated whose answer may never change
 NONE_NAMED = "no_property"  # the list is empty
 
 
 class Candidates:
-    """Proves candidates and promotes them. `promoted(connection_id)` is called when an older one goes out of use."""
+    """Proves candidates and promotes them. `promoted(connection_id)` is called after each promotion."""
 
     def __init__(self, world: World, refresher: Refresher, promoted: Callable[[str], None]) -> None:
         self._world = world
@@ -58,33 +58,33 @@ class Candidates:
         self._promoted = promoted
 
     async def resume(self, connection_id: str) -> Grant | None:
-        """The newest candidate, promoted when its token works; None when there is none or it is not proven yet.
+        """The newest candidate, promoted if its token works; None if there is none or it is not proven yet.
 
-        It may belong to another connection then: the one that the hotel had before it approved again.
+        Afterwards it may belong to another connection: the one that the hotel had before it approved again.
 
-        Raises PropertyMismatch when it turns out to be another hotel's: the connection keeps what it had.
+        Raises PropertyMismatch if it turns out to be another hotel's: the connection keeps what it had.
         """
         candidate = await self._world.db.read(read_candidate(connection_id))
         return None if candidate is None else await self.prove(candidate)
 
     async def prove(self, candidate: Grant) -> Grant | None:
-        """As `resume`, for this one; upkeep calls it for one that was refused and is tried again (rule-12)."""
+        """As `resume`, for this candidate; upkeep calls it for one that was refused and is retried (rule-12)."""
         verdict = await self._verdict(candidate)
-        if isinstance(verdict, DeadToken | DeadGrant):  # a refresh mends the one, and counts the other (rule-12)
+        if isinstance(verdict, DeadToken | DeadGrant):  # a refresh renews the one, and counts the other (rule-12)
             return await self._refreshed(candidate)
         return await self._judged(candidate, verdict)
 
     async def go_on(self, connection_id: str) -> None:
-        """The grant in use was superseded or refused: resume the newer one before the connection is read again.
+        """After the grant in use was superseded or refused, resume the newer one before the connection is read again.
 
-        Raises RefreshInDoubt while that one can be neither proven nor dropped: reading again would find the same.
+        Raises RefreshInDoubt while it can be neither proven nor dropped: another read would find the same.
         """
         if await self.resume(connection_id) is None:
             await self.must_not_wait(connection_id)
 
     async def renew(self, connection_id: str, *, behind: str) -> None:
-        """An operator's refresh of what waits to be proven behind this grant: it has tokens, too. Raises where one has
-        no new ones.
+        """An operator's refresh, for the candidates that wait to be proven behind this grant: they have tokens, too.
+        Raises if one of them gets no new ones.
         """
         for grant_id, seen in await self._world.db.read(read_unproven(connection_id, behind)):
             with suppress(GrantSuperseded, ConnectionDisconnected):  # it has no tokens any more
@@ -93,7 +93,7 @@ class Candidates:
                     raise still_works(self._world, served.grant)
 
     async def must_not_wait(self, connection_id: str) -> None:
-        """Raises RefreshInDoubt where a candidate waits: it says what that is, and that it is not known to work yet."""
+        """Raises RefreshInDoubt if a candidate waits, saying what it is and that it is not known to work yet."""
         waiting = await self._world.db.read(read_candidate(connection_id))
         if waiting is not None:
             what = "the key was stored" if waiting.kind is CredentialKind.API_KEY else "the hotel approved again"
@@ -103,8 +103,8 @@ class Candidates:
             )
 
     async def _verdict(self, candidate: Grant) -> Verdict:
-        """What `/userinfo` says; without a turn to ask it, nothing is known yet."""
-        if not candidate.access:  # imported: its refresh token is all there is, and the one refresh sees to it
+        """What `/userinfo` says about the candidate; Inconclusive if there was no turn to ask."""
+        if not candidate.access:  # imported: there is only its refresh token, so it is refreshed
             return DeadToken()
         verdict = await verdict_on(self._world, await self._world.app_of(candidate), candidate)
         if isinstance(verdict, RateLimited):
@@ -119,7 +119,7 @@ class Candidates:
             ask = Ask(candidate.id, seen, seen, upkeep=marked, connection_id=candidate.connection_id)
             grant = (await self._refresher.refresh(ask)).grant
         except (RefreshInDoubt, ReauthorizationRequired):
-            return None  # later: by any process, or now and then where it was refused twice
+            return None  # later: by any process, or by occasional retries if it was refused twice
         except GrantSuperseded:
             self._world.observer.happened(Happening.CANDIDATE_SUPERSEDED, connection_id=candidate.connection_id)
             return None
@@ -132,7 +132,7 @@ class Candidates:
         db = self._world.db
         learnt = await self._learnt(candidate, proof)
         if learnt is None:
-            return None  # later, by any process: which hotel it is, is not guessed
+            return None  # later, by any process: the hotel is never guessed
         await self._must_be_as_said(candidate, learnt)
         settled = await self._settled(candidate, learnt)
         at_home = None if settled is None else await self._at_home(settled, learnt)
@@ -152,8 +152,8 @@ class Candidates:
         return promoted
 
     async def _settled(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:
-        """The candidate where it belongs, now that its properties can be compared with those expected. None: not now;
-        later, by any process. Raises PropertyMismatch.
+        """The candidate where it belongs, now that its properties can be compared with the expected ones. None: to be
+        done later, by any process. Raises PropertyMismatch.
         """
         if candidate.authorization is None:
             return candidate
@@ -172,13 +172,13 @@ class Candidates:
         return Spare(entropy.identifier("gra_"), entropy.identifier("con_"))
 
     async def _aside(self, placed: Settlement) -> None:
-        """Another hotel's approval waits there now: its own connection takes it into use."""
+        """Another hotel's approval now waits in the connection it was placed in: take it into use there."""
         self._world.observer.happened(Happening.PROPERTY_MISMATCH, connection_id=placed.connection_id)
         await self.resume(placed.connection_id)
 
     async def _at_home(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:
-        """The candidate where it belongs, now that its properties are known: a hotel that came back has a connection
-        already. None: not now; later, by any process. An import named the property when it came.
+        """The candidate where it belongs, now that its properties are known: a hotel that came back already has a
+        connection. None: to be done later, by any process. An import named its property from the start.
         """
         if not learnt or candidate.said_of is not None:
             return candidate
@@ -191,8 +191,8 @@ class Candidates:
         return await db.read(read_grant(new))
 
     async def _learnt(self, candidate: Grant, proof: Proof) -> tuple[str, ...] | None:
-        """The properties that Cloudbeds names, where the grant came with none or with what another program says; None
-        while it names none. The list comes first; `/userinfo` names at most one.
+        """The properties that Cloudbeds names, if the grant came with none or with those named by another program; None
+        while Cloudbeds names none. The list has precedence; `/userinfo` names at most one.
         """
         world, waits = self._world, candidate.authorization is not None
         known = bool(candidate.property_ids) or not world.vendor.lists_properties
@@ -206,7 +206,7 @@ class Candidates:
         return None
 
     async def _note_unnamed(self, candidate: Grant, answer: Listed | Unlisted) -> None:
-        """Record why it waits, for people. What only the hotel or the vendor can change is asked about seldom."""
+        """Record for people why the candidate waits. If only the hotel or the vendor can change that, ask seldom."""
         refusal = answer.refusal if isinstance(answer, Unlisted) else Refusal(NONE_NAMED, Act.NOTHING)
         settled = isinstance(answer, Listed) or answer.final
         recorded = await self._world.db.write(
@@ -224,7 +224,7 @@ class Candidates:
             )
 
     async def _must_be_as_said(self, candidate: Grant, named: tuple[str, ...]) -> None:
-        """A token belongs to the hotel that the vendor names, also where its import named another one (F87)."""
+        """A token belongs to the hotel that the vendor names, even if its import named another one (F87)."""
         if candidate.said_of is None or candidate.said_of in named:
             return
         mismatch = f"Cloudbeds names property {', '.join(named)}, not {candidate.said_of}"
@@ -236,7 +236,7 @@ class Candidates:
         )
 
     async def _must_be_same_hotel(self, candidate: Grant, covered: tuple[str, ...]) -> None:
-        """One hotel's approval never silently takes another hotel's place (F87), not after that one left either.
+        """One hotel's approval never silently replaces another hotel's (F87), even after the other hotel has left.
 
         Raises PropertyMismatch; the approval is set aside.
         """
@@ -246,7 +246,7 @@ class Candidates:
         placed = await self._world.db.write(
             set_aside(candidate.id, candidate.generation, covered, self._spare(), known)
         )
-        if placed is not None:  # else later, by any process: it is never taken into use here
+        if placed is not None:  # else later, by any process; it is never taken into use here
             await self._aside(placed)
         raise PropertyMismatch(
             expected=known,
@@ -257,7 +257,7 @@ class Candidates:
 
 
 def why_turned_down(approval: Authorization) -> PropertyMismatch | StateMismatch:
-    """The error about an approval that Cloudbeds named the properties of, and nothing followed from."""
+    """The error for an approval that led to nothing although Cloudbeds named its properties."""
     if fits(approval.expected, approval.found):
         return StateMismatch("this connect link was used in another browser a moment ago")
     return PropertyMismatch(expected=approval.expected, found=approval.found)

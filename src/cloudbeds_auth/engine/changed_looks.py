@@ -1,7 +1,7 @@
-"""Hotels that look otherwise than before to people: other words, another problem, another next step.
+"""Hotels whose presentation to people has changed: other words, another problem, another next step.
 
-Which ones may is what the watcher of this process reads, as much each time as was written since, however many hotels
-there are. How each looked is remembered.
+This process's watcher finds those that may have changed, by reading only what was written since, however many hotels
+there are. How each one looked is remembered.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from cloudbeds_auth.rules.model import Connection, moment
 from cloudbeds_auth.rules.presentation import STATES, Badge, Presentation, presentation
 from cloudbeds_auth.transactions.history import read_recent
 
-MOST_KNOWN = 50_000  # hotels whose looks are remembered
+MOST_KNOWN = 50_000  # hotels whose presentation is remembered
 UNWELL = tuple(state for state, row in STATES.items() if row.badge in {Badge.RECOVERING, Badge.ATTENTION})
 
 
 class ChangedLooks:
-    """Of the connections of `ids`, or of all where that is empty; `viewer` is told which may have changed."""
+    """Changes of the connections of `ids`, or of all if empty; `viewer` is notified which may have changed."""
 
     def __init__(self, world: World, views: Views, viewer: Viewer, ids: Sequence[str] = ()) -> None:
         self._world = world
@@ -32,7 +32,7 @@ class ChangedLooks:
         self._begun = moment(world.clock.wall())
 
     async def begin(self) -> list[Connection]:
-        """How those that are named look now; of all, those that are not well, of each state the newest."""
+        """How the named ones look now; where none are named, the newest of each state that is not healthy."""
         recent = await self._world.db.browse(read_recent(WITHIN, MOST_EVENTS))
         if self._ids:
             found = await self._current(self._ids)
@@ -44,8 +44,8 @@ class ChangedLooks:
         return found
 
     async def news(self, at_most: float) -> list[Connection]:
-        """Those that changed since the last time, waited for at most so many seconds. Named ones are read each time:
-        what is refused to their app writes no line of theirs. Raises StoreUnavailable.
+        """Those that changed since the last call, waiting at most so many seconds. Named ones are read each time: a
+        refusal of their app's credentials writes no event of theirs. Raises StoreUnavailable.
         """
         touched = await self._viewer.changes(at_most)
         found = await self._current(self._ids or touched)
@@ -55,7 +55,7 @@ class ChangedLooks:
         return changed
 
     def _is_news(self, one: Connection) -> bool:
-        """One whose look is not known was well, if it was there: a refresh of it is no news."""
+        """Whether the connection looks new. One that is not remembered was healthy, so a refresh of it is no news."""
         look = _look_of(one)
         if one.id in self._looks:
             return look != self._looks[one.id]
@@ -69,7 +69,7 @@ class ChangedLooks:
             del self._looks[next(iter(self._looks))]
 
     async def _current(self, ids: Iterable[str]) -> list[Connection]:
-        """As they look now, a page at a time."""
+        """These connections as they look now, read a page at a time."""
         wanted = list(ids)
         pages = [wanted[at : at + MOST_LISTED] for at in range(0, len(wanted), MOST_LISTED)]
         return [one for page in pages for one in await self._views.current(page)]

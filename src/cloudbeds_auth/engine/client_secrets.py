@@ -1,7 +1,7 @@
-"""Which client secret to present: a refused one is not tried again by each process (F35, F36).
+"""Which client secret to present: a refused secret is not tried by every process (F35, F36).
 
-A circuit belongs to an app and the fingerprint of a secret, so a machine that was given a new secret continues
-while another one still has the old. A refused secret gets one trial at a time, for a vendor that changes its mind.
+A circuit belongs to an app and the fingerprint of a secret, so a machine with a new secret continues while another one
+still has the old secret. A refused secret gets one trial at a time, in case the vendor accepts it again.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from cloudbeds_auth.rules.presentation import remedy_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import close_circuit, open_circuit, open_circuits
 
-AGREE_WITHIN = 600.0  # seconds in which two grants' answers say the same of the client
+AGREE_WITHIN = 600.0  # seconds within which the answers for two grants agree about the client
 OTHERS_FIRST = 600.0  # seconds for which a due trial is left to grants for which the client was not refused
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSecretChoice:
-    """The secret to present, of `app` as it is now; `on_trial` when it was refused before."""
+    """The secret to present, of `app` as it is now; `on_trial` if it was refused before."""
 
     app: App
     secret: Secret
@@ -40,26 +40,26 @@ def fingerprint(app: App, secret: Secret) -> str:
 
 
 class ClientSecrets:
-    """Chooses secrets and remembers what became of them."""
+    """Chooses secrets, and remembers whether they were accepted."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._unauthorized: dict[str, tuple[str, float]] = {}  # by app: the grant for which it was refused, when
+        self._unauthorized: dict[str, tuple[str, float]] = {}  # by app: the grant refused, and when
 
     async def choose(self, app: App, grant: Grant | None = None) -> ClientSecretChoice:
-        """The first secret that is not refused, else one that is due for a trial, which `trying` takes; raises
-        ClientRefused, also where the secret is for another origin, or where `grant`, whose token goes with it, came to
-        another client id.
+        """The first secret that is not refused, else one that is due for a trial, which `trying` takes. Raises
+        ClientRefused if there is none, if the secret belongs to another origin, or if `grant`, whose token is sent with
+        it, was issued to another client id.
         """
         await self._world.must_be_bound_here(app)
         waits = await self._world.db.read(open_circuits(app.id))
         app, known = await self._known(app, waits)
-        if grant is not None:  # a mended registration may be another one
+        if grant is not None:  # a corrected registration may be another client
             self._world.must_match(grant, app)
         for name, secret in known.items():
             if name not in waits:
                 return ClientSecretChoice(app, secret, name, on_trial=False)
-        # A grant for which alone the client was refused leaves the trial to others, unless none of them comes (F104).
+        # If the client was refused for this grant alone, others get the trial first, unless none of them comes (F104).
         later = OTHERS_FIRST if grant is not None and grant.problem == UNAUTHORIZED_CLIENT else 0.0
         for name, secret in known.items():
             if waits[name] + later <= 0:
@@ -67,10 +67,10 @@ class ClientSecrets:
         raise self.error(app, retry_after=min((max(0.0, waits[name] + later) for name in known), default=None))
 
     async def trying(self, chosen: ClientSecretChoice) -> None:
-        """Called before a request is sent with this secret: where it is on trial, no other is sent with it meanwhile.
+        """To be called before a request is sent with this secret: a secret on trial is sent by no other request then.
 
-        The trial is not taken when the secret is chosen: what comes between may end without a request, and would have
-        taken the trial from callers that have one to make. Raises ClientRefused where another request makes the trial.
+        The trial is not taken when the secret is chosen: the attempt may end before its request, and would have taken
+        the trial from other callers for nothing. Raises ClientRefused while another request has the trial.
         """
         if not chosen.on_trial:
             return
@@ -81,7 +81,7 @@ class ClientSecrets:
             await self._hold(chosen.app, chosen.fingerprint)
 
     async def is_open(self, app: App) -> bool:
-        """Whether every secret of this app is refused, or none is left that opens."""
+        """Whether every secret of this app is refused, or none can be decrypted."""
         waits = await self._world.db.read(open_circuits(app.id))
         app, _ = await self._known(app, waits)
         return all_refused(app, waits)
@@ -89,7 +89,7 @@ class ClientSecrets:
     async def _known(self, app: App, waits: Mapping[str, float]) -> tuple[App, dict[str, Secret]]:
         """The app and its secrets by fingerprint.
 
-        Where every one is refused they are read again: a mended one is used without a restart (F35).
+        If every secret is refused they are read again: a corrected one is used without a restart (F35).
         """
         known = _fingerprints(app)
         if all(name in waits for name in known):
@@ -99,16 +99,16 @@ class ClientSecrets:
         return app, known
 
     def error(self, app: App, detail: str = "", *, retry_after: float | None = None) -> ClientRefused:
-        """What to raise where no secret of this app is left to present."""
+        """The error where no secret of this app is left to present."""
         if not app.secrets:
             detail = f"the client secret of the app {app.id!r} does not open: its row was altered or belongs elsewhere"
         step = None if app.id in self._world.apps else remedy_of(app.id, app)
         return ClientRefused(detail, next_step=step, retry_after=retry_after)
 
     async def refused(self, chosen: ClientSecretChoice) -> bool:
-        """The vendor refused this secret. Whether another one may be presented now.
+        """The vendor refused this secret. Returns whether another one may be presented now.
 
-        Where it was taken until now, the vendor may have changed to one that it refused before: they have a trial now.
+        If this one was accepted until now, the vendor may have changed to one it refused before: those get a trial now.
         """
         app, db = chosen.app, self._world.db
         await self._hold(app, chosen.fingerprint)
@@ -122,8 +122,8 @@ class ClientSecrets:
         return bool(others) or not await self.is_open(app)
 
     def agreed(self, chosen: ClientSecretChoice, grant_id: str) -> bool:
-        """The client was refused for one grant. Whether another one's answer said the same lately, and none was taken
-        since: then it is the client that is refused (F104).
+        """The client was refused for one grant. Returns whether it was lately refused for another grant, too, and not
+        accepted since: then the client itself is refused (F104).
         """
         now = self._world.clock.steady()
         other, at = self._unauthorized.get(chosen.app.id, (grant_id, now))
@@ -133,8 +133,8 @@ class ClientSecrets:
         return False
 
     async def accepted(self, chosen: ClientSecretChoice) -> None:
-        """The vendor took this secret. What came with its answer may be in hand, so nothing here raises: what cannot be
-        written down is found by the next trial.
+        """The vendor accepted this secret. A pair from its answer may be in hand, so nothing here raises: what cannot
+        be stored is found out by the next trial.
         """
         self._unauthorized.pop(chosen.app.id, None)
         if chosen.on_trial:
@@ -146,7 +146,7 @@ class ClientSecrets:
 
 
 def all_refused(app: App, refused: Container[str]) -> bool:
-    """Whether each secret of this app has one of these fingerprints, or none is left that opens."""
+    """Whether each secret of this app has one of these fingerprints, or none can be decrypted."""
     return all(name in refused for name in _fingerprints(app))
 
 

@@ -1,4 +1,4 @@
-"""What the vendor has just issued is kept in memory until it is stored, through every failure (rule-7, F57, F102).
+"""Whatever the vendor has just issued is kept in memory until it is stored, through every failure (rule-7, F57, F102).
 
 A pair in hand is made durable, then published, then proven (rule-1, rule-3, rule-6).
 """
@@ -29,15 +29,16 @@ from cloudbeds_auth.transactions.refusals import note_denied
 
 T = TypeVar("T")
 FINAL = (VaultClosed, StateMismatch)
-"""The vault's own end; and the database's answer, not a failure, that nothing is to be stored: the same for ever."""
+"""The vault was closed; or the database answered, without failing, that nothing is to be stored, which is final."""
 
 
 async def until_stored(world: World, connection_id: str, attempt: Callable[[], Awaitable[T]]) -> T:
-    """What `attempt` returns, made again for as long as it raises: it stores what may be the only living credential.
+    """Repeat `attempt` for as long as it raises, then return its result: it stores what may be the only living
+    credential.
 
     A full disk, a shortage of descriptors, threads or memory, a mistake in the configuration, a bug: after each of them
-    the credential is still good. Only cancellation ends it, and FINAL. `attempt` may have been carried out when it
-    raises, so it must be one that can be repeated. Each failure is reported as `commit_waits`.
+    the credential is still good. Only cancellation and FINAL end the loop. `attempt` may have taken effect although it
+    raised, so it must be repeatable. Each failure is reported as `commit_waits`.
     """
     failures = 0
     while True:
@@ -53,7 +54,7 @@ async def until_stored(world: World, connection_id: str, attempt: Callable[[], A
 
 
 async def _pause(world: World, failures: int) -> None:
-    """Before the next attempt. What the last one ran out of, this may lack as well: then others have their turn."""
+    """Wait before the next attempt. If the wait fails, too, for lack of some resource, only let other tasks run."""
     with suppress(Exception):
         await world.clock.sleep(backoff(failures, world.timing, world.entropy.unit()))
         return
@@ -61,7 +62,7 @@ async def _pause(world: World, failures: int) -> None:
 
 
 class Committer:
-    """Brings a pair from the wire into the store, and only then to callers."""
+    """Brings a pair from the wire into the store, and from there to callers."""
 
     def __init__(self, world: World, client_secrets: ClientSecrets, leases: Leases) -> None:
         self._world = world
@@ -72,7 +73,7 @@ class Committer:
     async def commit(
         self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: ClientSecretChoice
     ) -> ServedToken:
-        """Make the pair durable, however long that takes; it is not used before."""
+        """Make the pair durable, however long that takes; it is not used before that."""
         attempt = partial(self._stored, lease, row, hand, chosen)
         written, stored = await until_stored(self._world, row.connection_id, attempt)
         if stored is None or written is Written.GONE:
@@ -86,7 +87,7 @@ class Committer:
     async def _stored(
         self, lease: Lease, row: Grant, hand: InHand, chosen: ClientSecretChoice
     ) -> tuple[Written, Grant | None]:
-        """One attempt to store the pair, and the row as it is then."""
+        """One attempt to store the pair, and the row after it."""
         while (written := await self._write(lease, row, hand, chosen)) is Written.EPOCH_MOVED:
             await self._leases.again(lease)
         return written, await self._world.db.read(read_grant(row.id))
@@ -100,7 +101,7 @@ class Committer:
         return await world.db.write(commit_pair(fence, hand.sent, pair, stale_after=stale))
 
     async def _publish(self, flight: Flight, stored: Grant, chosen: ClientSecretChoice) -> ServedToken:
-        """Committed and synced: callers continue; then the new token is proven at once."""
+        """The pair is committed and synced: let callers continue, then prove the new token at once."""
         world = self._world
         served = ServedToken(stored)
         flight.publish(served)
@@ -114,7 +115,7 @@ class Committer:
         return served
 
     async def _prove(self, stored: Grant, chosen: ClientSecretChoice) -> None:
-        """Ask with the new token at once; without a turn for it, what comes next proves before it spends."""
+        """Ask with the new token at once; if there is no turn for that, the next refresh proves before it spends."""
         verdict = await verdict_on(self._world, chosen.app, stored)
         if isinstance(verdict, Proof):
             await self.confirm(stored)
@@ -122,10 +123,10 @@ class Committer:
             await self.denied(stored)
 
     async def denied(self, grant: Grant) -> float:
-        """Its access token, or API key, was answered 401 and nothing says that the grant is dead. Seconds until another
-        401 may cause anything.
+        """Note that the grant's access token or API key was answered 401 without word that the grant is dead. Returns
+        the seconds until another 401 may cause anything.
         """
         hold = brake(grant.denied + 1, self._world.timing)
-        with suppress(StoreUnavailable):  # then the next 401 asks once more
+        with suppress(StoreUnavailable):  # then the next 401 has it asked once more
             await self._world.db.write(note_denied(grant.id, grant.generation, hold))
         return hold

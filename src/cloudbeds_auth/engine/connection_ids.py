@@ -1,8 +1,8 @@
-"""By what callers name a connection: its id, which begins `con_`, or the id of a property that it covers.
+"""How callers name a connection: by its id, which begins with `con_`, or by the id of a property that it covers.
 
-The one place that decides which connection is meant. A property moves to another connection when its hotel approves
-anew, so what it stands for is read each time, and remembered for a minute, as a token is, only so that looking up a
-fresh token stays a look-up in memory.
+The only place that decides which connection is meant. A property moves to another connection when its hotel approves
+again, so the connection of a property is read each time; it is remembered for a minute, as a token is, only so that
+a fresh token is found in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Named = TypeVar("Named", str, str | None)
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The connection that a property id stood for, and until when by the steady clock it is taken without a look."""
+    """The connection that a property id stood for, and until when, by the steady clock, it is used without a read."""
 
     connection_id: str
     look_again: float
@@ -37,16 +37,16 @@ class ConnectionIds:
         self._world = world
         self._outage = outage
         self._recent: Recent[str, Known] = Recent()  # by property id
-        self._last: Recent[str, str] = Recent()  # at any time: the connection id by property id
+        self._last: Recent[str, str] = Recent()  # however long ago: the connection id by property id
 
     def look_again(self) -> None:
-        """A connection came into use here, and may cover any property: what each stands for is read before its use."""
-        self._recent = Recent()  # a read under way writes into the former one
+        """A connection came into use here, and may cover any property: read anew what each property id stands for."""
+        self._recent = Recent()  # a read in progress writes into the old one
 
     def recent(self, named: str) -> str | None:
-        """The connection id, where it was read within a minute or is one: no waiting, from any thread.
+        """The connection id, if `named` is one or was read within a minute; never waits, and works in any thread.
 
-        Raises InvalidRequest for what is no text.
+        Raises InvalidRequest for what is not text.
         """
         if property_of(named) is None:
             return named
@@ -54,14 +54,14 @@ class ConnectionIds:
         return None if known is None or self._world.clock.steady() >= known.look_again else known.connection_id
 
     def last(self, named: str) -> str | None:
-        """The connection id, where it is one or was read at any time: for what is only counted. From any thread."""
+        """The connection id, if `named` is one or was ever read: for what is only counted. From any thread."""
         return named if property_of(named) is None else self._last.get(named)
 
     async def find(self, named: Named) -> Named:
-        """The connection id, or None for None. An id of a connection is not looked for here, but by what is done with
-        it.
+        """The connection id, or None for None. Whether a connection id exists is not checked here, but where it is
+        used.
 
-        Raises InvalidRequest for what is no text, UnknownConnection, or AmbiguousProperty when several connections
+        Raises InvalidRequest for what is not text, UnknownConnection, or AmbiguousProperty when several connections
         cover the property.
         """
         if named is None:
@@ -71,7 +71,7 @@ class ConnectionIds:
         return await self.resolve(named)
 
     async def find_to_call(self, named: str) -> str:
-        """As `find`; while the store cannot be read, what was read last: its token serves until it ends (F62)."""
+        """As `find`; while the store cannot be read, what was read last: the token serves until it expires (F62)."""
         last = self.last(named)
         if last is None or last == named:
             return await self.find(named)
@@ -81,12 +81,12 @@ class ConnectionIds:
             return last
 
     async def find_to_count(self, named: str) -> str:
-        """As `find`; for what is only counted, whatever was read last will do."""
+        """As `find`, for what is only counted: whatever was read last will do."""
         last = self.last(named)
         return await self.find(named) if last is None else last
 
     async def resolve(self, named: str) -> str:
-        """As `find`, and raises UnknownConnection for an id that no connection has, too."""
+        """As `find`, and also raises UnknownConnection for a connection id that does not exist."""
         recent, look_again = self._recent, self._world.clock.steady() + LOOK_AGAIN
         by_property = property_of(named) is not None
         found = await resolve(self._world.db, named) if is_text(named) else ()

@@ -1,4 +1,4 @@
-"""The ports that the engine acts through, in one object, and the reads that a crowd of callers shares."""
+"""The ports that the engine acts through, in one object, and the reads that several parts share."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ MARGIN = 4  # leases: upkeep reads a grant again after two and its pause, and on
 
 
 class Streams:
-    """Bodies under way that cannot be sent again, by grant: a due refresh waits for them, up to its margin (rule-10).
+    """Bodies being sent that cannot be sent again, by grant: a due refresh waits for them, up to its margin (rule-10).
 
-    A refresh kills the access token at once. A call whose body is kept heals by being sent again; one whose body
-    streams through would be lost, and a refresh that no caller waits for can as well come a little later.
-    `carrying` may be used from any thread. It takes no lock: the garbage collector ends one in whatever moment, also
-    while the same thread begins another.
+    A refresh kills the access token at once. A call whose body is kept can then be sent again; one whose body streams
+    through would fail, and a refresh that no caller waits for can just as well come a little later.
+    `carrying` may be used from any thread. It takes no lock: the garbage collector may end a context at any moment,
+    even while the same thread enters another.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Streams:
 
     @contextmanager
     def carrying(self, token: AccessToken) -> Iterator[None]:
-        """While such a body is sent with this token, and until its answer has come."""
+        """A context for as long as such a body is sent with this token, until its answer has come."""
         mark = object()
         self._under_way[mark] = token.grant_id
         try:
@@ -67,18 +67,18 @@ LONGEST_ID = 64  # characters of an id that are shown
 
 
 def unknown(named: str) -> UnknownConnection:
-    """The error about an id that means no connection, named as far as it may be shown."""
+    """The error for an id without a connection; it repeats only what may be shown of the id."""
     connection_id = named if named.startswith("con_") and named.isascii() and len(named) <= LONGEST_ID else None
     return UnknownConnection(f"nothing is connected under {named[:LONGEST_ID]!r}", connection_id=connection_id)
 
 
 async def resolve(db: Database, connection_or_property: str) -> Sequence[str]:
-    """The ids of current connections under a connection id or covering a property id."""
+    """The ids of the current connections that have this connection id, or cover this property id."""
     return await db.read_one(read_ids, connection_or_property) or []
 
 
 async def current_grant(db: Database, connection_id: str) -> Grant | None:
-    """The connection's active grant, else its newest candidate, else a disconnected one; None: unknown."""
+    """The connection's active grant, else its newest candidate, else a disconnected grant; None: unknown."""
     found = await db.read_one(read_current_grants, connection_id)
     if found is None:
         return None
@@ -86,12 +86,12 @@ async def current_grant(db: Database, connection_id: str) -> Grant | None:
         return found()
 
 
-NAMES = "`cloudbeds-auth apps` lists those that there are"
-REPORT_AGAIN = 60.0  # seconds until it is reported again that credentials came from elsewhere, or rows were altered
+NAMES = "`cloudbeds-auth apps` lists the known ones"
+REPORT_AGAIN = 60.0  # seconds until foreign credentials, or altered rows, are reported again
 
 
 class OfApp(Protocol):
-    """A record that came by an app, and names it."""
+    """A record that names the app it came by."""
 
     @property
     def app(self) -> str: ...  # noqa: D102 - the name of the registration
@@ -104,7 +104,7 @@ SET_CLIENT = (
 
 
 def refused_for_good(row: Grant, detail: str = "") -> ReauthorizationRequired:
-    """The error about a grant of which Cloudbeds refuses everything that is stored, with what mends it."""
+    """The error for a grant whose stored credentials Cloudbeds refuses altogether, with the remedy."""
     if not row.pasted:
         return ReauthorizationRequired(detail, connection_id=row.connection_id)
     detail = f"Cloudbeds refuses this hotel's API key ({row.reauth or REVOKED})"
@@ -112,8 +112,8 @@ def refused_for_good(row: Grant, detail: str = "") -> ReauthorizationRequired:
 
 
 def of_key(app: App, name: str) -> App:
-    """The registration that a pasted API key counts for: the hotel's own, whose client id is not known. `name` stands
-    for it where calls are counted (cloudbeds-facts.md section 6: a rate for each, and no app states).
+    """The registration whose rate a pasted API key counts against: the hotel's own, whose client id is unknown. `name`
+    stands for it where calls are counted (cloudbeds-facts.md section 6: a rate for each, and no app states).
     """
     return replace(app, client_id=name, secrets=(), level="property")
 
@@ -122,13 +122,13 @@ def of_key(app: App, name: str) -> App:
 class World:
     """Everything outside the rules.
 
-    `owner` names this process in leases; `issuer` is the vendor's origin that everything is sent to; `public_url` is
-    where our service answers; `return_origins` are those that a `return_to` may name. `apps` are the settings' own
-    registrations; `reread_apps` brings them up to date with the settings, which an operator may have mended while we
-    run. Further ones are kept in the store and read whenever they are needed: a change there holds at once, in every
-    process. `limit`: the vendor's rate for each client id, over all processes; None: it is not applied; `limits`: those
-    of further apps, by their level. `wakeups`: how commits of other processes are noticed; None: the row is read now
-    and then. `streams`, `limiters` and `tasks` are this process's own; a process that ends waits for these tasks.
+    `owner` names this process in leases; `issuer` is the vendor's origin, to which everything is sent; `public_url` is
+    the address of the service; `return_origins` are those that a `return_to` may name. `apps` are the registrations in
+    the settings; `reread_apps` reloads them, as an operator may have corrected the settings meanwhile. Further apps
+    are kept in the store and read whenever they are needed, so a change there applies at once in every process.
+    `limit`: the vendor's rate for each client id, over all processes; None: not applied; `limits`: those of further
+    apps, by level. `wakeups`: how commits of other processes are noticed; None: the row is polled. `streams`,
+    `limiters` and `tasks` are this process's own; a process that ends waits for these tasks.
     """
 
     clock: Clock
@@ -158,7 +158,7 @@ class World:
         return await self.db.read(read_app(name)) if own is None and is_text(name) else own
 
     async def names_of(self, client_ids: Iterable[str]) -> Mapping[str, str]:
-        """The names of the registrations with these client ids, by client id; one that nobody has is left out."""
+        """The names of the registrations with these client ids, by client id; unknown client ids are left out."""
         wanted, own = set(client_ids), {app.client_id: name for name, app in self.apps.items()}
         further = wanted - own.keys()
         found = await self.db.read(read_names(sorted(further))) if further else {}
@@ -172,8 +172,8 @@ class World:
         return found
 
     async def app_of(self, row: OfApp) -> App:
-        """The registration that a grant or a connection came by, and for which its calls count. Raises ClientRefused
-        when it is gone, and of a grant as `must_match`.
+        """The registration that a grant or a connection came by, whose rate its calls count against. Raises
+        ClientRefused when the registration is gone; for a grant, also as `must_match`.
         """
         found = await self._registered(row)
         if isinstance(row, Grant):
@@ -186,13 +186,13 @@ class World:
     async def _registered(self, row: OfApp) -> App:
         found = await self.find(row.app)
         if found is None:
-            raise ClientRefused(f"the app {row.app!r} is not registered here any more", next_step=remedy_of(row.app))
+            raise ClientRefused(f"the app {row.app!r} is no longer registered here", next_step=remedy_of(row.app))
         return found
 
     def must_match(self, row: Grant, app: App | None) -> None:
-        """Before anything of a grant is sent or lent: raises ClientRefused where it came from another origin than this
-        process asks, or to another client id than `app` has (rule-11), and as `must_be_genuine`. Without an app the
-        client id is not compared.
+        """To be called before anything of a grant is sent or lent: raises ClientRefused if the grant was issued by an
+        origin other than this process's, or to a client id other than that of `app` (rule-11), and as
+        `must_be_genuine`. Without an app the client id is not compared.
         """
         self.must_be_genuine(row)
         found = self.foreign(row.app, row.source, app)
@@ -212,13 +212,13 @@ class World:
             raise altered(row.connection_id)
 
     def foreign(self, name: str, source: Source, app: App | None) -> Foreign | None:
-        """Why what came from `source` by the app of this name may not be used here; None: it may."""
+        """Why credentials that came from `source` by the app of this name may not be used here; None: they may."""
         here = Source(self.issuer, None if app is None else app.client_id)
         return foreign(source, here, name, own=name in self.apps)
 
     async def must_be_bound_here(self, app: App) -> None:
-        """Before a client secret is sent, or an approval is begun: raises ClientRefused where there is no client id, or
-        where the secret is for another origin than ours is.
+        """To be called before a client secret is sent or an approval begun: raises ClientRefused if there is no client
+        id, or if the secret belongs to another origin than this process's.
         """
         if not app.client_id:
             raise ClientRefused("no client id is set: hotels connect with API keys alone here", next_step=SET_CLIENT)
@@ -228,7 +228,7 @@ class World:
             raise ClientRefused(f"{found.what}: it is not sent", next_step=found.next_step)
 
     def _report(self, app: str, found: Foreign) -> None:
-        """Report it to the observer, for a whole fleet once a minute."""
+        """Report it to the observer, once a minute for a whole fleet."""
         if self._is_news(found):
             self.observer.happened(Happening.SOURCE_REFUSED, app=app, why=found.what)
 
@@ -241,13 +241,13 @@ class World:
         return True
 
     def source(self, app: App) -> Source:
-        """Where what this process receives under this registration comes from."""
+        """The source of what this process receives under this registration."""
         return Source(self.issuer, app.client_id)
 
     async def app_for(self, name: str | None, connection_id: str | None) -> App:
-        """The registration that a hotel approves: a connection stays with its own, to whose client its tokens belong.
+        """The registration that a hotel approves; a connection keeps its own, to whose client its tokens belong.
 
-        Raises InvalidRequest, UnknownConnection, and ClientRefused where it is gone.
+        Raises InvalidRequest, UnknownConnection, and ClientRefused if the registration is gone.
         """
         if connection_id is None:
             return await self.app(name or "default")
@@ -265,11 +265,11 @@ class World:
 
     @property
     def limited(self) -> bool:
-        """Whether any app is kept to a rate."""
+        """Whether a rate limit applies to any app."""
         return self.limit is not None or any(self.limits.values())
 
     def limiter(self, app: App) -> RateLimiter:
-        """What gives this process the turns of this app's client id."""
+        """The limiter that gives turns in this process to requests of this app's client id."""
         return self._limiter(app.id, app.client_id, lambda: self.limit_of(app))
 
     def limit_of(self, app: App) -> Limit | None:
@@ -279,7 +279,7 @@ class World:
         return self.limit if same else self.limits.get(app.level, self.limit)
 
     def key_limiter(self, key_id: str, rate: Rate) -> RateLimiter:
-        """What gives this process the turns of a key for callers that has a rate of its own."""
+        """The limiter in this process of a caller's key that has a rate of its own."""
         return self._limiter("", key_id, lambda: Limit(rate))  # no app has this name
 
     def _limiter(self, app: str, client_id: str, limit: Callable[[], Limit | None]) -> RateLimiter:
@@ -294,15 +294,15 @@ class World:
         return f"{self.public_url.rstrip('/')}/connect/{token}"
 
     def key_url(self, token: str) -> str:
-        """The address of the page that a hotel pastes its API key into, by a connect link's token."""
+        """The address of the page where a hotel pastes its API key, by a connect link's token."""
         return f"{self.public_url.rstrip('/')}/paste-key/{token}"
 
     def app_url(self, token: str) -> str:
-        """The address of the page that a hotel enters client id and secret of an app of its own into."""
+        """The address of the page where a hotel enters client id and secret of an app of its own."""
         return f"{self.public_url.rstrip('/')}/add-app/{token}"
 
     def sign_in_url(self, code: str) -> str:
-        """The address of a sign-in link: browsers send no fragment, so the code is in no log on the way."""
+        """The address of a sign-in link: browsers send no fragment, so no log on the way contains the code."""
         return f"{self.public_url.rstrip('/')}/sign-in#{code}"
 
     def claim_url(self, connection_id: str) -> str:
@@ -310,8 +310,8 @@ class World:
         return f"{self.public_url.rstrip('/')}/claim/{connection_id}"
 
     def in_time(self) -> MaySend:
-        """Whether this process has not stood still since now (rule-7): no request is as long under way before its first
-        byte as one may take in all. Measured by the steady clock, which runs while the machine sleeps.
+        """Whether a request begun now may still be sent later (rule-7): if its first byte has not left within the
+        `deadline` of a whole request, this process stood still. The steady clock runs while the machine sleeps.
         """
         began = self.clock.steady()
         return lambda: self.clock.steady() - began < self.timing.deadline
@@ -319,8 +319,8 @@ class World:
     def report_answer(
         self, grant_type: str, answer: Answer | KeyAnswer, begun: float, connection_id: str | None = None
     ) -> None:
-        """Report to the observer how the token endpoint answered, and in how many seconds since `begun`; an approval
-        has no connection yet.
+        """Report to the observer how the token endpoint answered, and after how many seconds since `begun`. For an
+        approval there is no connection yet.
         """
         seconds, kind = self.clock.steady() - begun, type(answer).__name__
         self.observer.happened(
@@ -329,7 +329,7 @@ class World:
 
 
 def still_works(world: World, row: Grant) -> RefreshInDoubt:
-    """An earlier attempt may still arrive, and the token works: nothing is sent beside it (rule-3)."""
+    """The error where the token works and an earlier attempt may still arrive: nothing is sent beside it (rule-3)."""
     timing = world.timing
     return RefreshInDoubt(
         "the token works, and an earlier attempt to renew it is still open: nothing was sent",

@@ -1,4 +1,4 @@
-"""For which app, and so for which client id, the calls of a hotel count."""
+"""Which app, and so which client id, the calls of a hotel count for."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from cloudbeds_auth.rules.model import App, Grant
 
 
 class CountedApps:
-    """The apps of hotels whose tokens were lent here. A further one is read once: what counts, its client id and level,
-    never changes while it is registered, and calls continue while the store is away.
+    """The apps of hotels whose tokens were lent here. A further app is read once: its client id and level, which matter
+    here, never change while it is registered, and so calls continue while the store is away.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._apps: Recent[str, tuple[str, bool]] = Recent()  # by connection: its app, and whether it has a pasted key
-        self._further: Recent[str, App] = Recent()  # by name, as they were when they were first called for
+        self._further: Recent[str, App] = Recent()  # by name, as of the first call for each
 
     def note(self, row: Grant) -> None:
-        """A token of this grant is lent. Where it was issued to another client id than the further app had that is
-        known by this name, that one was removed, and another one added: it is read anew.
+        """A token of this grant is lent. If it was issued to another client id than that of the further app known by
+        this name, that app was removed and another added: it is read anew.
         """
         self._apps[row.connection_id] = row.app, row.pasted
         known = self._further.get(row.app)
@@ -27,10 +27,10 @@ class CountedApps:
             del self._further[row.app]
 
     async def of(self, connection_id: str) -> App | None:
-        """The app that a call counts for. None: it is not registered here any more; its token is lent all the same.
+        """The app that a call counts for. None: the app is no longer registered here; the token is lent nevertheless.
         Raises UnknownConnection.
         """
-        if connection_id not in self._apps:  # no token of it was lent here
+        if connection_id not in self._apps:  # no token of this connection was lent here
             known = await self._world.known(connection_id)
             self._apps[connection_id] = known.app, known.pasted
         name, pasted = self._apps[connection_id]

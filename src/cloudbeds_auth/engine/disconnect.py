@@ -1,11 +1,11 @@
-"""Hotels that leave, from either side.
+"""The end of a connection, from either side.
 
-Disconnected here: the vendor is notified with a living token, then the tokens are forgotten. Left at Cloudbeds: learnt
-from its webhook, which is a hint, and by asking now and then. Nothing is deleted for either. Where Cloudbeds itself
-says `disabled`, for every property of the grant, that is written down, and the grant is checked by the one way there is
-(`engine.refused_calls`): a token that works withdraws it, and a grant that is dead twice, an interval apart, is shown
-as disconnected and tried again like any other marked grant (rule-12). A refusal instead of a state leads to the same
-check. A property-level client may not ask for an app state, so for it that check is all.
+Disconnected here: the vendor is notified with a living token, then the tokens are deleted. Disconnected at Cloudbeds:
+learnt from its webhook, which is a hint, and by asking now and then. Neither deletes anything. If Cloudbeds itself says
+`disabled`, for every property of the grant, that is recorded, and the grant is checked as in `engine.refused_calls`: a
+token that works withdraws it, and a grant that is dead twice, an interval apart, is shown as disconnected and retried
+like any other marked grant (rule-12). A refusal instead of a state leads to the same check. A property-level client may
+not ask for an app state, so for it there is only that check.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from cloudbeds_auth.transactions.connections import disconnect, read_connection
 from cloudbeds_auth.transactions.refusals import note_disabled, note_problem
 from cloudbeds_auth.transactions.upkeep import claim_polls
 
-Part = tuple[str, ...]  # one property, or none where none is known
+Part = tuple[str, ...]  # one property, or none if none is known
 APART = 30.0  # seconds between two confirmations of one connection
-MOST_WAITING = 200  # hints that are followed at one time; what is dropped is learnt by asking
+MOST_WAITING = 200  # hints that are followed at one time; what a dropped hint said is learnt by asking
 MOST_REMEMBERED = 10_000
 AT_ONCE = 4  # connections that one tick asks about
 LEFT_OUT = "property_disconnected"
@@ -62,9 +62,10 @@ class Disconnecter:
         self._leases = Leases(world)
 
     async def disconnect(self, connection_id: str, *, forget: bool) -> None:
-        """Notify the vendor, then forget the tokens. Raises when that fails and `forget` is not set: nothing is lost.
+        """Notify the vendor, then delete the tokens. Unless `forget` is set, a failed notification raises, and nothing
+        is lost.
 
-        Disconnecting what is disconnected already changes nothing. A copy notifies no vendor: StoreReadOnly.
+        Disconnecting a disconnected hotel changes nothing. A read-only copy raises StoreReadOnly.
         """
         if self._world.db.read_only:
             raise StoreReadOnly(connection_id=connection_id)
@@ -87,7 +88,7 @@ class Disconnecter:
         self._world.observer.happened(Happening.DISCONNECTED, connection_id=connection_id)
 
     async def _notify(self, connection_id: str) -> str:
-        """Send `postAppState disabled`; returns what to write into the history."""
+        """Send `postAppState disabled`; returns the detail for the history."""
         try:
             noted = await self._notified(connection_id)
         except ReauthorizationRequired:
@@ -98,17 +99,17 @@ class Disconnecter:
             return "a property-level client has no app state to disable"
         if not noted:
             raise TokenEndpointUnavailable(
-                "Cloudbeds did not take note of the disconnect, so nothing was forgotten",
+                "Cloudbeds did not acknowledge the disconnect, so the tokens were kept",
                 connection_id=connection_id,
                 next_step="try again, or insist with `forget`",
             )
         return "Cloudbeds was told"
 
     async def _notified(self, connection_id: str) -> bool | None:
-        """Whether the vendor took note; None when there is nothing to report. A dead token is renewed (rule-9).
+        """Whether the vendor acknowledged; None if there is no state to disable. A dead token is refreshed (rule-9).
 
-        The vendor says that `disabled` ends every session, and it is sent for each property: where the first one ends
-        the session of all, the others cannot be sent any more, and need not be.
+        The vendor says that `disabled` ends every session, and it is sent for each property: if the first one ends the
+        session of all properties, the others can no longer be sent, and need not be.
         """
         token = await self._token(connection_id)
         found = await self._world.db.read(read_connection(connection_id))
@@ -131,19 +132,19 @@ class Disconnecter:
                     return True
                 raise
             if renewed.is_same(token):
-                break  # it works: of these the vendor takes no note
+                break  # the token works, so the vendor ignores these
             token = renewed
         return False
 
     async def _token(self, connection_id: str) -> AccessToken:
         row = await current_grant(self._world.db, connection_id)
-        if row is not None and row.role in {Role.PARKED, Role.SET_ASIDE}:  # used for nothing but the disconnect
+        if row is not None and row.role in {Role.PARKED, Role.SET_ASIDE}:  # its token is used for the disconnect only
             await self._world.app_of(row)
             return row.token()
         return await self._access.access_token(connection_id)
 
     async def _left(self, app: App, parts: Sequence[Part], token: AccessToken) -> list[Part]:
-        """Notify the vendor of each; returns those of which it took no note."""
+        """Notify the vendor for each; returns those that it did not acknowledge."""
         left: list[Part] = []
         for part in parts:  # one request each, so one turn each
             disable = partial(self._world.vendor.disable_app, token.value, part)
@@ -157,11 +158,11 @@ class Disconnecter:
         return row is not None and row.refused_ago is not None and row.refused_ago <= self._world.clock.steady() - began
 
     async def _under_lease(self, row: Grant, connection_id: str, detail: str) -> None:
-        """With the lease, so that no refresh is under way (rule-15); it waits no longer than a caller would."""
+        """Disconnect under the lease, so that no refresh is running (rule-15); waits no longer than a caller would."""
         world = self._world
         until = world.clock.steady() + world.timing.wait
         lease: Lease | ServedToken | None = None
-        while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask about what there is now
+        while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask with the present generation
             current = await current_grant(world.db, connection_id) or row
             ask = Ask(current.id, current.generation, connection_id=current.connection_id)
             with suppress(GrantSuperseded):
@@ -170,7 +171,7 @@ class Disconnecter:
 
 
 class AppStates:
-    """Follows hints, and asks by itself."""
+    """Follows hints, and asks about app states on its own."""
 
     def __init__(self, world: World, access: Access, refused_calls: RefusedCalls) -> None:
         self._world = world
@@ -182,8 +183,8 @@ class AppStates:
         self._not_before: dict[str, float] = {}
 
     def hint(self, body: bytes) -> None:
-        """A payload came with the right secrets. Returns at once; what it reports is confirmed in the background."""
-        hint = None if self._world.db.read_only else hint_of(body)  # a copy could believe it, and write nothing down
+        """Take a payload that came with the right secrets. Returns at once; it is confirmed in the background."""
+        hint = None if self._world.db.read_only else hint_of(body)  # a copy cannot record anything
         if hint is None or len(self._following) >= MOST_WAITING:
             self._world.observer.happened(Happening.HINT_IGNORED if hint is None else Happening.HINT_DROPPED)
             return
@@ -191,7 +192,7 @@ class AppStates:
         self._following.begin(f"follow hint {next(self._numbers)}", partial(self._follow, hint))
 
     async def stop(self) -> None:
-        """End what runs: a hint that is not followed is learnt of by asking."""
+        """Cancel what runs: what an unfollowed hint said is learnt by asking."""
         await self._following.stop()
 
     async def tick(self) -> float:
@@ -206,7 +207,7 @@ class AppStates:
                 await self._rested(connection_id, hint)
 
     async def _rested(self, connection_id: str, hint: Hint) -> None:
-        """Confirm, `APART` seconds after the last time or later; hints that come meanwhile share it."""
+        """Confirm, at least `APART` seconds after the last time; hints that come meanwhile share the confirmation."""
         clock = self._world.clock
         if connection_id in self._waiting:
             return
@@ -223,12 +224,12 @@ class AppStates:
         await each([connection_id], partial(self._confirm, hint=hint), self._failed)
 
     def _failed(self, connection_id: str, error: Exception) -> None:
-        """It is asked about again."""
+        """Report it; the connection is asked about again."""
         code = getattr(error, "code", type(error).__name__)
         self._world.observer.happened(Happening.APP_STATE_FAILED, connection_id=connection_id, error=code)
 
     async def _confirm(self, connection_id: str, hint: Hint | None) -> None:
-        """Ask Cloudbeds, and act on what it says itself."""
+        """Ask Cloudbeds, and act on its own answer."""
         row = await current_grant(self._world.db, connection_id)
         if row is None or row.role is not Role.ACTIVE or row.reauth:
             return
@@ -244,7 +245,7 @@ class AppStates:
             return
         disabled = await self._disabled_parts(app, token, _parts(row, hint))
         if len(disabled) == len(_parts(row, hint)):
-            # One answer may be wrong, so it is a hint: believed once the grant is dead, too (rule-12).
+            # One answer may be wrong, so it is a hint, believed only once the grant is dead, too (rule-12).
             if await self._world.db.write(note_disabled(row.id, token.generation)):
                 self._world.observer.happened(Happening.DISABLED_SAID, connection_id=connection_id)
             await self._look(token)
@@ -254,7 +255,7 @@ class AppStates:
             await self._world.db.write(note_problem(row.id, token.generation, LEFT_OUT, said))
 
     async def _disabled_parts(self, app: App, token: AccessToken, parts: list[str | None]) -> list[str]:
-        """Those of which Cloudbeds says that the app is disabled, up to the first of which it says anything else."""
+        """The properties for which Cloudbeds says that the app is disabled, up to the first where it says otherwise."""
         disabled: list[str] = []
         for part in parts:
             answer = await self._world.limiter(app).ask(
@@ -268,12 +269,12 @@ class AppStates:
         return disabled
 
     async def _look(self, token: AccessToken) -> None:
-        """Have `/userinfo` asked whether the grant lives."""
+        """Have `/userinfo` asked whether the grant is alive."""
         self._refused_calls.note_refusal(token, SUSPECTED, "GET", "getAppState")
 
 
 def _parts(row: Grant, hint: Hint | None) -> list[str | None]:
-    """What is asked about: each property, the hinted one first; the grant's own where none is known."""
+    """The properties to ask about, the hinted one first; the grant's own (None) if none is known."""
     first = [hint.property_id] if hint is not None and hint.property_id in row.property_ids else []
     found: list[str | None] = list(dict.fromkeys((*first, *row.property_ids)))
     return found or [None]

@@ -1,4 +1,4 @@
-"""A code becomes a pair, and the pair a stored grant: sent once, and kept for as long as storing it takes.
+"""Exchanges a code for a pair, once, and stores the pair as a grant, which is kept for as long as storing takes.
 
 RFC 6749 section 4.1.3.
 """
@@ -19,11 +19,11 @@ from cloudbeds_auth.rules.token_response import Issued, NotSent, Refused, Refuse
 from cloudbeds_auth.transactions.authorizations import Authorization
 from cloudbeds_auth.transactions.candidates import add_candidate
 
-TRIES_UNSENT = 3  # nothing was sent: the code is whole
+TRIES_UNSENT = 3  # attempts while nothing was sent, which leaves the code unspent
 
 
 class Exchange:
-    """Exchanges codes, and stores what comes of them."""
+    """Exchanges codes, and stores what is issued for them."""
 
     def __init__(self, world: World, client_secrets: ClientSecrets) -> None:
         self._world = world
@@ -37,16 +37,16 @@ class Exchange:
         pair = await self._pair(app, code)
         if pair.kind is CredentialKind.API_KEY and not pair.property_ids:
             pair = replace(pair, property_ids=await properties_of(self._world, app, pair))
-        if pair.scopes is None:  # the vendor does not say: what was asked for
+        if pair.scopes is None:  # the vendor names none: those that were asked for
             pair = replace(pair, scopes=app.scopes)
         return pair
 
     async def _pair(self, app: App, code: str) -> Pair:
-        """One exchange; tried again only where nothing was sent or where the vendor refused the client itself."""
+        """One exchange, repeated only if nothing was sent or if the vendor refused the client itself."""
         world = self._world
         unsent = 0
         while True:
-            # As long as the caller who brought the code waits: it is good for ten minutes, and once.
+            # As long as the caller waits who brought the code, which is good once, for ten minutes.
             await self._world.limiter(app).spend(2 * world.timing.wait)
             chosen = await self._client_secrets.choose(app)
             await self._client_secrets.trying(chosen)
@@ -79,7 +79,7 @@ class Exchange:
     async def store(self, spent: Authorization, pair: Pair, *, unproven: bool) -> str:
         """The grant is only in memory: storing it is retried as long as needed. Returns its connection.
 
-        `unproven`: it waits to be claimed with the secret that its approval was begun for.
+        `unproven`: the grant waits to be claimed with the verifier of its approval's code challenge.
         """
         world = self._world
         connection_id, grant_id = world.entropy.identifier("con_"), world.entropy.identifier("gra_")

@@ -1,7 +1,7 @@
-"""A connection's history: calls are counted in memory and written behind, and what is too old is forgotten.
+"""A connection's history: calls are counted in memory and written later, and what is too old is deleted.
 
-Counted calls become fewer and coarser lines long before they are forgotten, a little at a time; so is who approved what
-has ended.
+Long before they are deleted, counted calls are merged into fewer and coarser lines, a little at a time. Who approved a
+grant is deleted some time after the grant has ended.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ AT_ONCE = 100  # lines of one transaction; fewer after one that failed
 DELETED_AT_ONCE = 500  # lines that one transaction deletes
 MERGED_AT_ONCE = 200  # … or merges: some 10 ms of SQLite's one writer
 SWEPT_EVERY = 3600.0  # seconds between two ticks when nothing was left over
-SWEPT_FOR = 60.0  # seconds of one tick, at most; then it says how much was deleted, and the next one begins
-REST = 3.0  # times as long as a batch took until the next one: three quarters of the time are for everything else
+SWEPT_FOR = 60.0  # seconds of one tick, at most; then it reports how much was deleted, and the next one begins
+REST = 3.0  # times a batch's duration until the next one: three quarters of the time are left for everything else
 
 Key = tuple[str, int]  # a grant and its generation
 
@@ -46,7 +46,7 @@ class _Noted:
 
 @dataclass(slots=True)
 class _Bucket:
-    """The calls of one generation since the last line; `line` is the name that they are written under."""
+    """The calls of one generation since the last line; `line` is the name under which they are written."""
 
     line: str
     due: float
@@ -57,7 +57,7 @@ class _Bucket:
     methods: dict[str, int] = field(default_factory=dict)
 
     def merge(self, later: _Bucket) -> None:
-        """Take in what was counted since this one was taken away to be written."""
+        """Add what was counted since this bucket was taken out to be written."""
         self.last = later.last
         self.count += later.count
         self.refused += later.refused
@@ -66,28 +66,28 @@ class _Bucket:
 
 
 class CallRecorder:
-    """Counts calls; `flush` writes what is due: a generation's first call within a second, so that people see it, after
-    that once a minute. A killed process loses the counts of its last minute and nothing else.
+    """Counts calls; `flush` writes what is due: a generation's first call within a second, so that people see it, later
+    ones once a minute. A killed process loses the counts of its last minute, and nothing else.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._noted: deque[_Noted] = (
             deque()
-        )  # by any thread, without a lock: a signal handler of it may close the vault
+        )  # from any thread, without a lock: a signal handler of the thread may close the vault
         self._buckets: dict[Key, _Bucket] = {}
         self._written: dict[str, int] = {}
         self._numbers = count(1)
         self._at_once = AT_ONCE
 
     def note(self, token: AccessToken, method: str, path: str, status: int) -> None:
-        """One call went out with this token and was answered with this HTTP status. May be called from any thread."""
+        """Note a call with this token that was answered with this HTTP status. May be called from any thread."""
         clock = self._world.clock
         key = token.grant_id, token.generation
         self._noted.append(_Noted(key, clock.wall(), clock.steady(), f"{method} {path}", status == 401))
 
     def _count(self) -> None:
-        """Put what was noted into its buckets; on the vault's loop alone."""
+        """Put what was noted into its buckets; on the vault's loop only."""
         while self._noted:
             call = self._noted.popleft()
             bucket = self._buckets.get(call.key) or self._opened(call)
@@ -108,9 +108,9 @@ class CallRecorder:
         return EVERY
 
     async def flush(self, *, everything: bool = False) -> None:
-        """Write the lines that are due, a batch at a time; what the store does not take now stays for the next time.
+        """Write the lines that are due, a batch at a time; what the store does not accept now is kept for next time.
 
-        A batch that failed is half as large then, so that there is one which a slow database can do.
+        After a failure batches are half as large, until a slow database can do one.
         """
         now = self._world.clock.steady()
         self._count()
@@ -123,7 +123,7 @@ class CallRecorder:
             self._at_once = min(2 * self._at_once, AT_ONCE)
 
     async def _write(self, keys: Sequence[Key]) -> bool:
-        """False: the database cannot do it now. A copy of another installation's keeps no history of its own."""
+        """False: the database cannot do it now. A copy of another installation's database keeps no history."""
         taken = {key: self._buckets.pop(key) for key in keys if key in self._buckets}
         try:
             await record_calls(self._world.db, [_line(key, bucket) for key, bucket in taken.items()])
@@ -132,14 +132,14 @@ class CallRecorder:
         except StoreUnavailable:
             self._put_back(taken)
             return False
-        except BaseException:  # cancelled, or what a database does not fail with
+        except BaseException:  # cancelled, or not a database's failure
             self._put_back(taken)
             raise
         self._written.update(taken.keys())
         return True
 
     def _put_back(self, taken: dict[Key, _Bucket]) -> None:
-        """To be written again under the same names: lines that were written after all are replaced, not added."""
+        """Keep them to be written again under the same names: lines written after all are replaced, not added."""
         for key, bucket in taken.items():
             if key in self._buckets:
                 bucket.merge(self._buckets[key])
@@ -149,8 +149,8 @@ class CallRecorder:
 async def record_calls(db: Database, counted: Sequence[Calls]) -> None:
     """Add lines of counted calls to the history; those of a grant that is gone are dropped.
 
-    More than one transaction: the lines come first and hold no row of a grant; then the time of last use of some grants
-    whose noted one is long ago, the longest first, and when each is due therefore. One whose row is held is left to the
+    More than one transaction: first the lines, which lock no row of a grant; then, for some grants whose recorded last
+    use is longest ago, the time of last use and when each is due therefore. A grant whose row is locked is left to the
     next time.
     """
     used = await db.write(add_calls(counted))
@@ -163,7 +163,7 @@ def _line(key: Key, bucket: _Bucket) -> Calls:
 
 
 class Retention:
-    """Forgets what is older than `days`, and one connection when it is asked for."""
+    """Deletes what is older than `days`, and forgets a connection on request."""
 
     def __init__(self, world: World, days: int) -> None:
         self._world = world
@@ -189,9 +189,9 @@ class Retention:
         return 0.0 if more else SWEPT_EVERY
 
     async def forget(self, connection_id: str) -> None:
-        """Forget who approved, every token and what the calls were, of a connection that has ended, or was set aside.
+        """Delete who approved, every token and what the calls were, of a connection that has ended or was set aside.
 
-        Raises UnknownConnection; InvalidRequest when it is still connected, or waits for a day.
+        Raises UnknownConnection; InvalidRequest if it is still connected, or waits for a day.
         """
         if await self._world.db.write(forget(connection_id)):
             return
@@ -204,7 +204,7 @@ class Retention:
 
 
 async def roll_up_calls(db: Database, limit: int) -> bool:
-    """Merge at most `limit` lines of counted calls for each step to a coarser one; whether there may be more."""
+    """For each step to coarser lines, merge at most `limit` lines of counted calls; whether there may be more."""
     more = [await db.write(take_over(limit))]
     for span, coarser, age in STEPS:
         more.append(await db.write(roll_up(span=span, coarser=coarser, age=age, limit=limit)))

@@ -1,12 +1,12 @@
-"""Hotels that another program kept: their tokens are stored, then refreshed once by the one refresh that there is.
+"""Import of hotels from another program: their tokens are stored, then refreshed once, as any grant is refreshed.
 
     hash known? ── yes → resume where it was; a committed token is never sent again
         │ no
     stored as a candidate without an access token → lease → intent → send → commit → proof → the vendor names the
     property → the pointer moves
 
-So a process that is killed in between loses nothing: the candidate is resumed by the same import again, by upkeep, or
-by the next request for a token of its connection. A refusal counts as rule-12 says, twice.
+So a process that is killed in between loses nothing: the candidate is resumed by a repeated import, by upkeep, or by
+the next request for a token of its connection. A refusal has to come twice before it counts (rule-12).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.imports import NewImport, add_import, read_refused
 
-OF_EVERYBODY = (ClientRefused, StoreReadOnly, StoreUnavailable)  # no hotel's own fault: the next one would meet it too
+OF_EVERYBODY = (ClientRefused, StoreReadOnly, StoreUnavailable)  # not the hotel's own: the next one would meet it, too
 LAST_EVENTS = 50
 
 
 class Importer:
-    """Brings in one hotel at a time; the same import again resumes."""
+    """Imports one hotel at a time; a repeated import resumes."""
 
     def __init__(self, world: World, refresher: Refresher, candidates: Candidates, views: Views) -> None:
         self._world = world
@@ -42,10 +42,10 @@ class Importer:
         self._views = views
 
     async def bring_in(self, hotel: Handover) -> Imported:
-        """Store, refresh once, prove.
+        """Store the token, refresh it once, prove the result.
 
-        Raises InvalidRequest, ClientRefused, StoreReadOnly, StoreUnavailable; what concerns this hotel alone is the
-        outcome.
+        Raises InvalidRequest, ClientRefused, StoreReadOnly, StoreUnavailable; a failure of this hotel alone is returned
+        as the outcome.
         """
         new, entropy = await self._new(hotel), self._world.entropy
         placed = await self._world.db.write(add_import(new, entropy.identifier("con_"), entropy.identifier("gra_")))
@@ -55,7 +55,7 @@ class Importer:
         return await self._outcome(await self._row(placed.grant_id), error)
 
     async def was_refused(self, hotel: Handover) -> bool:
-        """Whether an import of this token would end in its former refusal; nothing is sent or written."""
+        """Whether an import of this token would end in its earlier refusal; nothing is sent or written."""
         return await self._world.db.read(read_refused(hashed(hotel.refresh_token.reveal())))
 
     async def _new(self, hotel: Handover) -> NewImport:
@@ -71,13 +71,13 @@ class Importer:
             hotel.access_token or Secret(""),
             hotel.refresh_token,
             valid_for,
-            scopes=registration.scopes if hotel.scopes is None else hotel.scopes,  # what was asked for, most likely
+            scopes=registration.scopes if hotel.scopes is None else hotel.scopes,  # most likely those asked for
             source=self._world.source(registration),
         )
         return NewImport(hashed(hotel.refresh_token.reveal()), hotel.app, reference, hotel.property_id, pair)
 
     async def _go_on(self, connection_id: str, grant_id: str) -> Error | None:
-        """Prove the candidate; then its refresh token too, where an access token was there to be proven first."""
+        """Prove the candidate; then its refresh token, too, if there was an access token to prove it by."""
         try:
             row = await self._row(grant_id)
             if row.role is Role.CANDIDATE:
@@ -95,7 +95,7 @@ class Importer:
 
     async def _row(self, grant_id: str) -> Grant:
         row = await self._world.db.read(read_grant(grant_id))
-        assert row is not None  # noqa: S101 - a grant's row is never taken away
+        assert row is not None  # noqa: S101 - a grant's row is never deleted
         return row
 
     async def _renewed(self, connection_id: str) -> bool:
@@ -130,11 +130,11 @@ def _imported(outcome: Outcome, connection: Connection) -> Imported:
 
 
 def _doubt(row: Grant) -> str:
-    """Why a token is neither proven nor refused."""
+    """Why a token is neither proven nor refused yet."""
     if row.refused_as is not None:
         return "Cloudbeds refused it once; it is asked again before that is believed"
     if row.intent is not None:
         return "the answer to its refresh was lost; it is asked again"
     if row.valid_for > 0 and row.said_of is not None:
-        return "it works, and Cloudbeds did not say yet which property it is of"
-    return "it is stored, and could not be seen to work yet"
+        return "it works, but Cloudbeds has not said yet which property it is for"
+    return "it is stored, but could not be proven to work yet"

@@ -1,7 +1,7 @@
-"""What no caller waits for: one table of jobs, and one loop that runs each of them while the vault is open.
+"""Background work: a table of jobs, each of which runs in a loop of its own while the vault is open.
 
-A job does a few of what is due, and says when it is worth while to come again. What it claims in the database is its
-own for a while, so processes never do the same work; a process that is killed loses nothing but that while.
+A tick of a job does some of what is due, and says when to come again. What a job claims in the database is its own for
+a while, so two processes never do the same work; if a process is killed, only that while is lost.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from cloudbeds_auth.transactions.runner import DoesNotOpen
 from cloudbeds_auth.transactions.seals import SEEN_EVERY, note_seen
 from cloudbeds_auth.transactions.upkeep import claim_due, claim_retries, due_beyond, next_due, read_overdue
 
-AT_ONCE = 4  # grants of one client id that are begun together, and requests that wait for a turn before more are
-OF_ONE = 32  # grants of one client id that are under way: at Cloudbeds' limit these wait for answers of four seconds
-IN_ALL = 256  # grants that are under way
-MARKED_AT_ONCE = 2  # of these, grants that were marked: those that serve do not wait behind them
+AT_ONCE = 4  # grants of one client id begun together; as many requests waiting for a turn hold back further grants
+OF_ONE = 32  # grants of one client id in progress: at Cloudbeds' limit, enough while answers take four seconds
+IN_ALL = 256  # grants in progress
+MARKED_AT_ONCE = 2  # of these, marked grants: those that serve do not wait behind them
 LOOK_AGAIN = 0.25  # seconds after which there may be room for more
-AFTER_FAILURE = 1.0  # seconds until more is begun where one could not be done
+AFTER_FAILURE = 1.0  # seconds until more is begun after a failure
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of the table. `tick` does some of the work; it returns the seconds until the next tick, and may raise.
+    """A row of the table. `tick` does some of the work and returns the seconds until the next tick; it may raise.
 
-    `always`: also without upkeep, and over a copy of another installation's database (rule-16). Of all seconds the loop
-    waits between half and all, so that fifty processes do not wake together.
+    `always`: also without upkeep, and over a copy of another installation's database (rule-16). The loop waits between
+    half and all of the seconds, so that fifty processes do not wake together.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Job:
 
 @dataclass(slots=True)
 class JobRecord:
-    """How a job went in this process: unix seconds of its last success and of its last failure (None: there was none),
-    how often it failed, and the kind of the last error.
+    """How a job went in this process: unix seconds of its last success and its last failure (None: none so far), how
+    often it failed, and the kind of the last error.
     """
 
     succeeded_at: float | None = None
@@ -73,11 +73,11 @@ class JobRecord:
 
 
 class Upkeep:
-    """Refreshes grants that are due, keeps alive those that are idle or set aside, tries marked ones again, resumes
-    candidates and moves to API keys, and deletes approvals that were not claimed: the first to expire first.
+    """Refreshes grants that are due, keeps alive those that are idle or set aside, retries marked ones, resumes
+    candidates and moves to API keys, and deletes approvals that were not claimed: those that expire first come first.
 
-    More is begun while the slowest is out, as fast as its client id has turns; a client id that has none, or whose
-    answers are slow, leaves the others theirs.
+    While some are in progress more are begun, as fast as their client id gets turns; a client id that gets none, or
+    whose answers are slow, does not delay the others.
     """
 
     def __init__(self, world: World, refresher: Refresher, candidates: Candidates, migrator: Migrator) -> None:
@@ -86,16 +86,16 @@ class Upkeep:
         self._candidates = candidates
         self._migrator = migrator
         self._running = Tasks()
-        self._under_way: dict[str, Grant] = {}  # as each was when it was begun
-        self._marked: set[str] = set()  # those of them that were marked
-        self._passed = 0.0  # all that is due until then is of apps that have no room
+        self._under_way: dict[str, Grant] = {}  # each as it was at the start
+        self._marked: set[str] = set()  # those of them that are marked
+        self._passed = 0.0  # everything due until then belongs to apps that have no room
         self._failed = False
 
     async def tick(self) -> float:
-        """Do what is due, within the rate limit and by the one refresh that there is, until nothing is.
+        """Do what is due, within the rate limit and through the common refresh, until nothing is due.
 
-        What goes wrong with one grant is an event and leaves the others alone. Raises StoreUnavailable, when nothing is
-        under way any more.
+        A failure of one grant is reported and does not affect the others. Raises StoreUnavailable once nothing is in
+        progress any more.
         """
         try:
             while await self._begin_more() or self._running:
@@ -108,20 +108,20 @@ class Upkeep:
         finally:
             await self._running.stop()
         due_in = await self._world.db.read(next_due())
-        # One that is due already is so since a moment ago.
+        # A grant that is due already became due a moment ago.
         return PAUSE if due_in is None else min(max(due_in, AFTER_FAILURE), PAUSE)
 
     async def note_key(self) -> float:
-        """Say with which key this service seals (`transactions.seals`); seconds until the next time."""
+        """Record the key that this service seals with (`transactions.seals`); seconds until the next time."""
         await self._world.db.write(note_seen())
         return SEEN_EVERY
 
     async def overdue(self) -> float:
-        """Seconds for which the grant that waits longest, in any process, has been due; 0 when none is."""
+        """How many seconds the longest waiting grant, of any process, has been due; 0 if none is."""
         return await self._world.db.read(read_overdue())
 
     async def _begin_more(self) -> bool:
-        """Begin what is due and has room; whether there was any."""
+        """Begin what is due and has room; returns whether there was any."""
         try:
             claimed = await self._claim()
         except StoreUnavailable:
@@ -134,7 +134,7 @@ class Upkeep:
         return bool(claimed)
 
     async def _claim(self) -> Sequence[str]:
-        # Longer than the longest wait for a lease, an answer and a proof: then another process may try.
+        # Held longer than the longest wait for a lease, an answer and a proof; after that another process may try.
         db, hold, room = self._world.db, 2 * self._world.timing.lease, IN_ALL - len(self._running)
         self._marked = {one for one in self._marked if one in self._running}
         marked = await db.write(claim_retries(min(MARKED_AT_ONCE - len(self._marked), room), hold))
@@ -146,7 +146,7 @@ class Upkeep:
         return [*claimed, *marked]
 
     def _full(self) -> list[str]:
-        """The apps of which no more is begun now."""
+        """The apps for which no more is begun now."""
         waiting = self._world.limiters.shared.waiting
         under_way = Counter(row.app for row in self._under_way.values())
         return sorted(app for app, count in under_way.items() if count >= OF_ONE or waiting[app] >= AT_ONCE)
@@ -155,7 +155,7 @@ class Upkeep:
         try:
             await self._look_after(grant_id)
         except Exception as error:  # noqa: BLE001 - reported, and the others go on
-            # Else it is this grant's, and waits alone.
+            # Any other failure is this grant's own, and delays only this grant.
             self._failed |= isinstance(error, StoreUnavailable) and not isinstance(error, DoesNotOpen)
             kind, home = type(error).__name__, self._home(grant_id)
             self._world.observer.happened(Happening.UPKEEP_FAILED, connection_id=home, grant=grant_id, error=kind)
@@ -166,7 +166,7 @@ class Upkeep:
             self._under_way.pop(grant_id, None)
 
     def _home(self, grant_id: str) -> str | None:
-        """The connection of a grant under way; None: its row could not be read."""
+        """The connection of a grant in progress; None: its row could not be read."""
         row = self._under_way.get(grant_id)
         return None if row is None else row.connection_id
 
@@ -186,7 +186,7 @@ class Upkeep:
             await self._refresh(row)
 
     async def _refresh(self, row: Grant) -> None:
-        """A new pair, or a proof; an API key has no pair to renew, so it is asked about as if it had been rejected."""
+        """Get a new pair, or a proof. An API key has no pair to renew: it is asked about as if it had been rejected."""
         rejected = row.generation if row.kind is CredentialKind.API_KEY else None
         ask = Ask(row.id, row.generation, rejected, upkeep=True, patient=False, connection_id=row.connection_id)
         try:
@@ -198,9 +198,9 @@ class Upkeep:
                 raise
             return  # refused as before: it is tried again later
         if served is None or (served.grant.generation == row.generation and rejected is None):
-            # Nothing newer came of it: a newer approval that waits is seen to, where there is one.
+            # It brought nothing newer: resume a newer approval, if one waits.
             await self._candidates.resume(row.connection_id)
-        # Callers continue already; a proof that still runs is under way.
+        # Callers have continued already, but the proof may still be running.
         await self._refresher.flights.over(row.id)
 
 
@@ -215,7 +215,7 @@ def table(
     subscriber: Subscriber,
     webhooks: WebhookSender | None,
 ) -> list[Job]:
-    """Every job of a vault; without an address, messages wait in the outbox."""
+    """Every job of a vault; without an address for webhooks, messages wait in the outbox."""
     jobs = [
         Job("write calls", calls.tick, first=EVERY, after_failure=EVERY, always=True),
         Job("write uses of keys", keys.tick, always=True),
@@ -231,7 +231,7 @@ def table(
 
 
 class Jobs:
-    """Runs the jobs of one open vault, each beside the others; `records` say how each went."""
+    """Runs the jobs of one open vault concurrently; `records` say how each went."""
 
     def __init__(self, world: World, jobs: Sequence[Job]) -> None:
         self._world = world
@@ -240,17 +240,17 @@ class Jobs:
         self.records: dict[str, JobRecord] = {job.name: JobRecord() for job in jobs}
 
     def start(self, *, upkeep: bool) -> None:
-        """Begin with all of them, or without upkeep with those that always run."""
+        """Start all of them, or, without upkeep, those that always run."""
         for job in self._jobs:
             if upkeep or job.always:
                 self._running.begin(job.name, partial(self.run, job))
 
     async def stop(self) -> None:
-        """End all of them. What a tick has begun to send continues, and is waited for where the engine is drained."""
+        """End all of them. What a tick has begun to send continues; draining the engine waits for it."""
         await self._running.stop()
 
     async def run(self, job: Job) -> None:
-        """Tick for ever. A tick that fails is an event, and does not end the loop."""
+        """Tick forever. A tick that fails is reported, and does not end the loop."""
         world, seconds = self._world, job.first
         ACTING.set(VAULT)
         while True:

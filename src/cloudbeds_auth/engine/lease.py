@@ -1,6 +1,6 @@
 """The refresh lease: taken, kept, waited for, taken again (rule-6).
 
-It is a preference that makes one refresh the normal case; the generation is the safety.
+The lease is an optimization: it makes a single refresh the normal case. What makes it safe is the generation.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from cloudbeds_auth.transactions.grants import Busy, Leased, read_grant, release
 
 @dataclass(slots=True)
 class Lease:
-    """The lease we hold; its epoch changes when it was lost and taken again with a pair in hand."""
+    """A lease that is held here; its epoch changes when it was lost and is taken again with a pair in hand."""
 
     grant_id: str
     epoch: int
 
 
 class Polling:
-    """ports.Wakeups where other processes cannot be heard of: the row is read now and then."""
+    """ports.Wakeups where other processes send no notifications: the row is polled."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -41,7 +41,7 @@ class Polling:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """ports.Heard, where no process is heard of."""
+    """ports.Heard, without notifications."""
 
     clock: Clock
     poll: float
@@ -59,7 +59,7 @@ class Leases:
         self._wakeups = world.wakeups or Polling(world.clock)
 
     async def take(self, ask: Ask, until: float) -> Lease | ServedToken:
-        """Take the lease, or wait for what its holder brings; never send without it."""
+        """Take the lease, or wait for the pair of its holder. Without the lease nothing may be sent."""
         world = self._world
         while True:
             taken = await world.db.write(take_lease(ask.grant_id, world.owner, world.timing.lease))
@@ -70,16 +70,16 @@ class Leases:
             left = until - world.clock.steady()
             if not ask.patient or left <= 0:
                 raise RefreshPending(connection_id=ask.connection_id)
-            # A holder that was killed is noticed when the lease is asked for again.
+            # Asking for the lease again also notices that its holder was killed.
             served = await self.wait(ask, min(taken.left, left, world.timing.backoff_first), held_back=False)
             if served is not None:
                 return served
 
     async def wait(self, ask: Ask, seconds: float, *, held_back: bool) -> ServedToken | None:
-        """Wait, watching whether another holder commits a pair; None when the wait is over without one.
+        """Wait until another holder commits a pair; None if the wait ends without one.
 
-        It is over early when the lease is free and, with `held_back`, the next attempt is allowed. Raises
-        GrantSuperseded: a late pair of the former grant is lent to nobody.
+        The wait ends early when the lease is free and, with `held_back`, the next attempt is allowed. Raises
+        GrantSuperseded: a late pair of a superseded grant is never lent.
         """
         world = self._world
         until = world.clock.steady() + seconds
@@ -105,14 +105,14 @@ class Leases:
             yield
         finally:
             renewal.cancel()
-            # What was achieved under the lease counts, also where the lease is lost: it runs out by itself.
+            # What was done under the lease counts, even if it cannot be released: it expires by itself.
             with suppress(asyncio.CancelledError, Exception):
                 await renewal
             with suppress(Exception):
                 await self._world.db.write(release_lease(lease.grant_id, lease.epoch))
 
     async def again(self, lease: Lease) -> None:
-        """Only the epoch moved: the pair in hand may be the only living one, so its lease is taken again."""
+        """Take the lease again after only the epoch has moved: the pair in hand may be the only living one."""
         world = self._world
         taken = await world.db.write(take_lease(lease.grant_id, world.owner, world.timing.lease))
         if isinstance(taken, Leased):
@@ -124,5 +124,5 @@ class Leases:
         world = self._world
         while True:
             await world.clock.sleep(world.timing.renew)
-            with suppress(Exception):  # the fence decides, not the lease; the next time it may go well
+            with suppress(Exception):  # the fence decides, not the lease; the next renewal may succeed
                 await world.db.write(renew_lease(lease.grant_id, lease.epoch, world.timing.lease))

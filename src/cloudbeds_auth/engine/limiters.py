@@ -1,4 +1,4 @@
-"""The limiters of a process: one for each client id that is in use, and no more for hotels with keys of their own."""
+"""The limiters of a process: one for each client id in use; where they are many, idle ones are forgotten."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from cloudbeds_auth.engine.rate_limiter import RateLimiter, Shared
 
-MANY = 1_000  # limiters, of which those that are idle are forgotten before one more is made
+MANY = 1_000  # limiters; beyond that, idle ones are forgotten before another is made
 
 
 class Limiters(dict[tuple[str, str], RateLimiter]):
-    """By app and client id; a key for callers that has a rate of its own, by its id and no app."""
+    """Limiters by app and client id; that of a caller's key with a rate of its own by the key's id, without an app."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class Limiters(dict[tuple[str, str], RateLimiter]):
         self._most: int = MANY
 
     def of(self, key: tuple[str, str], make: Callable[[Shared], RateLimiter]) -> RateLimiter:
-        """The limiter of this client id. Whoever has one uses it at once: idle, it may be forgotten."""
+        """The limiter of this client id, to be used at once: an idle limiter may be forgotten."""
         found = self.get(key)
         if found is None:
             if len(self) >= self._most:
@@ -29,4 +29,4 @@ class Limiters(dict[tuple[str, str], RateLimiter]):
     def _forget_idle(self) -> None:
         for key in [key for key, limiter in self.items() if limiter.idle]:
             del self[key]
-        self._most = max(MANY, 2 * len(self))  # they are looked through only when they have doubled
+        self._most = max(MANY, 2 * len(self))  # the next scan is due only when they have doubled

@@ -1,4 +1,4 @@
-"""What a process remembers of hotels between two reads: bounded, however many there are."""
+"""What a process remembers about hotels between two reads: bounded, however many hotels there are."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cloudbeds_auth.rules.model import AccessToken
 
 K = TypeVar("K")
 V = TypeVar("V")
-MOST = 200_000  # entries; a token is read again each minute in which it is lent, so more than are in use at a time
+MOST = 200_000  # entries: more than are in use at a time, as a token is read again each minute in which it is lent
 
 
 class Recent(OrderedDict[K, V]):
-    """A dictionary of at most `MOST` entries: where one more is set, that which was set longest ago goes.
+    """A dictionary of at most `MOST` entries: one more evicts the entry that was set longest ago.
 
-    What is in use is set anew again and again, so reading one need not be noted. Read from any thread.
+    Entries in use are set again and again, so reads need not count as use. May be read from any thread.
     """
 
     def __setitem__(self, key: K, value: V) -> None:
@@ -28,13 +28,13 @@ class Recent(OrderedDict[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A committed access token of this process's memory; moments are of the steady clock. `client_id`: to which it was
-    issued, where that is known.
+    """A committed access token in this process's memory; times are of the steady clock. `client_id`: the client that
+    the token was issued to, if known.
     """
 
     app: str
     client_id: str | None
     token: AccessToken
-    look_again: float  # from then on the row is read before it is lent: it is stale, or others may have changed it
+    look_again: float  # when the row has to be read before the token is lent: it is stale, or may have changed
     ends: float
     half_life: float

@@ -1,8 +1,8 @@
-"""How long the store is waited for by callers that can continue without it (F110).
+"""How long callers that can continue without the store wait for it (F110).
 
-A token in memory is good until it ends, and what a property stood for was read before: where the store does not answer,
-both serve. What was begun is not ended with the wait: cancelling a query of a server that hangs takes as long as the
-server does.
+A token in memory is good until it expires, and the connection of a property was read before: both serve while the store
+does not answer. The end of the wait does not cancel the read: to cancel a query of a server that hangs takes as long as
+the server hangs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.transactions.runner import DoesNotOpen
 
 T = TypeVar("T")
-PATIENCE = 1.0  # seconds that a read may take where memory has something to continue with
+PATIENCE = 1.0  # seconds that a read may take if memory has something to continue with
 
 
 class Outage:
@@ -29,10 +29,10 @@ class Outage:
         self._away_until = -math.inf  # by the steady clock
 
     async def read_briefly(self, name: str, read: Work[T]) -> T:
-        """What `read` returns within a second, shared by all that ask under this name before it begins.
+        """What `read` returns within a second, shared by all callers that ask under this name before it begins.
 
-        Raises StoreUnavailable, at once for some seconds after a read that failed or took longer. That one row does not
-        open says nothing of the store.
+        Raises StoreUnavailable; for some seconds after a read that failed or took longer, at once. A row that does not
+        open says nothing about the store.
         """
         if self._world.clock.steady() < self._away_until:
             raise StoreUnavailable

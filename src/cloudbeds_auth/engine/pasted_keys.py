@@ -1,10 +1,10 @@
-"""API keys that hotels make at Cloudbeds by themselves, and give to us (cloudbeds-facts.md section 4).
+"""API keys that hotels make at Cloudbeds themselves and enter here (cloudbeds-facts.md section 4).
 
     `/userinfo` → `getHotels` → stored and in use
 
 A key may be used before it is stored: it has no parent that its first use would kill (rule-1). So Cloudbeds is asked
-first, and nothing is stored of a key that it refuses, or of which it names no property. Such a key belongs to no client
-id of ours, and neither do its calls: each has the rate of a client of its own.
+first, and a key that it refuses, or names no property for, is not stored. Neither such a key nor its calls belong to a
+client id of this service: each key has the rate of a client of its own.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.authorizations import NewLink
 from cloudbeds_auth.transactions.pasted_keys import ANOTHER_KEY, PastedKey, PlacedKey, add_pasted_key
 
-ASKING: Final = "pasted keys"  # what the questions about keys that are not stored count for, all together
-LOOK_AGAIN = 1.0  # seconds between two looks whether a refresh is over
+ASKING: Final = "pasted keys"  # the client that all questions about keys not yet stored count for
+LOOK_AGAIN = 1.0  # seconds between two checks whether a refresh is over
 SCOPE_MISSING = (
     "the hotel makes a new API key that has the scope read:hotel: without it Cloudbeds names no property, and the "
     "scopes of a key cannot be changed"
@@ -47,7 +47,7 @@ SCOPE_MISSING = (
 
 
 class PastedKeys:
-    """Takes keys in. `promoted(connection_id)` is called when another credential goes out of use."""
+    """Adds pasted keys. `promoted(connection_id)` is called when a key is taken into use."""
 
     def __init__(self, world: World, promoted: Callable[[str], None]) -> None:
         self._world = world
@@ -64,11 +64,11 @@ class PastedKeys:
         link_hash: str | None = None,
         caller: Caller | None = None,
     ) -> str:
-        """Ask Cloudbeds about the key, then take it into use; the id of its connection. `link_hash`, `caller`: as of
-        `PastedKey`.
+        """Ask Cloudbeds about the key, then take it into use; returns the id of its connection. `link_hash`, `caller`:
+        see `PastedKey`.
 
         Raises KeyRefused, PropertyMismatch, Forbidden, InvalidRequest, Unclaimed, UnknownConnection, StoreReadOnly, and
-        further subclasses of TryAgain where Cloudbeds or the database cannot be asked. After each of them nothing was
+        further subclasses of TryAgain if Cloudbeds or the database cannot be asked. After an error nothing was
         stored.
         """
         try:
@@ -87,9 +87,9 @@ class PastedKeys:
             raise
 
     async def add_from_link(self, token: str, key: Secret) -> str:
-        """As `add`, of what the link was made for, which is spent by it."""
+        """As `add`, for what the link was made for; it uses the link up."""
         link = await link_for_key(self._world, token)
-        app = None if link.app == "default" else link.app  # a link names none where its maker did not: then the hotel's
+        app = None if link.app == "default" else link.app  # "default": the link's maker named none, so the hotel's own
         return await self.add(
             key, app=app, reference=link.reference, connection_id=link.connection_id,
             expected_properties=link.expected, link_hash=link.hash,
@@ -98,7 +98,7 @@ class PastedKeys:
     async def _asked_about(
         self, key: Secret, app: str | None, connection_id: str | None, expected: Sequence[str]
     ) -> PastedKey:
-        """The key as Cloudbeds answers for it."""
+        """The key, with what Cloudbeds says about it."""
         world = self._world
         registration = await world.app_for(app, connection_id)
         asking = of_key(registration, ASKING)
@@ -118,7 +118,7 @@ class PastedKeys:
         )
 
     async def _proof(self, asking: App, key: Secret) -> Proof:
-        """What `/userinfo` says of a key that works."""
+        """The proof from `/userinfo` that the key works; raises if there is none."""
         verdict = await verdict_of(self._world, asking, key, self._world.timing.wait)
         match verdict:
             case Error():
@@ -127,17 +127,17 @@ class PastedKeys:
                 return verdict
             case Inconclusive(reason):
                 raise _unavailable(reason)
-        raise KeyRefused("Cloudbeds refuses this API key: it was mistyped, was revoked, or is not in use any more")
+        raise KeyRefused("Cloudbeds refuses this API key: it was mistyped or revoked, or is no longer in use")
 
     async def _named(self, asking: App, key: Secret) -> tuple[str, ...]:
-        """The properties that Cloudbeds lists for it; empty where it lists none."""
+        """The properties that Cloudbeds lists for the key; empty if it lists none."""
         answer = await listed(self._world, asking, key)
         if isinstance(answer, Listed):
             return answer.property_ids
         refusal = answer.refusal
         if refusal.reason in SCOPE_REFUSED:
             raise KeyRefused(
-                f"this API key works and lacks the scope read:hotel, so Cloudbeds names no property ({refusal.said})",
+                f"this API key works but lacks the scope read:hotel, so Cloudbeds names no property ({refusal.said})",
                 next_step=SCOPE_MISSING,
             )
         if not answer.final:
@@ -150,7 +150,7 @@ class PastedKeys:
         return await self._world.find((await self._world.known(found.pop())).app) if len(found) == 1 else None
 
     async def _stored(self, new: PastedKey) -> PlacedKey:
-        """Stored once no refresh of the hotel's tokens is under way; raises RefreshPending after a caller's time."""
+        """Store the key once no refresh of the hotel's tokens is running; RefreshPending after a caller's patience."""
         world, entropy = self._world, self._world.entropy
         until = world.clock.steady() + world.timing.wait
         add = add_pasted_key(new, entropy.identifier("con_"), entropy.identifier("gra_"))
@@ -173,27 +173,27 @@ class PastedKeys:
 
 
 async def link_for_key(world: World, token: str) -> NewLink:
-    """What the link was made for. Raises AuthorizationExpired, and InvalidRequest for one with a code challenge: no
-    secret is asked for where a key comes in.
+    """What the link was made for. Raises AuthorizationExpired, and InvalidRequest for a link with a code challenge: the
+    page for a key asks for no verifier.
     """
     link = await link_of(world, token)
     if link.challenge is not None:
         raise InvalidRequest(
-            "this link was made with a code challenge, and takes no key: only an approval is proven",
+            "this link was made with a code challenge, so it accepts no key, only an approval",
             next_step="connect by an approval, or ask for another link from where this one came",
         )
     return link
 
 
 def _must_look_like_a_key(key: Secret) -> None:
-    """Before anything is sent: what was pasted may be another secret."""
+    """Checked before anything is sent: what was pasted may be some other secret."""
     if not is_api_key(key.reveal()) or not is_token(key.reveal()):
-        raise KeyRefused(f"this is no API key of Cloudbeds': one begins with {API_KEY_PREFIX} and has no spaces in it")
+        raise KeyRefused(f"this is no API key of Cloudbeds: such a key begins with {API_KEY_PREFIX} and has no spaces")
 
 
 def _must_be_named(named: Sequence[str], expected: Sequence[str]) -> None:
     if not named:
-        raise KeyRefused("this API key works, and Cloudbeds names no property for it", next_step=SCOPE_MISSING)
+        raise KeyRefused("this API key works, but Cloudbeds names no property for it", next_step=SCOPE_MISSING)
     if not fits(expected, named):
         raise PropertyMismatch(expected=expected, found=named, next_step=ANOTHER_KEY)
 

@@ -1,8 +1,8 @@
 """What Cloudbeds says about a credential: whether it works, and which properties it covers.
 
-`/userinfo` says whether an access token works (rule-3), and so takes part in the last decision about a grant: when the
-hotel is asked to approve again, and what prevents that (rule-12). Properties are those that Cloudbeds names: never the
-first of many, and never a guess.
+`/userinfo` says whether an access token works (rule-3), and so has a part in the final decision about a grant: whether
+the hotel is asked to approve again (rule-12). A credential's properties are those that Cloudbeds names: never the first
+of many, and never a guess.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cloudbeds_auth.transactions.upkeep import retry_all
 
 
 async def verdict_on(world: World, app: App, row: Grant, patience: float = BEHIND) -> Verdict | Error:
-    """What Cloudbeds says of the stored access token, or why there was no turn within `patience` seconds to ask.
+    """What Cloudbeds says about the stored access token, or why there was no turn to ask within `patience` seconds.
 
     `app` is the registration that the token was issued to: the turn counts for its client id.
     """
@@ -40,7 +40,7 @@ async def verdict_on(world: World, app: App, row: Grant, patience: float = BEHIN
 async def verdict_of(
     world: World, app: App, access: Secret, patience: float, connection_id: str | None = None
 ) -> Verdict | Error:
-    """As `verdict_on`, of a credential that may not be stored yet."""
+    """As `verdict_on`, for a credential that may not be stored yet."""
     try:
         await world.limiter(app).spend(patience)
     except (RateLimited, StoreUnavailable) as error:
@@ -53,12 +53,12 @@ async def verdict_of(
     return verdict
 
 
-MOST_RETRIED = 1000  # marked grants of an app that one recovery makes due; each of those that recover makes more so
+MOST_RETRIED = 1000  # marked grants of an app that one recovery makes due; each that recovers makes more of them due
 Asked = Callable[[], Awaitable[Verdict | Error]]
 
 
 class Marks:
-    """Counts passes in which every stored token was refused, and ends the mark of a grant that is seen to work."""
+    """Counts passes in which every stored token was refused, and ends the mark of a grant that is proven to work."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -86,7 +86,9 @@ class Marks:
         return counted
 
     async def proven(self, grant: Grant) -> None:
-        """Its generation was seen to work. One that was marked has recovered: the app's other marks are due now."""
+        """The grant's generation was proven to work. If the grant was marked, it has recovered, and the app's other
+        marked grants are due now.
+        """
         world = self._world
         with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
             confirmed = await world.db.write(confirm(grant.id, grant.generation, issuer=world.issuer))
@@ -106,7 +108,7 @@ NO_ROOM = Refusal("rate_limited", Act.NOTHING)
 
 
 async def listed(world: World, app: App, access: Secret) -> Listed | Unlisted:
-    """What the vendor lists, within the rate limit; Unlisted too where that, ours or the vendor's, leaves no room.
+    """What the vendor lists, within the rate limit; Unlisted also where a limit, our own or the vendor's, has no room.
 
     Raises StoreUnavailable.
     """
@@ -120,7 +122,7 @@ async def listed(world: World, app: App, access: Secret) -> Listed | Unlisted:
 
 
 def tell_changes(world: World, connection_id: str, change: PropertyChanges | None) -> None:
-    """Say how many properties came to a connection, and went, where any did."""
+    """Report how many properties a connection gained and lost, if any."""
     if change is not None and change.count:
         world.observer.happened(
             Happening.PROPERTIES_CHANGED,
@@ -131,14 +133,14 @@ def tell_changes(world: World, connection_id: str, change: PropertyChanges | Non
 
 
 async def properties_of(world: World, app: App, key: Pair) -> tuple[str, ...]:
-    """The key's properties, so that a hotel that comes back keeps its connection; empty where that cannot be learnt.
+    """The key's properties, so that a hotel that comes back keeps its connection; empty where they cannot be learnt.
 
-    A key may be used before it is stored: it has no parent that its first use would kill (rule-1). Where the vendor
-    cannot be asked, or is slow, the key still comes in, as a candidate of its own that waits until a property is named.
+    A key may be used before it is stored: it has no parent that its first use would kill (rule-1). If the vendor cannot
+    be asked, or is slow, the key is still stored, as a candidate of its own that waits until a property is named.
     """
     try:
         async with asyncio.timeout(BEHIND):
             answer = await listed(world, app, key.access)
-    except Exception:  # noqa: BLE001 - the key is in hand, and comes in after every failure here
+    except Exception:  # noqa: BLE001 - the key is in memory, and is stored whatever fails here
         return ()
     return answer.property_ids if isinstance(answer, Listed) else ()

@@ -1,7 +1,7 @@
-"""Which properties a connection covers, asked anew about once a day: groups grow and shrink.
+"""Which properties a connection covers, asked again about once a day: groups grow and shrink.
 
-Only the vendor's whole list changes anything. A refusal, an outage, an empty or a cut list leave what is known, and are
-asked about again; so is what a process that is killed had begun.
+Only the vendor's complete list changes anything. After a refusal, an outage, an empty or a truncated list, what is
+known stays, and the question is repeated; so it is if a process was killed over it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AT_ONCE = 4  # connections that one tick asks about
 
 
 class PropertyLists:
-    """Asks with the token that callers are lent, as one of them: a few connections a tick."""
+    """Asks with the token that callers are lent, and as a caller does: a few connections a tick."""
 
     def __init__(self, world: World, access: Access, refused_calls: RefusedCalls) -> None:
         self._world = world
@@ -39,7 +39,7 @@ class PropertyLists:
         return 0.0 if len(claimed) == AT_ONCE else PAUSE
 
     def _failed(self, connection_id: str, error: Exception) -> None:
-        """It is asked about again."""
+        """Report it; the connection is asked about again."""
         code = getattr(error, "code", type(error).__name__)
         self._world.observer.happened(Happening.LISTING_FAILED, connection_id=connection_id, error=code)
 
@@ -54,10 +54,10 @@ class PropertyLists:
         if isinstance(answer, Listed) and answer.whole:
             await self._relist(connection_id, row.id, answer.property_ids)
         elif isinstance(answer, Listed) or answer.final:
-            await self._relist(connection_id, row.id, ())  # it is no list of all: nothing changes, for a day
+            await self._relist(connection_id, row.id, ())  # not a complete list: nothing changes, for a day
 
     async def _listed(self, app: App, connection_id: str, token: AccessToken) -> Listed | Unlisted:
-        """The vendor's answer. A token that it rejects is healed as any caller's is, and asked with once more."""
+        """The vendor's answer. A token that it rejects is renewed, as for any caller, and the request repeated once."""
         answer = await listed(self._world, app, token.value)
         if not isinstance(answer, Unlisted):
             return answer

@@ -1,17 +1,17 @@
-"""Whose turn it is at the vendor: one rate for all processes of a client id, kept in the store (I11).
+"""Turns at the vendor: one rate for all processes of a client id, kept in the store (I11).
 
     requests ─► lines, one for each hotel of a caller ─► one place at a time, of the store ─► the next when it comes
 
-Every request asks here first: tokens, proofs, `getHotels`, `postAppState`, and what callers send with a lent token.
+Every request first takes a turn here: tokens, proofs, `getHotels`, `postAppState`, and calls with a lent token.
 
-A process holds at most one place ahead, so no queue of one process is before the others at the store; and which request
-uses it is decided when it comes, so no caller's queue is before another caller, nor a hotel's before another of its
-hotels. One that hangs up takes no place with it. Where c callers wait, each for h hotels, in one of P processes that
-all wait, the next call of each of these hotels goes with one of the next 2 c h (P + N) places: every second one may be
-for tokens and proofs, and of the N of a window the quickest process may take all that are not held.
+A process reserves at most one place ahead, so no process's queue is ahead of the others at the store. Which request
+uses the place is decided when it comes, so no caller's queue is ahead of another caller, and no hotel's ahead of the
+caller's other hotels. A caller that hangs up takes no place with it. Where c callers wait, each for h hotels, in one of
+P processes that all wait, the next call of each of these hotels goes with one of the next 2 c h (P + N) places: every
+second place may be for tokens and proofs, and the quickest process may take all of a window's N that are not reserved.
 
-While the store has no place to give, because it does not answer or cannot be written, callers' requests go at a slow
-pace of this process's own: the tokens in its memory are good (F62, F110), and the limit has room for one such process
+While the store gives no places, because it does not answer or cannot be written, a process sends callers' requests at a
+slow pace of its own: the tokens in its memory are good (F62, F110), and the limit has room for one such process
 (ADR 0014).
 """
 
@@ -38,17 +38,17 @@ from cloudbeds_auth.transactions.runner import Database
 T = TypeVar("T")
 BEHIND = 5.0  # seconds that a request waits for its turn when no caller waits for its answer
 CALL = 5.0  # seconds that a caller's request waits for its turn
-OBSERVED = 1.0  # a rate that is only watched stays this close: switched on later, it begins with no longer queue
-SURE = 1.0  # seconds for which the store is away before a process goes alone: what it gave until then is over
-AGAIN = 5.0  # seconds for which a store that has just been away is taken to be so yet
-MOST_COUNTING = 100  # requests of a rate that is only observed, while the store does not answer
-GLANCE = 0.1  # seconds for which its answer is waited for in that time: longer than one takes that is there
+OBSERVED = 1.0  # seconds that an observed rate counts ahead: switched on later, it begins with no longer queue
+SURE = 1.0  # seconds without the store before a process goes alone: places that the store gave before are over
+AGAIN = 5.0  # seconds for which a store that was just away is still taken to be away
+MOST_COUNTING = 100  # requests being counted at an observed rate, while the store does not answer
+GLANCE = 0.1  # seconds to wait for its answer in that time: longer than a working store takes
 SILENT = StoreUnavailable(f"the database has not answered for {SURE:g} s")
 
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """A request in its line, until a moment of the steady clock. `answer` ends the wait: None, or why not."""
+    """A request waiting in its line, `until` a steady moment. `answer` ends the wait: None, or the error to raise."""
 
     line: TurnLine
     until: float
@@ -57,8 +57,8 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the limiters of a process know together. `waiting`: how many requests of ours, tokens and proofs, wait for
-    their turn, by app; `stored`: the client ids that have a row in the store, and on its disk.
+    """What the limiters of a process share. `waiting`: how many requests of our own, tokens and proofs, wait for their
+    turn, by app; `stored`: the client ids that have a row in the store, synced to its disk.
     """
 
     waiting: Counter[str] = field(default_factory=Counter)
@@ -66,10 +66,10 @@ class Shared:
 
 
 class RateLimiter:
-    """The turns of one client id in this process; without a limit every request goes, and no store is asked.
+    """The turns of one client id in this process; without a limit every request goes, and the store is not asked.
 
-    `app` is what it is called in what is reported. A key for callers that has a rate of its own is one, too, with its
-    id for both.
+    `app` is its name in reports. A caller's key with a rate of its own has a limiter, too, with the key's id for both
+    names.
     """
 
     def __init__(
@@ -80,41 +80,41 @@ class RateLimiter:
         self._app, self._client_id = app, client_id
         self._limit = limit
         self._rate = Rate(1, 0.0) if limit is None else limit.rate
-        self._pace = self._rate  # at which requests go, as far as is known
+        self._pace = self._rate  # at which requests go, as far as known
         self._queue: FairQueue[Waiter] = FairQueue(lambda waiter: waiter.answer.done())
         # Moments of the steady clock:
         self._coming = -math.inf  # when the next place comes, at the earliest
         self._paused = -math.inf  # until when nothing is sent
         self._went = -math.inf  # when a request last went alone
-        self._away: float | None = None  # since when the store is
-        self._away_until = -math.inf  # until when that is taken to last: it is asked, and not waited for
+        self._away: float | None = None  # since when the store is away
+        self._away_until = -math.inf  # until when it is taken to be away: asked, but not waited for
         self._why: StoreUnavailable | StoreReadOnly = SILENT
         self._asked = -math.inf  # when the store was last asked for a place
-        self._at_most = 0.0  # how many seconds away that may be
-        self._place: asyncio.Task[float] | None = None  # its answer, if that is still to come or to be looked at
+        self._at_most = 0.0  # how many seconds away the place may be
+        self._place: asyncio.Task[float] | None = None  # the answer, pending or not yet read
         self._serving: asyncio.Task[None] | None = None
-        self._counting: set[asyncio.Task[None]] = set()  # of a rate that is only observed
+        self._counting: set[asyncio.Task[None]] = set()  # at an observed rate
 
     @property
     def waiting(self) -> int:
-        """How many requests of ours, tokens and proofs, wait for their turn in this process."""
+        """How many requests of our own, tokens and proofs, wait for their turn in this process."""
         return self._queue.length(OURS)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits or is asked here, and nothing is known that the store would not say as well."""
+        """Whether nothing waits or is asked here, and nothing is known here that is not in the store."""
         asking = self._place is not None or bool(self._counting)
         serving = self._serving is not None and not self._serving.done()
         known_until = max(self._coming, self._paused, self._away_until, self._went + AGAIN)
         return not asking and not serving and self._away is None and self._clock.steady() >= known_until
 
     async def spend(self, patience: float, line: TurnLine = OURS) -> None:
-        """Wait for a turn, at most `patience` seconds; afterwards exactly one request may go, at once.
+        """Wait for a turn, at most `patience` seconds; then exactly one request may be sent, at once.
 
-        A caller's request waits in a line of its own; it is sent, slowly, while the store has no place to give. Raises
-        RateLimited with the seconds to wait, as soon as it is known that the turn would come too late; StoreUnavailable
-        or StoreReadOnly where that is so because the store cannot be written, for a request of ours, or where the limit
-        is too low to send beside the others. A limit that is only observed never waits and raises none of them.
+        A caller's request waits in a line of its own; while the store gives no places it is still sent, slowly. Raises
+        RateLimited with the seconds to wait, as soon as it is known that the turn would come too late. If that is
+        because the store cannot be written, raises StoreUnavailable or StoreReadOnly for a request of our own, or if
+        the limit is too low to send beside other processes. A limit that is only observed never waits or raises.
         """
         if self._limit is None:
             return
@@ -125,15 +125,15 @@ class RateLimiter:
             await self._turn(patience, line)
 
     def foresee(self, patience: float, line: TurnLine) -> None:
-        """Raise what `spend` would raise at once, as far as this process knows; no place is taken."""
+        """Raise what `spend` would raise at once, as far as this process knows; takes no place."""
         if self._limit is not None and not self._limit.observed:
             with self._told(line):
                 self._must_come_within(patience, line)
 
     async def ask(self, patience: float, request: Callable[[], Awaitable[T]]) -> T:
-        """Make one request of ours when its turn comes; a 429 pauses this client id in every process.
+        """Make one request of our own when its turn comes; a 429 pauses this client id in every process.
 
-        Raises what `spend` raises; RateLimited for a 429, too.
+        Raises what `spend` raises, and RateLimited for a 429.
         """
         await self.spend(patience)
         try:
@@ -143,9 +143,8 @@ class RateLimiter:
             raise RateLimited(retry_after=throttled.pause) from None
 
     async def pause(self, seconds: float | None) -> None:
-        """After an answer of the vendor: a 429 gives no request of this client id a turn for `seconds`, in any process.
-
-        None: it was no 429.
+        """After a 429 of the vendor: no request of this client id gets a turn for `seconds`, in any process. None: the
+        answer was no 429.
         """
         if seconds is None:
             return
@@ -153,7 +152,7 @@ class RateLimiter:
         if self._limit is None or self._limit.observed:
             return
         self._paused = max(self._paused, self._clock.steady() + seconds)
-        with suppress(StoreUnavailable, StoreReadOnly):  # this process keeps it all the same
+        with suppress(StoreUnavailable, StoreReadOnly):  # this process still keeps the pause
             await self._db.write(pause_turns(self._client_id, seconds))
 
     async def pause_after(self, verdict: Verdict) -> None:
@@ -161,7 +160,7 @@ class RateLimiter:
         await self.pause(verdict.pause if isinstance(verdict, Inconclusive) else None)
 
     async def stop(self) -> None:
-        """Ask the store no more; callers that still wait have VaultClosed raised."""
+        """Stop asking the store; VaultClosed is raised to callers that still wait."""
         running = [task for task in (self._serving, self._place, *self._counting) if task is not None]
         for task in running:
             task.cancel()
@@ -172,7 +171,7 @@ class RateLimiter:
 
     @contextmanager
     def _told(self, line: TurnLine) -> Iterator[None]:
-        """Report that this line's request has no turn, and name its hotel in the error."""
+        """Report a request of this line that gets no turn, and name its hotel in the error."""
         try:
             yield
         except TryAgain as error:
@@ -182,7 +181,7 @@ class RateLimiter:
             raise
 
     async def _watch(self) -> None:
-        """Count the request; it goes also where it cannot be counted, or not at once."""
+        """Count the request, which is sent even if it cannot be counted, or not at once."""
         if len(self._counting) >= MOST_COUNTING:
             return
         counting = asyncio.create_task(self._count())
@@ -201,14 +200,14 @@ class RateLimiter:
         waiter = Waiter(line, self._clock.steady() + patience)
         self._queue.join(line, waiter)
         if self._serving is None or self._serving.done():
-            # For all that wait, so in no one's context: what it reports names no caller's request.
+            # It serves all that wait, so it runs in an empty context: its reports name no caller's request.
             self._serving = asyncio.create_task(self._serve(), name="turns at the vendor", context=Context())
         self._shared.waiting[self._app] += line == OURS
         try:
             error = await waiter.answer
         except asyncio.CancelledError:
             if not waiter.answer.cancelled() and waiter.answer.result() is None:
-                self._give()  # its place came in the moment in which it gave up
+                self._give()  # its place came at the moment it gave up
             raise
         finally:
             self._shared.waiting[self._app] -= line == OURS
@@ -217,7 +216,7 @@ class RateLimiter:
 
     def _must_come_within(self, patience: float, line: TurnLine) -> None:
         now = self._clock.steady()
-        # Of the places to come, those before it in its own line take one each, and the next one has its moment.
+        # Each request ahead in its own line takes one of the places to come, and the next place has its moment.
         wait = max(self._pace.wait_behind(self._queue.length(line)), self._coming - now, self._paused - now)
         if wait > max(0.0, patience):
             raise self._too_late(wait)
@@ -226,13 +225,13 @@ class RateLimiter:
         try:
             while waiting := self._queue.waiting():
                 await self._serve_one(max(waiter.until for waiter in waiting))
-        except Exception as error:  # noqa: BLE001 - handed over to those that wait
+        except Exception as error:  # noqa: BLE001 - raised to those that wait
             for waiter in self._queue.waiting():
                 waiter.answer.set_result(error)
-        self._pace = self._rate  # the store is asked before it is known again to be away
+        self._pace = self._rate  # the store is asked again before it counts as away
 
     async def _serve_one(self, last: float) -> None:
-        """Ask for the next place, wait until it comes, and give it to the request that is next then."""
+        """Ask for the next place, wait until it comes, and give it to the request that is next by then."""
         asked = self._clock.steady()
         if self._paused > asked:
             self._refuse(asked, self._paused - asked)
@@ -244,19 +243,19 @@ class RateLimiter:
             await self._go_alone(asked)
             return
         self._refuse(asked, wait)
-        if wait > patience:  # not taken; a request that joined meanwhile and is more patient has the store asked again
+        if wait > patience:  # not taken; for a more patient request that joined meanwhile, the store is asked again
             self._coming = asked + wait
             return
         await self._sleep(wait)
-        if self._paused <= self._clock.steady():  # else it is void: the vendor asked for a pause since
+        if self._paused <= self._clock.steady():  # else the place is void: the vendor has asked for a pause
             self._give()
 
     async def _asked_for(self, at_most: float) -> float | None:
-        """The seconds until the place that the store gives, taken unless that is more than `at_most`; None while it has
-        none to give.
+        """The seconds until the place that the store gives, which is taken unless they exceed `at_most`; None while the
+        store gives no places.
 
-        It is waited for `SURE` seconds, and what it is asked is not taken back: that may take as long as it hangs. A
-        place that is answered later than that may be over already, and is void.
+        Wait for the store for `SURE` seconds, without cancelling the question, which could take as long as the store
+        hangs. A place that is answered later may be over already, and is void.
         """
         while True:
             if self._place is None:
@@ -279,7 +278,7 @@ class RateLimiter:
                     return wait
 
     def _answered(self, place: asyncio.Task[float]) -> None:
-        """A store that answers in time is not away any more, also where nobody waited for its answer as long."""
+        """A store that answers in time is no longer away, even if nothing waited that long for the answer."""
         seen(place)
         in_time = self._clock.steady() <= self._asked + SURE
         if in_time and not place.cancelled() and place.exception() is None:
@@ -291,8 +290,8 @@ class RateLimiter:
         self._away_until = self._clock.steady() + AGAIN
 
     async def _reserve(self, patience: float) -> float:
-        """A turn outlives this process, and need not outlive the machine: after its start a window is waited out, where
-        there is a row that names the start before. So the first one that a process asks for is synced.
+        """Reserve a turn. It outlives this process, but need not outlive the machine: after a boot a window is waited
+        out if there is a row of the boot before. So the first turn that a process asks for is synced.
         """
         synced = self._client_id not in self._shared.stored
         wait = await self._db.write(reserve_turn(self._client_id, self._rate, patience), synced=synced)
@@ -300,16 +299,16 @@ class RateLimiter:
         return wait
 
     async def _go_alone(self, asked: float) -> None:
-        """The store has no place: let one caller go at the pace of `Rate.alone`, or wait for that and ask it again."""
+        """The store gives no place: let one caller go at the pace of `Rate.alone`, or wait for that and ask again."""
         now, alone = self._clock.steady(), self._rate.alone
         for waiter in self._queue.waiting():
             if not alone or waiter.line == OURS:
                 waiter.answer.set_result(StoreUnavailable(self._why.detail, retry_after=self._why.retry_after))
         if not alone:
             return
-        assert self._away is not None  # noqa: S101 - since it was asked
+        assert self._away is not None  # noqa: S101 - set by `_is_away`
         slow = 1 / alone
-        if now >= self._away + SURE:  # until then one failure may have been all: nobody is refused for a slow pace
+        if now >= self._away + SURE:  # before that it may be a single failure: no slow pace yet
             self._pace = Rate(1, slow)
         wait = max(self._away + SURE, self._went + slow, self._paused) - now
         if wait > 0:
@@ -328,19 +327,19 @@ class RateLimiter:
             await self._clock.sleep(wait)
 
     def _refuse(self, asked: float, wait: float) -> None:
-        """End the wait of those that would wait longer than they may, counted from when the store was asked."""
+        """End the wait of requests that would have to wait longer than they may, from when the store was asked."""
         for waiter in self._queue.waiting():
             if max(0.0, waiter.until - asked) < wait:
                 waiter.answer.set_result(self._too_late(wait))
 
     def _too_late(self, wait: float) -> TryAgain:
-        """The error of a request whose turn would come too late: the rate's, or that of a store that says why it cannot
-        give one.
+        """The error for a request whose turn would come too late: the rate's, or that of a store that said why it gives
+        none.
         """
         if self._clock.steady() >= self._away_until:
             return RateLimited(retry_after=wait)
         if self._why is SILENT:
-            return RateLimited(f"{SILENT.detail}: this process goes on with {ALONE:.0%} of the rate", retry_after=wait)
+            return RateLimited(f"{SILENT.detail}: this process continues at {ALONE:.0%} of the rate", retry_after=wait)
         return type(self._why)(self._why.detail, retry_after=wait)
 
     def _give(self) -> Waiter | None:

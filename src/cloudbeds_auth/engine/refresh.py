@@ -1,6 +1,6 @@
 """The refresh of one grant: the only place that sends a refresh token (docs/rotation.md#algorithm).
 
-`rules.refresh.decide` says the one next thing; this module does it, under the lease:
+`rules.refresh.decide` names the next step; this module takes it, under the lease:
 
     lease → read → decide ─┬→ serve, wait, or raise
                            ├→ prove with the stored token → …
@@ -60,7 +60,7 @@ class HeldBack:
 
 
 class Refresher:
-    """Refreshes grants. `before_sending(connection_id)` is called when the stored access token is about to die."""
+    """Refreshes grants. `before_sending(connection_id)` is called before the stored access token may die."""
 
     def __init__(self, world: World, client_secrets: ClientSecrets, before_sending: Callable[[str], None]) -> None:
         self._world = world
@@ -74,7 +74,7 @@ class Refresher:
         self.flights: Final = Flights(world, self._until_served)
 
     async def refresh(self, ask: Ask) -> ServedToken:
-        """A token newer than what was asked about, or one proven good. See `Flights.ask`."""
+        """A token newer than the one asked about, or one proven good. See `Flights.ask`."""
         return await self.flights.ask(ask)
 
     # --- one attempt after another, until there is an answer
@@ -94,7 +94,7 @@ class Refresher:
                 served = await self._leases.wait(ask, turn.seconds, held_back=True)
                 if served is not None:
                     return served
-            elif turn is Again.STOOD_STILL:  # the caller stood still with this process
+            elif turn is Again.STOOD_STILL:  # so did the caller, in this process
                 until = world.clock.steady() + world.timing.wait
             elif world.clock.steady() >= until:
                 raise RefreshPending(connection_id=ask.connection_id)
@@ -107,7 +107,7 @@ class Refresher:
         flight.connection_id = grant.connection_id
         try:
             app = await self._world.app_of(grant)
-            is_key = grant.kind is CredentialKind.API_KEY  # nothing is ever sent for one but the key itself
+            is_key = grant.kind is CredentialKind.API_KEY  # for a key nothing but the key itself is ever sent
             chosen = (
                 ClientSecretChoice(app, Secret(""), "", on_trial=False)
                 if is_key
@@ -129,7 +129,7 @@ class Refresher:
         step = decide(row, ask, timing)
         if row is None or step is Next.GONE:
             raise ConnectionDisconnected(connection_id=ask.connection_id)
-        self._world.must_match(row, at.chosen.app)  # another process may have bound it meanwhile
+        self._world.must_match(row, at.chosen.app)  # another process may have bound the grant to a client meanwhile
         if step is Next.RESTART:
             raise GrantSuperseded
         if step is Next.RETURN:
@@ -143,18 +143,18 @@ class Refresher:
         if step is Next.BRAKED:
             raise _braked(row, row.braked)
         if step is Next.PROBE and self._is_dead(row) and not may_mark(row, timing):
-            # It was asked about a moment ago, and the turn at the vendor is better spent on the refresh.
+            # Its token was asked about a moment ago, and the turn at the vendor is better spent on the refresh.
             return await self._send(at, replace(row, valid_for=0.0))
         if step in {Next.PROBE, Next.KEY_PROBE}:
             return await self._probe(at, row, key=step is Next.KEY_PROBE)
         return await self._send(at, row)
 
     def _aged(self, row: Grant, read: float) -> Grant:
-        """The row as it is now: a lease, a turn and an answer may have been waited for since it was read."""
+        """The row as it is now: waiting for a lease, a turn and an answer may have taken time since it was read."""
         return row.aged(self._world.clock.steady() - read)
 
     def _serve(self, row: Grant, ask: Ask, error: Error) -> ServedToken:
-        """SERVE: the stored token while it is unexpired and its caller did not name it as rejected, else the error."""
+        """SERVE: the stored token if it is unexpired and the caller did not name it as rejected; else the error."""
         if self._servable(row, ask):
             return ServedToken(row)
         raise error
@@ -163,15 +163,15 @@ class Refresher:
         return servable(row, ask) and not self._is_dead(row)
 
     def _is_dead(self, row: Grant) -> bool:
-        """Whether `/userinfo` rejected the stored access token a moment ago. After an earlier answer it is asked again,
-        or the token served: Cloudbeds may have been wrong for a while, and a proof may never be asked for.
+        """Whether `/userinfo` rejected the stored access token a moment ago. An older answer does not count: the token
+        is asked about again, or served. Cloudbeds may have been wrong for a while, and may never be asked for a proof.
         """
         generation, until = self._dead.get(row.id, (0, 0.0))
         return generation == row.generation and self._world.clock.steady() < until
 
     async def _serve_or_newer(self, row: Grant, ask: Ask, error: Error) -> ServedToken:
-        """SERVE, of a grant from which nothing newer comes now. Instead of the error, the caller continues with the
-        newer approval, or the key, that waits to be proven.
+        """SERVE, for a grant that yields nothing newer now. Instead of getting the error, the caller continues with the
+        newer approval, or the key, that waits to be proven, if there is one.
         """
         if not self._servable(row, ask):
             waiting = await self._world.db.read(read_candidate(row.connection_id))
@@ -216,17 +216,17 @@ class Refresher:
                 ))  # fmt: skip
 
     async def _asked(self, at: Refreshing, row: Grant) -> Verdict | Error:
-        """What `/userinfo` says of the stored access token, in its turn at the rate; the error where there is none."""
+        """What `/userinfo` says about the stored access token, asked in turn; the error if there was no turn."""
         verdict = await verdict_on(self._world, at.chosen.app, row, self._sender.patience(at))
         if isinstance(verdict, DeadToken):
-            # Neither served again, nor asked about by the next refresh.
+            # So the token is neither served again, nor asked about by the next refresh.
             self._dead[row.id] = row.generation, self._world.clock.steady() + self._world.timing.refusal_interval
         elif isinstance(verdict, Proof):
             self._dead.pop(row.id, None)
         return verdict
 
     async def _send(self, at: Refreshing, row: Grant) -> ServedToken | HeldBack | Again:
-        """Every stored token in its order, until one brings a pair."""
+        """Send every stored token, in order, until one brings a pair."""
         sent = await self._sender.send(at, row, row.tokens)
         match sent:
             case InHand():
@@ -252,14 +252,14 @@ class Refresher:
 
 def _braked(row: Grant, seconds: float) -> RefreshInDoubt:
     return RefreshInDoubt(
-        "Cloudbeds answers 401 to every question: nothing is sent for another 401 yet",
+        "Cloudbeds answers 401 to every question: another 401 causes no request yet",
         connection_id=row.connection_id,
         retry_after=seconds,
     )
 
 
 def _not_refreshable(row: Grant) -> Error:
-    """A key is never refreshed; of a hotel that is being moved to one, what is in the way."""
+    """The error for a key, which is never refreshed; for a hotel that is being moved to one, what is in the way."""
     if row.reauth is not None:
         return refused_for_good(row, f"Cloudbeds refuses every stored token ({row.reauth})")
     if row.migration is not None:

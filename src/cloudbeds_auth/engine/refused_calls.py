@@ -1,7 +1,7 @@
-"""What the vendor's answers to resource calls say about a connection, learnt in the background.
+"""What the vendor's answers to resource calls say about a connection, processed in the background.
 
-A body alone marks no grant (rule-12). One that names a dead grant makes the vault check the grant by the one way there
-is: `/userinfo`, or a refused pass, counted twice an interval apart. One that says what this hotel did not allow is kept
+A body alone marks no grant (rule-12). A body that names a dead grant has the grant checked in the usual way: by
+`/userinfo`, or a refused pass, counted twice an interval apart. A body that says what this hotel did not allow is kept
 as the connection's problem; the hotel stays healthy.
 """
 
@@ -24,14 +24,14 @@ from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.refusals import note_problem
 
-AGAIN = 3600.0  # seconds until the same problem of the same generation is written once more, if it went away meanwhile
+AGAIN = 3600.0  # seconds until the same problem of the same generation is written again, if it went away meanwhile
 MOST_REMEMBERED = 10_000
 
 Key = tuple[str, int, str]  # grant, generation, reason
 
 
 class RefusedCalls:
-    """Applies refusals: asks the vendor about one grant, and writes about one, at most once in a lease's time."""
+    """Applies refusals: for each grant, asks the vendor, and writes, at most once in a lease's time."""
 
     def __init__(self, world: World, access: Access, refresher: Refresher, candidates: Candidates) -> None:
         self._world = world
@@ -41,7 +41,7 @@ class RefusedCalls:
         self._not_before: dict[Key, float] = {}
 
     def note_refusal(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
-        """A call with this token was answered like this: apply that; no caller waits for it."""
+        """Apply the refusal in the answer to a call with this token; no caller waits for it."""
         if refusal.act in {Act.SUSPECT, Act.LOOK}:
             key, work = (token.grant_id, 0, ""), partial(self._look_at, token, refusal)
         elif refusal.act is Act.REPORT:
@@ -63,13 +63,13 @@ class RefusedCalls:
         return False
 
     async def _look_at(self, token: AccessToken, refusal: Refusal) -> None:
-        """Ask whether the grant lives, as if its token had been rejected: a proof ends it, and nothing is sent then."""
+        """Ask whether the grant is alive, as if its token had been rejected; after a proof nothing more is sent."""
         world = self._world
-        with suppress(Error):  # reported by the flight; where nothing could be learnt, a later body asks
+        with suppress(Error):  # reported by the flight; if nothing was learnt, a later body has it asked again
             row = await world.db.read(read_grant(token.grant_id))
             if row is None:
                 return
-            if row.generation != token.generation or row.reauth:  # it says nothing of a newer token; a mark is known
+            if row.generation != token.generation or row.reauth:  # nothing about a newer token; a mark is known
                 self._access.forget(row.connection_id)
                 return
             world.observer.happened(Happening.GRANT_SUSPECTED, connection_id=row.connection_id, reason=refusal.reason)
@@ -85,7 +85,7 @@ class RefusedCalls:
     async def _report(self, key: Key, refusal: Refusal, said: Mapping[str, str]) -> None:
         """Record what this hotel did not allow, for people to see."""
         world, (grant_id, generation, reason) = self._world, key
-        with suppress(Error):  # it is a help; the caller has the body itself
+        with suppress(Error):  # only an aid: the caller has the body itself
             connection_id = await world.db.write(note_problem(grant_id, generation, reason, said))
             if connection_id is not None:
                 self._not_before[key] = world.clock.steady() + AGAIN

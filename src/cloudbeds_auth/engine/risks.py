@@ -1,7 +1,7 @@
-"""Looks ahead, once a day for each hotel: scopes that its approval or its subscriptions lack, and an approver whose
-leaving would end it.
+"""Risks to a connection, assessed once a day for each hotel: scopes that its approval or its subscriptions lack, and an
+approver whose leaving would end it.
 
-What a refused refresh or call says ahead is written down where it is learnt, by the transaction that notes it.
+Warnings in a refused refresh or call are recorded where they are learnt, by the transaction that notes the refusal.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Risks:
         self._world = world
 
     async def assess(self, app: App, connection: Connection, token: AccessToken) -> None:
-        """Write down what is at risk and what is not any more. Raises RateLimited and StoreUnavailable.
+        """Record what is at risk and what no longer is. Raises RateLimited and StoreUnavailable.
 
-        Where Cloudbeds does not say which roles the approver has, what is known of that stays. A key that the hotel
-        made by itself was approved by no user. An approval that was asked for without scopes has those of the app's
-        registration, which nobody here knows. `connection` is as the comparison of its subscriptions left it.
+        If Cloudbeds does not say which roles the approver has, what is known of them stays. A key that the hotel made
+        itself was approved by no user. An approval that was requested without scopes has those of the app's
+        registration, which are unknown here. `connection` is as the comparison of its subscriptions left it.
         """
         lacking = unapproved_scopes(app, connection) if connection.scopes else ()
         missed = lacking_scope(connection.subscriptions, () if connection.pasted else app.scopes)

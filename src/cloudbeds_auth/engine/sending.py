@@ -1,4 +1,4 @@
-"""Refresh tokens sent under the lease, for a pair or for an API key: the only place that does.
+"""Sending refresh tokens under the lease, for a pair or for an API key: no other code does it.
 
 for the child, then the kept tokens, newest to oldest (rule-4, rule-5, rule-7, rule-15):
 turn at the rate → intent → send ─┬→ issued: in hand, stored by the caller
@@ -49,7 +49,7 @@ from cloudbeds_auth.transactions.statements import Call
 
 Unissued = Refused | RefusedClient | UnauthorizedClient | NotOffered | NotSent | Ambiguous
 Ended = partial[Call[Settled]]
-"""`settle` of one answer: how the attempt ended, and for how long the next one is held back, is left to be given."""
+"""`settle` for one answer, without how the attempt ended and for how long the next one is held back."""
 
 
 class Again(Enum):
@@ -61,7 +61,7 @@ class Again(Enum):
 
 @dataclass(frozen=True, slots=True)
 class InHand:
-    """What Cloudbeds issued for `sent`, not yet durable; `received` is when, by the steady clock."""
+    """What Cloudbeds issued for `sent`, not yet durable; `received`: when, by the steady clock."""
 
     pair: Pair
     sent: StoredToken
@@ -70,7 +70,7 @@ class InHand:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Why nothing came and no other token is tried. `answer`: of the token endpoint; None where nothing was sent."""
+    """Why nothing was issued and no other token is tried. `answer`: the endpoint's; None where nothing was sent."""
 
     error: Error
     answer: Unissued | None = None
@@ -87,7 +87,7 @@ class UnderLease:
 
 @dataclass(frozen=True, slots=True)
 class Refreshing(UnderLease):
-    """… a refresh, for which callers of this process wait in `flight`. `read`: when its row was; a steady second."""
+    """What one refresh works with; its callers wait in `flight`. `read`: when the row was read, in steady seconds."""
 
     flight: Flight
     read: float
@@ -99,7 +99,7 @@ class Refreshing(UnderLease):
 
 
 class Sender:
-    """Sends, for a pair (`Refreshing`) or for an API key (any other attempt).
+    """Sends refresh tokens, for a pair (`Refreshing`) or for an API key (any other attempt).
 
     `before_sending(connection_id)` is called when the stored access token is about to die.
     """
@@ -110,17 +110,17 @@ class Sender:
         self._before_sending = before_sending
 
     async def send(self, at: UnderLease, row: Grant, tokens: Sequence[StoredToken]) -> InHand | Again | Stopped | None:
-        """Send until Cloudbeds issues something for one; None: every token is refused (rule-12 counts that)."""
+        """Send one token after the other until Cloudbeds issues something; None: each was refused (see rule-12)."""
         world = self._world
         fence = Fence(row.id, row.generation, at.lease.epoch)
         for token in candidates(tokens):
-            # Before the intent: what it holds back and the lease that it takes are for the answer, not for the queue.
+            # Before the intent, whose hold and lease are meant for the answer, not for the wait in the queue.
             stopped = await self._no_turn(at, row)
             if stopped is not None:
                 return stopped
             _sending(at, True)
             answer = await self._answer(at, fence, row, token)
-            if isinstance(answer, Issued):  # it is being sent until it is published
+            if isinstance(answer, Issued):  # the flight counts as sending until the pair is published
                 return InHand(answer.pair, token, world.clock.steady())
             ended = answer if isinstance(answer, Again | Stopped) else await self._settle(at, fence, row, answer)
             _sending(at, False)
@@ -129,7 +129,7 @@ class Sender:
         return None
 
     async def _no_turn(self, at: UnderLease, row: Grant) -> Stopped | None:
-        """Wait for the next request's turn at Cloudbeds; the reason, when it does not come in time."""
+        """Wait for the next request's turn at Cloudbeds; the reason, if the turn does not come in time."""
         try:
             await self._world.limiter(at.chosen.app).spend(self.patience(at))
         except (RateLimited, StoreUnavailable) as error:
@@ -138,14 +138,14 @@ class Sender:
         return None
 
     def patience(self, at: UnderLease) -> float:
-        """Seconds for which a request of this attempt waits for its turn."""
+        """The seconds that a request of this attempt may wait for its turn."""
         patient = not isinstance(at, Refreshing) or at.ask.patient
         return at.until - self._world.clock.steady() if patient else BEHIND
 
     async def _answer(
         self, at: UnderLease, fence: Fence, row: Grant, token: StoredToken
     ) -> Answer | KeyAnswer | Again | Stopped:
-        """Intent, then the request; nothing was sent where that is not possible."""
+        """Write the intent, then send the request; without an intent nothing is sent."""
         world, timing, exchange = self._world, self._world.timing, not isinstance(at, Refreshing)
         may_send = world.in_time()
         asked = isinstance(at, Refreshing) and at.ask.operator
@@ -170,7 +170,7 @@ class Sender:
         return answer
 
     async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Unissued) -> Again | Stopped | None:
-        """Write down an answer that issued nothing. None: this token is refused, and the next one is tried."""
+        """Record an answer that issued nothing. None: this token was refused, and the next one is tried."""
         db, timing, ended = self._world.db, self._world.timing, partial(settle, fence, detail=answer.reason)
         match answer:
             case Refused():
@@ -183,12 +183,12 @@ class Sender:
             case RefusedClient(reason):
                 await db.write(ended(AttemptEnd.CLIENT_REFUSED))
                 if await self._client_secrets.refused(at.chosen) or isinstance(at, Refreshing):
-                    return Again.RESTART  # with the other secret, or to find the circuit open
+                    return Again.RESTART  # with the other secret, or to find the circuit open then
                 error: Error = ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
             case UnauthorizedClient():
                 error = await self._unauthorized(at, row, answer, ended)
             case NotOffered(reason):
-                if may_still_come(row, timing):  # asked for once more when it cannot any more
+                if may_still_come(row, timing):  # sent once more when it cannot any more
                     await db.write(ended(AttemptEnd.NOT_OFFERED, hold=timing.unresolved))
                 else:
                     await db.write(ended(AttemptEnd.CLIENT_REFUSED))
@@ -205,7 +205,7 @@ class Sender:
     async def _unauthorized(self, at: UnderLease, row: Grant, answer: UnauthorizedClient, ended: Ended) -> Error:
         hold = self._hold(row)
         await self._world.db.write(ended(AttemptEnd.UNAUTHORIZED, hold=hold))
-        # One that is held alone already says nothing new of the client.
+        # A grant that is already held back on its own says nothing new about the client.
         if answer.agrees and row.problem != UNAUTHORIZED_CLIENT and self._client_secrets.agreed(at.chosen, row.id):
             await self._client_secrets.refused(at.chosen)
         return ClientRefused(
@@ -215,7 +215,7 @@ class Sender:
     async def _lost(self, at: UnderLease, row: Grant, answer: Ambiguous, ended: Ended) -> Error:
         await self._world.limiter(at.chosen.app).pause(answer.pause)
         hold = max(self._hold(row), answer.retry_after)
-        unknown = answer.unrecognized if isinstance(at, Refreshing) else None  # an exchange's words are another matter
+        unknown = answer.unrecognized if isinstance(at, Refreshing) else None  # an exchange's are not counted
         settled = await self._world.db.write(ended(AttemptEnd.LOST, hold=hold, unrecognized=unknown))
         if settled is Settled.UNRECOGNIZED:
             self._world.observer.happened(
@@ -229,14 +229,14 @@ class Sender:
 
 
 def _sending(at: UnderLease, value: bool) -> None:
-    """While a refresh token is sent its flight may not be cancelled, and the stored access token is about to die."""
+    """Note whether a refresh token is being sent: the flight may not be cancelled then, and the access token dies."""
     if isinstance(at, Refreshing):
         at.flight.sending = value
 
 
 def may_still_come(row: Grant, timing: Timing) -> bool:
-    """Whether an exchange may have been accepted whose answer can still come: made a short while ago, or, where what
-    came after it was answered, at an unknown time.
+    """Whether the answer of an exchange that may have been accepted can still come: it was sent a short while ago, or,
+    if a later request was answered, at an unknown time.
     """
     lost = row.migration is Migration.IN_DOUBT or (row.migration is not None and row.intent is not None)
     return lost and (row.intent_age is None or row.intent_age < timing.unresolved)

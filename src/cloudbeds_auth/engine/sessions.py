@@ -1,6 +1,6 @@
-"""Sign-in of operators: one-time codes, and sessions, each of which is looked up whenever its browser asks for a page.
+"""Sign-in of operators: one-time codes, and sessions, which are looked up on every request of their browser.
 
-So one that was ended is refused at once in every process, and nothing is remembered of one that is good.
+So an ended session is refused at once in every process; nothing is cached.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from cloudbeds_auth.transactions.sessions import (
     use_session,
 )
 
-NOTED_EVERY = 60.0  # seconds between two uses of a session that are noted
+NOTED_EVERY = 60.0  # seconds between two recorded uses of a session
 
 
 @dataclass(frozen=True, slots=True)
 class SignInLink:
-    """A link that signs in one browser, once: whoever opens it."""
+    """A link that signs in, once, whichever browser opens it."""
 
     url: Secret
     expires_at: datetime
 
 
 class Sessions:
-    """Makes codes, begins and ends sessions, and says whose browser asks."""
+    """Makes codes, begins and ends sessions, and recognizes the session of a request."""
 
     def __init__(self, world: World, outage: Outage) -> None:
         self._world = world
@@ -56,10 +56,10 @@ class Sessions:
         return SignInLink(Secret(world.sign_in_url(code)), moment(world.clock.wall() + CODE_FOR))
 
     async def begin(self, code: Secret | None, *, address: str) -> Session | None:
-        """A new session by this code, which is spent; None: by the admin token, which the caller has compared.
+        """A new session by this code, which is spent; `code` None: by the admin token, which the caller has checked.
 
-        None where the code was used, is over, or was never made: any stranger may come with one, and it costs no write
-        (A79). Raises StoreUnavailable, StoreReadOnly.
+        Returns None if the code was used, has expired, or was never made; anyone can send such a code, and it costs no
+        write (A79). Raises StoreUnavailable, StoreReadOnly.
         """
         world, code_hash = self._world, None if code is None else hashed(code.reveal())
         if code_hash is not None and not await world.db.read(is_sign_in_code(code_hash)):
@@ -74,11 +74,11 @@ class Sessions:
         return session
 
     async def recognize(self, text: str, *, used: bool = True) -> Session | None:
-        """The session whose cookie this is; None: no session's, or not any more. Raises StoreUnavailable. `used`: by a
-        person, and not by a page that asks by itself.
+        """The session of this cookie; None: no session, or an ended one. Raises StoreUnavailable. `used`: by a person,
+        not by a page that asks on its own.
 
-        Any stranger can make a cookie up: such a one costs no look into the database (A79). A copy of another
-        installation's database knows nobody: what was ended at the original since would be alive in it.
+        Anyone can make up a cookie; such a cookie costs no read of the database (A79). A copy of another installation's
+        database recognizes no session: one that was ended at the original since would still be alive in the copy.
         """
         if self._world.db.read_only:
             return None
@@ -90,17 +90,17 @@ class Sessions:
         if stored is None or not hmac.compare_digest(hashed(session.secret.reveal()), stored.hash):
             return None
         if used and stored.unused >= NOTED_EVERY:
-            with suppress(TryAgain):  # a session that ends early is no harm
+            with suppress(TryAgain):  # a session that ends early does no harm
                 await self._world.db.write(use_session(session.id))
         return session
 
     async def end(self, session: Session, *, address: str) -> None:
-        """End it: refused at once in every process. Raises StoreUnavailable."""
+        """End the session: refused at once in every process. Raises StoreUnavailable."""
         await self._world.db.write(end_session(session.id))
         self._world.observer.happened(Happening.SIGNED_OUT, session=session.id, address=address)
 
     async def end_all(self) -> int:
-        """End all that there are, and every link that was not used; how many sessions were good."""
+        """End all sessions and every unused link; returns how many sessions were good."""
         ended = await self._world.db.write(end_sessions())
         self._world.observer.happened(Happening.SESSIONS_ENDED, sessions=ended, actor=ACTING.get().name)
         return ended

@@ -1,6 +1,6 @@
-"""One flight per grant and process: callers join the refresh that runs, and never cancel it.
+"""One flight per grant and process: callers join the refresh that is running, and never cancel it.
 
-A thousand callers of an expired token cost one refresh; the one who asked first may hang up, and the refresh continues.
+A thousand callers with an expired token cost one refresh, which continues even if the first of them hangs up.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from cloudbeds_auth.rules.refresh import Ask, reference
 
 
 class GrantSuperseded(Exception):
-    """A newer grant took over: the caller reads the connection again."""
+    """A newer grant took over: the caller has to read the connection again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedToken:
-    """What a refresh gives: the row whose access token is good to use.
+    """The result of a refresh: the row whose access token is good to use.
 
-    `asked`: when `/userinfo` was asked, by the steady clock, where it has just proven that token good.
+    `asked`: when `/userinfo` was asked, by the steady clock, if it has just proven that token good.
     """
 
     grant: Grant
@@ -32,18 +32,18 @@ class ServedToken:
 
     @property
     def proven(self) -> bool:
-        """Whether it was proven just now."""
+        """Whether the token was proven just now."""
         return self.asked is not None
 
     def proven_since(self, moment: float) -> bool:
-        """Whether it was asked for then or later: an earlier proof says nothing of a token rejected meanwhile."""
+        """Whether the proof was asked for then or later: an earlier one says nothing about a token rejected since."""
         return self.asked is not None and self.asked >= moment
 
 
 class Flight:
-    """One refresh under way. `published` is set as soon as callers may continue; the proof may still run after it.
+    """One running refresh. `published` is set as soon as callers may continue; the proof may still run after that.
 
-    `connection_id` is None until the grant was read.
+    `connection_id` is None until the grant has been read.
     """
 
     def __init__(self, ask: Ask) -> None:
@@ -55,23 +55,23 @@ class Flight:
 
     @property
     def killing(self) -> bool:
-        """Whether the stored access token is about to die: a refresh token is sent, and no new pair published yet."""
+        """Whether the stored access token may die: a refresh token is being sent, and no new pair is published yet."""
         return self.sending and not self.published.done()
 
     def publish(self, served: ServedToken) -> None:
-        """Give callers their answer: they continue."""
+        """Give callers their answer, so that they continue."""
         if not self.published.done():
             self.published.set_result(served)
 
     def fail(self, error: BaseException) -> None:
-        """Raise the error to each caller that waits; where none does, asyncio reports no unretrieved exception."""
+        """Raise the error to each waiting caller; if there is none, asyncio reports no unretrieved exception."""
         if not self.published.done():
             self.published.set_exception(error)
             self.published.exception()
 
 
 class Flights:
-    """Starts and joins refreshes. `fly` does one, and may publish its answer before it has finished."""
+    """Starts and joins refreshes. `fly` carries one out, and may publish its answer before it has finished."""
 
     def __init__(self, world: World, fly: Callable[[Flight], Awaitable[ServedToken]]) -> None:
         self._world = world
@@ -80,17 +80,17 @@ class Flights:
         self._closed = False
 
     def running(self, grant_id: str) -> Flight | None:
-        """The refresh of this grant that this process runs, if any."""
+        """This process's running refresh of the grant, if any."""
         return self._flights.get(grant_id)
 
     async def over(self, grant_id: str, *, at_most: float | None = None) -> None:
-        """Wait until this grant's refresh in this process, if any, has ended, its proof too; `at_most` seconds."""
+        """Wait until this process's refresh of the grant, if any, has ended, proof included; `at_most` seconds."""
         flight = self._flights.get(grant_id)
         if flight is not None:
             await asyncio.wait([flight.task], timeout=at_most)
 
     async def ask(self, ask: Ask) -> ServedToken:
-        """A token newer than what was asked about, or one proven good; joins a flight that can answer.
+        """A token newer than the one asked about, or one proven good; joins a flight that can answer.
 
         Cancelling the caller leaves the flight alone. Raises GrantSuperseded and the errors of the public contract;
         VaultClosed after `close`.
@@ -107,14 +107,16 @@ class Flights:
             except Error:
                 if own or flight.ask.patient or not ask.patient:
                     raise
-                await self._landed(until, flight)  # it gave up sooner than this caller would: once more
+                await self._landed(until, flight)  # it gave up sooner than this caller would: try once more
                 continue
             if own or _answers(served, ask, began):
                 return served
-            await self._landed(until, flight)  # what it brought is what was rejected, or older: once more
+            await self._landed(until, flight)  # it brought the rejected token, or an older one: try once more
 
     async def drain(self) -> bool:
-        """End what only waits, and wait until what is being sent has come back and is committed; whether any was."""
+        """End the flights that only wait, and wait until those that send have an answer and it is committed. Returns
+        whether there were any.
+        """
         waited = bool(self._flights)
         while self._flights:
             for flight in self._flights.values():
@@ -124,7 +126,7 @@ class Flights:
         return waited
 
     def close(self) -> None:
-        """No other flight takes off: nobody would wait for the pair that it brings (F78)."""
+        """Start no more flights: nothing would wait for the pair that one brings (F78)."""
         self._closed = True
 
     def _take_off(self, ask: Ask) -> Flight:
@@ -133,7 +135,7 @@ class Flights:
         flight = Flight(ask)
         self._flights[ask.grant_id] = flight
         flight.task = asyncio.create_task(self._fly(flight), name=f"refresh {ask.grant_id}")
-        # Not in a `finally` of the task: one that is cancelled before it began runs no line of its own.
+        # Not in a `finally` of the task: a task that is cancelled before it begins runs none of its code.
         flight.task.add_done_callback(lambda _: self._land(flight))
         return flight
 
@@ -158,7 +160,7 @@ class Flights:
             async with asyncio.timeout(max(0.0, until - self._world.clock.steady())):
                 return await asyncio.shield(published)
         except TimeoutError:
-            if published.done():  # it ended in the same instant: its answer says more than "pending"
+            if published.done():  # the flight ended in the same instant: its answer says more than "pending"
                 return published.result()
             raise RefreshPending(connection_id=flight.ask.connection_id) from None
 
@@ -169,10 +171,10 @@ class Flights:
 
 
 def _answers(served: ServedToken, ask: Ask, began: float) -> bool:
-    """Whether what another caller's flight brought answers this one, which began then: newer than what was asked about,
-    or proven since.
+    """Whether the result of another caller's flight answers `ask`, which began at `began`: the token is newer than the
+    one asked about, or proven since.
 
-    An operator wants a newer one, also while the proof of the pair that is stored still waits for its turn.
+    An operator needs a newer one, even while the proof of the stored pair still waits for its turn.
     """
     found, wanted = served.grant.generation, reference(ask)
     return found > wanted or (

@@ -1,10 +1,10 @@
-"""Keeps hotels subscribed to webhooks of Cloudbeds: to the one that reports a disconnect to us, and to those that the
-settings name, which Cloudbeds posts to a program's own endpoint.
+"""Keeps hotels subscribed to webhooks of Cloudbeds: to the one that reports a disconnect to the service, and to those
+that the settings name, which Cloudbeds posts to a program's own endpoint.
 
-Compared at connect, when a hotel comes back, when a group grows, when the settings change, and daily: list, write down
-what is to be made, make it, write down what became of it. A lost answer leaves the second step's line, and the next
-comparison begins with a list again, so that nothing is made twice. With the same token, what may end the connection is
-looked for (`engine.risks`).
+Compared at connect, when a hotel comes back, when a group grows, when the settings change, and daily: list, record what
+is to be made, make it, record the result. A lost answer leaves the record of the second step, and the next comparison
+begins with a list again, so nothing is made twice. With the same token, risks to the connection are assessed
+(`engine.risks`).
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class _Hotel:
     decided: bool = True
 
     def stored(self, property_id: str) -> list[Subscription]:
-        """What is known of one property."""
+        """What is stored for one property."""
         return [one for one in self.connection.subscriptions if one.property_id == property_id]
 
 
 class Subscriber:
-    """Makes what is `wanted`, and ends what is not wanted any more, with the token that callers are lent.
+    """Makes the `wanted` subscriptions, and ends those no longer wanted, with the token that callers are lent.
 
-    Unless the settings are `decided`, they say nothing of events outside `wanted`: what there is of these stays.
+    Unless the settings are `decided`, they say nothing about events outside `wanted`: existing ones for these stay.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class Subscriber:
         return 0.0 if len(claimed) == AT_ONCE else PAUSE
 
     async def end(self, app: App, connection: Connection, token: AccessToken) -> None:
-        """The hotel is about to be disconnected here: end what we made, as far as Cloudbeds can be asked.
+        """The hotel is about to be disconnected here: end the subscriptions made here, as far as Cloudbeds answers.
 
-        A disconnect waits no longer for it than a caller would. Where that fails afterwards, a comparison makes them
-        anew.
+        A disconnect waits for that no longer than a caller would. If the disconnect then fails, a comparison makes
+        them anew.
         """
         hotel, clock = _Hotel(app, connection, token, ()), self._world.clock
         until = clock.steady() + self._world.timing.wait
@@ -115,7 +115,7 @@ class Subscriber:
                     await self._of_property(hotel, property_id)
 
     def _failed(self, connection_id: str, error: Exception) -> None:
-        """It is tried again."""
+        """Report it; the comparison is repeated."""
         code = getattr(error, "code", type(error).__name__)
         self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection_id=connection_id, error=code)
 
@@ -140,7 +140,7 @@ class Subscriber:
             await self._world.db.write(subscriptions_compared(row.id))
 
     async def _of_property(self, hotel: _Hotel, property_id: str) -> bool:
-        """Whether all is as wanted, or refused; else an answer was lost, and it is compared again soon."""
+        """Whether all is as wanted, or refused; else an answer was lost, and the property is compared again soon."""
         vendor, part = self._world.vendor, property_id or None
         found = await self._asked(hotel, partial(vendor.subscriptions, property_id=part), "GET", "getWebhooks")
         if isinstance(found, Refusal):
@@ -160,7 +160,7 @@ class Subscriber:
         return settled
 
     async def _unlisted(self, hotel: _Hotel, property_id: str, refusal: Refusal) -> bool:
-        """Without a list nothing is sent that could double one. Where Cloudbeds refuses it for good, people see why."""
+        """Without the list, nothing is sent that could make duplicates. A final refusal is recorded for people."""
         if not _is_final(refusal):
             return False
         problem, said = _problem(refusal), refusal.said
@@ -170,13 +170,13 @@ class Subscriber:
         return True
 
     async def _made(self, hotel: _Hotel, step: Comparison, kept: list[Subscription]) -> bool:
-        """Make each of `step.make`, and put what became of it into `kept`; whether all have an answer."""
+        """Make each of `step.make`, and put the results into `kept`; returns whether all have an answer."""
         settled = True
         for one, wanted in step.make:
             subscribe = partial(self._world.vendor.subscribe, wanted=wanted, property_id=one.property_id or None)
             answer = await self._asked(hotel, subscribe, "POST", "postWebhook")
             if isinstance(answer, str):
-                if one.made and one.id and one.id != answer:  # with its new header it is another one
+                if one.made and one.id and one.id != answer:  # with its new header it is a new subscription
                     await self._ended(hotel, one)
                 kept[kept.index(one)] = one.taken(wanted, answer)
             elif _is_final(answer):
@@ -205,8 +205,8 @@ class Subscriber:
     async def _asked(
         self, hotel: _Hotel, request: Callable[[Secret], Awaitable[T | Refusal]], method: str, name: str
     ) -> T | Refusal:
-        """One request when its turn comes. A token that is refused is looked into or healed as any caller's is, and the
-        next comparison is made with what comes of that.
+        """One request when its turn comes. A refused token is looked into or renewed as any caller's is, and the next
+        comparison uses the result.
         """
         answer = await self._world.limiter(hotel.app).ask(BEHIND, partial(request, hotel.token.value))
         if not isinstance(answer, Refusal) or _is_final(answer):
@@ -221,10 +221,10 @@ class Subscriber:
 
 
 def _is_final(refusal: Refusal) -> bool:
-    """Whether the same answer is to be expected soon; else none came, or the token was refused."""
+    """Whether the same answer is to be expected for now; if not, no answer came, or the token was refused."""
     return refusal.act in FINAL and refusal not in (OUTAGE, UNREADABLE)
 
 
 def _problem(refusal: Refusal) -> str:
-    """What the connection shows of it."""
+    """How the connection shows it."""
     return refusal.reason if refusal.reason in NEXT_STEP else SUBSCRIPTION_REFUSED

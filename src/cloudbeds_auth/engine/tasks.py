@@ -1,6 +1,6 @@
-"""Work in hand: one task for each name, joined by callers that want the same, and waited for before a process ends.
+"""Running work: one task for each name, joined by callers that want the same, and waited for before a process ends.
 
-Cancelling a caller cancels no work: what was begun may hold the only living credential (F78, F81).
+Cancelling a caller cancels no work: it may hold the only living credential (F78, F81).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Tasks:
         return name in self._running
 
     def begin(self, name: str, work: Work[None]) -> bool:
-        """Begin what no caller waits for, unless it runs already; whether it was begun."""
+        """Begin work that no caller waits for, unless it is running already; returns whether it was begun."""
         if name in self._running:
             return False
         self._start(name, work)
         return True
 
     async def join(self, name: str, work: Work[T]) -> T:
-        """What the work of this name returns or raises: that which runs, else a new one."""
+        """The result or error of the work of this name: of the running one, else of a new one."""
         task: asyncio.Task[T] | None = self._running.get(name)
         if task is None:
             task = self._start(name, work)
@@ -43,8 +43,8 @@ class Tasks:
         return await asyncio.shield(task)
 
     async def share(self, name: str, work: Work[T]) -> T:
-        """As `join`, with the callers that ask before it begins: a later one may know of something newer, and begins
-        anew. What has begun is not drained: it reads, and after the drain no flight takes off for it.
+        """As `join`, but only with callers that ask before the work begins: a later caller may know of something newer,
+        and begins anew. Work that has begun is not drained: it only reads, and after the drain it can start no flight.
         """
 
         async def begun() -> T:
@@ -54,11 +54,11 @@ class Tasks:
         return await self.join(name, begun)
 
     async def one_ended(self, at_most: float) -> None:
-        """Wait until one of those that run has ended, at most so many seconds."""
+        """Wait, at most so many seconds, until one of the running tasks has ended."""
         await asyncio.wait(list(self._running.values()), timeout=at_most, return_when=asyncio.FIRST_COMPLETED)
 
     async def drain(self) -> bool:
-        """Wait until nothing runs; whether anything did."""
+        """Wait until nothing runs; returns whether anything did."""
         waited = bool(self._running)
         while self._running:
             await asyncio.wait(list(self._running.values()))
@@ -72,9 +72,9 @@ class Tasks:
         await asyncio.gather(*running, return_exceptions=True)
 
     def _start(self, name: str, work: Work[T]) -> asyncio.Task[T]:
-        # Not by the loop's task factory: an eager one begins the work before its name is known here.
+        # Not by the loop's task factory: an eager factory begins the work before its name is known here.
         task = self._running[name] = asyncio.Task(work(), loop=asyncio.get_running_loop(), name=name)
-        # Not in a `finally` of the task: one that is cancelled before it began runs no line of its own.
+        # Not in a `finally` of the task: a task that is cancelled before it begins runs none of its code.
         task.add_done_callback(partial(self._ended, name))
         return task
 
@@ -84,14 +84,14 @@ class Tasks:
 
 
 def seen(task: asyncio.Task[Any]) -> None:
-    """Its exception was raised to each caller that still waits; where all have left it is no event of its own."""
+    """Retrieve the task's exception: waiting callers get it raised; if all have left, asyncio reports nothing."""
     if not task.cancelled():
         task.exception()
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """What it returns or raises. A caller that is cancelled meanwhile is so when it has ended; anyio, for one, cancels
-    again whatever is awaited then.
+    """Await `work` to its end and return its result. A cancellation of the caller takes effect only then; anyio, for
+    one, cancels whatever is awaited again and again.
     """
     task = asyncio.Task(work, loop=asyncio.get_running_loop())
     try:
@@ -107,7 +107,7 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
 async def each(
     ids: Iterable[str], do: Callable[[str], Awaitable[object]], failed: Callable[[str, Exception], None]
 ) -> bool:
-    """Do it for each at once; whether all went well. One that raises is reported by `failed`, and stops no other."""
+    """Do it for all concurrently; returns whether all went well. A failure is given to `failed`, and stops no other."""
 
     async def safely(one: str) -> bool:
         try:
@@ -121,17 +121,17 @@ async def each(
 
 
 class Drains(Protocol):
-    """What may be under way when a process ends."""
+    """Something that may still be running when a process ends."""
 
     async def drain(self) -> bool:
-        """Wait until what is under way is stored; whether there was anything to wait for."""
+        """Wait until what is running is stored; returns whether there was anything to wait for."""
         ...
 
 
 async def drained(*parts: Drains) -> None:
-    """Until one round finds nothing to wait for: while one part ends, another may begin something (F78).
+    """Drain until one round finds nothing to wait for: while one part ends, another may begin something (F78).
 
-    A hotel is moved to an API key while the last refresh comes back; a refused call that is looked into asks for one.
+    For example, a move to an API key begins while the last refresh returns, or a refused call leads to a refresh.
     """
     while any([await part.drain() for part in parts]):
         pass

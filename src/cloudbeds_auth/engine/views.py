@@ -1,8 +1,8 @@
-"""What people see: a connection as it looks now, the one thing to do next, and the link that does it.
+"""What people see: a connection as it looks now, the next thing to do, and the link for it.
 
 A hotel whose tokens are refused has a connect link of its own, one for each connection and process: made when it is
-first asked for, and again when it was used or is about to end, so that a program that asks every second is always shown
-the same. Hotels whose approval lacks a scope that the app asks for by now are each shown with theirs.
+first asked for, and again after it was used or before it ends, so that a program that asks every second always gets the
+same link. Hotels whose approval lacks a scope that the app asks for by now are also shown with a link each.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ from cloudbeds_auth.transactions.verification import (
     verify_keys,
 )
 
-# What is never stored: why a connection looks like this while nothing is wrong with the hotel.
+# Problems that are never stored: why a connection looks like this although nothing is wrong with the hotel.
 PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
 MOST_LISTED = 200
 MOST_OF_APP = 1_000  # connections of one app that are counted
-MOST_PAGES = 25  # that one question reads; what comes after is the next page's
+MOST_PAGES = 25  # that are read for one question; the rest belongs to the next page
 GOOD_FOR = 7 * 86400.0  # seconds that a link is good for
 MADE_AGAIN = 86400.0  # seconds before its end
 COUNTED_AGAIN = 60.0  # seconds after which very many connections are counted again
-COUNTED_GOOD_FOR = 600.0  # seconds after which a count says nothing any more
-NEVER_COUNTED: tuple[Mapping[State, int], float] = ({}, -math.inf)  # and the steady second of the last whole count
+COUNTED_GOOD_FOR = 600.0  # seconds after which a count is too old to show
+NEVER_COUNTED: tuple[Mapping[State, int], float] = ({}, -math.inf)  # the last whole count, and its steady second
 
 
 T = TypeVar("T")
@@ -83,21 +83,21 @@ class Views:
         return (await self._shown([await self._world.known(connection_id)]))[0]
 
     async def current(self, connection_ids: Sequence[str]) -> list[Connection]:
-        """These connections as they look now, in this order; one that there is not is left out."""
+        """These connections as they look now, in this order; unknown ids are left out."""
         found = await self._world.db.browse(read_connections(connection_ids))
         return await self._shown([found[one] for one in connection_ids if one in found])
 
     async def lifetime(self, connection_id: str) -> float:
-        """Seconds from issue to end of its stored access token; infinite where there is none, or none that ends."""
+        """Seconds from issue to expiry of the stored access token; infinite if there is none, or it never expires."""
         row = await current_grant(self._world.db, connection_id)
         return math.inf if row is None else row.lifetime
 
     async def connections(self, search: Search) -> Page:
-        """One page, newest first; one that is not full may have a next one all the same. Raises InvalidRequest for a
-        state or words that there are not, a limit out of 1 to 200, and what is no text or no cursor.
+        """One page, newest first; even a page that is not full may have a next one. Raises InvalidRequest for an
+        unknown state or words, a limit outside 1 to 200, and what is not text or not a cursor.
         """
         states, limit = _states(search), checked_whole("limit", search.limit, 1, MOST_LISTED)
-        wanted = states[0] if states else None  # of those with the same words all live and are stored, or none is
+        wanted = states[0] if states else None  # states with the same words are all stored and living, or none is
         by_name = (search.reference, search.property_id, search.either) != (None, None, None)
         asked = partial(
             list_connections,
@@ -112,12 +112,12 @@ class Views:
         cursor = checked_cursor(search.cursor)
         if wanted in BY_REFUSAL and self._world.db.read_only is not (wanted is State.READ_ONLY):
             return Page((), None)
-        if not by_name:  # else few are looked through anyhow
+        if not by_name:  # a search by name reads few rows anyhow
             asked = partial(asked, cohorts=await self._cohorts.looking_like(wanted))
         return await self._filled(asked, cursor, limit, lambda one: not states or one.state in states)
 
     async def refused_by_secret(self, limit: int) -> Page:
-        """The newest of those for which our credentials are refused, and not because they came from elsewhere."""
+        """The newest connections whose client secret is refused, without those that came from elsewhere."""
         cohorts = await self._cohorts.refused_by_secret()
         asked = partial(list_connections, states=LIVING, limit=limit, cohorts=cohorts)
         return await self._filled(asked, None, limit, lambda one: one.state is State.CLIENT_REFUSED and not one.foreign)
@@ -125,7 +125,7 @@ class Views:
     async def _filled(
         self, asked: Callable[..., Call[Page]], cursor: str | None, limit: int, fits: Callable[[Connection], bool]
     ) -> Page:
-        """A page of those that fit, from as many pages as it takes, within reason."""
+        """A page of those that fit, from as many pages as it takes, up to MOST_PAGES."""
         page = Page((), cursor)
         found: list[Connection] = []
         for _ in range(MOST_PAGES):
@@ -141,8 +141,8 @@ class Views:
         return Page(tuple(await self._shown(page.connections)), page.next)
 
     async def lacking_scopes(self, search: Search) -> Page:
-        """One page of those whose approval lacks a scope that the app asks for now, newest first, each with its link;
-        with fewer than `limit` there may be a next one all the same.
+        """One page of connections whose approval lacks a scope that the app asks for now, newest first, each with its
+        link; even with fewer than `limit` there may be a next page.
 
         Raises InvalidRequest as `connections` does.
         """
@@ -165,7 +165,7 @@ class Views:
         return Page(tuple(found), cursor)
 
     async def missing_scopes(self, connection_id: str) -> tuple[str, ...]:
-        """What the app asks for and this hotel did not grant; of a connection that is not in use, nothing is missed.
+        """The scopes that the app asks for and this hotel did not grant; none for a connection that is not in use.
 
         Raises UnknownConnection.
         """
@@ -180,7 +180,7 @@ class Views:
         return await self._world.db.browse(read_history(connection_id, place=place, limit=limit))
 
     async def timeline(self, connection_id: str, *, cursor: str | None = None) -> Timeline:
-        """The token pairs of a connection, as the newest events from `cursor` on tell them; raises as `events`."""
+        """The token pairs of a connection, from the newest events from `cursor` on; raises as `events`."""
         place, world = HistoryPlace.parse(cursor), self._world
         await world.known(connection_id)
         events, planned = await world.db.browse(read_pair_history(connection_id, place=place, limit=MOST_LISTED))
@@ -190,21 +190,21 @@ class Views:
         return Timeline(pairs(events), told, newest=False)
 
     async def verified_history(self, connection_id: str) -> VerifiedHistory:
-        """All events, oldest first, each with whether it is as it was written; raises UnknownConnection."""
+        """All events, oldest first, each with whether it is unaltered; raises UnknownConnection."""
         await self._world.known(connection_id)
         return await self._world.db.browse(verify_history(connection_id))
 
     async def altered(self, before: str | None, limit: int, *, histories: bool) -> AlteredRows:
-        """What was altered behind the service, of the next connections before this id, newest first."""
+        """Rows altered behind the service, of the next connections before this id, newest first."""
         return await self._world.db.browse(verify_connections(before, limit=limit, histories=histories))
 
     async def altered_keys(self, before: str | None, limit: int) -> AlteredRows:
-        """The same, of keys for callers."""
+        """As `altered`, for callers' keys."""
         return await self._world.db.browse(verify_keys(before, limit=limit))
 
     async def count_states(self) -> StateCounts | None:
-        """Connections by the state that they are shown in, for a gauge. Where they are many they are counted behind the
-        caller, at most once a minute, who is given the last whole count; None: there is none, or none of late.
+        """The number of connections in each shown state, for a gauge. If they are many, they are counted in the
+        background, at most once a minute, and the last whole count is returned; None: there is no recent one.
         """
         part = await self._world.db.browse(count_states())
         if part.whole:
@@ -216,8 +216,8 @@ class Views:
         return StateCounts(last, age) if age <= COUNTED_GOOD_FOR else None
 
     async def count_looks(self) -> StateCounts | None:
-        """As `count_states`, for people: those for which our credentials are refused are counted as such, and a stale
-        access token is no difference.
+        """As `count_states`, for people: connections whose client secret is refused are counted as such, and those with
+        a stale access token as fresh.
         """
         stored = await self.count_states()
         cohorts = await self._cohorts.looking_like(State.CLIENT_REFUSED)
@@ -231,8 +231,8 @@ class Views:
         return StateCounts(+counts, stored.age, counts[State.CLIENT_REFUSED] >= COUNTED_AT_ONCE)
 
     async def app_looks(self, after: str | None, limit: int) -> tuple[Sequence[AppLook], str | None]:
-        """Registrations as people see them: the settings' own first, then at most `limit` further ones, behind the one
-        of this name; and the name behind which there may be more. Raises InvalidRequest.
+        """Registrations as people see them: the settings' own first, then at most `limit` further ones, after the one
+        named `after`; and the name after which there may be more. Raises InvalidRequest.
         """
         world, behind = self._world, checked_text("the cursor", after)
         further = await world.db.browse(read_apps(behind or "", limit))
@@ -248,7 +248,7 @@ class Views:
         return looks, further[-1].id if len(further) == limit else None
 
     def begin_counting(self) -> None:
-        """Count very many connections behind the caller, so that the first one to ask for the numbers has some."""
+        """Count very many connections in the background, so that the first request for the numbers gets some."""
         self._world.tasks.begin("count states", partial(self._count, self._world.clock.steady()))
 
     async def _count(self, begun: float) -> None:
@@ -291,25 +291,25 @@ class Views:
         return await self.linked(await self.connection(connection_id))
 
     async def linked(self, connection: Connection) -> Connection:
-        """The connection with its link, if the hotel has to approve again, or may have to, or it is to be claimed."""
+        """The connection, with its link if the hotel has to approve again, or may have to, or it is to be claimed."""
         if connection.state is State.PARKED:
             return replace(connection, connect_url=self._world.claim_url(connection.id))
         return await self.with_link(connection) if mended_by_link(connection) else connection
 
     async def with_link(self, connection: Connection) -> Connection:
         """The connection with its link, in any state."""
-        with suppress(Error):  # the link is a help; without it the connection is still shown
+        with suppress(Error):  # the link is optional; without it the connection is still shown
             return replace(connection, connect_url=await self._url(connection))
         return connection
 
     async def explain(self, error: ReauthorizationRequired) -> None:
-        """Put the link into the error that asks for the hotel's new approval."""
+        """Put the link into the error that asks for a new approval."""
         if error.connection_id is not None:
             with suppress(Error):
                 error.connect_url = await self._url(await self.connection(error.connection_id))
 
     async def explained(self, work: Awaitable[T]) -> T:
-        """The result of `work`; where the hotel has to approve again, the error carries the link."""
+        """The result of `work`; if the hotel has to approve again, the error carries the link."""
         try:
             return await work
         except ReauthorizationRequired as error:
@@ -322,7 +322,7 @@ class Views:
         if token is None or link is None or link.lifetime < MADE_AGAIN:
             made = await self._authorizer.create_link(
                 app=connection.app,
-                reference=None,  # the connection keeps its own, also one that is set after this
+                reference=None,  # the connection keeps its own, even one that is set later
                 return_to=None,
                 connection_id=connection.id,
                 expires_in=GOOD_FOR,
@@ -333,7 +333,7 @@ class Views:
 
 
 def _states(search: Search) -> tuple[State, ...]:
-    """Those of this name or with these words; none: all of them. Raises InvalidRequest."""
+    """The states of this name or with these words; none: all. Raises InvalidRequest."""
     if search.words is not None:
         if search.words not in BY_WORDS:
             raise InvalidRequest(f"no hotel is shown as {search.words[:64]!r}; there are: {'; '.join(BY_WORDS)}")

@@ -1,7 +1,7 @@
-"""What changed, for people who look at it: one watcher of a process, which runs only while somebody does.
+"""Changes, for live pages: one watcher for each process, which runs only while a page is live.
 
-Once a second it reads the newest events of all histories, over their index, however many look and however many hotels
-there are. Viewers are given the ids of connections, and read what they show by themselves.
+Once a second it reads the newest events of all histories, over their index, however many viewers and hotels there are.
+Viewers are given the ids of connections, and read what they show themselves.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.transactions.history import read_recent
 
 EVERY = 1.0  # seconds between two reads
-WITHIN = 10.0  # seconds of events that one reads: a transaction that took long commits one that is not the newest
-MOST_EVENTS = 500  # that one reads
+WITHIN = 10.0  # seconds of events in one read: a long transaction commits an event that is not the newest
+MOST_EVENTS = 500  # in one read
 MOST_VIEWERS = 50  # of one process
 
 
 class Viewer:
-    """One that looks."""
+    """One viewer, such as a live page."""
 
     def __init__(self) -> None:
         self._changed: set[str] = set()
@@ -36,7 +36,7 @@ class Viewer:
             self._news.set()
 
     async def changes(self, at_most: float) -> list[str]:
-        """The ids of what changed since the last time, waited for at most so many seconds; empty where nothing did."""
+        """The ids of connections that changed since the last call, waiting at most so many seconds; empty: none did."""
         with suppress(TimeoutError):
             async with asyncio.timeout(at_most):
                 await self._news.wait()
@@ -56,8 +56,8 @@ class Watcher:
 
     @contextmanager
     def viewing(self) -> Iterator[Viewer]:
-        """While one looks, who is given at once what changed within the last seconds. Raises RateLimited where too many
-        look.
+        """A context with a new viewer, which is given at once what changed within the last seconds. Raises RateLimited
+        if there are too many viewers.
         """
         if len(self._viewers) >= MOST_VIEWERS:
             raise RateLimited("too many pages are live already", next_step="load the page again", retry_after=60)
@@ -65,7 +65,7 @@ class Watcher:
         viewer.notice(_homes(self._recent))
         self._viewers.add(viewer)
         if self._watching is None:
-            # For all that look, so in no one's context.
+            # It serves all viewers, so it runs in an empty context.
             self._watching = asyncio.create_task(self._watch(), name="watch for viewers", context=Context())
         try:
             yield viewer
@@ -80,7 +80,7 @@ class Watcher:
             try:
                 with suppress(StoreUnavailable):  # it was reported where it failed
                     await self._look()
-            except Exception as error:  # noqa: BLE001 - a watcher that ended would leave pages that say that they are live
+            except Exception as error:  # noqa: BLE001 - if the watcher ended, pages would still say that they are live
                 self._world.observer.happened(Happening.BACKGROUND_FAILED, error=type(error).__name__)
             await self._world.clock.sleep(EVERY)
 

@@ -1,8 +1,8 @@
-"""Webhooks out, in the background: messages that are due are sent, each at least once, until the receiver took it.
+"""Outgoing webhooks, in the background: messages that are due are sent, at least once each, until the receiver accepts.
 
-The message is in the outbox since the transaction that made it true. A process that claims one holds it for `HOLD`
-seconds; one that is killed before it wrote down that the receiver took it leaves it to be sent once more, under the
-same id.
+A message is written to the outbox by the transaction of the change that it reports. A process that claims a message
+holds it for `HOLD` seconds; if the process is killed before it records that the receiver accepted the message, the
+message is sent once more, under the same id.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WebhookSender:
         claimed = await db.write(claim_messages(AT_ONCE, HOLD))
         ends = await asyncio.gather(*(self._send(message) for message in claimed), return_exceptions=True)
         for end in ends:
-            if isinstance(end, BaseException):  # the store; what was not written there is sent again
+            if isinstance(end, BaseException):  # the store's: a message without a recorded delivery is sent again
                 raise end
         return 0.0 if claimed else LOOK
 

@@ -1,4 +1,4 @@
-"""The engine's parts, wired: the one place that knows which part needs which."""
+"""The engine's parts, wired together: the only place that knows which part needs which."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ from cloudbeds_auth.rules.subscriptions import Wanted
 
 
 class Engine:
-    """The parts over one `world`. A process that has more around them derives a class of its own.
+    """The parts over one `world`. A process with further parts derives a class of its own.
 
-    `checked` makes an App of what an operator gave, and raises InvalidRequest; `wanted` is what hotels are
-    subscribed to, and all of it where the settings are `decided`; without a `deliverer` webhooks wait in the outbox.
+    `checked` makes an App of what an operator gave, and raises InvalidRequest; `wanted` is what hotels are subscribed
+    to, and nothing else if the settings are `decided`; without a `deliverer`, webhooks wait in the outbox.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Engine:
 
     async def find_to_relay(self, named: str) -> str:
         """As `ConnectionIds.find_to_call`; what was read within a minute will do while its fresh token is in memory:
-        whatever ends that has the property looked for, too.
+        whatever ends the token's use has the property read again, too.
         """
         recent = self.ids.recent(named)
         if recent is not None and self.access.cached(recent, 0.0) is not None:
@@ -104,8 +104,8 @@ class Engine:
         return await self.ids.find_to_call(named)
 
     async def turn_of_key(self, caller: Caller, connection_id: str, sharing: str) -> float:
-        """Wait for a turn of this caller's key, where that has a rate; the seconds that are left to wait for the client
-        id's. It is not spent where that is known to come too late: nothing would be sent. Raises RateLimited.
+        """Wait for a turn of this caller's key, if the key has a rate; returns the seconds left to wait for the client
+        id's turn. If that is known to come too late, the key's turn is not used up. Raises RateLimited.
         """
         if caller.root.rate is None:
             return CALL
@@ -116,7 +116,7 @@ class Engine:
         return begun + CALL - self.world.clock.steady()
 
     def _promoted(self, connection_id: str) -> None:
-        """Another credential of this connection is in use: its token, and what properties stand for, are read anew."""
+        """Another credential of this connection is in use: read its token anew, and what property ids stand for."""
         self.access.forget(connection_id)
         self.ids.look_again()
 
@@ -125,13 +125,13 @@ class Engine:
         await drained(self.world.tasks, self.migrator.moves, self.refresher.flights)
 
     async def drain(self) -> None:
-        """Begin nothing more, wait until `idle`, and write what was counted. If that cannot be written, what is open is
-        still to be closed.
+        """Begin nothing more, wait until `idle`, and write what was counted. Even if that cannot be written, the caller
+        has to close what is open.
         """
         await self.jobs.stop()
         await self.app_states.stop()
         await self.idle()
-        self.refresher.flights.close()  # a look that has begun is not waited for, and may ask for a refresh yet
+        self.refresher.flights.close()  # a read that has begun is not waited for, and may still ask for a refresh
         with suppress(Exception):
             await self.calls.flush(everything=True)
         with suppress(Exception):

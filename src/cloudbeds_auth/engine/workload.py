@@ -1,5 +1,5 @@
-"""What there is to do, for people: what waits in the background, how much of each client id's rate is in use, how the
-jobs of this process went, and what waits to be delivered.
+"""The workload, for people: what waits in the background, how much of each client id's rate is in use, how the jobs of
+this process went, and what waits to be delivered.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
 from cloudbeds_auth.transactions.rate_limit import read_window_use
 from cloudbeds_auth.transactions.upkeep import Queue, Queued, read_queues
 
-MOST_APPS = 20  # further ones whose window is shown, the first by name
+MOST_APPS = 20  # further apps whose window is shown, the first by name
 UNUSED = WindowUse(0, 0, 0.0, spaced=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientWindow:
-    """How much of the rate of one client id is in use; `waiting`: requests of ours that wait in this process."""
+    """How much of one client id's rate is in use; `waiting`: requests of our own that wait in this process."""
 
     app: App
     limit: Limit
@@ -31,13 +31,13 @@ class ClientWindow:
 
     @property
     def share(self) -> float:
-        """What of it is in use, from 0 to 1."""
+        """The share of the rate in use, from 0 to 1."""
         return self.use.taken / self.limit.rate.most
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """All of it, at one moment."""
+    """The whole workload at one moment."""
 
     queues: Mapping[Queue, Queued]
     windows: Sequence[ClientWindow]
@@ -53,20 +53,20 @@ class Workloads:
         self._jobs = jobs
 
     async def read(self) -> Workload:
-        """What there is to do now. Raises StoreUnavailable."""
+        """The workload now. Raises StoreUnavailable."""
         db, own = self._world.db, self._world.apps.values()
         queues, outbox = await db.browse(read_queues()), await db.browse(read_outbox())
         windows = await self._windows([*own, *await db.browse(read_apps(limit=MOST_APPS))])
         return Workload(queues, windows, outbox, self._jobs.records)
 
     async def shares(self) -> Mapping[str, float]:
-        """Which share of its rate each of the settings' own apps uses now; further ones may be too many for a metric.
-        Raises StoreUnavailable.
+        """The share of its rate that each of the settings' own apps uses now; further apps may be too many for a
+        metric. Raises StoreUnavailable.
         """
         return {one.app.id: one.share for one in await self._windows(self._world.apps.values())}
 
     async def _windows(self, apps: Iterable[App]) -> Sequence[ClientWindow]:
-        """Of these apps; of those that are kept to no rate, none."""
+        """The windows of these apps, except those without a rate limit."""
         world = self._world
         limited = [(app, limit) for app in apps if (limit := world.limit_of(app))]
         used = await world.db.browse(read_window_use([app.client_id for app, _ in limited]))

@@ -1,4 +1,4 @@
-"""Cloudbeds' resource API over HTTP, as far as we ask it for ourselves (cloudbeds-facts.md sections 1, 5, 6 and 7)."""
+"""Cloudbeds' resource API over HTTP, for the library's own requests (cloudbeds-facts.md sections 1, 5, 6 and 7)."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ DEEPEST = 4  # `data` is a list, or a list of lists
 
 
 async def at_once() -> None:
-    """A turn where no rate limit applies: it does not wait."""
+    """A turn without a rate limit: it does not wait."""
 
 
 class HttpVendor:
     """ports.Vendor at `base_url`.
 
-    `transport` replaces the network in tests and simulations and is never closed here. `keys`: how API keys travel.
+    `transport` replaces the network in tests and simulations and is never closed here. `keys`: how API keys are sent.
     """
 
     lists_properties = True
@@ -74,7 +74,7 @@ class HttpVendor:
         self._transport = transport
 
     def authorization_url(self, app: App, state: str) -> str:
-        """Where the hotel approves (RFC 6749 section 4.1.1). Parameters that the address already has are kept."""
+        """Where the hotel approves (RFC 6749 section 4.1.1). Parameters already in the URL are kept."""
         ours = {"client_id": app.client_id, "redirect_uri": app.redirect_uri, "response_type": "code", "state": state}
         if app.scopes:
             ours["scope"] = " ".join(app.scopes)
@@ -96,9 +96,9 @@ class HttpVendor:
         return judge_userinfo(reply.status, reply.content_type, reply.body)
 
     async def properties(self, access: Secret, turn: Turn = at_once) -> Listed | Unlisted:
-        """The ids that `getHotels` lists over all its pages, else the one that `getHotelDetails` names.
+        """The ids that `getHotels` lists on all its pages, else the one that `getHotelDetails` names.
 
-        When a page cannot be read, the ids of the pages before it are not returned.
+        If a page cannot be read, the ids of earlier pages are not returned.
         """
         listed = await self._all_hotels(access, turn)
         if isinstance(listed, Unlisted) and listed.final:
@@ -124,12 +124,12 @@ class HttpVendor:
             found |= dict.fromkeys(_property_ids(data, DEEPEST))
             known = not total.isdecimal() or len(found) >= int(total)
             new = len(found) - before
-            if new < PAGE_SIZE and (known or not new):  # the last page, or one that we had already
+            if new < PAGE_SIZE and (known or not new):  # the last page, or one that was read already
                 return Listed(tuple(found), whole=known)
         return Listed(tuple(found), whole=False)
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
-        """`postAppState` with `app_state=disabled` for each property (none known: once, for the grant's own)."""
+        """`postAppState` with `app_state=disabled` for each property; if none is known, once for the grant's own."""
         forms: list[dict[str, str]] = [{"app_state": "disabled", "propertyID": one} for one in property_ids]
         answers = [
             await self._object("POST", "postAppState", access, form=form)
@@ -138,7 +138,7 @@ class HttpVendor:
         return all(answer is not None and _noted(answer) for answer in answers)
 
     async def app_state(self, access: Secret, property_id: str | None) -> AppState:
-        """`getAppState`: any complete JSON that holds no state is a refusal; the documentation shows no answer."""
+        """`getAppState`: complete JSON without a state is a refusal; the documentation shows no answer."""
         params = {"propertyID": property_id} if property_id else None
         try:
             reply = await self._send("GET", "getAppState", access, limit=http_client.TOKEN_BODY_LIMIT, params=params)
@@ -166,7 +166,7 @@ class HttpVendor:
         return [name for name in names if name]
 
     async def subscriptions(self, access: Secret, property_id: str | None) -> Sequence[VendorSubscription] | Refusal:
-        """`getWebhooks`. An entry that names no id, event or address is none; other properties' are left out."""
+        """`getWebhooks`. Entries without id, event or address, and those of other properties, are left out."""
         params = {"propertyID": property_id} if property_id else {}
         answer = await self._answered("GET", "getWebhooks", access, params=params)
         if isinstance(answer, Refusal):
@@ -199,7 +199,7 @@ class HttpVendor:
     async def _answered(
         self, method: str, name: str, access: Secret, **parts: Mapping[str, str]
     ) -> JsonObject | Refusal:
-        """The JSON object of a 2xx answer that refuses nothing, else how it was refused. Raises Throttled."""
+        """The JSON object of a 2xx answer without a refusal, else the refusal. Raises Throttled."""
         reply = await self._reply(method, name, access, **parts)
         if reply is None or reply.status >= 500:
             return OUTAGE
@@ -217,7 +217,7 @@ class HttpVendor:
     async def _reply(
         self, method: str, name: str, access: Secret, **parts: Mapping[str, str]
     ) -> http_client.Reply | None:
-        """A complete answer; None: there was none. Raises Throttled."""
+        """The complete answer; None: there was none. Raises Throttled."""
         try:
             reply = await self._send(method, name, access, limit=http_client.RESOURCE_BODY_LIMIT, **parts)
         except http_client.no_answer():
@@ -253,7 +253,7 @@ def _read(reply: http_client.Reply) -> JsonObject | None:
 
 
 def _subscription(row: Any, property_id: str | None) -> VendorSubscription | None:
-    """An entry of `getWebhooks`: its address is documented as `endpoint` and was seen as `url`; ids may be numbers."""
+    """An entry of `getWebhooks`. Its address is documented as `endpoint`, but was seen as `url`; ids may be numbers."""
     if not isinstance(row, dict):
         return None
     event, target, key = (found if isinstance(found := row.get(name), dict) else {} for name in _PARTS)
@@ -273,7 +273,7 @@ _PARTS = ("event", "subscriptionData", "key")
 
 
 def _text(found: Any) -> str:
-    """An id, which comes as a string and as an integer."""
+    """An id as text: ids come as strings and as integers."""
     return one_line(found, LONGEST_ID)
 
 
@@ -287,7 +287,7 @@ def _noted(answer: JsonObject) -> bool:
 
 
 def _property_ids(data: Any, depth: int) -> Iterator[str]:
-    """The ids in `data`, however deep the lists: ids come as strings and as integers."""
+    """The ids in `data`, from nested lists, too; ids come as strings and as integers."""
     if isinstance(data, list) and depth > 0:
         for entry in data:
             yield from _property_ids(entry, depth - 1)

@@ -1,5 +1,5 @@
-"""One protected call of ours: where it goes, and what it means when no answer comes. And clients for one hotel each,
-over one pool of connections to Cloudbeds.
+"""A single protected call: its address, and its error when no answer comes. Also clients for one hotel each, over one
+pool of connections to Cloudbeds.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ NOT_FOLLOWED = {"follow_redirects": False}
 
 
 class HotelClient(httpx2.AsyncClient):
-    """A client that raises what `vault.call` raises: UpstreamFailed where nothing was sent or only reading was asked
-    for, OutcomeUnknown where a write may have happened. While a body is streamed, httpx2's own errors come through.
+    """A client that raises what `vault.call` raises: UpstreamFailed if nothing was sent or the call only reads,
+    OutcomeUnknown if a write may have happened. While a body is streamed, httpx2's own errors are raised.
     """
 
     async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
-        """As `httpx2.AsyncClient.send`. A redirect is an answer, whatever `follow_redirects` says: if it were followed
-        after a write, a failure of the second request would say that nothing was sent.
+        """As `httpx2.AsyncClient.send`, but a redirect is an answer, whatever `follow_redirects` says: if it were
+        followed after a write, a failure of the second request would say that nothing was sent.
         """
         with in_our_words(request.method):
             return await super().send(readable(request), **how | NOT_FOLLOWED)
@@ -49,7 +49,7 @@ class HotelClients:
         self._pool = http_client.pool(keep_alive=KEEP_ALIVE)
 
     def client(self, auth: httpx2.Auth) -> HotelClient:
-        """For the vendor's origin, under `auth`."""
+        """A client for the vendor's origin, with `auth`."""
         return HotelClient(
             **http_client.manners(self._timing, keep_alive=KEEP_ALIVE),
             transport=_Lent(self._pool),
@@ -63,7 +63,7 @@ class HotelClients:
 
 
 class _Lent(httpx2.AsyncBaseTransport):
-    """A transport that `HotelClients` closes, not the client."""
+    """A transport that is closed by `HotelClients`, not by the client."""
 
     def __init__(self, pool: httpx2.AsyncBaseTransport) -> None:
         self._pool = pool
@@ -76,9 +76,9 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # RFC 3986 section 3.1
 
 
 def address(path: str, base_url: str, version: str) -> str:
-    """The address of `path` at the vendor: a full address there, a path, or the bare name of an API method.
+    """The URL of `path` at the vendor; `path` is a full URL there, a path, or the bare name of an API method.
 
-    `userinfo` means `/api/{version}/userinfo`. Raises ForeignOrigin for an address anywhere else.
+    `userinfo` means `/api/{version}/userinfo`. Raises ForeignOrigin for a URL anywhere else.
     """
     if _ABSOLUTE.match(path):
         require_origin(origin_of(path), base_url)
@@ -90,11 +90,10 @@ def address(path: str, base_url: str, version: str) -> str:
 async def call(
     http: httpx2.AsyncClient, auth: CloudbedsAuth, method: str, url: str, parts: Mapping[str, Any]
 ) -> httpx2.Response:
-    """Send it under `auth`; the network's failures in our words: a write that may have arrived is not called a failure.
-    A redirect is an answer, as for `HotelClient`.
+    """Send the request with `auth`, and translate network errors: a write that may have arrived is no failure. A
+    redirect is an answer, as for `HotelClient`.
 
-    Raises UpstreamFailed when nothing was sent or only reading was asked for, else OutcomeUnknown; and what `auth`
-    raises.
+    Raises UpstreamFailed if nothing was sent or the request only reads, else OutcomeUnknown; and what `auth` raises.
     """
     kept = {name: part for name, part in parts.items() if name not in NOT_FOLLOWED}
     with in_our_words(method):
@@ -103,7 +102,7 @@ async def call(
 
 
 class _ReadBeside(httpx2.AsyncByteStream):
-    """A body that is read by blocking, a file or an iterator: on a thread of its own, so that the loop goes on."""
+    """A body whose reading blocks, a file or an iterator: read in a thread of its own, so the loop is not blocked."""
 
     def __init__(self, body: httpx2.SyncByteStream) -> None:
         self._body = body
@@ -120,7 +119,7 @@ class _ReadBeside(httpx2.AsyncByteStream):
 
 
 def readable(request: httpx2.Request) -> httpx2.Request:
-    """The request, its body as an asynchronous client reads one."""
+    """The request, with its body in a form that an asynchronous client can read."""
     if isinstance(request.stream, httpx2.SyncByteStream) and not isinstance(request.stream, httpx2.AsyncByteStream):
         request.stream = _ReadBeside(request.stream)
     return request
@@ -128,7 +127,7 @@ def readable(request: httpx2.Request) -> httpx2.Request:
 
 @contextmanager
 def in_our_words(method: str) -> Iterator[None]:
-    """What goes wrong while a request of this method is sent and its answer read, as `call` says it."""
+    """A context that translates errors while a request of this method is sent and its answer read, as `call` says."""
     try:
         yield
     except httpx2.InvalidURL as error:

@@ -1,10 +1,10 @@
-"""How we speak HTTP: TLS, timeouts, limits, and what never happens; one place for every client of ours.
+"""The HTTP policy: TLS, timeouts, limits, and what never happens; the only place, for every client of the library.
 
-httpx2 is imported where something is sent, which a vault that lends fresh tokens never does.
+httpx2 is imported only where something is sent: a vault that only lends fresh tokens never imports it.
 
 Never: a proxy, certificate or netrc from the environment (A32); a redirect followed (A33); a cookie kept; an unverified
 certificate (A55); a retry. A request is finished or aborted, and its socket closed, before `ask`
-returns, also when it is cancelled.
+returns, even when it is cancelled.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 TOKEN_BODY_LIMIT = 64 * 1024  # bytes (docs/rotation.md#numbers)
 RESOURCE_BODY_LIMIT = 1024 * 1024  # bytes; a page of a hundred hotels with their descriptions
 LEAVING = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
-"""What httpx2's `trace` extension calls the moments before bytes leave; the tokens are in the body."""
+"""The names in httpx2's `trace` extension of the moments before bytes leave; the tokens are in the body."""
 
 
 class StoodStill(Exception):
-    """The request may not be sent any more: its sender stood still before the first byte left."""
+    """The request may no longer be sent: its sender stood still before the first byte left."""
 
 
 class Unusable(Exception):
-    """An answer came that is not read: too large, or encoded although we asked for plain bytes. Says why."""
+    """The answer is not read: it is too large, or encoded although plain bytes were asked for. Says why."""
 
 
 def no_connection() -> tuple[type[Exception], ...]:
@@ -52,7 +52,7 @@ def no_connection() -> tuple[type[Exception], ...]:
 
 
 def no_answer() -> tuple[type[Exception], ...]:
-    """What `ask` raises where no usable answer came."""
+    """What `ask` raises if no usable answer came."""
     import httpx2
 
     return httpx2.HTTPError, OSError, Unusable  # OSError: TimeoutError and TLS too
@@ -82,7 +82,7 @@ def user_agent() -> str:
 
 @cache
 def tls() -> ssl.SSLContext:
-    """The system's trust store, host names checked, TLS 1.2 or newer; `SSL_CERT_FILE` and its like are not read."""
+    """The system's trust store, with host names checked, TLS 1.2 or newer; `SSL_CERT_FILE` and the like are ignored."""
     import ssl
 
     import httpx2
@@ -93,7 +93,7 @@ def tls() -> ssl.SSLContext:
 
 
 def timeouts(timing: Timing) -> httpx2.Timeout:
-    """Per step; the whole call is bounded by `ask`."""
+    """Timeouts of each step; `ask` bounds the whole call."""
     import httpx2
 
     return httpx2.Timeout(timing.deadline, connect=timing.connect, pool=timing.connect)
@@ -107,7 +107,7 @@ def client(timing: Timing, transport: httpx2.AsyncBaseTransport | None, *, keep_
 
 
 def manners(timing: Timing, *, keep_alive: int) -> dict[str, Any]:
-    """What makes a client of httpx2 one under this policy, as its arguments."""
+    """The arguments that put a client of httpx2 under this policy."""
     from http.cookiejar import CookieJar, DefaultCookiePolicy
 
     import httpx2
@@ -153,7 +153,7 @@ async def ask(
 
     Over a connection of its own: an answer that comes twice must not be taken for the next request's (F18). `parts` are
     those of httpx2's `build_request`; `transport` replaces the network in tests and is never closed here. `may_send` is
-    asked when the connection is up, directly before the first byte. Raises StoodStill where it says no, Unusable,
+    called once the connection is up, directly before the first byte. Raises StoodStill if it returns False, Unusable,
     TimeoutError for the deadline, and what httpx2 or the socket raises.
     """
     import httpx2
@@ -177,7 +177,7 @@ async def ask(
 
 
 async def _body(response: httpx2.Response, limit: int) -> bytes:
-    """The raw bytes. An encoding is refused, not decoded: what is small on the wire may be huge in memory (F28)."""
+    """The raw bytes. An encoded body is refused, not decoded: small on the wire, it may be huge in memory (F28)."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise Unusable(f"HTTP {response.status_code}: the answer is encoded although plain bytes were asked for")
@@ -192,8 +192,8 @@ async def _body(response: httpx2.Response, limit: int) -> bytes:
 class _Sockets:
     """Follows a request on its connection, as an httpx2 trace extension.
 
-    Closes a socket whose TLS handshake was cancelled: until that ends, no other part of the HTTP stack owns it.
-    Stops a request that `may_send` does not allow any more.
+    Closes a socket whose TLS handshake was cancelled: until the handshake ends, no other part of the HTTP stack owns
+    the socket. Stops a request that `may_send` no longer allows.
     """
 
     def __init__(self, may_send: Callable[[], bool]) -> None:
@@ -201,7 +201,7 @@ class _Sockets:
         self._opened: Any = None
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Remembers the socket between "connected" and "handshake done"; raises StoodStill before bytes leave."""
+        """Remember the socket between "connected" and "handshake done"; raises StoodStill before bytes leave."""
         if event == "connection.connect_tcp.complete":
             self._opened = info["return_value"]
         elif event in {"connection.start_tls.complete", "http11.send_request_headers.started"}:

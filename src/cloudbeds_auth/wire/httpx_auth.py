@@ -1,7 +1,7 @@
 """`auth=` for a user's own httpx2 client: the credential for the vendor's origin only, and 401s healed.
 
-httpx2 is httpx's successor and its classes have the same names. `ClientAuth` is written against them and
-given the module; `cloudbeds_auth.contrib.httpx` gives it the other one.
+httpx2 is httpx's successor, and its classes have the same names. `ClientAuth` is written against these names and
+given the module; `cloudbeds_auth.contrib.httpx` gives it httpx.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.wire.lender import Lender
 from cloudbeds_auth.wire.seen_passing import SeenPassing, SeenPassingLater
 
-SENT = "cloudbeds_auth.sent"  # marks a request that was answered once, and whose body is spent
+SENT = "cloudbeds_auth.sent"  # marks a request that was answered, and whose body is used up
 AT_HAND: Final = nullcontext()  # a body in memory is sent
 LEAVING = "send_request_headers.started"
 ANSWERED = "receive_response_headers.complete"
@@ -48,7 +48,7 @@ A = TypeVar("A", bound=Any)  # the answer
 
 
 class Library:
-    """`httpx2`, or the `httpx` before it, and our own kinds of its classes."""
+    """`httpx2`, or its predecessor `httpx`, with the subclasses made here of its classes."""
 
     def __init__(self, module: ModuleType) -> None:
         self.module: Any = module
@@ -57,7 +57,7 @@ class Library:
         self.seen_later: Any = type("SeenLater", (SeenPassingLater, module.AsyncByteStream), {})
 
     def in_memory(self, request: httpx2.Request) -> bool:
-        """Whether its body is there to be sent again."""
+        """Whether the request's body is in memory and can be sent again."""
         try:
             return request.content is not None
         except self.module.RequestNotRead:
@@ -65,9 +65,9 @@ class Library:
 
 
 class ClientAuth(Generic[Q, A]):
-    """Drives `rules.auth_flow` for both kinds of client; at most three sends a request.
+    """Drives `rules.auth_flow` for both kinds of client; a request is sent at most three times.
 
-    Raises ForeignOrigin before anything is sent to another origin than `base_url`'s, also where the client follows a
+    Raises ForeignOrigin before anything is sent to an origin other than `base_url`'s, even if the client follows a
     redirect there, and BodyNotReplayable when a 401 came and the body was a stream that cannot be sent again (a body of
     at most `replay_limit` bytes always can).
     """
@@ -80,7 +80,7 @@ class ClientAuth(Generic[Q, A]):
         self._replay_limit = replay_limit
 
     def __call__(self, request: Never, /) -> NoReturn:
-        """What another library does with an auth that it does not know, before anything is sent."""
+        """Other libraries call an auth that they do not know, before anything is sent. Raises TypeError."""
         raise TypeError(ANOTHER_CLIENT)
 
     async def async_auth_flow(self, request: Q) -> AsyncGenerator[Q, A]:
@@ -119,17 +119,17 @@ class ClientAuth(Generic[Q, A]):
         return _Sending(self.library, self._origin, self._lender, request, awaited=awaited)
 
     def _worth_keeping(self, request: httpx2.Request) -> bool:
-        """Whether a streamed body of known length is small enough to be kept for another sending."""
+        """Whether a streamed body of known length is small enough to be kept for a repetition."""
         if self.library.in_memory(request):
             return False
         return count_of(request.headers.get("content-length", "")) <= self._replay_limit
 
 
 class _Sending:
-    """One request while it is with the client: the credential is put into it, and nothing of it goes elsewhere.
+    """One request while the client has it: the credential is put into it, and nothing of it is sent elsewhere.
 
-    A client follows redirects without the flow, and with the request's extensions: `trace` receives the transport's
-    events, stops a request that would leave our origin, and gives each one that a redirect led to a turn of its own.
+    A client follows redirects without the flow, but with the request's extensions: `trace` receives the transport's
+    events, stops a request that would go to another origin, and gives each redirected request a turn of its own.
     """
 
     __slots__ = (
@@ -150,7 +150,7 @@ class _Sending:
         self._in_memory = library.in_memory(request)
         self._awaited = awaited
         self._next: httpx2.URL | None = None
-        self._tunnel = False  # what left last is a proxy's CONNECT: its answer is none of the vendor's
+        self._tunnel = False  # whether the last request was a CONNECT to a proxy, whose answer is not the vendor's
         self._over = False
         self._sent = SENT in self._given
         self.flow: Flow = auth_flow(request.method, self._url.path, replayable=self._in_memory, sent=self._sent)
@@ -160,13 +160,13 @@ class _Sending:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """The request is left as it was sent, and may be sent anew."""
+        """Leave the request as it was given, so that it may be sent again."""
         self._over = True
         self._plain_headers()
         self._request.extensions = {**self._given, SENT: True} if self._sent and not self._in_memory else self._given
 
     def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
-        """The credential is put into the request, and what follows is watched; to be entered while it is under way."""
+        """Put the credential into the request, and watch what follows; to be entered while the request is sent."""
         self._request.extensions["trace"] = self.observe_later if self._awaited else self.observe
         headers = self._plain_headers()
         if in_key_header(token, self._lender.keys):
@@ -178,14 +178,14 @@ class _Sending:
         return AT_HAND if self._in_memory else self._lender.carrying(token)
 
     def _plain_headers(self) -> httpx2.Headers:
-        """As they leave, in the library's own class."""
+        """The headers as they are sent, in the library's own class."""
         headers = self._request.headers
         if type(headers) is self._library.shown:
             headers = self._request.headers = self._library.module.Headers(headers.raw)
         return headers
 
     def answered(self, response: httpx2.Response) -> Answered:
-        """What the flow is sent. Raises ForeignOrigin where a transport that has no events followed a redirect."""
+        """What the flow is given. Raises ForeignOrigin if a transport without events followed a redirect elsewhere."""
         self._sent = True
         if response.history or response.request.url is not self._url:
             for hop in (*response.history, response):
@@ -195,10 +195,10 @@ class _Sending:
         if response.request.method == method or is_safe(method):
             return Answered(status, pause)
         ours = [status, *(hop.status_code for hop in response.history if hop.request.method == method)]
-        return Answered(ours[-1], pause, led_to=status)  # a 303, or one that is taken for it
+        return Answered(ours[-1], pause, led_to=status)  # a 303, or a redirect treated as one
 
     def look_at(self, response: httpx2.Response, passed: PassOn) -> None:
-        """Learn a refusal from the body while the caller reads it."""
+        """Look for a refusal in the body while the caller reads it."""
         headers = response.headers
         passing = PassingBody(
             response.status_code,
@@ -227,15 +227,15 @@ class _Sending:
             await self._told(event, info)
 
     def _follows(self, event: str, info: Mapping[str, Any]) -> bool:
-        """Whether a request that a redirect led to leaves now. A client's own hook may give the request another address
-        when it has the credential already.
+        """Whether a redirected request is about to be sent. A client's own hook may change the request's URL after the
+        credential was put in.
         """
         if event.endswith(ANSWERED):
             if self._tunnel:
                 return False
             self._next = self._led_to(info["return_value"])
             if self._next is None:
-                self._request.extensions["trace"] = self._told  # the rest concerns nobody but the user
+                self._request.extensions["trace"] = self._told  # further events concern only the user
             return False
         leaves = event.endswith(LEAVING)
         self._tunnel = leaves and info["request"].method == b"CONNECT"
@@ -246,7 +246,9 @@ class _Sending:
         return to is self._next and leaves and not self._tunnel
 
     def _led_to(self, answer: Sequence[Any]) -> httpx2.URL | None:
-        """Where a redirect leads; `answer` is HTTP/2's, or HTTP/1.1's after its version; both end in the headers."""
+        """The target of a redirect. `answer` is HTTP/2's, or HTTP/1.1's, which begins with the version; both end with
+        the headers.
+        """
         status = answer[0] if isinstance(answer[0], int) else answer[1]
         if not 300 <= status < 400:
             return None
@@ -256,17 +258,17 @@ class _Sending:
         try:
             return self._url.join(response.headers["location"])
         except self._library.module.InvalidURL:
-            return None  # the client says so itself, and follows nothing
+            return None  # the client reports that itself, and follows nothing
 
 
 class _Origin:
-    """The one that is served. An address is compared by its parts: that is done before every request."""
+    """The only origin that is served. URLs are compared by their parts, which is fast: it is done on every request."""
 
     def __init__(self, url: httpx2.URL) -> None:
         self._parts = url.scheme, url.raw_host, url.port
 
     def require(self, url: httpx2.URL) -> None:
-        """Raises ForeignOrigin unless the address is there. httpx2 writes hosts in one way, and no default port."""
+        """Raises ForeignOrigin unless the URL is there. httpx2 normalizes hosts, and leaves out default ports."""
         if (url.scheme, url.raw_host, url.port) != self._parts:
             require_origin(_written(url.scheme, url.raw_host, url.port), _written(*self._parts))
 
@@ -276,13 +278,13 @@ def _written(scheme: str, host: bytes, port: int | None) -> str:
 
 
 class _Shown(MutableMapping[str, str]):
-    """Mixed into `Headers`: with the credential as a bearer, which leaves in the header that the setting names.
+    """Mixed into `Headers`: shows the credential as a bearer, but sends it in the header that the setting names.
 
-    A client that follows a redirect copies them, and takes `Authorization` out for another origin, no other header. The
-    copy for our own origin carries a key as a bearer, which is as good there.
+    A client that follows a redirect copies the headers, and removes only `Authorization` for another origin. The copy
+    for the vendor's origin carries a key as a bearer, which works there as well.
     """
 
-    plain: type[httpx2.Headers]  # which it is mixed into
+    plain: type[httpx2.Headers]  # the class it is mixed into
 
     def __init__(self, headers: httpx2.Headers, lender: Lender, token: AccessToken) -> None:
         super().__init__(headers)  # type: ignore[call-arg]
@@ -292,7 +294,7 @@ class _Shown(MutableMapping[str, str]):
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:
-        """What a transport sends."""
+        """The headers that a transport sends."""
         leaving = self.plain(self)
         self._show(leaving)
         return leaving.raw

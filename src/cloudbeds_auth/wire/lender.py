@@ -1,4 +1,4 @@
-"""What lends tokens to a client and performs the steps of `rules.auth_flow`, asynchronously or blocking."""
+"""Lends tokens to a client and performs the steps of `rules.auth_flow`, asynchronously or blocking."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ X_PROPERTY_ID = "x-property-id"  # cloudbeds-facts.md section 6
 
 
 async def _nothing(*what: object) -> None:
-    """A turn, or a 429, where no rate limit applies."""
+    """A turn, or a note of a 429, without a rate limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lender:
-    """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
+    """The source of tokens, asynchronous or blocking, and the record of the calls made with them.
 
-    `carrying` is entered while a body that cannot be sent again is under way. `note_refusal` takes what an answer
-    refused. `turn` comes before every request, then `newest` may name a newer token; `note_pause` comes after each
-    429. `keys` says in which header an API key travels; `property_id` names the property to Cloudbeds.
+    `carrying` is entered while a body that cannot be sent again is being sent. `note_refusal` is given what an answer
+    refused. `turn` is called before every request, after which `newest` may return a newer token; `note_pause` after
+    each 429. `keys` says in which header an API key is sent; `property_id` names the property to Cloudbeds.
     """
 
     fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
@@ -46,7 +46,7 @@ class Lender:
     property_id: str | None = None
 
     async def perform(self, step: Effect) -> AccessToken | None:
-        """Do what `rules.auth_flow` asks for; returns what the flow is sent."""
+        """Do what `rules.auth_flow` asks for; returns what to send back to the flow."""
         match step:
             case Fetch():
                 return await self.fetch(step.rejected)
@@ -80,17 +80,17 @@ class Lender:
         return None
 
     def learn(self, passed: PassOn, refusal: Refusal | None) -> None:
-        """Give `note_refusal` what the body of the answer that was passed on refuses, if anything."""
+        """Give `note_refusal` the refusal in the body of the answer that was passed on, if any."""
         if refusal is not None:
             self.note_refusal(passed.token, refusal, passed.method, passed.path)
 
     def show(self, headers: MutableMapping[str, Any], token: AccessToken) -> None:
-        """Put the credential into these headers: it alone, in the one header that carries it."""
+        """Put the credential into these headers, in the one header that carries it, and no other credential."""
         show(headers, token, self.keys)
         self.name_property(headers)
 
     def name_property(self, headers: MutableMapping[str, Any]) -> None:
-        """Say which property is meant, unless the caller has."""
+        """Name the property, unless the caller has."""
         if self.property_id is not None and not any(name.lower() == X_PROPERTY_ID for name in headers):
             headers[X_PROPERTY_ID] = self.property_id
 
@@ -104,7 +104,7 @@ def blocking(
     ask: Callable[P, Coroutine[Any, Any, R]],
     at_once: Callable[P, R | None] = lambda *args, **kwargs: None,
 ) -> Callable[P, R]:
-    """Ask from another thread than the vault's; in the vault's own thread it would wait for itself for ever.
+    """Ask from a thread other than the vault's, which would wait for itself forever.
 
     `at_once` may have the answer in the caller's own thread.
     """

@@ -1,4 +1,4 @@
-"""An answer's bytes, looked into while a client's caller reads them; mixed into the streams of its library."""
+"""Inspects an answer's bytes while a client's caller reads them; mixed into the streams of the client's library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _OnItsWay:
 
     @property
     def elapsed(self) -> Any:
-        """What httpx2 asks its own stream for."""
+        """httpx2 reads this from its own stream."""
         return self.stream.elapsed
 
 

@@ -1,7 +1,7 @@
 """The vendor's token endpoint over HTTP (RFC 6749 sections 4.1.3 and 6; cloudbeds-facts.md section 2).
 
-The client secret is sent in the form body, never in a header: that is what Cloudbeds documents. Every request has a
-connection of its own, so that nothing of an earlier answer can be taken for this one.
+The client secret is sent in the form body, never in a header, as Cloudbeds documents. Every request has a connection of
+its own, so that no part of an earlier answer can be taken for this one.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class HttpTokenEndpoint:
         return self._under_way > 0
 
     async def answered(self) -> None:
-        """Return when no answer is awaited, which takes no longer than the deadline of those that are."""
+        """Return once no answer is awaited, which takes no longer than the deadline of pending requests."""
         await self._answered.wait()
 
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
-        """`grant_type=authorization_code`, or the API key's, with the redirect URI of the authorization request."""
+        """`grant_type=authorization_code`, or the one for API keys, with the authorization request's redirect URI."""
         asked = GrantType.CODE_FOR_KEY if app.credential is CredentialKind.API_KEY else GrantType.CODE
         form = {"grant_type": asked.value, "redirect_uri": app.redirect_uri, "code": code}
         return await self._ask(app, secret, form, partial(classify, sent=Sent.CODE))
@@ -84,7 +84,7 @@ class HttpTokenEndpoint:
         judge: Callable[[int, str, bytes], A],
         may_send: MaySend = http_client.at_any_time,
     ) -> A | NotSent | Ambiguous:
-        """One request; every failure is a value, because a lost answer must not lose its intent."""
+        """One request; every failure is returned as a value, because a lost answer must not lose its intent."""
         form |= {"client_id": app.client_id, "client_secret": secret.reveal()}
         try:
             with self._awaited():

@@ -1,4 +1,4 @@
-"""The proxy's pooled client: bytes to the vendor and back as they are."""
+"""The proxy's pooled client: passes bytes to the vendor and back unchanged."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from multidict import CIMultiDict
 
 from cloudbeds_auth.ports import Broken, Lost, Unsent
 
-KEEP_ALIVE = 15.0  # seconds; shorter than the vendor's own, so that it rarely closes under a request of ours
+KEEP_ALIVE = 15.0  # seconds; shorter than the vendor's, which then rarely closes a connection under a request
 MOST_CONNECTIONS = 200
-WHOLE = 1024 * 1024  # bytes; larger bodies are written piece by piece, so that other calls have their turn
-POOL_WAIT = 30.0  # seconds for a free place in the pool and a connection on it
+WHOLE = 1024 * 1024  # bytes; larger bodies are written piece by piece, so that other calls are not delayed
+POOL_WAIT = 30.0  # seconds to wait for a free place in the pool and a connection
 LONGEST_HEADER = 32 * 1024  # bytes
 
-# What aiohttp raises before anything left this machine.
+# What aiohttp raises before anything has left this machine.
 _UNSENT = (
     aiohttp.ClientConnectorError,  # TLS and certificates too
     aiohttp.ConnectionTimeoutError,
@@ -33,12 +33,12 @@ _UNSENT = (
 
 
 class _Request(aiohttp.ClientRequest):
-    """Has the headers that it is given, and none that aiohttp would add: the caller's request stays the caller's."""
+    """Sends only the headers it is given, none that aiohttp would add: the caller's request stays unchanged."""
 
     _skip_auto_headers = CIMultiDict({"Content-Type": None})
 
     def update_headers(self, headers: Any) -> None:
-        """Take them as they are, after `Host`."""
+        """Take the headers as they are, after `Host`."""
         self.headers = CIMultiDict(Host=self.url.host_port_subcomponent or "")
         self.headers.extend(headers)
 
@@ -47,17 +47,17 @@ class _Request(aiohttp.ClientRequest):
 
 
 class _Asked(ResponseHandler):
-    """A connection on which only what was asked for may come; anything else closes it (A75).
+    """A connection that closes on anything that is not the answer to a request (A75).
 
-    aiohttp reads on while a connection waits for its next request, and takes an answer that came then for the next
-    request's.
+    aiohttp reads on while a connection waits for its next request, and would take an answer that comes meanwhile for
+    the next request's.
     """
 
     _body: aiohttp.StreamReader | None = None  # of the newest request's final answer
 
     @property
     def waits(self) -> bool:
-        """Whether the last request was answered to its end."""
+        """Whether the last request was answered completely."""
         return self._body is not None and self._body.is_eof()
 
     def set_response_params(self, **params: Any) -> None:
@@ -89,7 +89,7 @@ class _Connector(aiohttp.TCPConnector):
         self._factory = functools.partial(asked, loop=self._loop)
 
     async def connect(self, *args: Any, **options: Any) -> Any:
-        """A connection that is silent, or a new one."""
+        """A kept connection without unread bytes, or a new one."""
         while True:
             connection = await super().connect(*args, **options)
             if not _speaks(connection.protocol):
@@ -98,7 +98,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def _speaks(protocol: ResponseHandler | None) -> bool:
-    """Whether a kept connection has bytes, or its end, that the event loop has not seen yet."""
+    """Whether a kept connection has bytes, or an end of stream, that the event loop has not seen yet."""
     if not isinstance(protocol, _Asked) or not protocol.waits or protocol.transport is None:
         return False
     found = select.poll()
@@ -107,7 +107,7 @@ def _speaks(protocol: ResponseHandler | None) -> bool:
 
 
 class AiohttpAnswer:
-    """One answer of the vendor; the caller must `close` it in every case."""
+    """One answer of the vendor; the caller must always `close` it."""
 
     __slots__ = ("_response", "headers", "status")
 
@@ -122,7 +122,7 @@ class AiohttpAnswer:
         return self._response.content.at_eof()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes; back-pressure reaches the vendor because the reader is bounded. Raises Lost."""
+        """The body as it arrives; as the reader is bounded, back-pressure reaches the vendor. Raises Lost."""
         content = self._response.content
         try:
             while chunk := await content.readany():
@@ -131,15 +131,15 @@ class AiohttpAnswer:
             raise Lost(type(error).__name__) from error
 
     def close(self) -> None:
-        """Back to the pool when read to the end (aiohttp has done it then), else the socket is closed."""
+        """Close the socket, unless the answer was read to its end: then aiohttp has returned it to the pool."""
         self._response.close()
 
 
 class AiohttpUpstream:
     """`ports.Upstream` over aiohttp.
 
-    Seconds: `connect` for a connection to come about, `idle` for the vendor to send nothing at all, `head` until the
-    head of the answer is complete where the whole request was handed over. A body may take as long as it flows.
+    Timeouts in seconds: `connect` to make a connection, `idle` while the vendor sends nothing at all, `head` until the
+    head of the answer is complete, if the request was handed over as a whole. A body may take as long as it flows.
     `context` is the TLS policy; without one, aiohttp verifies against the system's authorities.
     """
 
@@ -164,7 +164,7 @@ class AiohttpUpstream:
         """Send one request, once; raises Unsent, Broken or Lost."""
         session = self._session or self._open()
         try:
-            # How long a streamed body takes is its sender's doing, and the caller's own timeouts end it.
+            # How long a streamed body takes depends on its sender, and the caller's own timeouts end it.
             async with asyncio.timeout(self._head if isinstance(body, bytes) else None):
                 response = await session.request(
                     method,
@@ -188,7 +188,7 @@ class AiohttpUpstream:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        """The session is made where its event loop runs, at the first request."""
+        """The session, which is made at the first request, where the event loop runs."""
         self._session = aiohttp.ClientSession(
             connector=_Connector(
                 ssl=self._context if self._context is not None else True,
@@ -203,13 +203,13 @@ class AiohttpUpstream:
             max_field_size=LONGEST_HEADER,
             max_line_size=LONGEST_HEADER,
         )
-        # Else it repeats a PUT or a DELETE whose answer was lost, and a GET without its turn.
+        # Otherwise aiohttp repeats a PUT or DELETE whose answer was lost, and a GET without a turn.
         self._session._retry_connection = False
         return self._session
 
 
 def _payload(body: bytes | AsyncIterator[bytes]) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
-    """What aiohttp is given: nothing for an empty body, so that it announces none where the method has none."""
+    """The body for aiohttp: None for an empty body, so that none is announced where the method has none."""
     if isinstance(body, bytes) and len(body) > WHOLE:
         return io.BytesIO(body)
     return body or None

@@ -1,7 +1,7 @@
-"""Webhooks out over HTTP: one POST an attempt, signed as Standard Webhooks says (https://www.standardwebhooks.com).
+"""Outgoing webhooks over HTTP: one POST per attempt, signed by Standard Webhooks (https://www.standardwebhooks.com).
 
-Of the policy for the vendor only the general part applies (`http_client`): no redirect is followed, nothing of the
-answer is read but its head, and the receiver has ten seconds.
+Of the policy for the vendor, only the general part applies (`http_client`): no redirect is followed, only the head of
+the answer is read, and the receiver has ten seconds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.wire import http_client
 
 TIMING = replace(Timing(), deadline=10.0)  # seconds of one attempt
-GONE = 410  # the receiver wants it no more: it is not tried again
+GONE = 410  # the receiver no longer wants the message: it is not sent again
 
 
 class HttpDeliverer:
-    """ports.Deliverer to `url`. Several `secrets`: a signature by each, so that one can replace another."""
+    """ports.Deliverer to `url`. Each of the `secrets` signs, so that one can replace another."""
 
     def __init__(self, url: str, secrets: Sequence[Secret], clock: Clock) -> None:
         self._url = url
@@ -31,7 +31,7 @@ class HttpDeliverer:
         self._clock = clock
 
     async def deliver(self, message: Message) -> Delivery:
-        """See ports. The moment in the signature is this attempt's, the one in the body is the change's."""
+        """See ports. The time in the signature is that of this attempt, the one in the body that of the change."""
         try:
             head = await http_client.ask(
                 TIMING, None, "POST", self._url, headers=self._headers(message), content=message.body, limit=None
