@@ -33,7 +33,7 @@ async def test_resolving(stage: Stage) -> None:
 @pytest.mark.parametrize("named", [["1000"], 1000], ids=repr)
 async def test_what_is_no_text_is_in_no_memory(stage: Stage, named: Any) -> None:
     """A list is refused as a number is, although no dictionary can be asked for it."""
-    with pytest.raises(InvalidRequest, match="is a text"):
+    with pytest.raises(InvalidRequest, match="is a string"):
         stage.one.access.cached(named, 0.0)
 
 
