@@ -757,7 +757,7 @@ async def test_a_store_that_was_never_opened(tmp_path: Path) -> None:
     """Closing it is fine; asking it opens the file, and finds no key there."""
     await SqliteDriver(tmp_path / "another", HandClock().instant).close()
     store = Database(SqliteDriver(tmp_path / "db", HandClock().instant), AesGcmSealer([KEY]), lambda *_: False)
-    with pytest.raises(StoreUnavailable, match="not opened yet"):
+    with pytest.raises(StoreUnavailable, match="not been opened yet"):
         await store.read(read_grant("gra_nobody"))
     assert not store.read_only
     await store.close()

@@ -33,7 +33,7 @@ async def test_resolving(stage: Stage) -> None:
 @pytest.mark.parametrize("named", [["1000"], 1000], ids=repr)
 async def test_what_is_no_text_is_in_no_memory(stage: Stage, named: Any) -> None:
     """A list is refused as a number is, although no dictionary can be asked for it."""
-    with pytest.raises(InvalidRequest, match="is a text"):
+    with pytest.raises(InvalidRequest, match="is a string"):
         stage.one.access.cached(named, 0.0)
 
 
@@ -194,7 +194,7 @@ async def test_no_connection_is_named(stage: Stage) -> None:
 async def test_an_id_that_is_no_text(stage: Stage, named: Any) -> None:
     """As JSON gives a property id: refused in words, and nothing is looked for."""
     for ask in (stage.one.ids.find, stage.one.ids.find_to_call):
-        with pytest.raises(InvalidRequest, match="text"):
+        with pytest.raises(InvalidRequest, match="a string"):
             await ask(named)
-    with pytest.raises(InvalidRequest, match="text"):
+    with pytest.raises(InvalidRequest, match="a string"):
         stage.one.ids.recent(named)

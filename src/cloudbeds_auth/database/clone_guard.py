@@ -1,17 +1,17 @@
-"""Whose database this is: the clone guard (rule-16, F74).
+"""The clone guard: which installation a database belongs to (rule-16, F74).
 
 A copy of a database holds the same living tokens. Two installations that refresh them would kill each other's, so a
-copy comes up read-only until an operator says that the original is gone (`cloudbeds-auth database adopt`). A SQLite
-database is known by a mark file beside it, its inode, and one of device number and machine id: a disk that is attached
-again under another number, or a machine that got a new id, is the same installation; where both changed, the file is a
-copy. A PostgreSQL database is known by the server's system identifier and the database's name. Where that is not enough
-(a disk image restored on purpose), the operator names it: CLOUDBEDS_AUTH_INSTANCE.
+copy opens read-only until an operator declares that the original is gone (`cloudbeds-auth database adopt`). A SQLite
+database is recognized by a mark file beside it, its inode, and either its device number or the machine id: a disk that
+is attached again under another number, or a machine with a new id, is the same installation; if both changed, the file
+is a copy. A PostgreSQL database is recognized by the server's system identifier and the database's name. If that is not
+enough (a disk image restored on purpose), the operator names the installation: CLOUDBEDS_AUTH_INSTANCE.
 
-An older copy that is written over the file in place has the same inode and mark. So database and mark file also have a
-count, which the mark file is never ahead of: a database that is behind its mark file is an older one (F111).
+An older copy that is written over the file in place has the same inode and mark. So database and mark file also hold a
+count, and the mark file's is never ahead: a database whose count is behind its mark file's is an older one (F111).
 
-The table `meta` keeps `instance` (the name), `place` (`device:inode`, or the server's own name), `machine` and `count`,
-which databases from before lack. Device and machine are written anew whenever one of them changed.
+The table `meta` holds `instance` (the name), `place` (`device:inode`, or the server's own name), `machine` and `count`;
+databases of earlier versions may lack the last two. Device and machine are written anew whenever one of them changed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ COUNTED_EVERY = 60.0  # seconds, while something is written
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What this installation is known by: its name, `device:inode` of the database file (or what a server is called),
-    and the machine's id, empty where it is unknown. `named`: the operator vouches for the name, wherever the file is.
-    `count`: that of the mark file, or of the database.
+    """How this installation is recognized: its name, `device:inode` of the database file (or the server's own name),
+    and the machine's id, empty if unknown. `named`: the operator vouches for the name, wherever the file is. `count`:
+    that of the mark file, or of the database.
     """
 
     name: str
@@ -144,11 +144,11 @@ def _note(identity: Identity) -> Transaction[None]:
 
 
 class Counter:
-    """Counts on with a transaction that writes anyway, at most once in `COUNTED_EVERY` seconds: in the database, and
-    when that is committed and synced, in the mark file.
+    """Increments the count as part of a transaction that writes anyway, at most every `COUNTED_EVERY` seconds: in the
+    database, and once that is committed and synced, in the mark file.
 
-    So the file is behind its database or level with it, whatever ends the process in between, and a database that is
-    behind its file is an older one. Nothing is counted where nothing is written: such a copy is no older.
+    So wherever the process ends, the file is behind its database or level with it, and a database that is behind its
+    file is an older one. Nothing is counted while nothing is written: a copy made meanwhile is not older.
     """
 
     def __init__(self, database: Path, name: str, steady: Callable[[], float]) -> None:
@@ -185,7 +185,7 @@ class Counter:
         return counting
 
     def note(self, count: int) -> None:
-        """Write it beside the database; where that cannot be done, a later one is."""
+        """Write the count beside the database; if that fails, a later one will be written."""
         self._due = self._steady() + COUNTED_EVERY
         with suppress(OSError):
             text = f"{self._name}\n{count}\n".encode("ascii")

@@ -1,9 +1,9 @@
-"""PostgreSQL under the transactions: the same text of each, over a pool of connections, many machines at a time.
+"""The PostgreSQL driver: the same transactions over a pool of connections, for any number of machines.
 
-No session state: what a transaction needs is set in it, so it runs behind a pooler in transaction mode as well. The
-clock is the server's (`clock_timestamp()`), never a host's. A transaction that a lost connection, a
-deadlock or a timeout ended is run again from its start; when the answer to a COMMIT is lost, the server is asked what
-became of it, so nothing is done twice (F63).
+There is no session state: each transaction sets what it needs, so it also runs behind a pooler in transaction mode. The
+clock is the server's (`clock_timestamp()`), never a host's. A transaction that was ended by a lost connection, a
+deadlock or a timeout is run again from its start; if the answer to a COMMIT is lost, the server is asked what became of
+it, so that nothing is done twice (F63).
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ TIMEOUTS = f"{LOCK_TIMEOUT}; SET LOCAL statement_timeout = '5s'; SET LOCAL idle_
 NOW = "extract(epoch FROM clock_timestamp())::float8"
 MOMENT = f"SELECT {NOW} AS wall, {STARTED} AS started"
 BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {TIMEOUTS}; {MOMENT}, NULL AS xid"
-# The transaction's id is asked for ahead: when the answer to its COMMIT is lost, the server is asked about it.
+# The transaction's id is read in advance: if the answer to its COMMIT is lost, the server is asked about it.
 BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED; {TIMEOUTS}; {MOMENT}, pg_current_xact_id()::text AS xid"
 BEGIN_UNSYNCED = BEGIN_WRITE.replace(TIMEOUTS, f"{TIMEOUTS}; SET LOCAL synchronous_commit = off")
 
-# Of ours and of libpq, where the URL says nothing else: a server that has gone silent is noticed.
+# Connection parameters unless the URL sets them: a server that has gone silent is noticed.
 DEFAULTS = {
     "application_name": "cloudbeds-auth",
     "connect_timeout": "5",
@@ -247,9 +247,9 @@ class PostgresDriver:
             raise UnknownCommit(moment, result) from error
 
     async def _was_committed(self, moment: DictRow) -> bool:
-        """What became of a transaction; waits while it is still in progress, and for a connection to ask over.
+        """Whether a transaction was committed; waits while it is in progress, and for a connection.
 
-        Raises StoreUnavailable when that cannot be known: a caller that asks again reads what is stored.
+        Raises StoreUnavailable if that cannot be known: a caller that tries again reads what is stored.
         """
         xid = moment["xid"]
         while True:

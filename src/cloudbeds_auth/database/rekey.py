@@ -5,8 +5,8 @@
     retire    the canaries of the other keys are deleted
     again     what was sealed with one of them meanwhile is found; its canary is put back
 
-A service that lacks the first key would lose every hotel: it is begun where one was seen that has it, or where nobody
-uses the database. A kill undoes one batch at most, and the next run begins with a pass over all of it.
+A service that lacks the first key would lose every hotel. So this begins only if a service with that key was seen, or
+if no process uses the database. A kill undoes one batch at most, and the next run begins with a pass over everything.
 """
 
 from __future__ import annotations

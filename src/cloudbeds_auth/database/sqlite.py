@@ -1,11 +1,11 @@
-"""SQLite under the transactions: one thread of its own, a whole transaction per hop.
+"""The SQLite driver: a thread of its own, which runs whole transactions.
 
-A transaction of any length is two thread switches and one sync; the event loop never waits for the disk. Lists and
-histories are read beside it, on threads and connections of their own, for which no transaction waits.
+A transaction of any length takes two thread switches and one sync; the event loop never waits for the disk. Lists and
+histories are read on other threads and connections, for which no transaction waits.
 
-The process may fork: SQLite keeps its locks in memory, which a child would take for its own and which no file system
-gave it. So a fork waits for the transaction that runs, the connection is closed, and both processes open the file anew.
-Where it would wait too long, the child does not open the file at all.
+The process may fork. SQLite records its locks in memory, and a child would take the parent's for its own. So a fork
+waits for the running transaction, the connection is closed, and both processes open the file anew. If the fork would
+wait too long, the child does not open the file at all.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SqliteDriver:
         return await self._queued(lambda file: file.run(body, "BEGIN"))
 
     async def browse(self, body: Body[T]) -> T:
-        """As `read`, and no other transaction waits for it. It sees everything that was committed before."""
+        """As `read`, but no other transaction waits for it. It sees everything that was committed before."""
         return await self._queued(partial(self._browse, body), aside=True)
 
     def _browse(self, body: Body[T], file: SqliteFile) -> T:
@@ -83,12 +83,12 @@ class SqliteDriver:
         return result
 
     async def open(self) -> int:
-        """Open or create the file, after `close` too; the schema that it had (0: none). Raises ConfigurationError."""
+        """Open or create the file, also after `close`; the schema found (0: none). Raises ConfigurationError."""
         self._closed = False
         return await self._queued(SqliteFile.open)
 
     async def close(self) -> None:
-        """Waits for the transactions that were asked for; those asked for later raise VaultClosed."""
+        """Wait for the transactions already requested, and close; later ones raise VaultClosed."""
         if self._opened_by == os.getpid() and not self._closed:
             self._closed, loop = True, asyncio.get_running_loop()
             if self._reading is not None:  # first: what is closed last empties the log, which a reader could not
@@ -102,12 +102,12 @@ class SqliteDriver:
 
     def files_of_this_process(self) -> list[SqliteFile]:
         """The file and its readers, which may wait for it; none before the first transaction, after `close`, and in a
-        child that has not asked yet.
+        child that has not used it yet.
         """
         return [*self._readers, self._file] if self._opened_by == os.getpid() else []
 
     def _queued(self, work: Callable[[SqliteFile], T], *, aside: bool = False) -> asyncio.Future[T]:
-        """In the order in which they come: nothing is done to the file after `SqliteFile.close`."""
+        """Run `work` in the order of the calls: nothing is done to the file after `SqliteFile.close`."""
         if self._closed:
             raise VaultClosed(f"the database at {self._path} was closed")
         try:

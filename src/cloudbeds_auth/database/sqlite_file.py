@@ -27,12 +27,12 @@ WRITE = "BEGIN IMMEDIATE"
 BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
 _creating = threading.Lock()
 INHERITED: set[Path] = set()
-"""Files that were in use when this process was forked. SQLite would take the parent's locks for its own here: they are
-opened no more.
+"""Files that were in use when this process was forked. SQLite would take the parent's locks for its own here, so they
+are not opened again.
 """
 
-# What the world does to a database. Anything else (a broken constraint, a wrong statement) is a bug of ours, and trying
-# again would not mend it.
+# Errors with a cause outside this program. Anything else (a broken constraint, a wrong statement) is a bug, and a retry
+# would not help.
 NOT_NOW = (
     apsw.BusyError,
     apsw.LockedError,
@@ -50,7 +50,7 @@ NOT_NOW = (
 
 
 class SqliteFile:
-    """One file, blocking. `instant` is the clock. `beside`: another one of the same file, beside which this one reads.
+    """One file, blocking. `instant` is the clock. `beside`: the main instance of the same file; this one only reads.
 
     `version` and `vfs` are for tests: an old SQLite build, and a file system that fails on purpose.
     """
@@ -117,7 +117,7 @@ class SqliteFile:
         return before
 
     def opened(self) -> tuple[int, int] | None:
-        """Which file it is; it is opened where it is not yet."""
+        """The identity of the file, which is opened first if need be."""
         with self._in_use:
             if self._connection is None:
                 self._open()

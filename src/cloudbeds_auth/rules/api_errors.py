@@ -1,10 +1,10 @@
-"""What an answer means that is not what was asked for: one table of the vendor's bodies (cloudbeds-facts.md section 6).
+"""What error answers mean: one table of the vendor's documented bodies (cloudbeds-facts.md section 6).
 
     body → reason → what follows → the connection's problem → next step
 
-Every client passes a body on as it came. What it says about the connection beside that is in `TABLE`, where a newly met
-body is one row more: how it is found in an answer that passes (`PassingBody`), what people do about it (`NEXT_STEP`),
-and what an answer of `/userinfo` proves (`Proof`, `DeadToken`, `DeadGrant`, or `Inconclusive`) are derived from that.
+Every client passes a body on unchanged. What the body says about the connection is in `TABLE`; a newly met body is one
+more row. The rest is derived from the table: how a body is found in an answer on its way (`PassingBody`), what people
+do about it (`NEXT_STEP`), and what an answer of `/userinfo` proves (`Proof`, `DeadToken`, `DeadGrant`, `Inconclusive`).
 
 A proof is what allows kept refresh tokens to be forgotten, so it is judged strictly: a 2xx of an authenticated call,
 a well-formed JSON object that names a user, no `success: false`, no `error`. A captive portal's page, `{}`, a 404 or a
@@ -32,15 +32,15 @@ from cloudbeds_auth.rules.inputs import (
 )
 from cloudbeds_auth.rules.model import User
 
-REVOKED = "revoked"  # the vendor ended the grant; also when every stored refresh token was refused
+REVOKED = "revoked"  # the vendor ended the grant, or refused every stored refresh token
 USER_INACTIVE = "user_inactive"  # the user who approved has no login at the hotel any more
-DISABLED = "disabled"  # the grant is dead, and Cloudbeds said that the hotel disabled the app
+DISABLED = "disabled"  # the grant is dead, and Cloudbeds reported that the hotel disabled the app
 LONGEST_ID = 64  # characters of a property's id
 MOST_WORDS = 300  # characters of the vendor's message that are kept
 
 
 class Act(Enum):
-    """What follows from a refusal, beside passing it on."""
+    """What follows from a refusal, besides passing it on."""
 
     SUSPECT = "the grant may be dead: `/userinfo` is asked, and asked again later (rule-12)"
     LOOK = "the access token may be dead, and the status does not say so: `/userinfo` is asked, or it is renewed"
@@ -60,8 +60,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One documented body. It fits an answer with one of `statuses` (none named: any) that holds all `members` and,
-    where `words` are named, says `success: false` with these in its message; in lower case.
+    """One documented body. It fits an answer that has one of `statuses` (empty: any) and all `members`, and, if `words`
+    are given, `success: false` and a message that contains them; `words` are in lower case.
 
     For `Act.REPORT`, `reason` is the connection's problem and `next_step` what people can do about it.
     """
@@ -76,7 +76,7 @@ class Row:
     of_scope: bool = False  # the approval lacks a scope, or may
 
     def fits(self, status: int, answer: JsonObject) -> bool:
-        """Whether this answer is one of these."""
+        """Whether this row describes the answer."""
         if self.statuses and status not in self.statuses:
             return False
         if self.words and not (says_false(answer.get("success")) and self.words in text_of(answer, "message")):
@@ -85,7 +85,7 @@ class Row:
 
     @property
     def trace(self) -> bytes | None:
-        """Bytes that are in every answer of a status below 400 that fits, in lower case; None: no such answer does."""
+        """Bytes, in lower case, that every fitting answer with a status below 400 holds; None: no such answer fits."""
         if self.statuses and min(self.statuses) >= 400:
             return None
         return NO if self.words else _token_of(self.members)
@@ -93,9 +93,9 @@ class Row:
 
 NO = b"false"  # of `success: false`, however it is written
 _NOT_THIS_CALL = "the history names the call: its scope or its property is not part of this approval"
-# In the order of the page; the first row that fits is the one. Source: cloudbeds-facts.md section 6, "Error bodies".
+# In the order of the page; the first row that fits applies. Source: cloudbeds-facts.md section 6, "Error bodies".
 TABLE = (
-    # 200 with `success: false`: how the classic API says everything but a 401.
+    # 200 with `success: false`: how the classic API reports every error but a 401.
     Row(USER_INACTIVE, Act.SUSPECT, words="user who approved this connection is not active"),
     Row("property_closed", Act.REPORT, words="you are accessing have an invalid status",
         next_step="the property is closed at Cloudbeds: stop calling for it"),
@@ -106,30 +106,30 @@ TABLE = (
         next_step="name the property with each call: this approval covers several"),
     Row("wrong_property", Act.REPORT, words="none of the included property id's match",
         next_step="correct the property id of the calls, or connect that hotel: this approval does not cover it"),
-    # The shapes of a 401: the classic API's with a message or a hint, RFC 6750's word, v2's and a revoked key's
-    # problem details, Data Insights' error object.
+    # The forms of a 401: the classic API's with a message or a hint, RFC 6750's error code, the problem details of v2
+    # and of a revoked key, and Data Insights' error object.
     Row("unauthorized", Act.HEAL, members={"error": "access_denied"}, statuses=(401,), ends_key=True),
     Row("unauthorized", Act.HEAL, members={"error": "invalid_token"}, statuses=(401,)),
     Row("unauthorized", Act.HEAL, members={"type": "unauthorized"}, statuses=(401,), ends_key=True),
     Row("unauthorized", Act.HEAL, members={"error": {"code": 401}}, statuses=(401,)),
-    Row("unauthorized", Act.LOOK, members={"error": {"code": 401}}),  # Data Insights says it under any status
-    # A scope or a property is missing: v2's, Data Insights', and that of Accounting and group profiles, which comes
-    # with a 200 and with a 4xx.
+    Row("unauthorized", Act.LOOK, members={"error": {"code": 401}}),  # Data Insights sends it with any status
+    # A scope or a property is missing: the forms of v2, of Data Insights, and of Accounting and group profiles, which
+    # comes with a 200 and with a 4xx.
     Row("forbidden", Act.REPORT, members={"code": "ACCESS_DENIED"}, next_step=_NOT_THIS_CALL, of_scope=True),
     Row("forbidden", Act.REPORT, members={"error": {"code": 403}}, next_step=_NOT_THIS_CALL, of_scope=True),
     Row("forbidden", Act.REPORT, statuses=(403,), next_step=_NOT_THIS_CALL, of_scope=True),
-    # The method is asked with another verb than its name says.
+    # The method was called with an HTTP verb other than the one its name says.
     Row("unknown_method", Act.NOTHING, members={"status": False, "error": "Unknown method."}),
 )  # fmt: skip
 NEXT_STEP = {row.reason: row.next_step for row in TABLE if row.act is Act.REPORT}  # by the connection's problem
 SCOPE_REFUSED = frozenset(row.reason for row in TABLE if row.of_scope)
 OUTAGE = Refusal("outage", Act.NOTHING)  # HTML, or nothing: a gateway, a firewall, a wrong path; never a revocation
-UNREADABLE = Refusal("unreadable", Act.NOTHING)  # a 2xx that holds nothing of what was asked for
+UNREADABLE = Refusal("unreadable", Act.NOTHING)  # a 2xx without anything that was asked for
 UNKNOWN = "unknown"
 
 
 def refusal_of(status: int, content_type: str, body: bytes) -> Refusal | None:
-    """What a complete answer refuses; None where it does not, or is no object of JSON at all."""
+    """The refusal in a complete answer; None if it is none, or, below status 400, if it is no JSON object."""
     try:
         answer = read_object(content_type, body)
     except Unreadable:
@@ -157,20 +157,20 @@ def _holds(answer: JsonObject, members: Mapping[str, object]) -> bool:
     return True
 
 
-# --- an answer that passes
+# --- an answer on its way to the caller
 
-MOST = 8 * 1024  # bytes, as sent and unpacked; every documented refusal has less than one of these eight
+MOST = 8 * 1024  # bytes, both as sent and unpacked; every documented refusal has less than 1024
 PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 LEGIBLE = PACKED | {"identity"}
 
 
 def traces_of(rows: Iterable[Row]) -> tuple[bytes, ...]:
-    """One of these is in every refusal with a status below 400; without them a body is not taken apart."""
+    """Every refusal with a status below 400 holds one of these; a body without any is not parsed."""
     return tuple(dict.fromkeys([NO, *(row.trace for row in rows if row.trace is not None)]))
 
 
 def _token_of(members: Mapping[str, object]) -> bytes:
-    """A token of JSON that every object with these members holds, in lower case: a value that is one plain word, which
+    """A JSON token, in lower case, that every object with these members holds: a value that is one plain word, which
     no encoder escapes, else the name of the last member.
     """
     for value in members.values():
@@ -182,22 +182,22 @@ def _token_of(members: Mapping[str, object]) -> bytes:
 TRACES = traces_of(TABLE)
 
 
-@lru_cache(maxsize=256)  # a client sends the same with each request
-@lru_cache(64)  # before each call of a client, which says the same each time
+@lru_cache(maxsize=256)  # a client sends the same header with each request
+@lru_cache(64)  # before each call of a client, which sends the same header each time
 def legible(accepted: str) -> str:
-    """An `Accept-Encoding` without what is not unpacked here (`br`, `zstd`, `*`); the rest keeps its weight.
+    """An `Accept-Encoding` without codings that are not unpacked here (`br`, `zstd`, `*`); the rest keep their weight.
 
-    RFC 9110 section 12.5.3: `identity` asks for an answer that is not packed.
+    RFC 9110 section 12.5.3: `identity` asks for an answer that is not encoded.
     """
     codings = (one.strip() for one in accepted.split(","))
     return ", ".join(one for one in codings if one.partition(";")[0].strip().lower() in LEGIBLE) or "identity"
 
 
 class PassingBody:
-    """A body on its way to the caller: whether it is a refusal, without holding anything up.
+    """Reads a body on its way to the caller, without delaying it, to find out whether it is a refusal.
 
-    Only a small one of JSON is read, judged by the head of the answer first, and while its bytes pass; of anything else
-    nothing is kept. `length` is the Content-Length, empty where none is announced.
+    Only a small JSON body is kept: judged first by the headers of the answer, then by its size as the bytes pass; of
+    any other body nothing is kept. `length` is the Content-Length, empty if none is announced.
     """
 
     __slots__ = ("_encoding", "_media", "_parts", "_size", "_status", "looking")
@@ -213,7 +213,7 @@ class PassingBody:
         )
 
     def see(self, part: bytes) -> None:
-        """Some bytes of the body passed."""
+        """Take note of some bytes of the body that pass."""
         if not self.looking:
             return
         self._size += len(part)
@@ -224,7 +224,7 @@ class PassingBody:
             self._parts.append(part)
 
     def refusal(self) -> Refusal | None:
-        """What was refused, once the whole body has passed; None where nothing was, or the body was not read."""
+        """The refusal, once the whole body has passed; None if it is none, or the body was not read."""
         if not self.looking:
             return None
         body = self._unpacked(b"".join(self._parts))
@@ -235,11 +235,11 @@ class PassingBody:
         return refusal_of(self._status, self._media, body)
 
     def _unpacked(self, body: bytes) -> bytes:
-        """At most `MOST` bytes, even if the body unpacks to more; empty where it is not encoded as the header says."""
+        """At most `MOST` bytes, even if the body unpacks to more; empty if it is not encoded as the header says."""
         if self._encoding not in PACKED:
             return body
         try:
-            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MOST)  # either header, found by itself
+            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MOST)  # zlib's or gzip's header, detected
         except zlib.error:
             return b""
 
@@ -249,9 +249,9 @@ class PassingBody:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The access token works; `user` is the person who approved, where the answer names one.
+    """The access token works; `user` is the person who approved, if the answer names one.
 
-    `property_ids`: a property that it names, too; the documented body names none (cloudbeds-facts.md section 5).
+    `property_ids`: the property, if the answer names one; the documented body does not (cloudbeds-facts.md section 5).
     """
 
     user: User | None = None
@@ -260,14 +260,14 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class DeadToken:
-    """A 401: this access token is rejected. `documented`: in a body that Cloudbeds shows for a revoked API key."""
+    """A 401: this access token is rejected. `documented`: with a body that Cloudbeds shows for a revoked API key."""
 
     documented: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class DeadGrant:
-    """One of the vendor's documented bodies of a grant that no refresh brings back."""
+    """One of the vendor's documented bodies of a grant that no refresh restores."""
 
     reason: str
 
@@ -276,7 +276,7 @@ class DeadGrant:
 class Inconclusive:
     """An answer that says nothing about the token: an outage, a rate limit, a page of HTML.
 
-    `pause`: the answer was a 429; seconds for which no process sends under this client id.
+    `pause`: after a 429, the seconds for which no process sends under this client id.
     """
 
     reason: str
@@ -306,7 +306,7 @@ def judge_userinfo(status: int, content_type: str, body: bytes) -> Verdict:
 
 
 def property_in(found: Mapping[str, object]) -> tuple[str, ...]:
-    """The property that an object is about, as a tuple of one; ids come as strings and as integers. Empty: none."""
+    """The property that an object names, as a tuple of one, else empty; ids come as strings and as integers."""
     names = ("propertyID", "propertyId", "property_id")
     return next(((text,) for name in names if (text := one_line(found.get(name), LONGEST_ID).strip())), ())
 

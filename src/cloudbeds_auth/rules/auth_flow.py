@@ -2,9 +2,9 @@
 
     fetch → take a turn → send → 401 → the store's newer token → 401 → a refresh → the last try
 
-At most three sends are answered 401, and never a guess: it stops early when the token was proven good (the endpoint
-itself refuses) or nothing newer exists. The generator yields what is to be done and is sent what came of it; it touches
-nothing itself. Every client of ours is a loop over it: httpx2, requests, the vendor's SDK, the proxy. By hand:
+At most three sendings are answered 401. The flow ends early if the token was proven good (the endpoint itself refuses)
+or there is no newer one. The generator yields each step and is sent its outcome; it has no effects of its own. Every
+client here is a loop over it: httpx2, requests, the vendor's SDK, the proxy. By hand:
 
     flow = auth_flow("GET", "/x", replayable=True)
     next(flow)                      → Fetch(rejected=None)
@@ -28,16 +28,16 @@ from cloudbeds_auth.rules.model import AccessToken
 
 MOST_SENDS = 3
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""They ask for no change (RFC 9110 section 9.2.1): sent or not, nothing changed, and they may be sent again."""
+"""Methods that ask for no change (RFC 9110 section 9.2.1), and may be sent again whatever became of them."""
 REDIRECTED = "was answered by a redirect, and the rate limit leaves no room to follow it"
 
-# What is yielded and what is sent back. Not frozen: several are made for each call, and a frozen one takes three times
-# as long to make.
+# What is yielded and what is sent back. Not frozen: several are made for each call, and a frozen instance takes three
+# times as long to create.
 
 
 @dataclass(slots=True)
 class Fetch:
-    """Ask the vault for a token, naming the one that was rejected, if any; send it back into the generator."""
+    """Ask the vault for a token, naming the one that was rejected, if any; send back the token."""
 
     rejected: AccessToken | None
 
@@ -47,7 +47,8 @@ FIRST = Fetch(None)
 
 @dataclass(slots=True)
 class Renew:
-    """Ask the vault for a token in the place of this one, for later calls; that it has none is not this call's failure.
+    """Ask the vault to replace this token for later calls; if it cannot, this call does not fail.
+
     Nothing is sent back.
     """
 
@@ -56,7 +57,7 @@ class Renew:
 
 @dataclass(slots=True)
 class TakeTurn:
-    """Wait until one more request may go to the vendor; send back this token, or one that came meanwhile."""
+    """Wait until one more request may go to the vendor; send back this token, or one that arrived meanwhile."""
 
     token: AccessToken
 
@@ -80,14 +81,14 @@ class Note:
 
 @dataclass(slots=True)
 class Pause:
-    """A 429: for so many seconds no process sends anything for this client id. Nothing is sent back."""
+    """After a 429, no process sends anything for this client id for so many seconds. Nothing is sent back."""
 
     seconds: float
 
 
 @dataclass(slots=True)
 class PassOn:
-    """The last one: what was answered last is the answer. What its body refuses concerns this token and call."""
+    """The last step: the last answer is the caller's. What its body refuses concerns this token and this call."""
 
     token: AccessToken
     method: str
@@ -96,10 +97,10 @@ class PassOn:
 
 @dataclass(slots=True)
 class Answered:
-    """The HTTP status of an answer; `pause`: what `rate_limit.pause_of` reads in it, where it is a 429.
+    """The HTTP status of an answer; `pause`: for a 429, the result of `rate_limit.pause_of`.
 
-    `led_to`: the status that a client handed over which had followed a redirect with another method. The write was
-    carried out then, as `status` says, and sending it again would double it.
+    `led_to`: the final status, if the client followed a redirect (`status`) with another method. Then the write was
+    carried out, and sending it again would double it.
     """
 
     status: int
@@ -109,7 +110,7 @@ class Answered:
 
 @dataclass(slots=True)
 class Unanswered:
-    """No answer came, and `error` says so. `broken`: as a kept connection ends that the vendor has just closed."""
+    """No answer came, but `error`. `broken`: the failure looks like a kept connection that the vendor just closed."""
 
     error: BaseException
     broken: bool = False
@@ -122,9 +123,9 @@ Flow = Generator[Effect | Send | PassOn, Any, None]
 def auth_flow(method: str, path: str, *, replayable: bool, sent: bool = False) -> Flow:
     """Drive one request to an answer that may be passed on.
 
-    `replayable`: its body can be sent once more; `sent`: it was sent before, so that one that is not replayable is
-    gone. Raises BodyNotReplayable instead of sending that, OutcomeUnknown where a write led to a 401, and the error of
-    an `Unanswered`.
+    `replayable`: the body can be sent once more; `sent`: it was sent before, so a body that is not replayable is gone.
+    Raises BodyNotReplayable instead of sending such a call, OutcomeUnknown if a write led to a 401, and the error of an
+    `Unanswered`.
     """
     rejections = breaks = 0
     token: AccessToken = yield FIRST
@@ -151,7 +152,7 @@ def auth_flow(method: str, path: str, *, replayable: bool, sent: bool = False) -
             break
         renewed: AccessToken = yield Fetch(token)
         if renewed.is_same(token):
-            break  # proven good, or an API key: the endpoint itself refuses
+            break  # the token is proven good, or an API key: the endpoint itself refuses
         token = renewed
     yield PassOn(token, method, path)
 
@@ -162,7 +163,7 @@ def is_safe(method: str) -> bool:
 
 
 def unanswered(method: str, why: str) -> UpstreamFailed | OutcomeUnknown:
-    """The error where something was sent and nothing usable came back: a write may have been carried out."""
+    """The error after a request was sent and nothing usable came back: a write may have been carried out."""
     if is_safe(method):
         return UpstreamFailed(f"Cloudbeds gave no usable answer ({why})")
     return OutcomeUnknown(f"the {method.upper()} was sent and no usable answer came ({why})")
@@ -170,9 +171,9 @@ def unanswered(method: str, why: str) -> UpstreamFailed | OutcomeUnknown:
 
 @contextmanager
 def following(method: str, why: str = REDIRECTED) -> Iterator[None]:
-    """While a request that was sent leads to another, which has no turn: a write is not to be sent again by the caller.
+    """Guards a request that follows one already sent, such as a redirect, and may find no turn.
 
-    Raises OutcomeUnknown for RateLimited unless the method is safe.
+    Raises OutcomeUnknown in place of RateLimited unless the method is safe: the caller must not send a write again.
     """
     try:
         yield
@@ -183,6 +184,6 @@ def following(method: str, why: str = REDIRECTED) -> Iterator[None]:
 
 
 def require_origin(asked: str | None, ours: str) -> None:
-    """Raises ForeignOrigin unless the origin that was asked for is ours; None: no plain web address."""
+    """Raises ForeignOrigin unless the requested origin, None for what is no plain web address, is `ours`."""
     if asked != ours:
         raise ForeignOrigin(f"the credential is for {ours} and was asked for {asked or 'no plain web address'}")

@@ -1,8 +1,8 @@
-"""What a MAC says of rows: that this installation wrote them, and where; and of a history, that nothing is missing.
+"""MACs of rows, which prove that this installation wrote them, and where; and of histories, that nothing is missing.
 
-Each event of a connection has a MAC over itself and the one before it. The connection has the chain's two ends: `base`,
-behind which it begins (what was before it is forgotten, or was written before there were MACs), and `last`. A MAC under
-another label binds both, so no event's own MAC makes an earlier event the newest one.
+Each event of a connection has a MAC over itself and the MAC of the event before it. The connection stores the two ends
+of this chain: `base`, after which it begins (earlier events were deleted, or written before there were MACs), and
+`last`. A MAC under another label binds both, so no event's own MAC makes an earlier event the newest one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DIGITS = 32  # of the 64 that HMAC-SHA256 has in hex: 128 bits (RFC 2104 section
 
 
 class MacKey:
-    """The key of an installation's MACs. It stays when the encryption keys change."""
+    """The key of an installation's MACs. It stays the same when the encryption keys change."""
 
     __slots__ = ("_key",)
 
@@ -29,13 +29,13 @@ class MacKey:
         return "MacKey()"
 
     def mac(self, label: str, values: Iterable[object]) -> str:
-        """Of these values in this order, under a label for each kind of thing; in hex."""
+        """The MAC, in hex, of these values in this order, under a label for each kind of row."""
         parts = [label.encode(), *map(_encoded, values)]
         text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.digest(self._key, text, "sha256").hex()[:DIGITS]
 
     def fits(self, mac: object, label: str, values: Iterable[object]) -> bool:
-        """Whether `mac`, as it is stored, is theirs. None is nobody's."""
+        """Whether `mac`, as it is stored, is the MAC of these values. None never is."""
         return hmac.compare_digest(str(mac).encode(), self.mac(label, values).encode())
 
 
@@ -52,7 +52,7 @@ EVENT = ("sequence", "at", "kind", "actor", "grant_id", "generation", "data")
 
 
 def event_mac(key: MacKey, connection_id: str, before: str, event: Mapping[str, Any]) -> str:
-    """Of an event's row, behind the event with the MAC `before`; empty where it is the first one."""
+    """The MAC of an event's row that follows the event with the MAC `before`, empty for the first event."""
     return key.mac("event", (connection_id, before, *(event[column] for column in EVENT)))
 
 
@@ -60,7 +60,7 @@ def event_mac(key: MacKey, connection_id: str, before: str, event: Mapping[str, 
 class Chain:
     """The ends of a connection's history: number and MAC of the event before the first, and of the newest one.
 
-    `mac`: of all that, with the connection's id.
+    `mac` covers both, and the connection's id.
     """
 
     base: int = 0
@@ -71,7 +71,7 @@ class Chain:
 
     @classmethod
     def parse(cls, text: object) -> Chain:
-        """As it is stored. What is no chain is one that does not fit."""
+        """The chain in a stored text; for a text that is none, a chain that does not verify."""
         try:
             base, base_mac, last, last_mac, mac = json.loads(str(text))
             found = cls(int(base), str(base_mac), int(last), str(last_mac), str(mac))
@@ -81,25 +81,25 @@ class Chain:
 
     @classmethod
     def begun(cls, key: MacKey, connection_id: str, base: int = 0) -> Chain:
-        """Of a history that is empty behind the event of this number."""
+        """The chain of a history that is empty after the event with the number `base`."""
         return cls(base, "", base, "").signed(key, connection_id)
 
     @property
     def text(self) -> str:
-        """As it is stored."""
+        """The text in which the chain is stored."""
         return json.dumps(astuple(self), separators=(",", ":"))
 
     def is_of(self, key: MacKey, connection_id: str) -> bool:
-        """Whether it is this connection's."""
+        """Whether this is the genuine chain of this connection."""
         return key.fits(self.mac, "chain", self._bound(connection_id))
 
     def changed(self, key: MacKey, connection_id: str, **ends: Any) -> Chain:
-        """With other ends; one that did not fit does not fit afterwards."""
+        """The chain with other ends; one that did not verify before does not verify afterwards."""
         new = replace(self, **ends)
         return new.signed(key, connection_id) if self.is_of(key, connection_id) else new
 
     def signed(self, key: MacKey, connection_id: str) -> Chain:
-        """With the MAC of its ends."""
+        """The chain with the MAC of its ends."""
         return replace(self, mac=key.mac("chain", self._bound(connection_id)))
 
     def _bound(self, connection_id: str) -> tuple[object, ...]:
@@ -108,7 +108,7 @@ class Chain:
 
 @dataclass(slots=True)
 class Verification:
-    """Goes through a history, oldest event first; `problems` are sentences for people."""
+    """Verifies a history, oldest event first; `problems` are sentences for people."""
 
     key: MacKey
     connection_id: str
@@ -123,7 +123,7 @@ class Verification:
             self.problems.append("where its history begins and ends was altered")
 
     def verify(self, event: Mapping[str, Any]) -> bool | None:
-        """Whether this event is as it was written, behind the one before it. None: it is from before the chain."""
+        """Whether this event is as it was written, and follows the one before it. None: it is older than the chain."""
         number = event["sequence"]
         if number <= self.chain.base:
             return None
@@ -139,14 +139,14 @@ class Verification:
         return good
 
     def end(self) -> None:
-        """There is no further event."""
+        """Call after the last event: reports events missing at the end."""
         if self._next <= self.chain.last:
             self._missing(self.chain.last)
         elif self._before != self.chain.last_mac and not self.problems:
             self.problems.append("its newest event is not the last one that was written")
 
     def begin_here(self) -> Chain:
-        """The chain once everything up to the event that was verified last is forgotten."""
+        """The chain after everything up to the event that was verified last has been deleted."""
         if self._next == self.chain.base + 1:
             return self.chain
         return self.chain.changed(self.key, self.connection_id, base=self._next - 1, base_mac=self._before)

@@ -1,8 +1,8 @@
-"""What there is: the nouns that every layer shares, as frozen data.
+"""The data classes that every layer shares, all frozen.
 
-Durations are seconds. A row read from the store holds *durations* ("held back for 3 s more"), measured by the store's
-own clock, wherever two machines or two boots could disagree about a moment; moments (`…_at`) are unix seconds and are
-for people and for history.
+Durations are seconds. Wherever two machines or two boots could disagree about a moment, a row read from the store
+holds *durations* ("held back for 3 s more"), measured by the store's own clock. Moments (`…_at`) are unix seconds, for
+people and for the history.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from cloudbeds_auth.rules.subscriptions import Subscription
 
 
 class CredentialKind(StrEnum):
-    """What the vendor handed out: an OAuth pair, or an API key that is never refreshed."""
+    """What the vendor issued: an OAuth pair, or an API key, which is never refreshed."""
 
     OAUTH = "oauth"
     API_KEY = "api_key"
 
 
 class Migration(StrEnum):
-    """How far the move of an OAuth grant to an API key has come; it is latched from the beginning (rule-15)."""
+    """How far the move of an OAuth grant to an API key has come; the grant is latched from the beginning (rule-15)."""
 
-    BEGUN = "begun"  # no exchange can have been accepted yet, but for the one whose intent is pending
+    BEGUN = "begun"  # no exchange can have been accepted yet, except the one whose intent is pending
     IN_DOUBT = "in_doubt"  # the answer of an exchange was lost
 
 
 class Role(StrEnum):
-    """What a grant is to its connection: the one in use, a newer one not yet proven, a former one, or one that waits to
-    be claimed: for a day, or, because it is another hotel's than was expected, for as long as that takes.
+    """What a grant is to its connection: in use, newer and not yet proven, replaced, ended, or waiting to be claimed.
+    A parked grant waits for a day; one set aside, because it belongs to another hotel than expected, has no limit.
     """
 
     ACTIVE = "active"
@@ -48,7 +48,7 @@ class Role(StrEnum):
 
 
 KEPT_ALIVE = frozenset({Role.ACTIVE, Role.CANDIDATE, Role.SET_ASIDE})
-"""Whose tokens are refreshed; what comes of it is stored where they are."""
+"""The roles of grants whose tokens are refreshed; the new pair is stored in the same grant."""
 
 
 def moment(seconds: float) -> datetime:
@@ -57,7 +57,7 @@ def moment(seconds: float) -> datetime:
 
 
 def end_moment(seconds: float) -> datetime | None:
-    """The end of something, as `moment`; None for what never ends by time."""
+    """An end as `moment` gives it; None for infinity, the end of what never expires."""
     return None if math.isinf(seconds) else moment(seconds)
 
 
@@ -65,8 +65,8 @@ def end_moment(seconds: float) -> datetime | None:
 class AccessToken:
     """An access token that has been committed to the store and may therefore be used (rule-1).
 
-    `expires_at` is when the vendor said it ends, None for an API key; `generation` names it towards
-    `access_token(rejected=…)` when an endpoint answered 401.
+    `expires_at` is the end that the vendor announced, None for an API key; `generation` identifies the token in
+    `access_token(rejected=…)` after an endpoint answered 401.
     """
 
     value: Secret
@@ -87,10 +87,10 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What one token answer carried (RFC 6749 section 5.1); `refresh` is None when the answer named none.
+    """The content of one token answer (RFC 6749 section 5.1); `refresh` is None when the answer held none.
 
     `lifetime` is `expires_in` in seconds, defaulted and clamped by `rules.token_response`; infinite for an API key.
-    `source`: who issued it, and to which client id.
+    `source`: the issuer, and the client id that the pair was issued to.
     """
 
     access: Secret
@@ -104,7 +104,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """One refresh token of a grant at its place in the list; the last place is the child, the others are kept."""
+    """One refresh token of a grant at its place in the list; the last one is the child, the others are kept."""
 
     position: int
     value: Secret
@@ -112,7 +112,7 @@ class StoredToken:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What a write must still find true: no commit since (`generation`), no other holder of the lease (`epoch`)."""
+    """What must still hold at a write: no commit since (`generation`), no other holder of the lease (`epoch`)."""
 
     grant_id: str
     generation: int
@@ -132,16 +132,16 @@ class User:
 class Grant:
     """One approval by one hotel user, as a coordinator reads it; see docs/rotation.md#algorithm.
 
-    `valid_for`: seconds the access token still has; `held_back`: seconds until the next attempt is allowed;
-    `intent_age`: seconds since an attempt was begun whose outcome is unknown (None: none pending);
+    `valid_for`: seconds until the access token expires; `held_back`: seconds until the next attempt is allowed;
+    `intent_age`: age in seconds of the pending attempt, whose outcome is unknown (None: no attempt is pending);
     `refused_ago`: seconds since a whole pass was first refused, or `/userinfo` first named a dead grant; `refused_as`:
-    with which reason; `reprieves`: how often the access token has worked since all the same. `reauth`: the reason of
-    the mark, where the hotel has to approve again. `denied`: pairs in a row whose proof was answered 401; `braked`:
-    seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to belong
-    to, until the vendor names it too. `authorization`: the approval it came by, until what it expects was compared.
-    `migration_client`: the client id under which the move to an API key is made. `source`: where it came from.
-    `pasted`: the hotel made this API key by itself. `genuine`: its row, and its connection's where that was read with
-    it, are as this installation wrote them; of one that is not nothing is lent or sent.
+    the reason of that refusal; `reprieves`: how often the access token has nevertheless worked since. `reauth`: the
+    reason of the mark, if the hotel has to approve again. `denied`: successive pairs whose proof was answered 401;
+    `braked`: seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to
+    belong to, until the vendor names it too. `authorization`: the approval that the grant came by, until its expected
+    properties have been compared. `migration_client`: the client id of the move to an API key. `source`: the issuer
+    and client id. `pasted`: the hotel created this API key itself. `genuine`: the row, and its connection's if read
+    with it, are as this installation wrote them; nothing of a grant that is not genuine is handed out or sent.
     """
 
     id: str
@@ -187,7 +187,7 @@ class Grant:
         return self.tokens[:-1]
 
     def aged(self, seconds: float) -> Grant:
-        """The row as its access token is so many seconds after it was read."""
+        """The row with its access token older by so many seconds."""
         return replace(self, valid_for=self.valid_for - seconds, stale_in=self.stale_in - seconds)
 
     def token(self) -> AccessToken:
@@ -199,13 +199,13 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One registration at Cloudbeds, known here by `id`, its name.
+    """One registration at Cloudbeds, known here by its name, `id`.
 
-    `secrets`: the current one first, then one still valid during a reset. `level`: `partner`, or `property` for what a
-    hotel registered for itself (cloudbeds-facts.md section 6: half the rate, no app states). `created_at` and
-    `rotated_at`, when its secret was last reset, are None for the app of the settings.
-    `credential`: what its approvals ask for. `issuer`: the vendor's origin that its secret is for, where it is listed;
-    None: not bound to one yet.
+    `secrets`: the current one first, then one still valid during a reset. `level`: `partner`, or `property` for an app
+    that a hotel registered for itself (cloudbeds-facts.md section 6: half the rate, no app states). `created_at`, and
+    `rotated_at`, the last reset of its secret, are None for the app of the settings.
+    `credential`: the kind that its approvals ask for. `issuer`: the listed origin of the vendor that its secret is for;
+    None: not bound to an origin yet.
     """
 
     id: str
@@ -228,10 +228,10 @@ class App:
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
-    credential came from; `registration`: by which app, another one than its own after a move to a key under that;
-    `foreign`: one of both is why it is `client_refused`; `pasted`: as of its grant; `reference_trusted`: it
-    came with a credential; `genuine`: as of its grant; `moving_under`: the client id of a move to an API key that is
-    under way.
+    credential came from; `registration`: the app that it came by, not its own after a move to a key under another app;
+    `foreign`: `source` or `registration` is why it is `client_refused`; `pasted`, `genuine`: as of its grant;
+    `reference_trusted`: the reference came with a credential; `moving_under`: the client id of a move to an API key
+    that is under way.
     """
 
     id: str
@@ -273,8 +273,8 @@ class AuthorizationRequest:
 
 @dataclass(frozen=True, slots=True)
 class StateCounts:
-    """Connections by the state that they are shown in, as they were counted `age` seconds ago. `capped`: there are more
-    of those for which our credentials are refused than were counted, and fewer of the others that live.
+    """Connections by the state that they are shown in, counted `age` seconds ago. `capped`: more connections than were
+    counted have our credentials refused, and so many fewer of the living ones are in another state.
     """
 
     connections: Mapping[State, int]
@@ -298,7 +298,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An authorization that led to a connection, and where the browser wanted to go afterwards."""
+    """The connection that an authorization led to, and where the browser is to be sent afterwards."""
 
     connection: Connection
     return_to: str | None
@@ -306,7 +306,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link to hand to a hotel, good for one connection: `url` is what the hotel opens."""
+    """A link to give to a hotel, good for one connection; the hotel opens `url`."""
 
     token: str = field(repr=False)
     url: str = field(repr=False)
@@ -318,7 +318,7 @@ class Event:
     """One line of a connection's history.
 
     Events are numbered, and never change. A line of counted calls (kind `calls`) has the number of the event before it,
-    and is merged with others as it grows older. `cursor` names the place behind a line that was read from a history.
+    and is merged with others as it ages. `cursor`: the position after this line, if it was read from a history.
     """
 
     sequence: int

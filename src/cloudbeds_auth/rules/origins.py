@@ -1,7 +1,7 @@
-"""Where a credential came from, and whether it may be used here: at the vendor's origin that issued it, and under the
-client id that it was issued to (rule-11).
+"""Where a credential came from, and whether it may be used here: only at the vendor's origin that issued it, and under
+the client id that it was issued to (rule-11).
 
-The one decision is `foreign`; `engine.context` asks it before anything of a grant is sent or lent.
+`foreign` decides this; `engine.context` calls it before anything of a grant is sent or handed out.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ ONE_SERVICE = (
     frozenset({"https://api.cloudbeds.com", "https://hotels.cloudbeds.com"}),  # cloudbeds-facts.md section 2
     frozenset({"https://api.cloudbeds-stage.com", "https://hotels.cloudbeds-stage.com"}),  # by the same names
 )
-"""Origins that are one service: what came from one of them may be sent to the others."""
+"""Origins that are one service: a credential that came from one of them may be sent to the others."""
 
 VENDORS_DOMAIN = "cloudbeds.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The issuer, which is the vendor's origin, and the client id. None: unknown, as of rows from before both were
-    stored. An empty client id, of settings for API keys alone: there is none.
+    """The issuer, which is the vendor's origin, and the client id. None: unknown, as in rows from before these were
+    stored. An empty client id: the settings are for API keys alone and have none.
     """
 
     issuer: str | None = None
@@ -34,8 +34,9 @@ UNKNOWN = Source()
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Connections of one app whose credentials are of one kind and one source and came by one `registration`: ours are
-    refused for all of them, or for none. Both names are the same but after a move to a key under another app.
+    """Connections of one app whose credentials are of one kind and one source, and came by one `registration`: our own
+    credentials are refused for all of them or for none. `app` and `registration` differ only after a move to a key
+    under another app.
     """
 
     app: str
@@ -45,27 +46,27 @@ class Cohort:
 
     @classmethod
     def parse(cls, key: str) -> Cohort:
-        """As an index knows it: only a client id may hold a space."""
+        """The inverse of `key`: only a client id may hold a space."""
         app, registration, kind, issuer, client_id = key.split(" ", 4)
         return cls(app, registration, kind, Source(issuer or None, client_id or None))
 
     @property
     def key(self) -> str:
-        """The other way."""
+        """The cohort as an index has it."""
         source = self.source
         return f"{self.app} {self.registration} {self.kind} {source.issuer or ''} {source.client_id or ''}"
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Why a credential may not be used here: both places named; and what an operator does about it."""
+    """Why a credential may not be used here, with both places named, and what an operator does about it."""
 
     what: str
     next_step: str
 
 
 def origins_of(origin: str) -> Collection[str]:
-    """The origins that are known to be one service with this one, itself among them."""
+    """The origins that are known to be one service with this one, including itself."""
     return next((names for names in ONE_SERVICE if origin in names), {origin})
 
 
@@ -84,7 +85,7 @@ def is_vendors(origin: str) -> bool:
 def foreign(source: Source, here: Source, app: str, *, own: bool) -> Foreign | None:
     """Why a grant of `source` may not be used by `app` as it is registered here; None: it may.
 
-    `own`: whether the registration is that of the settings. What is unknown on either side forbids nothing.
+    `own`: whether the registration is that of the settings. A value that is unknown on either side forbids nothing.
     """
     if source.issuer and here.issuer and not same_service(source.issuer, here.issuer):
         return Foreign(
@@ -102,7 +103,7 @@ def foreign(source: Source, here: Source, app: str, *, own: bool) -> Foreign | N
 
 
 def foreign_secret(bound: str | None, here: str, app: str) -> Foreign | None:
-    """Why the client secret of an app that is bound to `bound` may not be sent `here`; None: it may."""
+    """Why the client secret of an app that is bound to the origin `bound` may not be sent to `here`; None: it may."""
     if bound is None or same_service(bound, here):
         return None
     return Foreign(
@@ -111,7 +112,7 @@ def foreign_secret(bound: str | None, here: str, app: str) -> Foreign | None:
 
 
 def of_hotels(count: int, found: Foreign) -> Foreign:
-    """The same, as an operator is told of so many hotels together."""
+    """The same, worded for an operator about so many hotels together."""
     hotels = "1 hotel: its" if count == 1 else f"{count} hotels: their"
     return replace(found, what=f"{hotels} {found.what}")
 

@@ -1,7 +1,7 @@
-"""Who may do what: a caller, the scopes it holds, what it is for, and the one question everything asks, `may`.
+"""Who may do what: a caller, its scopes, the hotels that it is for, and the one check that everything uses, `may`.
 
-A caller is narrowed by its parent (`within`): both must allow what is asked. So a child can never do more than its
-parent, whatever either of them says.
+A caller is limited by its parent (`within`): both must allow the request. So a child can never do more than its
+parent, whatever is stored of either.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cloudbeds_auth.rules.model import Connection
 
 
 class Scope(StrEnum):
-    """What a credential of ours may be good for."""
+    """What a credential of this service may be good for."""
 
     READ = "read"
     PROXY = "proxy"
@@ -28,7 +28,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OfConnection:
-    """What `may` has to know of a connection that a caller asks for."""
+    """What `may` has to know about a connection that a caller asks for."""
 
     id: str
     reference: str | None = None
@@ -36,8 +36,8 @@ class OfConnection:
 
 
 def of_connection(connection: Connection) -> OfConnection:
-    """That of a connection. A reference that a stranger could choose, in a hotel's browser, opens nothing; nor does
-    what was altered behind the service.
+    """What `may` has to know about `connection`. A reference that a stranger could have chosen, in a hotel's browser,
+    gives access to nothing; nor does anything that was altered behind the service.
     """
     if not connection.genuine:
         return OfConnection(connection.id)
@@ -47,7 +47,7 @@ def of_connection(connection: Connection) -> OfConnection:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Which hotels a credential is for: those of any of these ids and references, and no other."""
+    """The hotels that a credential is for: those with any of these ids or references, and no others."""
 
     connections: frozenset[str] = frozenset()
     properties: frozenset[str] = frozenset()
@@ -55,25 +55,25 @@ class Bounds:
 
     @property
     def size(self) -> int:
-        """How many it names."""
+        """How many ids and references it names."""
         return len(self.connections) + len(self.properties) + len(self.references)
 
     def holds(self, hotel: OfConnection) -> bool:
-        """Whether it is for this hotel, or for some of its properties."""
+        """Whether the credential is for this hotel, or for some of its properties."""
         return self.holds_all(hotel) or not self.properties.isdisjoint(hotel.property_ids)
 
     def holds_all(self, hotel: OfConnection) -> bool:
-        """Whether it is for the whole connection, whatever its properties are."""
+        """Whether the credential is for the whole connection, whatever its properties are."""
         return hotel.id in self.connections or hotel.reference in self.references
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The holder of a valid credential. `name` is its id, `admin` for the admin token. `reach` None: all hotels.
+    """The holder of a valid credential. `name`: its id, `admin` for the admin token. `reach` None: all hotels.
 
-    `read_only`: at Cloudbeds only what asks for no change; `methods`: there only these methods, in lower case (None:
-    all). `within`: the key that made this one. `rate`: requests a second to Cloudbeds, over all processes, for it and
-    those that it made; None: as the client id allows.
+    `read_only`: may only send requests to Cloudbeds that ask for no change; `methods`: may only call these methods of
+    Cloudbeds, in lower case (None: all). `within`: the key that made this one. `rate`: requests per second to
+    Cloudbeds, over all processes, for this key and the keys that it made; None: as the client id allows.
     """
 
     name: str
@@ -86,12 +86,12 @@ class Caller:
 
     @property
     def root(self) -> Caller:
-        """Whose rate and share it takes from: the one that was not made by another key."""
+        """The caller whose rate and share this one uses: the first in its line, which no other key made."""
         return self if self.within is None else self.within.root
 
     @property
     def for_all(self) -> bool:
-        """Whether it is for all hotels, so that nothing need be known of one."""
+        """Whether it is for all hotels, so that no hotel has to be looked up."""
         return all(one.reach is None for one in line(self))
 
 
@@ -100,9 +100,9 @@ METRICS = Caller("metrics", frozenset({Scope.METRICS}))
 
 
 def may(caller: Caller, scope: Scope, hotel: OfConnection | None = None) -> bool:
-    """Whether the caller holds the scope, and is for this hotel where one is concerned.
+    """Whether the caller holds the scope, and is for this hotel if one is concerned.
 
-    `token` is never held for a hotel that the caller is for by its properties: a token opens all that there are.
+    `token` is never allowed for a hotel that the caller is for by its properties: a token opens all of them.
     """
     for one in line(caller):
         if scope not in one.scopes or not (hotel is None or one.reach is None or one.reach.holds(hotel)):
@@ -111,8 +111,8 @@ def may(caller: Caller, scope: Scope, hotel: OfConnection | None = None) -> bool
 
 
 def may_call(caller: Caller, http_method: str, name: str | None) -> bool:
-    """Whether the caller may ask Cloudbeds for the method of this name, in lower case; None: the path names no one
-    method, which a caller with a list of methods may not ask for.
+    """Whether the caller may call the method of this name, in lower case, at Cloudbeds; None: the path does not name
+    exactly one method, and a caller with a list of methods may not call it.
     """
     return all(
         (is_safe(http_method) or not one.read_only) and (one.methods is None or name in one.methods)
@@ -121,8 +121,8 @@ def may_call(caller: Caller, http_method: str, name: str | None) -> bool:
 
 
 def pinned(caller: Caller, hotel: OfConnection) -> frozenset[str] | None:
-    """The properties of this hotel's connection that the caller may name, also where these are all that are known, of
-    which there may be more tomorrow; None: it is for the connection.
+    """The properties of this hotel's connection to which the caller is limited, even if these are all properties known
+    today; None: the caller is for the whole connection.
     """
     left: frozenset[str] | None = None
     for one in line(caller):
@@ -133,7 +133,7 @@ def pinned(caller: Caller, hotel: OfConnection) -> frozenset[str] | None:
 
 
 def may_name(caller: Caller, reference: str | None, hotel: OfConnection | None = None) -> bool:
-    """Whether the caller may give a hotel this reference: one that it is for, or that this hotel has."""
+    """Whether the caller may give a hotel this reference: one that the caller is for, or that the hotel has already."""
     return reference in (None, "") or all(
         one.reach is None or reference in one.reach.references or (hotel is not None and reference == hotel.reference)
         for one in line(caller)
@@ -146,8 +146,8 @@ def may_change(caller: Caller, scope: Scope, hotel: OfConnection, reference: str
 
 
 def may_connect(caller: Caller, scope: Scope, reference: str | None, expected_properties: Collection[str]) -> bool:
-    """Whether the caller may have a hotel connected: by the reference that it gets, or because nothing but properties
-    is expected that the caller is for.
+    """Whether the caller may have a hotel connected: because of the reference that the hotel gets, or because the
+    caller is for every expected property.
     """
     hotel = OfConnection("", reference or None, frozenset(expected_properties))
     if not may_name(caller, reference) or not may(caller, scope, hotel):
@@ -156,12 +156,14 @@ def may_connect(caller: Caller, scope: Scope, reference: str | None, expected_pr
 
 
 def not_for_connection() -> Forbidden:
-    """About what `may` does not allow, and about a connection that is not there: a bound caller does not learn it."""
+    """The error for what `may` does not allow, and for a connection that does not exist: a limited caller must not be
+    able to tell the two apart.
+    """
     return Forbidden("this credential is not for this connection", next_step="use a key that is for it, or for all")
 
 
 def not_for_whole() -> Forbidden:
-    """About what `may_change` does not allow."""
+    """The error for what `may_change` does not allow."""
     return Forbidden(
         "this credential is not for the whole connection, or not for this reference",
         next_step="use a key that is for the connection, or for the reference",

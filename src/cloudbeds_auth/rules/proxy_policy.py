@@ -1,8 +1,8 @@
-"""What the proxy lets through: paths, methods of the vendor and headers, judged once and without any effect.
+"""What the proxy lets through: paths, methods of the vendor and headers, as pure functions.
 
-The vendor's host comes from the settings and from nowhere else; a request only chooses a path below it. A path is
-judged in every form that an intermediary might decode it to, and then passed on as it was sent. Headers are
-rebuilt from allow-lists: what is not named here reaches neither the vendor nor the caller.
+The vendor's host comes from the settings alone; a request only chooses a path below it. A path is judged in every form
+that an intermediary might decode it to, and then passed on as it was sent. Headers are rebuilt from allow-lists: a
+header that is not named here reaches neither the vendor nor the caller.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PREFIX = b"/proxy/"
 CONNECTION_PREFIX = "con_"
 
 _IDENTIFIER = re.compile(rb"[A-Za-z0-9_.-]{1,128}\Z")
-# Segments that begin with a letter or digit and hold nothing that is ever decoded: canonical as they are.
+# Segments that do not begin with a dot and hold nothing that is ever decoded: canonical as they are.
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~,=!$'()*+-]*)*/?\Z")
 _SENDABLE = re.compile(rb"[!-~]*\Z")  # printable ASCII
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -32,16 +32,16 @@ _FIELD_VALUE = re.compile(rb"[\t -~]*\Z")  # RFC 9110 section 5.5 without obs-te
 _BAD_ANSWER_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 _RELAYED = re.compile(r"/(?:api|[a-z][a-z0-9-]*/v[0-9]+(?:\.[0-9]+)?)/")
-"""The parts of the vendor that are relayed, in this spelling alone: the classic API, and a module of the newer one
-(`/payments/v1/…`), which takes the same token. Source: cloudbeds-facts.md section 6.
+"""The APIs of the vendor that are relayed, in this spelling alone: the classic API, and the modules of the newer one
+(`/payments/v1/…`), which take the same token. Source: cloudbeds-facts.md section 6.
 """
 METHOD_CLASSES: Mapping[str, Scope | None] = {
-    "access_token": None,  # takes and gives refresh tokens: the vault alone asks it
+    "access_token": None,  # takes and gives refresh tokens: only the vault calls it
     "oauth": None,  # the approval page belongs to a browser
     "postappstate": Scope.ADMIN,  # `disabled` ends the grant
-    "postwebhook": Scope.ADMIN,  # subscribes an address to what happens at the hotel
-    "deletewebhook": Scope.ADMIN,  # ends our own subscriptions, too
-    "getwebhooks": Scope.ADMIN,  # shows the addresses, and ours has a secret in it
+    "postwebhook": Scope.ADMIN,  # subscribes an address to the hotel's events
+    "deletewebhook": Scope.ADMIN,  # can end the service's own subscriptions
+    "getwebhooks": Scope.ADMIN,  # shows the addresses, and the service's own holds a secret
 }
 """Methods of the vendor, in lower case, by the scope that a caller needs; None: relayed for no caller.
 
@@ -58,9 +58,9 @@ REQUEST_HEADERS: Mapping[bytes, str] = {
     b"idempotency-key if-match if-modified-since if-none-match if-range if-unmodified-since prefer range user-agent "
     b"x-property-id".split()
 }
-"""By their names as they come, those with which they are sent."""
+"""The names with which headers are sent, by the names with which they arrive."""
 _NONE: frozenset[bytes] = frozenset()
-# Two values of one of these could be read differently by us and by the vendor.
+# If one of these came twice, the proxy and the vendor might go by different values.
 _ONLY_ONCE = frozenset(b"content-encoding content-type range x-property-id".split())
 
 RESPONSE_HEADERS = frozenset(
@@ -90,7 +90,7 @@ def upstream_path(raw_path: bytes) -> Target:
     if not _IDENTIFIER.match(identifier) or identifier.strip(b".") == b"":
         raise InvalidRequest("what follows /proxy/ is neither a connection id nor a property id")
     if not _SENDABLE.match(rest):
-        raise InvalidRequest("the path holds bytes that no address has")
+        raise InvalidRequest("the path holds bytes that a URL cannot have")
     path = (slash + rest).decode("ascii") or "/"
     if not _PLAIN.match(path):
         _judge(path)
@@ -99,10 +99,10 @@ def upstream_path(raw_path: bytes) -> Target:
 
 @lru_cache(maxsize=1024)
 def scope_for(path: str) -> Scope:
-    """The scope that a caller needs for a path of `upstream_path`; raises Forbidden for what is never relayed (A73).
+    """The scope that a caller needs for a path of `upstream_path`; raises Forbidden for paths never relayed (A73).
 
-    A method counts wherever its name is a word of the path, in any version, case or encoding: a router that reads a
-    path in another way than ours finds no way around.
+    A method counts wherever its name is a word of the path, in any version, case or encoding, so that a router which
+    reads paths differently opens no way around this check.
     """
     if not _RELAYED.match(path):
         raise Forbidden(
@@ -121,32 +121,32 @@ def scope_for(path: str) -> Scope:
 
 @lru_cache(maxsize=1024)
 def words_of(path: str) -> frozenset[str]:
-    """The words of a path of `upstream_path`, in lower case, however it is written: one is the name of the method."""
+    """The words of a path of `upstream_path`, fully decoded and in lower case; the method's name is one of them."""
     *_, decoded = forms_of(path)
     return frozenset(_WORD.findall(unicodedata.normalize("NFKC", decoded).casefold()))
 
 
 @lru_cache(maxsize=1024)
 def method_of(path: str) -> str | None:
-    """The one method, in lower case, that a path of `upstream_path` asks for, as for a list of what is allowed: in
-    `/api/v1.3/getHotels` the name after the version, below a module the last segment. None: it has another form.
+    """The one method, in lower case, that a path of `upstream_path` calls, for a key's list of allowed methods: in
+    `/api/v1.3/getHotels` the name after the version, below a module the last segment. None: the path has another form.
     """
     found = _METHOD.fullmatch(_decode(path))
     return None if found is None else found[1].lower()
 
 
 def is_classic(path: str) -> bool:
-    """Whether a path of `scope_for` is of the classic API, which goes by `propertyID`; the modules go by the header."""
+    """Whether the path belongs to the classic API, which goes by `propertyID`; the modules go by the header."""
     return path.startswith("/api/")
 
 
 def refuse_token(raw_query: bytes) -> None:
-    """Raise InvalidRequest when a query holds `access_token` in any spelling (RFC 6750 section 5.3, A45)."""
+    """Raise InvalidRequest if a query holds `access_token` in any spelling (RFC 6750 section 5.3, A45)."""
     if b"%" not in raw_query and b"access_token" not in raw_query.lower():
         return
     names = (unquote_plus(part.partition("=")[0]) for part in raw_query.decode("latin-1").split("&"))
     if any(name.strip().lower() == "access_token" for name in names):
-        raise InvalidRequest("a token never travels in an address", next_step="send it in `Authorization: Bearer`")
+        raise InvalidRequest("a token must not be part of a URL", next_step="send it in `Authorization: Bearer`")
 
 
 def query_of(raw_query: bytes) -> str:
@@ -154,7 +154,7 @@ def query_of(raw_query: bytes) -> str:
     if not raw_query:
         return ""
     if not _SENDABLE.match(raw_query) or b"#" in raw_query:
-        raise InvalidRequest("the query holds bytes that no address has")
+        raise InvalidRequest("the query holds bytes that a URL cannot have")
     query = raw_query.decode("ascii")
     if _QUERY_CONTROL.search(query):
         raise InvalidRequest("the query holds an encoded line break or control character")
@@ -168,9 +168,9 @@ def request_headers(
     """The caller's headers that go to the vendor; `property_id` replaces the caller's `X-Property-ID`, and `request_id`
     its `X-Request-ID`.
 
-    Names nominated by `Connection` (RFC 9110 section 7.6.1) are dropped here, before the credential is added, so
-    no caller can have it stripped (A34). `Accept-Encoding` asks only for what can be read here (`legible`). Raises
-    InvalidRequest for values that are not plain text and for doubled ones.
+    Headers nominated by `Connection` (RFC 9110 section 7.6.1) are dropped here, before the credential is added, so
+    that no caller can have it stripped (A34). `Accept-Encoding` asks only for codings that can be read here
+    (`legible`). Raises InvalidRequest for values that are not plain text, and for headers that may not come twice.
     """
     received = [(name.lower(), value) for name, value in raw]
     nominated = _nominated(received)
@@ -185,7 +185,7 @@ def request_headers(
                 raise InvalidRequest(f"the header {name} came twice")
             once.add(lower)
         if not _FIELD_VALUE.match(value):
-            raise InvalidRequest(f"the header {name} holds bytes that no header has")
+            raise InvalidRequest(f"the header {name} holds bytes that a header cannot have")
         text = value.decode("ascii")
         headers.append((name, legible(text) if lower == b"accept-encoding" else text))
     if property_id:
@@ -196,12 +196,12 @@ def request_headers(
 
 
 def header_in(raw: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """A header of the caller's, by its name in lower case; doubled ones are refused where they are passed on."""
+    """The first of the caller's headers with this name, in lower case; `request_headers` refuses a second one."""
     return next((value.decode("latin-1") for one, value in raw if one.lower() == name), None)
 
 
 def response_headers(received: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The vendor's headers that go to the caller, of those that came, names in lower case.
+    """Those of the vendor's headers, their names in lower case, that go to the caller.
 
     Raises UpstreamFailed for a value that would split the answer.
     """
@@ -213,23 +213,23 @@ def response_headers(received: Sequence[tuple[bytes, bytes]]) -> list[tuple[byte
 
 
 def property_of(identifier: str) -> str | None:
-    """The property id that `{id}` is, or None when it is the id of a connection.
+    """`identifier` if it is a property id, None if it is the id of a connection.
 
-    Raises InvalidRequest for what is no text: a property id as a number above all, as Cloudbeds writes them in places.
+    Raises InvalidRequest unless it is a string: Cloudbeds sometimes writes property ids as numbers.
     """
     if not isinstance(identifier, str):
-        raise InvalidRequest(f"the id of a connection or property is a text, not {type(identifier).__name__}")
+        raise InvalidRequest(f"the id of a connection or property is a string, not {type(identifier).__name__}")
     return None if identifier.startswith(CONNECTION_PREFIX) else identifier
 
 
 def _nominated(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """The names that `Connection` declares to be for this hop only."""
+    """The header names that `Connection` declares to be for this hop only."""
     declared = [value for name, value in headers if name == b"connection"]
     return frozenset(token.strip().lower() for value in declared for token in value.split(b",")) if declared else _NONE
 
 
 def _judge(path: str) -> None:
-    """Judge a path in every form that it may be decoded to on its way; raises InvalidRequest."""
+    """Judge a path in every form to which it may be decoded on its way; raises InvalidRequest."""
     if "#" in path or "?" in path or "//" in path:
         raise InvalidRequest("the path holds an empty segment, a fragment or a second query")
     if _BROKEN_ESCAPE.search(path):
@@ -239,7 +239,10 @@ def _judge(path: str) -> None:
 
 
 def forms_of(path: str) -> Iterator[str]:
-    """The path as it came, then decoded once more each time, to the end; raises InvalidRequest where there is none."""
+    """The path as it came, then decoded again and again until it no longer changes.
+
+    Raises InvalidRequest if that takes too many rounds.
+    """
     form = path
     for _ in range(_MOST_DECODINGS + 1):
         yield form
@@ -251,22 +254,22 @@ def forms_of(path: str) -> Iterator[str]:
 
 
 def _judge_form(form: str) -> None:
-    """One decoded form, in the compatibility form too: some software reads full-width dots as dots."""
+    """Judge one decoded form, Unicode-normalized as well (NFKC): some software reads full-width dots as dots."""
     plain = unicodedata.normalize("NFKC", form)
     if any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in plain) or "\\" in plain:
         raise InvalidRequest("the path holds a control character or a backslash")
     if plain.startswith("//"):
-        raise InvalidRequest("the path would begin another host's address")
+        raise InvalidRequest("the path could be read as the address of another host")
     segments = plain.split("/")
     if any(segment.partition(";")[0].strip() in {".", ".."} for segment in segments):
         raise InvalidRequest("the path holds a dot segment")
     first = segments[1] if len(segments) > 1 else ""
     if first.startswith("@") or ":" in first:
-        raise InvalidRequest("the path would begin another host's address")
+        raise InvalidRequest("the path could be read as the address of another host")
 
 
 def _decode(form: str) -> str:
-    """Percent-decoded once; raises InvalidRequest for bytes that are not UTF-8, overlong forms included."""
+    """`form`, percent-decoded once; raises InvalidRequest for bytes that are not UTF-8, overlong forms included."""
     try:
         return unquote_to_bytes(form).decode("utf-8")
     except UnicodeDecodeError:

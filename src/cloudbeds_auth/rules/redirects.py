@@ -1,8 +1,9 @@
 """Where a browser may be sent after the approval, and what it brings back.
 
-It is sent to a path of ours, or to an origin that the operator listed. A `return_to` comes from the maker of the link,
-so it is untrusted: anything a browser could read as another host is refused (A12), and what is left is passed on as it
-came. It brings back a state: of ours, or Cloudbeds' own where the hotel began in the Marketplace.
+A browser is sent to a path of this service, or to an origin that the operator listed. A `return_to` comes from the
+maker of the link, so it is untrusted: anything that a browser could read as another host is refused (A12), and the rest
+is passed on as it came. The browser brings back a state: the service's, or Cloudbeds' if the hotel began in the
+Marketplace.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def allowed_return(return_to: str, origins: Iterable[str]) -> str:
-    """`return_to` itself when it is a path of ours (`/x`) or an absolute URL of one of `origins`.
+    """`return_to` itself if it is a path of this service (`/x`) or an absolute URL of one of `origins`.
 
     Raises InvalidReturnTo for everything else: `//evil`, a backslash, `https:evil`, `/%09/evil`, `@evil`, other
     schemes, user names in the address, control characters in any form.
@@ -39,7 +40,7 @@ def allowed_return(return_to: str, origins: Iterable[str]) -> str:
 
 
 def origin_of(url: str) -> str | None:
-    """`scheme://host[:port]` in lower case, without a default port; None when `url` has no such origin."""
+    """`scheme://host[:port]` in lower case, without a default port; None if `url` has no such origin."""
     try:
         return _origin(urlsplit(url.strip()))
     except (ValueError, InvalidReturnTo):
@@ -47,7 +48,7 @@ def origin_of(url: str) -> str | None:
 
 
 def written_origin(parts: SplitResult) -> str:
-    """The origin of a web address, as `origin_of` has it, for any host."""
+    """The origin of a web address, in the form of `origin_of`, for any host."""
     host = parts.hostname or ""
     name = f"[{host}]" if ":" in host else host
     port = "" if parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)} else f":{parts.port}"
@@ -78,7 +79,7 @@ def _own_path(return_to: str) -> str:
 
 
 def _origin(parts: SplitResult) -> str:
-    """The origin of an absolute web address; raises InvalidReturnTo when it is none."""
+    """The origin of an absolute web address; raises InvalidReturnTo for anything else."""
     host = parts.hostname
     if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc or "%" in parts.netloc:
         raise InvalidReturnTo("`return_to` is no plain web address")
@@ -86,29 +87,27 @@ def _origin(parts: SplitResult) -> str:
 
 
 STATE_PREFIX = "st_"
-"""How every state of ours begins: one that was deleted long ago is still distinguished from the vendor's."""
+"""The beginning of every state issued here: one that was deleted long ago is still distinguished from the vendor's."""
 
 
 MOST_PENDING = 10_000
-"""States that wait to come back, begun without a link; anonymous ones and those of programs are counted apart."""
+"""Pending states that were begun without a link; anonymous ones and those of programs are counted separately."""
 
 
 MOST_OF_ONE_LINK = 50
-"""States of one link that wait to come back, or came back within a day and did not use it: it may be opened several
+"""States of one link that are pending, or came back within a day without spending it: a link may be opened several
 times until it has led to a connection.
 """
 
 
 MOST_OF_ONE_KEY = 10_000
-"""Links of a key, and of the keys that it made, that wait to be used: some 6 MB, and every hotel of a large fleet in a
-few rounds.
-"""
+"""Unused links of a key and of the keys that it made: some 6 MB, and enough for a large fleet in a few rounds."""
 
 
 MOST_PARKED = 200
-"""Approvals that wait to be claimed, of all apps together; what comes then is refused and nothing is exchanged."""
+"""Approvals that wait to be claimed, of all apps together; further ones are refused, and their codes not exchanged."""
 
 
 def begun_here(state: str | None) -> bool:
-    """Whether a callback's `state` is, or pretends to be, one that we issued."""
+    """Whether a callback's `state` is, or pretends to be, one that was issued here."""
     return state is not None and state.startswith(STATE_PREFIX)

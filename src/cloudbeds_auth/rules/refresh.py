@@ -1,7 +1,7 @@
-"""When to refresh, with which token, and how long to wait: the decisions of the algorithm, without any effect.
+"""When to refresh, with which token, and how long to wait: the decisions of the algorithm, as pure functions.
 
-The algorithm is docs/rotation.md#algorithm. `decide` reads a row under the lease and says the one next thing;
-`engine.refresh` does it.
+The algorithm is docs/rotation.md#algorithm. `decide` gets a row that was read under the lease and returns the next
+step; `engine.refresh` carries it out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cloudbeds_auth.rules.model import CredentialKind, Grant, Role, StoredToken
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Every duration of the protocol, in seconds; what matters is their order: `deadline` < `lease` and < `wait`."""
+    """Every duration of the protocol, in seconds. Their order matters: `deadline` < `lease` and `deadline` < `wait`."""
 
     connect: float = 5.0
     deadline: float = 20.0
@@ -31,17 +31,17 @@ class Timing:
 
     @classmethod
     def scaled(cls, unit: float) -> Timing:
-        """Every duration times `unit`: for tests, which have no twenty seconds."""
+        """Every duration times `unit`: for tests, which cannot wait twenty seconds."""
         whole = cls()
         return cls(*(getattr(whole, each.name) * unit for each in fields(cls)))
 
     @classmethod
     def of(cls, deadline: float) -> Timing:
-        """The durations in proportion to a token exchange of at most `deadline` seconds, the one that an operator sets.
+        """The durations in proportion to `deadline`, the longest time of a token exchange, which the operator sets.
 
-        Rule 12 has a floor: between two refused passes lie 60 seconds, and a lease and a deadline, at least. The
-        limit for connecting stays, up to three quarters of the deadline: the distance to Cloudbeds does not shrink with
-        the deadline, and a connection that was never made must be distinguished from an answer that never came.
+        Rule 12 has a floor: two refused passes are at least 60 seconds, and a lease plus a deadline, apart. The
+        limit for connecting does not shrink, but is at most three quarters of the deadline: the distance to Cloudbeds
+        stays the same, and a connection that was never made must be distinguished from an answer that never came.
         """
         timing = cls.scaled(deadline / 20.0)
         return replace(
@@ -54,11 +54,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Why a refresh is wanted: what the asker last saw, what it was refused with, who it is.
+    """Who wants a refresh, and why: the generation that the caller last saw, and the one that was rejected.
 
     `seen` and `rejected` are generations. `operator` and `upkeep` may try a marked grant again (rule-12).
-    `patient`: a waiting caller; the background asks impatiently and gives up at the first obstacle. `connection_id` is
-    for what is said where it fails.
+    `patient`: a caller waits; a background refresh is not patient and gives up at the first obstacle. `connection_id`
+    is for error messages.
     """
 
     grant_id: str
@@ -71,7 +71,7 @@ class Ask:
 
 
 class Next(Enum):
-    """The one next thing for the holder of the lease."""
+    """The next step of the holder of the lease."""
 
     GONE = "the grant was disconnected"
     RESTART = "the grant was superseded: ask the connection's active one"
@@ -87,7 +87,7 @@ class Next(Enum):
 
 
 def decide(row: Grant | None, ask: Ask, timing: Timing) -> Next:
-    """The first of the algorithm's conditions that holds, in its order."""
+    """The step of the first condition that holds, in the order of the algorithm."""
     if row is None or row.role is Role.DISCONNECTED:
         return Next.GONE
     if row.role is Role.SUPERSEDED:
@@ -104,7 +104,7 @@ def decide(row: Grant | None, ask: Ask, timing: Timing) -> Next:
         return Next.HELD_BACK
     by_401 = ask.rejected is not None and row.valid_for > 0
     if row.braked > 0 and (by_401 or (ask.upkeep and row.reauth is not None)):
-        return Next.BRAKED  # what a 401 causes, and the retry of a mark; a token that ended is refreshed
+        return Next.BRAKED  # a refresh that a 401 caused, or the retry of a mark; an expired token is refreshed
     if row.valid_for > 0 and (row.kept or settles(row, ask, timing)):
         return Next.PROBE
     return Next.SEND
@@ -117,24 +117,24 @@ def _decide_of_key(row: Grant, ask: Ask) -> Next:
 
 
 def settles(row: Grant, ask: Ask, timing: Timing) -> bool:
-    """Whether a proof of the stored access token answers the question, and nothing is sent (rule-3)."""
+    """Whether a proof of the stored access token settles the matter, so that no refresh token is sent (rule-3)."""
     return ask.rejected is not None or unresolved(row, timing) or suspected(row, ask) or row.reauth is not None
 
 
 def reference(ask: Ask) -> int:
-    """The generation that the asker wants replaced."""
+    """The generation that the caller wants replaced."""
     return ask.seen if ask.rejected is None else ask.rejected
 
 
 def unresolved(row: Grant, timing: Timing) -> bool:
-    """Whether an attempt is pending whose outcome is unknown and recent enough to matter."""
+    """Whether an attempt of unknown outcome is pending, recent enough to matter."""
     return row.intent_age is not None and row.intent_age < timing.unresolved
 
 
 def suspected(row: Grant, ask: Ask) -> bool:
-    """Whether `/userinfo` named a dead grant once: it is asked again, and no refresh token spent on it meanwhile.
+    """Whether `/userinfo` named a dead grant once: it is asked again, and until then no refresh token is spent.
 
-    `revoked` may as well have been a refused pass; then the next pass decides. An operator's refresh is always sent.
+    `revoked` may also come from a refused pass; then the next pass decides. An operator's refresh is always sent.
     """
     return row.refused_as is not None and row.refused_as != REVOKED and not ask.operator
 
@@ -142,16 +142,16 @@ def suspected(row: Grant, ask: Ask) -> bool:
 def may_mark(row: Grant, timing: Timing) -> bool:
     """Whether a pass that begins now may be the second one refused: the first was counted an interval ago (rule-12).
 
-    Judged by the row as it was read before Cloudbeds is asked: a process that is suspended after that, or waits for
-    the database, does not lengthen the interval.
+    Judged by the row as read before Cloudbeds is asked, so that a later suspension of the process, or a wait for the
+    database, does not count as part of the interval.
     """
     return row.refused_ago is not None and row.refused_ago >= timing.refusal_interval
 
 
 def servable(row: Grant, ask: Ask) -> bool:
-    """SERVE: the stored access token is unexpired, and the asker did not name it as rejected.
+    """SERVE: the stored access token is unexpired, and the caller did not name it as rejected.
 
-    An operator's request is never served from the store: the operator is notified when there was no refresh.
+    An operator's request is never served from the store: an operator has to learn that there was no refresh.
     """
     return row.valid_for > 0 and row.generation != ask.rejected and not ask.operator
 
@@ -166,16 +166,16 @@ def candidates(tokens: Sequence[StoredToken]) -> list[StoredToken]:
 
 
 def reprieve(row: Grant, timing: Timing) -> float:
-    """Seconds to the next pass where every refresh token was refused, twice, and the access token works: the interval,
-    doubling to an hour while this repeats, and no longer than the access token lasts.
+    """Seconds to the next pass after every refresh token was refused, twice, while the access token works: the
+    interval, doubling to an hour while this repeats, and no longer than the access token lasts.
     """
     doubled = _doubled(timing.refusal_interval, row.reprieves, LONGEST_HOLD)
     return max(timing.refusal_interval, min(doubled, row.valid_for))
 
 
 def brake(denied: int, timing: Timing) -> float:
-    """Seconds to the next refresh that a 401 may cause, when the proofs of the last `denied` pairs were answered 401;
-    of an API key, to the next question whether it works.
+    """Seconds until a 401 may cause the next refresh, after the proofs of the last `denied` pairs were answered 401;
+    for an API key, until the next check whether it works.
     """
     return _doubled(timing.refusal_interval, denied - 1, LONGEST_HOLD)
 
@@ -186,13 +186,13 @@ def backoff(attempts: int, timing: Timing, dice: float) -> float:
 
 
 def _doubled(seconds: float, times: int, most: float) -> float:
-    return min(most, seconds * 2.0 ** min(times, 30))  # bounded, as a float has an end
+    return min(most, seconds * 2.0 ** min(times, 30))  # bounded, because floats overflow
 
 
-LONGEST_HOLD = 3600.0  # seconds; what is refused again and again is asked about at least so often
+LONGEST_HOLD = 3600.0  # seconds between two attempts at what is refused again and again, at most
 STALE_AT = 0.9  # of the lifetime (rule-10)
 
 
 def stale_after(lifetime: float, dice: float) -> float:
-    """Seconds after which a new token is refreshed behind its users: about nine tenths, spread by a twentieth."""
+    """Seconds until a new token is refreshed in the background: about nine tenths of its life, with some jitter."""
     return lifetime * (STALE_AT + (dice - 0.5) * 0.05)

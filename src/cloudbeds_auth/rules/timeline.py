@@ -1,7 +1,7 @@
-"""The picture of a history: one line per token pair, made from a connection's events and from nothing else.
+"""The timeline of a history: one line per token pair, made from a connection's events alone.
 
-`pairs(events)` is data only; `rules.pair_drawing` lays it out, and the page of a connection and the terminal draw that.
-What the events do not say is not guessed: a pair whose beginning was not in the events handed in has no `began`.
+`pairs(events)` returns data; `rules.pair_drawing` lays it out, and the page of a connection and the terminal draw it.
+Nothing is guessed: a pair whose beginning is not among the given events has no `began`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class AttemptOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One sending of the refresh token at `position`; `detail` is what the store noted about a lost answer."""
+    """One sending of the refresh token at `position`; `detail` is what the history notes about a lost answer."""
 
     at: datetime
     position: int | None
@@ -68,11 +68,11 @@ class Attempt:
 
 @dataclass(slots=True)
 class PairLine:
-    """One token pair: when it lived, what superseded it, whether it was seen to work, what it carried.
+    """One token pair: when it lived, what superseded it, whether it was seen to work, which calls it carried.
 
     `attempts` are the refreshes that began while this was the newest pair. `ended` is None while it lives. Of the
-    `calls` that its access token carried, by method and path in `methods`, `calls_refused` were answered 401.
-    `first_used`: the first call or proof that its access token is known to have carried.
+    `calls` made with its access token, counted by method and path in `methods`, `calls_refused` were answered 401.
+    `first_used`: the first call or proof known to have been made with its access token.
     """
 
     grant_id: str
@@ -93,7 +93,7 @@ class PairLine:
 
     @property
     def troubles(self) -> tuple[Attempt, ...]:
-        """The attempts that did not bring the next pair."""
+        """The attempts that did not lead to the next pair."""
         return tuple(attempt for attempt in self.attempts if attempt.outcome is not AttemptOutcome.ANSWERED)
 
     def lived_until(self, now: datetime) -> datetime:
@@ -123,17 +123,17 @@ class PairLine:
         }
 
     def end(self, at: datetime | None, ending: Ending) -> None:
-        """The first thing that ended a pair is what ended it; only a refusal is taken back (rule-12)."""
+        """Record what ended the pair, unless that is known already; only a refusal may be replaced (rule-12)."""
         if self.ending in {Ending.LIVING, Ending.REFUSED}:
             self.ended, self.ending = at, ending
 
     def use(self, at: datetime | None) -> None:
-        """Its access token is known to have been sent at that moment."""
+        """Record that its access token was sent at that moment."""
         if at is not None:
             self.first_used = at if self.first_used is None else min(at, self.first_used)
 
     def close(self, outcome: AttemptOutcome, detail: str = "") -> None:
-        """Say how the attempt that is still open ended."""
+        """Record how the attempt that is still open ended."""
         if self.attempts and self.attempts[-1].outcome is AttemptOutcome.OPEN:
             self.attempts[-1] = replace(self.attempts[-1], outcome=outcome, detail=detail)
 
@@ -169,7 +169,7 @@ class _Book:
         }
 
     def read(self, event: Event) -> None:
-        """Take one event into account; kinds that say nothing about a pair are passed over."""
+        """Take one event into account; kinds that say nothing about a pair are skipped."""
         if event.kind == "disconnected":
             self._disconnected(event)
             return
@@ -203,7 +203,7 @@ class _Book:
             before.end(event.at, Ending.REFRESH)
 
     def _before(self, line: PairLine) -> PairLine | None:
-        """The grant's pair before this one; generations of one grant grow, but other grants' lie between them."""
+        """The grant's pair before this one; a grant's generations grow, but other grants' may lie between them."""
         earlier = [
             generation
             for grant_id, generation in self.lines
@@ -212,7 +212,7 @@ class _Book:
         return self.lines[line.grant_id, max(earlier)] if earlier else None
 
     def _intent(self, line: PairLine, event: Event) -> None:
-        line.close(AttemptOutcome.CUT_OFF)  # a new sending without an outcome of the one before: its process had ended
+        line.close(AttemptOutcome.CUT_OFF)  # the sending before this one has no outcome: its process had ended
         position = event.data.get("position")
         line.attempts.append(Attempt(event.at, position if isinstance(position, int) else None, AttemptOutcome.OPEN))
 

@@ -1,8 +1,8 @@
 """What an answer of the token endpoint means (rule-11): classified, never guessed.
 
-A refusal is a row of `REFUSALS`: a well-formed JSON answer with status 400 or 401 that says one of these things in so
-many words. A body that merely mentions a refresh token refuses nothing. A well-formed pair is a pair. Everything else
-is ambiguous: the server may have acted, and every refresh token is kept.
+A refusal is a well-formed JSON answer with status 400 or 401 that fits a row of `REFUSALS`. A body that merely mentions
+a refresh token refuses nothing. A well-formed pair is a pair. Everything else is ambiguous: the server may have acted,
+and every refresh token is kept.
 
 The vendor's words differ from RFC 6749's: a dead refresh token is `invalid_request` + "The refresh token is invalid.",
 a spent code and an unknown client are `server_error` with status 401.
@@ -29,7 +29,7 @@ LONGEST_TOKEN = 16 * 1024  # characters
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A pair was issued; no process uses it before it is committed."""
+    """A pair was issued; it is not used before it is committed."""
 
     pair: Pair
 
@@ -50,7 +50,9 @@ class RefusedClient:
 
 @dataclass(frozen=True, slots=True)
 class UnauthorizedClient:
-    """The client may not use what it presented. Of this grant alone, unless another one's answer agrees (`agrees`)."""
+    """The client may not use what it presented. This concerns one grant alone, unless the answer to another grant
+    agrees; `agrees`: whether this answer can.
+    """
 
     reason: str
     agrees: bool = True
@@ -58,14 +60,14 @@ class UnauthorizedClient:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The request never left: no connection, no name, no TLS. The server cannot have acted."""
+    """The request was never sent: the connection, DNS or TLS failed. The server cannot have acted."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class TooLate(NotSent):
-    """The same, because this process was suspended after the intent: its lease may be over, and is taken anew."""
+    """Not sent, because this process was suspended after the intent: its lease may have expired, and is taken anew."""
 
     reason: str = "this process stood still before it was sent"
 
@@ -74,9 +76,9 @@ class TooLate(NotSent):
 class Ambiguous:
     """The server may or may not have acted.
 
-    `retry_after`: seconds that the server asks for. `pause`: a 429, and for how many seconds no process sends under
-    this client id. `unrecognized`: a 4xx refused something in words that are in no table; in short, to be compared with
-    the next one.
+    `retry_after`: seconds that the server asks to wait. `pause`: after a 429, the seconds for which no process sends
+    under this client id. `unrecognized`: a 4xx that refuses in words that are in no table, abbreviated so that it can
+    be compared with the next one.
     """
 
     reason: str
@@ -95,7 +97,7 @@ class NotOffered:
 Unissued = Refused | RefusedClient | UnauthorizedClient | NotSent | Ambiguous
 Answer = Issued | Unissued
 KeyAnswer = Issued | Refused | RefusedClient | NotSent | Ambiguous | NotOffered
-"""What the exchange of a refresh token for an API key may be answered with."""
+"""The possible answers to the exchange of a refresh token for an API key."""
 
 _TRANSIENT = frozenset({408, 425, 429})
 _WORDS = frozenset(
@@ -115,9 +117,9 @@ class Sent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RefusalRow:
-    """One documented refusal: `error` is RFC 6749's member (None: any), `says` a whole sentence of one of the vendor's
-    members of words, `mentions` parts of one; in lower case, without the full stop. `sent`: only for a request that
-    presented one of these.
+    """One documented refusal. `error`: the value of RFC 6749's member (None: any); `says`: a whole sentence of one of
+    the vendor's text members; `mentions`: parts of one sentence; both in lower case, without the full stop. `sent`: the
+    row is only for requests that presented one of these.
     """
 
     means: type[Refused | RefusedClient | UnauthorizedClient]
@@ -127,7 +129,7 @@ class RefusalRow:
     sent: tuple[Sent, ...] = tuple(Sent)
 
     def fits(self, error: Any, sentences: Collection[str], sent: Sent) -> bool:
-        """Whether this answer is one of these."""
+        """Whether this row describes the answer."""
         if self.error not in (None, error) or sent not in self.sent:
             return False
         if self.says and self.says not in sentences:
@@ -138,7 +140,7 @@ class RefusalRow:
 # The first row that fits is the meaning. Sources: RFC 6749 section 5.2; Cloudbeds' pages "Common errors" and
 # "Connecting and disconnecting"; the hints are those of the server library whose words Cloudbeds uses.
 REFUSALS = (
-    # Beside "The refresh token is invalid.": another registration's token, which says nothing of the token itself.
+    # Comes together with "The refresh token is invalid.": the token is another registration's, and may be good.
     RefusalRow(UnauthorizedClient, None, says="token is not linked to client"),
     RefusalRow(UnauthorizedClient, "unauthorized_client"),
     RefusalRow(UnauthorizedClient, "unsupported_grant_type", sent=(Sent.TOKEN_FOR_KEY,)),
@@ -146,14 +148,14 @@ REFUSALS = (
     RefusalRow(RefusedClient, None, mentions=("entity not found", "client")),
     RefusalRow(Refused, "invalid_grant"),
     RefusalRow(Refused, "invalid_request", says="the refresh token is invalid", sent=(Sent.TOKEN, Sent.TOKEN_FOR_KEY)),
-    # A code is good for one try and ten minutes: the hotel starts again, and nothing that works is lost.
+    # A code is good once, for ten minutes: the hotel starts again, and nothing that works is lost.
     RefusalRow(Refused, "invalid_request", mentions=("authorization code",), sent=(Sent.CODE,)),
     RefusalRow(Refused, "server_error", mentions=("authorization code",), sent=(Sent.CODE,)),
 )
 
 
 def classify(status: int, content_type: str, body: bytes, *, sent: Sent) -> Answer:
-    """What a complete answer means to a request that presented `sent`."""
+    """What a complete answer to a request that presented `sent` means."""
     refusing = 400 <= status < 500 and status not in _TRANSIENT
     try:
         answer = read_object(content_type, body)
@@ -167,7 +169,7 @@ def classify(status: int, content_type: str, body: bytes, *, sent: Sent) -> Answ
 def classify_exchange(status: int, content_type: str, body: bytes) -> KeyAnswer:
     """What a complete answer to `refresh_token_exchange` means.
 
-    A pair in the place of a key is dropped unused, so that the token that was sent lives on (rule-2).
+    A pair instead of a key is dropped unused, so that the refresh token that was sent stays alive (rule-2).
     """
     answer = classify(status, content_type, body, sent=Sent.TOKEN_FOR_KEY)
     if isinstance(answer, Issued) and answer.pair.kind is not CredentialKind.API_KEY:
@@ -182,7 +184,7 @@ def _refusal(status: int, answer: JsonObject, sent: Sent) -> Answer:
     sentences = sentences_of(answer, "message", "error_description", "hint", "detail")
     row = next((row for row in REFUSALS if row.fits(error, sentences, sent)), None) if status in _REFUSING else None
     if row is None:
-        # Of its words only those are repeated that are known: what is in the others is not.
+        # Only known error codes are repeated: other words might hold anything.
         said = f"HTTP {status}, {next((word for word in _WORDS if word == error), 'another error')}"
         return Ambiguous(f"{said}: it refuses in words that are in no table", unrecognized=said)
     if row.means is Refused:
@@ -198,7 +200,7 @@ def _pair(answer: JsonObject) -> Answer:
     access, refresh = answer.get("access_token"), answer.get("refresh_token")
     if not _usable(access) or not (refresh is None or _usable(refresh) or is_api_key(access)):
         return Ambiguous("a token in the answer is missing, of a wrong type, or no printable ASCII")
-    # Whether anything beside a key means something is unknown: it is not read (cloudbeds-facts.md section 4).
+    # What the other members mean beside a key is not documented: they are not read (cloudbeds-facts.md section 4).
     is_key = is_api_key(access)
     kind = answer.get("token_type", "bearer")
     if not is_key and not (isinstance(kind, str) and kind.lower() == "bearer"):
@@ -237,7 +239,7 @@ def _lifetime(value: Any) -> float | None:
 
 
 def _property_ids(resources: Any) -> tuple[str, ...]:
-    """The property ids among `resources`, which the vendor shows as a list, as an object, or not at all."""
+    """The property ids among `resources`, which the vendor sends as a list, as an object, or not at all."""
     if isinstance(resources, dict):
         resources = [{"type": "property", "id": resources.get("propertyID", resources.get("id"))}]
     if not isinstance(resources, list):

@@ -1,11 +1,11 @@
 """Webhooks, in and out.
 
-In: what an `integration/appstate_changed` says, read leniently, because Cloudbeds publishes no format of it. It is
-unsigned, may be forged, may come twice or never: a hint. It makes us ask, and nothing is deleted for it. What
-`getAppState` answers is read by the same words, and is a hint, too (rule-12).
+In: Cloudbeds' `integration/appstate_changed`, read leniently, because its format is not published. It is unsigned, may
+be forged, may come twice or never: a hint. It only makes the service ask, and nothing is deleted because of it. The
+answer of `getAppState` is read in the same way, and is a hint, too (rule-12).
 
-Out: which change of a connection is reported, what the message says, and when it is tried again. What is reported is
-decided by the connection's `Standing` before and after (`NOTICES`); the transaction that changes it asks.
+Out: which change of a connection is reported, what the message says, and when it is tried again. The connection's
+`Standing` before and after decides what is reported (`NOTICES`), in the transaction that changes it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ APP_DISABLED = "disabled"  # the only state of an app at a property that ends a 
 FIRST = 60.0  # seconds until a hotel that connected is asked about for the first time
 POLL = 43200.0  # seconds between two reads of a connection's app state: Cloudbeds deletes its webhook at a disconnect
 LONGEST = 64  # characters of a state or an id
-STATES = ("newState", "app_state", "state")  # no other: `status` and its like may be another object's
+STATES = ("newState", "app_state", "state")  # no other: `status` and the like may belong to another object
 EVENT = "appstate_changed"
 PROPERTIES = ("propertyID_str", "propertyId_str", "propertyID", "propertyId")
 CLIENTS = ("clientID", "clientId", "client_id")
@@ -35,14 +35,14 @@ CLIENTS = ("clientID", "clientId", "client_id")
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """An app may have been disabled at this property; `client_id` is empty where the payload names none."""
+    """An app may have been disabled at this property; `client_id` is empty if the payload names none."""
 
     property_id: str
     client_id: str
 
 
 def hint_of(body: bytes) -> Hint | None:
-    """The hint in a payload; None when it is about anything else, names no property, or cannot be read."""
+    """The hint in a payload; None if it is about anything else, names no property, or cannot be read."""
     try:
         payload = read_object("application/json", body)
     except Unreadable:
@@ -57,7 +57,7 @@ def hint_of(body: bytes) -> Hint | None:
 
 
 def state_in(found: Mapping[str, Any]) -> str:
-    """The state of an app that an object names, in lower case; empty when it names none."""
+    """The state of an app that an object names, in lower case; empty if it names none."""
     return _first(found, STATES).lower()
 
 
@@ -69,7 +69,8 @@ DAY = 86400.0
 
 
 WAITS = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
-"""Seconds after each failed attempt, before jitter; after the last one the message is given up, three days in all.
+"""Seconds to wait after each failed attempt, before jitter. After the last attempt, in three days, the message is given
+up.
 
 Source: Standard Webhooks, "Retry schedule".
 """
@@ -78,13 +79,13 @@ Source: Standard Webhooks, "Retry schedule".
 JITTER = 0.2  # how much longer than that, at most
 
 
-UNTRIED = 7 * DAY  # how long a message is kept that no process has tried to send: no address is set
+UNTRIED = 7 * DAY  # how long a message that no process has tried to send is kept: no address is set
 
 
 SHOWN = 30 * DAY  # how long a message that was given up is kept, for people to see
 
 
-PERSONAL = ("authorizing_user",)  # a name and an e-mail address; a receiver that needs them asks the API
+PERSONAL = ("authorizing_user",)  # a name and an e-mail address; a receiver that needs them reads them from the API
 
 
 ASKED_FOR = ("connect_url",)  # made when a caller reads the connection; a connect link is also a secret
@@ -97,9 +98,9 @@ class Notice(StrEnum):
     REAUTHORIZATION_REQUIRED = "connection.reauthorization_required"
     RECOVERED = "connection.recovered"
     DISCONNECTED = "connection.disconnected"
-    REFERENCE_CHANGED = "connection.reference_changed"  # of one that is connected, by a trusted way
-    AT_RISK = "connection.at_risk"  # of one that is connected: one more of `rules.risks`
-    RISK_OVER = "connection.risk_over"  # … and none any more
+    REFERENCE_CHANGED = "connection.reference_changed"  # by a trusted way, while connected
+    AT_RISK = "connection.at_risk"  # one more of `rules.risks`, while connected
+    RISK_OVER = "connection.risk_over"  # … and no risk any more
 
 
 class Standing(Enum):
@@ -124,7 +125,7 @@ NOTICES = {
 
 
 def standing(role: Role | str | None, reauth: str | None) -> Standing:
-    """Of a connection whose pointer is at a grant with this role and mark; None: at no grant."""
+    """The standing of a connection that points to a grant with this role and mark; role None: to no grant."""
     if role != Role.ACTIVE:
         return Standing.AWAY
     if reauth is None:
@@ -133,7 +134,7 @@ def standing(role: Role | str | None, reauth: str | None) -> Standing:
 
 
 def message_id(notice: Notice, connection_id: str, sequence: int, at: float) -> str:
-    """The same for every attempt; another one for what happens after a backup was restored."""
+    """The id of a message: the same for every attempt, but another one after a backup was restored."""
     named = f"{notice.value} {connection_id} {sequence} {at!r}".encode()
     return f"msg_{hashlib.sha256(named).hexdigest()[:32]}"
 
@@ -151,7 +152,7 @@ def message_body(notice: Notice, at: float, sequence: int, connection: Connectio
 
 
 def wait_after(attempts: int, retry_after: float | None, roll: float) -> float | None:
-    """Seconds until the next attempt when so many have failed; None: given up. `roll` is in [0, 1)."""
+    """Seconds until the next attempt after so many have failed; None: given up. `roll` is in [0, 1)."""
     if attempts > len(WAITS):
         return None
     wait = WAITS[attempts - 1] * (1.0 + JITTER * roll)

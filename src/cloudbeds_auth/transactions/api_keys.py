@@ -1,4 +1,4 @@
-"""The transactions of a hotel's move to an API key (rule-15): the latch, and the key that comes for it."""
+"""The transactions of a hotel's move to an API key (rule-15): the latch, and the key that the exchange brings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def begin_migration(tx: Tx, fence: Fence, client_id: str) -> Transaction[bool]:
     yield from query(
         "begin_migration", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch, client_id=client_id
     )
-    yield from set_due(row, tx, migration="begun")  # a process that is killed now leaves it to the background
+    yield from set_due(row, tx, migration="begun")  # if this process is killed now, upkeep resumes it
     yield from add_event(tx, row, MIGRATION_BEGUN, actor=tx.acting.name, client_id=client_id)
     return True
 
@@ -35,7 +35,7 @@ def begin_migration(tx: Tx, fence: Fence, client_id: str) -> Transaction[bool]:
 def end_migration(tx: Tx, fence: Fence, *, in_doubt: bool = False) -> Transaction[bool]:
     """Give the migration up and lift the latch. False, and nothing changes: an exchange may have been accepted.
 
-    `in_doubt`: lift it all the same, because the answer of that exchange can come no more.
+    `in_doubt`: lift it nevertheless, because the answer to that exchange can no longer come.
     """
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence) or row["migration"] is None or row["intent_position"] is not None:
@@ -52,9 +52,8 @@ def end_migration(tx: Tx, fence: Fence, *, in_doubt: bool = False) -> Transactio
 def add_key(tx: Tx, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> Transaction[bool]:
     """Store the key that an exchange of this grant's token brought, as a candidate of its connection.
 
-    It needs no fence: even if the grant moved meanwhile, the key in hand may be the only living one, and the proof
-    decides.
-    Repeating it is harmless. False: the hotel was disconnected, or approved anew.
+    It needs no fence: even if the grant moved meanwhile, the key in hand may be the hotel's only living credential, and
+    the proof decides. Repeating it is harmless. False: the hotel was disconnected, or approved anew.
     """
     row = yield from locked(tx, old_grant_id)
     if row is None or row["role"] != Role.ACTIVE or row["latched"] >= MOVED:

@@ -1,6 +1,6 @@
 """The transactions of apps: their registrations, and which of their secrets Cloudbeds refuses (F35, F36).
 
-One transaction at a time changes any registration.
+Registrations are changed by one transaction at a time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cloudbeds_auth.transactions.statements import (
 
 
 class AppConflict(Enum):
-    """What another registration has already; the words complete a sentence."""
+    """What another registration has already, as a sentence for an error."""
 
     NAME = "there is an app of this name already"
     CLIENT_ID = "another app has this client id already"
@@ -43,7 +43,7 @@ CHANGES = "changes of apps"
 
 
 def secret_place(name: str, generation: int) -> Place:
-    """Where a client secret belongs: to its app, and to the generation that it came with."""
+    """The place that a client secret is sealed for: its app, and the generation that it came with."""
     return Place("apps", name, 0, generation)
 
 
@@ -63,21 +63,21 @@ def read_app(tx: Tx, name: str) -> Transaction[App | None]:
 
 @transaction
 def read_apps(tx: Tx, after: str = "", limit: int = LARGEST) -> Transaction[Sequence[App]]:
-    """All of them, or at most `limit` behind the one of this name, by name, each with its issuer."""
+    """The apps in the order of their names, at most `limit` after the one named `after`, each with its issuer."""
     rows = yield from query("apps", after=after, limit=limit)
     return [_app_of(row, tx.sealer) for row in rows]
 
 
 @transaction
 def read_names(tx: Tx, client_ids: Sequence[str]) -> Transaction[Mapping[str, str]]:
-    """The names of the apps with these client ids, by client id; no secret is opened for it."""
+    """The names of the apps with these client ids, by client id; no secret is opened."""
     rows = yield from query("names_of_clients", client_ids=as_keys(client_ids))
     return {row["client_id"]: row["name"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
 class RedirectUris:
-    """Where Cloudbeds may send browsers for each app, by name; `version` changes as soon as they do."""
+    """The redirect URI of each app, by name; `version` changes whenever they do."""
 
     version: str = ""
     by_app: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class RedirectUris:
 
 @transaction
 def read_redirect_uris(tx: Tx, known: RedirectUris) -> Transaction[RedirectUris]:
-    """`known`, unless an app came or went since it was read; no secret is opened for it."""
+    """The redirect URIs: `known`, unless an app was added or removed since it was read; no secret is opened."""
     version = yield from _version()
     if version == known.version:
         return known
@@ -100,15 +100,15 @@ def _version() -> Transaction[str]:
 
 
 def _changed() -> Transaction[None]:
-    """An app came or went; one transaction at a time does this."""
+    """Note that an app was added or removed; one transaction at a time does this."""
     row = yield from query_one("meta", name="apps_version")
     yield from query("set_meta", name="apps_version", value="1" if row is None else str(int(row["value"]) + 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """Of some apps: those of them that the store has, the origins that they are bound to, and the fingerprints of the
-    secrets of each that Cloudbeds refused.
+    """What is stored about some apps: their registrations, the origins that they are bound to, and the fingerprints of
+    the secrets that Cloudbeds refused.
     """
 
     apps: Mapping[str, App]
@@ -118,7 +118,7 @@ class Registrations:
 
 @transaction
 def read_registrations(tx: Tx, names: Sequence[str]) -> Transaction[Registrations]:
-    """What is known of these apps, however many they are."""
+    """What is stored about these apps, in three queries however many they are."""
     apps = yield from query("apps_named", names=as_keys(names))
     issuers = yield from query("issuers_of", names=as_keys(names))
     refused: dict[str, set[str]] = {}
@@ -130,10 +130,10 @@ def read_registrations(tx: Tx, names: Sequence[str]) -> Transaction[Registration
 
 @transaction
 def add_app(tx: Tx, app: App, link_hash: str | None = None) -> Transaction[AppConflict | None]:
-    """Remember a registration with its first secret, which is for `app.issuer`. AppConflict: nothing was written.
+    """Store a registration with its first secret, which is for `app.issuer`. AppConflict: nothing was written.
 
-    `link_hash`: of the one-time link by which a hotel brought it; raises AuthorizationExpired where that registers
-    nothing, or nothing any more. It connects hotels of this app from then on.
+    `link_hash`: of the one-time link by which a hotel brought it; raises AuthorizationExpired if that link registers no
+    app, or not any more. From then on the link connects a hotel under this app.
     """
     yield from query("one_at_a_time", work=CHANGES)
     if link_hash is not None:
@@ -157,7 +157,7 @@ def add_app(tx: Tx, app: App, link_hash: str | None = None) -> Transaction[AppCo
 
 @transaction
 def read_conflict(tx: Tx, app: App) -> Transaction[AppConflict | None]:
-    """What another registration has already of what this one would have; None: nothing."""
+    """The first conflict of this registration with another one; None: there is none."""
     return (yield from _taken(app))
 
 
@@ -175,7 +175,7 @@ def _taken(app: App) -> Transaction[AppConflict | None]:
 
 @transaction
 def rotate_secret(tx: Tx, name: str, secret: Secret) -> Transaction[bool]:
-    """A new secret; the one until now stays as the previous one, in place of any before. False: no such app."""
+    """Store a new secret; the current one becomes the previous one, replacing any before. False: no such app."""
     yield from query("one_at_a_time", work=CHANGES)
     row = yield from query_one("app", name=name)
     if row is None:
@@ -189,7 +189,7 @@ def rotate_secret(tx: Tx, name: str, secret: Secret) -> Transaction[bool]:
 
 @transaction
 def drop_previous_secret(tx: Tx, name: str) -> Transaction[bool]:
-    """Only the current secret is left. False: no such app."""
+    """Delete all secrets but the current one. False: no such app."""
     yield from query("one_at_a_time", work=CHANGES)
     row = yield from query_one("app", name=name)
     if row is None:
@@ -201,7 +201,7 @@ def drop_previous_secret(tx: Tx, name: str) -> Transaction[bool]:
 
 @transaction
 def remove_app(tx: Tx, name: str) -> Transaction[int | None]:
-    """Forget the registration unless connections live by it: how many do (0: it is gone). None: no such app."""
+    """Delete the registration unless living connections use it; returns how many do (0: deleted). None: no such app."""
     yield from query("one_at_a_time", work=CHANGES)
     if (yield from query_one("app", name=name)) is None:
         return None
@@ -218,7 +218,7 @@ def remove_app(tx: Tx, name: str) -> Transaction[int | None]:
 
 
 def _app_of(row: Row, sealer: Sealer) -> App:
-    """The noun. A secret that does not open is left out: it is one app's trouble, and `database check` names it."""
+    """The app in this row. A secret that does not open is left out: it affects one app; `database check` names it."""
     return App(
         id=row["name"],
         client_id=row["client_id"],
@@ -243,9 +243,9 @@ def _opened(row: Row, sealer: Sealer) -> Iterator[Secret]:
 
 @transaction
 def open_circuits(tx: Tx, app: str) -> Transaction[Mapping[str, float]]:
-    """Refused secrets by fingerprint, and seconds until a trial; below zero where it is due, and for how long.
+    """Refused secrets by fingerprint, with the seconds until a trial; below zero: a trial has been due for so long.
 
-    Minus infinity where the clock was set back since, or is another one: the trial is due.
+    Minus infinity if the clock was set back since, or is another one: the trial is due.
     """
     rows = yield from query("circuits", app=app)
     return {
@@ -258,7 +258,7 @@ def open_circuits(tx: Tx, app: str) -> Transaction[Mapping[str, float]]:
 
 @transaction
 def open_circuit(tx: Tx, app: str, fingerprint: str, *, trial_after: float) -> Transaction[None]:
-    """The vendor refused this secret; also claims a trial: no other process tries before `trial_after` seconds."""
+    """Record that the vendor refused this secret, or claim a trial: no process tries it for `trial_after` seconds."""
     yield from query(
         "open_circuit", app=app, fingerprint=fingerprint, trial_at=tx.steady + trial_after, now=tx.steady,
         clock_id=tx.clock_id,
@@ -267,5 +267,5 @@ def open_circuit(tx: Tx, app: str, fingerprint: str, *, trial_after: float) -> T
 
 @transaction
 def close_circuit(tx: Tx, app: str, fingerprint: str) -> Transaction[None]:
-    """The vendor accepted this secret."""
+    """Record that the vendor accepted this secret."""
     yield from query("close_circuit", app=app, fingerprint=fingerprint)

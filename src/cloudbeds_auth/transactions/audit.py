@@ -1,4 +1,4 @@
-"""The transactions of the audit: an entry is written with the act that it is about, read, and swept when it is old."""
+"""The transactions of the audit: an entry is written in the transaction of its act, read, and deleted when old."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from cloudbeds_auth.rules.audit import STRANGERS, Acting, AuditEntry, entry_id, 
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.transactions.statements import Instant, Transaction, Tx, query, transaction
 
-BEYOND = "z"  # the id of no entry, and behind them all in every order of letters
+BEYOND = "z"  # sorts after every entry's id in any collation
 
 
 def audit(
     now: Instant, action: str, subject: str | None, data: Mapping[str, object], by: Acting | None = None
 ) -> Transaction[None]:
-    """Write down that this was done, in the transaction that does it; `by`: who did, None: who acts now."""
+    """Write an entry about an act, in the transaction that performs it; `by`: who did it, None: who acts now."""
     name, address = by or now.acting
     text = json.dumps(data, separators=(",", ":"), sort_keys=True)
     yield from query(
@@ -28,13 +28,13 @@ def audit(
 def add_audit(
     tx: Tx, action: str, subject: str | None, data: Mapping[str, object], by: Acting | None = None
 ) -> Transaction[None]:
-    """Write down what is done elsewhere than in this database."""
+    """Write an entry about an act outside this database."""
     yield from audit(tx, action, subject, data, by)
 
 
 @transaction
 def add_failures(tx: Tx, times: Mapping[tuple[str, str], int]) -> Transaction[None]:
-    """How often each of these actions failed from each of these addresses, since the last time."""
+    """Write how often each of these actions failed from each of these addresses since the last call."""
     for (action, address), count in sorted(times.items()):
         yield from audit(tx, action, None, {"times": count}, Acting(STRANGERS, address))
 
@@ -53,6 +53,6 @@ def read_audit(tx: Tx, *, before: str | None, limit: int) -> Transaction[Sequenc
 
 
 def sweep_audit(before: float, limit: int) -> Transaction[int]:
-    """Delete at most so many entries from before that moment, the oldest first; how many there were."""
+    """Delete at most `limit` entries from before that moment, the oldest first; returns how many."""
     rows = yield from query("sweep_audit", before=first_id(before), limit=limit)
     return len(rows)

@@ -1,7 +1,8 @@
-"""Which rows carry a MAC, and of what (`rules.authentic`): what belongs to whom, and what a key for callers may do.
+"""Which rows have a MAC, and over which columns (`rules.authentic`): those that say what belongs to which hotel, and
+what a key for callers may do.
 
-A transaction that changes such a row gives it the MAC of what it is then, if it was genuine before: one that was
-altered behind the service stays so, whatever is done with it, until an operator has looked (`accept`).
+A transaction that changes such a row gives it a new MAC if it was genuine before. A row that was altered behind the
+service is never made genuine by a later change, only by an operator (`accept`).
 """
 
 from __future__ import annotations
@@ -38,36 +39,36 @@ COVERED: Mapping[str, tuple[str, ...]] = {
     "sign_in_codes": ("hash", "made_by", "expires_at"),
     "sessions": ("id", "hash", "how", "address", "created_at", "expires_at"),
 }  # fmt: skip
-"""The tables whose rows have a `mac`, and the columns that it is over. A connection's pointer needs none: the grant
-that it names says itself whose it is, and that it is the one in use.
+"""The tables whose rows have a `mac`, and the columns that it covers. A connection's pointer needs none: the row of the
+grant that it names says which connection it belongs to, and that it is the one in use.
 """
 
-FROM_BEFORE = ("connections", "grants", "caller_keys")  # those that there were before there were MACs
+FROM_BEFORE = ("connections", "grants", "caller_keys")  # the tables that existed before there were MACs
 HOMES = {"connections": "id", "grants": "connection_id"}
 MAC_KEY = Place("meta", "mac_key", 0, 0)
 AUTHENTICATED = Place("meta", "authenticated", 0, 0)
-BEGUN, ALL = "some rows have no MAC yet", "every row has its MAC"  # … since then one without is refused
+BEGUN, ALL = "some rows have no MAC yet", "every row has its MAC"  # … and a row without one is refused
 AT_ONCE = 500  # rows of one batch
 
 
 def mac_of(tx: Tx, table: str, row: Row) -> str:
-    """The MAC of a row that has these values, at its place."""
+    """The MAC of a row with these values in this table."""
     return tx.mac_key.mac(table, (row[column] for column in COVERED[table]))
 
 
 def is_genuine(tx: Tx, table: str, row: Row) -> bool:
-    """Whether this installation wrote the row as it is."""
+    """Whether the row is as this installation wrote it."""
     return tx.mac_key.fits(row["mac"], table, (row[column] for column in COVERED[table]))
 
 
 def changed_mac(tx: Tx, table: str, row: Row, **changed: object) -> str | None:
-    """Its MAC once these columns are `changed`; of a row that is not genuine, the one that it has."""
+    """The row's MAC once these columns are `changed`; a row that is not genuine keeps its own."""
     mac: str | None = mac_of(tx, table, {**row, **changed}) if is_genuine(tx, table, row) else row["mac"]
     return mac
 
 
 def is_linked(tx: Tx, row: Row) -> bool:
-    """Of a row of `current`: whether the connection and its grant are as they were written, and belong together."""
+    """Whether the connection and the grant of a row of `current` are as they were written, and belong together."""
     home = {"id": row["c_id"], "app": row["c_app"], "reference": row["reference"], "mac": row["c_mac"]}
     if not is_genuine(tx, "connections", {**home, "reference_trusted": row["reference_trusted"]}):
         return False
@@ -82,7 +83,7 @@ def is_linked(tx: Tx, row: Row) -> bool:
 
 
 def altered(connection_id: str) -> ClientRefused:
-    """The error about a connection of which a row was altered."""
+    """The error for a connection of which a row was altered."""
     return ClientRefused(
         f"what links {connection_id} to its app, its tokens, its properties or its reference was altered behind this "
         "service: nothing of it is sent",
@@ -96,10 +97,10 @@ def altered(connection_id: str) -> ClientRefused:
 
 @transaction
 def unlock(tx: Tx) -> Transaction[tuple[Sequence[str], MacKey | None, bool]]:
-    """Open a database: the ids of encryption keys that are missing; else the key of its MACs, made now where there is
-    none, and whether rows are left that have no MAC, as in a database of an earlier version.
+    """Open a database. Returns the ids of missing encryption keys; if there are none, the MAC key, created now if need
+    be, and whether some rows have no MAC yet, as in a database of an earlier version.
 
-    Raises ConfigurationError where the key is gone, or was altered.
+    Raises ConfigurationError if the MAC key is gone or was altered.
     """
     yield from query("one_at_a_time", work="unlock")  # no two keys are made
     former = (yield from query_one("meta", name=FORMER)) is not None
@@ -112,8 +113,8 @@ def unlock(tx: Tx) -> Transaction[tuple[Sequence[str], MacKey | None, bool]]:
         key = _opened_key(row, tx.sealer)
     elif state == ALL:
         raise ConfigurationError(
-            "the key that authenticates this database's rows is gone: somebody deleted `mac_key` from its table `meta`",
-            next_step="restore it from a backup; or take every row as it is: `cloudbeds-auth database accept --all`",
+            "the key that authenticates this database's rows is gone: `mac_key` was deleted from its table `meta`",
+            next_step="restore it from a backup; or accept every row as it is: `cloudbeds-auth database accept --all`",
         )
     else:
         key = yield from make_key(tx.sealer)
@@ -133,14 +134,14 @@ def _set_state(sealer: Sealer, state: str) -> Transaction[None]:
 
 
 def make_key(sealer: Sealer) -> Transaction[MacKey]:
-    """A new key, in the place of any other."""
+    """Create and store a new MAC key, which replaces any other."""
     secret = sealer.new_key()
     yield from query("set_meta", name="mac_key", value=sealer.seal(secret, MAC_KEY).hex())
     return MacKey(bytes.fromhex(secret.reveal()))
 
 
 def read_key(sealer: Sealer) -> Transaction[MacKey | None]:
-    """The key, where the database was opened before. Raises ConfigurationError where it does not open."""
+    """The MAC key; None if the database was never opened. Raises ConfigurationError if the key does not open."""
     row = yield from query_one("meta", name="mac_key")
     return None if row is None else _opened_key(row, sealer)
 
@@ -155,20 +156,22 @@ def _opened(row: Row, sealer: Sealer, place: Place) -> Secret:
     except (SealBroken, ValueError):
         raise ConfigurationError(
             f"what authenticates this database's rows does not open: `{place.row}` in its table `meta` was altered, or "
-            "is sealed with a key that is not at hand",
-            next_step="restore it from a backup; or take every row as it is: `cloudbeds-auth database accept --all`",
+            "is sealed with a key that is missing",
+            next_step="restore it from a backup; or accept every row as it is: `cloudbeds-auth database accept --all`",
         ) from None
 
 
 @transaction
 def authenticate(tx: Tx, table: str, after: str, *, anew: bool = False) -> Transaction[str | None]:
-    """Give the next rows behind this id that have no MAC their own; `anew`: all rows. The last id; None: no more."""
+    """Give a MAC to the next rows after this id that have none; `anew`: to all rows. Returns the last id; None: no more
+    rows.
+    """
     home = HOMES.get(table, "NULL")
     lacking = "true" if anew else "mac IS NULL"
     sql = f"SELECT id, {home} AS home FROM {table} WHERE {lacking} AND id > :after ORDER BY id LIMIT :limit"  # noqa: S608
     found = yield Statement(f"next_of_{table}", sql, {"after": after, "limit": AT_ONCE})
     homes = as_keys(row["home"] for row in found if row["home"] is not None)
-    yield from query("connections_locked", connection_ids=homes)  # whoever changes a row meanwhile waits
+    yield from query("connections_locked", connection_ids=homes)  # transactions that change a row wait
     sql = f"SELECT * FROM {table} WHERE id IN (SELECT key FROM json_each(:ids)) ORDER BY id"  # noqa: S608
     rows = yield Statement(f"rows_of_{table}", sql, {"ids": as_keys(row["id"] for row in found)})
     yield from take_as_it_is(tx, table, rows)
@@ -176,14 +179,14 @@ def authenticate(tx: Tx, table: str, after: str, *, anew: bool = False) -> Trans
 
 
 def take_as_it_is(tx: Tx, table: str, rows: Rows) -> Transaction[None]:
-    """These rows, with these values, are genuine from now on. The parameter's keys are each a MAC and an id."""
+    """Make these rows genuine with the values that they have. Each key of the parameter is a MAC and an id."""
     macs = as_keys(f"{mac_of(tx, table, row)} {row['id']}" for row in rows)
     sql = (
         f"UPDATE {table} SET mac = substr(given.key, 1, {DIGITS}) FROM (SELECT key FROM json_each(:macs)) AS given "  # noqa: S608
         f"WHERE {table}.id = substr(given.key, {DIGITS + 2})"
     )
     yield Statement(f"authenticate_{table}", sql, {"macs": macs})
-    if table == "connections":  # their histories have a chain from here on, behind all that is there
+    if table == "connections":  # their histories have a chain from here on, after all events so far
         former = {row["id"]: Chain.parse(row["chain"]) for row in rows}
         newest = yield from query("last_sequences", connection_ids=as_keys(former))
         numbers = {row["id"]: max(row["sequence"] or 0, former[row["id"]].last) for row in newest}
@@ -192,8 +195,8 @@ def take_as_it_is(tx: Tx, table: str, rows: Rows) -> Transaction[None]:
 
 @transaction
 def begin_anew(tx: Tx) -> Transaction[Sequence[str]]:
-    """As a database of before, under the key that there is, or a new one; or the ids of encryption keys that are
-    missing, and nothing is changed: with them the key that there is may open.
+    """Treat the database as one of an earlier version, under its MAC key, or a new one if that does not open. Returns
+    the ids of missing encryption keys; then nothing is changed, because the MAC key may open with them.
     """
     missing = yield from check_keys()(tx)
     if missing:
@@ -210,7 +213,7 @@ def begin_anew(tx: Tx) -> Transaction[Sequence[str]]:
 
 @transaction
 def authenticated(tx: Tx) -> Transaction[None]:
-    """Every row has its MAC: from now on one without is refused."""
+    """Record that every row has its MAC: from now on, a row without one is refused."""
     yield from _set_state(tx.sealer, ALL)
 
 
@@ -218,12 +221,12 @@ def authenticated(tx: Tx) -> Transaction[None]:
 
 
 def read_chains(connection_ids: Iterable[str]) -> Transaction[dict[str, Chain]]:
-    """Of connections that are locked."""
+    """The chains of connections that are locked."""
     rows = yield from query("chains", connection_ids=as_keys(connection_ids))
     return {row["id"]: Chain.parse(row["chain"]) for row in rows}
 
 
 def set_chains(chains: Mapping[str, Chain]) -> Transaction[None]:
-    """Of these connections."""
+    """Store the chains of these connections."""
     rows = [{"id": connection_id, "chain": chain.text} for connection_id, chain in chains.items()]
     yield from query("set_chains", chains=json.dumps(rows))

@@ -1,4 +1,4 @@
-"""The transactions of coming in: links, states, candidates, and the move of the pointer (rule-13)."""
+"""The transactions that begin an approval: one-time links, and states."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """A spent state: what was begun with it. `earlier` is the connection it already led to.
+    """The authorization of a spent state. `earlier`: the connection that it already led to.
 
-    `expected`: the approval has to cover one of these properties; empty: any. `found`: what Cloudbeds named, once it
-    was compared with them.
+    `expected`: the approval has to cover one of these properties; empty: any. `found`: the properties that Cloudbeds
+    named, once they were compared with the expected ones.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Authorization:
 
 
 def link_over() -> AuthorizationExpired:
-    """About a one-time link that leads nowhere."""
+    """The error for a one-time link that is not valid."""
     return AuthorizationExpired(
         "this connect link was used, has expired, or was never issued",
         next_step="ask for a new link from where this one came",
@@ -44,7 +44,7 @@ def link_over() -> AuthorizationExpired:
 
 
 def app_first() -> InvalidRequest:
-    """About a one-time link whose app is not registered yet."""
+    """The error for a one-time link whose app is not registered yet."""
     return InvalidRequest(
         "this link takes the client id and secret of an app first",
         next_step="open the link as it was sent, and enter them there",
@@ -66,8 +66,8 @@ class NewAuthorization:
     """A state about to be issued; only hashes are stored.
 
     `browser_hash` is None for flows without a browser (Python, command line). `parked`: the hotel began in the
-    Marketplace; what comes of it waits to be claimed. `trusted`: the reference came by a link or from a program of
-    ours, not from an address that any person may have made. `expected` and `challenge` are as in `NewLink`.
+    Marketplace; its approval waits to be claimed. `trusted`: the reference came by a link or from an authenticated
+    caller, not from a URL that anyone could have made. `expected` and `challenge` are as in `NewLink`.
     """
 
     id: str
@@ -90,8 +90,8 @@ class NewLink:
     """A one-time link about to be issued; only its hash is stored.
 
     `expected`: the approval has to cover one of these properties; empty: any. `challenge`: the hash of the secret that
-    finishes it (RFC 7636); None: none does. `registration`: the app that has to be registered with it first; None:
-    none, or it was.
+    has to finish the approval (RFC 7636); None: no secret is needed. `registration`: the app that has to be registered
+    with the link first; None: none, or it has been.
     """
 
     hash: str
@@ -105,16 +105,16 @@ class NewLink:
     registration: AppRequest | None = None
 
 
-COME_AGAIN = 3600.0  # seconds after which to ask for a link again where too many of a key wait
-SWEPT = 100  # rows that are over, deleted where one is added: more than come in, and never a long transaction
+COME_AGAIN = 3600.0  # seconds after which to ask for a link again if too many links of a key wait
+SWEPT = 100  # expired rows that are deleted when one is added: more than come in, but never a long transaction
 
 
 @transaction
 def add_link(tx: Tx, link: NewLink, *, asked: bool = True) -> Transaction[None]:
-    """Remember a link by its hash, and forget some that expired long ago. `asked`: whoever acts now asked for it.
+    """Store a link by its hash, and delete some that expired long ago. `asked`: the acting caller asked for it.
 
-    Raises RateLimited where that is a key, and as many links of it wait to be used as may. A link that is shown to
-    whoever reads a connection counts for nobody: there is one of each connection and process.
+    Raises RateLimited if that caller is a key and the number of its unused links is at the limit. A link that is shown
+    with a connection counts for no key: there is one for each connection and process.
     """
     yield from query("sweep_links", before=tx.wall - REMEMBERED, limit=SWEPT)
     key = (yield from _bounded(tx)) if asked else None
@@ -132,7 +132,7 @@ def add_link(tx: Tx, link: NewLink, *, asked: bool = True) -> Transaction[None]:
 
 
 def _bounded(tx: Tx) -> Transaction[str | None]:
-    """The key for which a link counts that is made now: its children share its bound. None: it is no key that acts."""
+    """The key to whose limit a new link counts: its children share it. None: the acting caller is not a key."""
     row = yield from query_one("caller_key", id=tx.acting.name)
     return None if row is None else row["parent"] or row["id"]
 
@@ -141,8 +141,8 @@ def _must_have_room(key: str, now: Instant) -> Transaction[None]:
     row = yield from query_one("links_waiting", counts_for=key, now=now.wall, most=MOST_OF_ONE_KEY)
     if row is not None and row["waiting"] >= MOST_OF_ONE_KEY:
         raise RateLimited(
-            f"{MOST_OF_ONE_KEY} links of this key, and of those that it made, wait to be used: it makes no more",
-            next_step="one that is used, or over, makes room for the next; ask for a shorter `expires_in`",
+            f"{MOST_OF_ONE_KEY} links of this key, and of the keys that it made, wait to be used: it can make no more",
+            next_step="a link that is used or expires makes room for the next; ask for a shorter `expires_in`",
             retry_after=COME_AGAIN,
         )
 
@@ -172,14 +172,14 @@ def ids_of(column: str | None) -> tuple[str, ...]:
 
 
 def written(property_ids: Iterable[str]) -> str | None:
-    """As a column has them: null where there are none."""
+    """Property ids as a column has them: null if there are none."""
     return listed(property_ids) if property_ids else None
 
 
 @transaction
 def read_link_outcome(tx: Tx, link_hash: str) -> Transaction[str | Authorization | None]:
-    """The connection that the link led to, else the last approval by it that was turned down; None when there is
-    neither, or longer ago than states are kept.
+    """The connection that the link led to, else the last approval by it that was turned down; None if there is neither,
+    or it is longer ago than states are kept.
     """
     row = yield from query_one("link_outcome", link_hash=link_hash)
     if row is not None:
@@ -190,9 +190,10 @@ def read_link_outcome(tx: Tx, link_hash: str) -> Transaction[str | Authorization
 
 @transaction
 def add_authorization(tx: Tx, new: NewAuthorization) -> Transaction[Spending | None]:
-    """Remember a state; some that are over are swept out.
+    """Store a state, and delete some that have expired.
 
-    FULL: as many as may wait to come back, of its link or of all that were begun without one by as trusted a way.
+    FULL: too many states already wait to come back: of its link, or of all that were begun without a link and are
+    equally trusted.
     """
     yield from sweep_states(tx, SWEPT)
     if (yield from _is_full(tx, new)):
@@ -202,8 +203,8 @@ def add_authorization(tx: Tx, new: NewAuthorization) -> Transaction[Spending | N
 
 
 def _is_full(now: Instant, new: NewAuthorization) -> Transaction[bool]:
-    """Whether as many wait as may: of one link, else of all that were begun alike. A caller can fill up only its own
-    kind: a flood of anonymous ones stops no link and no program.
+    """Whether too many states wait: of one link, else of all that were begun in the same way. So a flood of anonymous
+    states stops no link and no program.
     """
     if new.link_hash is not None:
         row = yield from query_one("pending_of_link", link_hash=new.link_hash, now=now.wall, most=MOST_OF_ONE_LINK)
@@ -213,14 +214,14 @@ def _is_full(now: Instant, new: NewAuthorization) -> Transaction[bool]:
 
 
 def sweep_states(now: Instant, limit: int) -> Transaction[int]:
-    """Delete at most so many states that expired unspent, and as many that were spent long ago; how many of both."""
+    """Delete at most `limit` states that expired unspent, and `limit` that were spent long ago; returns how many."""
     pending = yield from query("sweep_pending", now=now.wall, limit=limit)
     spent = yield from query("sweep_spent", before=now.wall - REMEMBERED, limit=limit)
     return len(pending) + len(spent)
 
 
 def insert_authorization(now: Instant, new: NewAuthorization) -> Transaction[None]:
-    """Remember a state by its hash."""
+    """Store a state by its hash."""
     yield from query(
         "add_authorization", id=new.id, app=new.app, state_hash=new.state_hash, browser_hash=new.browser_hash,
         link_hash=new.link_hash, reference=new.reference, return_to=new.return_to, connection_id=new.connection_id,
@@ -233,7 +234,7 @@ def insert_authorization(now: Instant, new: NewAuthorization) -> Transaction[Non
 def spend_state(
     tx: Tx, state_hash: str, browser_hash: str | None, code_hash: str
 ) -> Transaction[Authorization | Spending]:
-    """First come, first served; the same code from the same browser is shown what it led to."""
+    """Spend a state once; the same code from the same browser gets the earlier result."""
     settled = yield from settled_state(state_hash, browser_hash, code_hash)(tx)
     if settled is not None:
         return settled
@@ -245,7 +246,7 @@ def spend_state(
 def settled_state(
     tx: Tx, state_hash: str, browser_hash: str | None, code_hash: str
 ) -> Transaction[Authorization | Spending | None]:
-    """The answer for a state that can not, or no longer, be spent; None where it can be spent. Only reads."""
+    """The result for a state that cannot be spent, or no longer; None if it can. Only reads."""
     row = yield from query_one("authorization_by_state", state_hash=state_hash)
     if row is None or row["browser_hash"] != browser_hash:
         return Spending.UNKNOWN
@@ -260,20 +261,20 @@ def settled_state(
 
 @transaction
 def read_challenge(tx: Tx, state_hash: str) -> Transaction[str | None]:
-    """The code challenge that this state was issued with; None: without one, or the state is unknown."""
+    """The code challenge that this state was issued with; None: there is none, or the state is unknown."""
     row = yield from query_one("authorization_by_state", state_hash=state_hash)
     return None if row is None else row["challenge"]
 
 
 @transaction
 def read_authorization(tx: Tx, authorization_id: str) -> Transaction[Authorization | None]:
-    """The approval as it is now; None: it is forgotten."""
+    """The authorization as it is now; None: it was deleted."""
     row = yield from query_one("authorization", id=authorization_id)
     return None if row is None else authorization_of(row)
 
 
 def link_is_used(begun: Row) -> Transaction[bool]:
-    """Whether the link that this was begun with has led to a connection already: it is good for one."""
+    """Whether the link of this authorization has led to a connection already: a link is good for one."""
     if begun["link_hash"] is None:
         return False
     link = yield from query_one("link_by_hash", hash=begun["link_hash"])
@@ -281,7 +282,7 @@ def link_is_used(begun: Row) -> Transaction[bool]:
 
 
 def authorization_of(row: Row) -> Authorization:
-    """The approval of this row."""
+    """The authorization in this row."""
     return Authorization(
         row["id"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["outcome"],
         ids_of(row["expected_properties"]), ids_of(row["found_properties"]),

@@ -1,6 +1,6 @@
-"""The transactions of callers' keys: made, looked up, ended, and when each was last used.
+"""The transactions of callers' keys: creation, look-up, revocation, and last use.
 
-Moments are of the store's wall clock: people set them and read them, and they are no shorter than minutes.
+Moments are those of the store's wall clock: people set and read them, and minutes are exact enough.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from cloudbeds_auth.transactions.authentic import changed_mac, is_genuine, mac_o
 from cloudbeds_auth.transactions.rows import listed
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 
-BEYOND = "z"  # the id of no key, and behind them all in every order of letters
-AFTER = 3600.0  # seconds for which a child that is over stays in the lists
+BEYOND = "z"  # sorts after every key's id in any collation
+AFTER = 3600.0  # seconds for which a child that has ended stays in the lists
 
 
 @dataclass(frozen=True, slots=True)
 class GoodKey:
-    """A key that is good now: its hash, and who has it. `left`: seconds until it or its parent ends."""
+    """A key that is valid now: its hash, and its caller. `left`: seconds until it or its parent ends."""
 
     hash: str
     caller: Caller
@@ -35,7 +35,7 @@ class GoodKey:
 
 @dataclass(frozen=True, slots=True)
 class AlteredKey:
-    """The row of this key, or of its parent, was altered behind the service: it opens nothing."""
+    """The row of this key, or of its parent, was altered behind the service: the key is not accepted."""
 
     id: str
 
@@ -44,7 +44,7 @@ class AlteredKey:
 def add_caller_key(
     tx: Tx, key_id: str, key_hash: str, new: NewKey, *, parent: str | None
 ) -> Transaction[CallerKey | None]:
-    """Store a new key. None: its parent has as many children as it may, or the key that makes it is over."""
+    """Store a new key. None: its parent has too many children, or the key that makes it has ended."""
     expires_at = None if new.life is None else tx.wall + new.life
     maker = parent or tx.acting.name
     if maker.startswith(ID_PREFIX):
@@ -71,7 +71,7 @@ def add_caller_key(
 
 @transaction
 def read_caller_key(tx: Tx, key_id: str) -> Transaction[CallerKey | None]:
-    """One key, also when it is over."""
+    """One key, even if it has ended."""
     row = yield from query_one("caller_key", id=key_id)
     return None if row is None else _key_of(row)
 
@@ -80,7 +80,7 @@ def read_caller_key(tx: Tx, key_id: str) -> Transaction[CallerKey | None]:
 def read_caller_keys(
     tx: Tx, *, parent: str | None = None, before: str | None = None, limit: int
 ) -> Transaction[Sequence[CallerKey]]:
-    """Keys, newest first, those that are over included; `parent`: only its children. `before`: the last id seen."""
+    """Keys, newest first, ended ones included; `parent`: only its children. `before`: the last id seen."""
     name, bound = ("caller_keys", {}) if parent is None else ("caller_keys_of", {"parent": parent})
     rows = yield from query(name, before=before or BEYOND, limit=limit, **bound)
     return [_key_of(row) for row in rows]
@@ -88,7 +88,7 @@ def read_caller_keys(
 
 @transaction
 def find_caller(tx: Tx, key_id: str) -> Transaction[GoodKey | AlteredKey | None]:
-    """Who has this key, if it is good now; a child is as long as its parent is, too."""
+    """The caller of this key, if the key is valid now; a child is valid only while its parent is."""
     row = yield from query_one("caller_key", id=key_id)
     if row is None:
         return None
@@ -109,8 +109,8 @@ def find_caller(tx: Tx, key_id: str) -> Transaction[GoodKey | AlteredKey | None]
 
 @transaction
 def end_caller_key(tx: Tx, key_id: str) -> Transaction[CallerKey | None]:
-    """Revoke a key, with its children; the moment of the first time stays. None: there is none. A key that it makes at
-    this moment is there before, or never.
+    """Revoke a key with its children; a second call keeps the first moment. None: no such key. A key that it makes at
+    the same time is either stored before, or not at all.
     """
     yield from query("one_at_a_time", work=f"keys of {key_id}")
     row = yield from query_one("caller_key", id=key_id)
@@ -123,7 +123,7 @@ def end_caller_key(tx: Tx, key_id: str) -> Transaction[CallerKey | None]:
 
 @transaction
 def note_uses(tx: Tx, uses: Mapping[str, tuple[float, str]]) -> Transaction[None]:
-    """When each of these keys was last used, in unix seconds, and from which address."""
+    """Store when each of these keys was last used, in unix seconds, and from which address."""
     for key_id, (at, address) in sorted(uses.items()):
         yield from query("use_caller_key", id=key_id, at=at // 60 * 60, address=address)
 
@@ -157,7 +157,7 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def _methods_of(row: Row) -> frozenset[str] | None:
-    """A former version took any text here, which not every answer can show."""
+    """An earlier version accepted any text here, and not every answer can show any text."""
     return None if row["methods"] is None else frozenset(map(harmless, json.loads(row["methods"])))
 
 

@@ -1,4 +1,4 @@
-"""A new approval's grant: received as a candidate, promoted when its token was seen to work, or dropped (rule-13)."""
+"""The transactions of a new approval's grant: received as a candidate, promoted once proven, or dropped (rule-13)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from cloudbeds_auth.transactions.upkeep import never_due, set_comparison, set_du
 
 
 class Ends(NamedTuple):
-    """When an access token ends and turns stale (unix seconds), and how long it lives in all."""
+    """When an access token expires and when it turns stale (unix seconds), and its whole lifetime (seconds)."""
 
     expires_at: float
     lifetime: float
@@ -65,21 +65,21 @@ def add_candidate(
     stale_after: float,
     unproven: bool = False,
 ) -> Transaction[str]:
-    """Store a new grant as a candidate; the id of its connection: the authorization's own, else the one connection
-    of this app that covers one of its properties, as its grant in use says, or its newest where none was ever
-    proven; else `connection_id`, made now.
+    """Store a new grant as a candidate, and return the id of its connection: the authorization's own; else the one
+    connection of this app that covers one of its properties, according to its grant in use, or to its newest grant if
+    none was ever proven; else `connection_id`, created now.
 
-    Where its properties are to be compared with those expected, or it is `unproven` (whose secret is not known yet),
-    the grant is alone in `connection_id`, which has no reference, until that is settled (`settle_approval`). But where
-    nothing is named so far, and the hotel of a connection is to approve again, it waits there.
+    If its properties are yet to be compared with those expected, or it is `unproven` (it waits for its secret), the
+    grant is alone in `connection_id`, which has no reference, until that is settled (`settle_approval`). But if no
+    property is named so far, and the approval is a reconnect, the grant waits in the connection of that hotel.
     """
     stored = yield from query_one("grant", grant_id=grant_id)
     if stored is not None:  # a commit whose answer was lost: it is here
         home: str = stored["connection_id"]
         return home
     begun = yield from query_one("authorization", id=authorization_id)
-    if begun is None:  # it was spent, and swept a day later: the database was away for so long
-        raise StateMismatch("what this approval was begun with is forgotten")
+    if begun is None:  # it was spent, and swept a day later: the database was unavailable for so long
+        raise StateMismatch("the authorization that began this approval was deleted")
     yield from query("one_at_a_time", work=f"approvals of {begun['app']}")
     if (yield from link_is_used(begun)):
         raise StateMismatch("this connect link was used in another browser a moment ago")
@@ -102,8 +102,8 @@ def add_candidate(
 
 
 def _expected(tx: Tx, begun: Row) -> Transaction[tuple[str, ...]]:
-    """The properties of which the approval has to cover one: those that its start named, else those of the connection
-    that it is for.
+    """The properties of which the approval has to cover one: those named when it was begun, else those of the
+    connection that it is for.
     """
     expected = ids_of(begun["expected_properties"])
     if expected:
@@ -114,7 +114,7 @@ def _expected(tx: Tx, begun: Row) -> Transaction[tuple[str, ...]]:
 def _receive(
     tx: Tx, home: str, grant_id: str, app: str, pair: Pair, stale_after: float, *, parked: bool
 ) -> Transaction[None]:
-    """A grant that the hotel approved, and the line of history about it."""
+    """Store a grant that the hotel approved, and write the line of history about it."""
     ends = Ends(tx.wall + pair.lifetime, pair.lifetime, tx.wall + stale_after)
     row = yield from add_grant(tx, home, grant_id, app, pair, ends, tx.sealer)
     if parked:  # it waits to be claimed, for a day
@@ -127,7 +127,7 @@ def _receive(
 
 
 def take_effect(tx: Tx, begun: Row, home: str, named: Iterable[str]) -> Transaction[None]:
-    """The approval of these properties is in this connection: its link is used, and its reference is given."""
+    """The approval of these properties belongs to this connection: spend its link, and set its reference."""
     if begun["expected_properties"] is None:
         yield from query("set_outcome", id=begun["id"], connection_id=home)
     else:
@@ -148,12 +148,12 @@ def add_grant(
     *,
     kept: Iterable[Secret] = (),
 ) -> Transaction[Row]:
-    """A candidate of this connection, newer than everything that it has; `kept`: older refresh tokens, oldest first.
-    Its row, as far as others need it.
+    """Store a candidate of this connection, newer than all its grants; `kept`: older refresh tokens, oldest first.
+    Returns the part of its row that other transactions need.
     """
     yield from query("connection_locked", connection_id=home)
     former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
-    # Generations grow over the whole connection: a program that names a rejected one never means another grant's.
+    # Generations grow over the whole connection: a rejected one that a program names is never another grant's.
     ordinal, generation = former["ordinal"] + 1, former["generation"] + 1
     scopes = pair.scopes if pair.scopes is not None else ()
     link: dict[str, object] = {
@@ -180,7 +180,9 @@ def add_grant(
 
 
 def _home(tx: Tx, begun: Row, connection_id: str, pair: Pair) -> Transaction[str]:
-    """The connection that a new grant belongs to: the one asked for, the one that covers its property, or a new one."""
+    """The connection of a new grant: the one that was asked for, else the one that covers its property, else a new
+    one.
+    """
     asked = yield from query_one("asked_for", connection_id=begun["connection_id"])
     home: str | None = asked["id"] if asked else None
     if home is None:
@@ -193,7 +195,7 @@ def _home(tx: Tx, begun: Row, connection_id: str, pair: Pair) -> Transaction[str
 
 @transaction
 def read_candidate(tx: Tx, connection_id: str) -> Transaction[Grant | None]:
-    """The newest grant that waits to be proven; not one that was refused twice, which upkeep alone tries again."""
+    """The newest grant that waits to be proven, except those refused twice, which only upkeep tries again."""
     rows = yield from query("candidates", connection_id=connection_id)
     waiting = next((row for row in rows if row["marked_at"] is None), None)
     if waiting is None:
@@ -204,7 +206,7 @@ def read_candidate(tx: Tx, connection_id: str) -> Transaction[Grant | None]:
 
 @transaction
 def read_unproven(tx: Tx, connection_id: str, behind: str) -> Transaction[Sequence[tuple[str, int]]]:
-    """Id and generation of each other grant than `behind` that waits to be proven and can be refreshed."""
+    """Id and generation of each grant, except `behind`, that waits to be proven and can be refreshed."""
     rows = yield from query("candidates", connection_id=connection_id)
     return [
         (row["id"], row["generation"])
@@ -217,9 +219,9 @@ def read_unproven(tx: Tx, connection_id: str, behind: str) -> Transaction[Sequen
 def promote(
     tx: Tx, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
 ) -> Transaction[PropertyChanges | None]:
-    """The candidate worked: make it the connection's grant, the old one superseded; which properties came and went with
-    it, where that one was in use before. None: a newer one came first. `property_ids` are those learnt besides the
-    grant's own.
+    """The candidate worked: make it the connection's grant, and supersede the old one. Returns which properties were
+    added and dropped compared with the grant that was in use. None: a newer one came first. `property_ids`: those
+    learnt besides the grant's own.
     """
     found = yield from query_one("grant", grant_id=grant_id)
     if found is not None:
@@ -260,7 +262,7 @@ def promote(
 
 
 def _changed(tx: Tx, row: Row, former: Row | None) -> Transaction[PropertyChanges]:
-    """The grant in `row` covers what it covers, whatever the `former` one did: the history says what came and went."""
+    """What the grant in `row` covers compared with the `former` one; the history has a line about the difference."""
     covered = json.loads(row["property_ids"])
     change = replaced(covered if former is None else json.loads(former["property_ids"]), covered)
     yield from note_changes(tx, row, change)
@@ -268,7 +270,7 @@ def _changed(tx: Tx, row: Row, former: Row | None) -> Transaction[PropertyChange
 
 
 def _renewed(tx: Tx, row: Row) -> Transaction[None]:
-    """A new approval ends some risks, and is one where it came without a refresh token."""
+    """A new approval ends some risks, and is a risk itself if it came without a refresh token."""
     found: dict[str, str | None] = dict.fromkeys(OVER_WITH_APPROVAL)
     if row["kind"] == CredentialKind.OAUTH and not (yield from query("tokens", grant_id=row["id"])):
         found[NOT_RENEWABLE] = "Cloudbeds gave no refresh token"
@@ -283,7 +285,7 @@ def _replaced(former: Row, row: Row) -> str:
 
 
 def _identify(tx: Tx, row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[Row]:
-    """Who approved, and for which properties; the row with all of them."""
+    """Store who approved, and for which properties; returns the row with all of them."""
     every = dict.fromkeys((*json.loads(row["property_ids"]), *property_ids))
     known = listed(every)
     mac = changed_mac(tx, "grants", row, property_ids=known)
@@ -301,7 +303,7 @@ def _identify(tx: Tx, row: Row, user: User | None, property_ids: tuple[str, ...]
 
 
 def supersede(tx: Tx, row: Row, reason: str) -> Transaction[None]:
-    """Out of use; its tokens stay, and a late pair of it finds its row."""
+    """Take a grant out of use; its tokens stay, so that a late pair can still be stored."""
     state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
     yield from set_role(tx, row, Role.SUPERSEDED, state)
     yield from query("set_ended", grant_id=row["id"], now=tx.wall)
@@ -313,10 +315,10 @@ def supersede(tx: Tx, row: Row, reason: str) -> Transaction[None]:
 def note_unnamed(
     tx: Tx, grant_id: str, generation: int, problem: str, said: Mapping[str, str], *, again_in: float | None
 ) -> Transaction[bool]:
-    """It is unknown which property a candidate belongs to: `problem` is shown, and the history has a line. The
-    candidate is due again in `again_in` seconds, None: as it was.
+    """It is unknown which property a candidate belongs to: show `problem`, and write a line of history. The candidate
+    is due again in `again_in` seconds; None: its due moment stays.
 
-    False: the problem is shown already, or the grant is no candidate, or has a newer generation.
+    False: the problem is shown already, or the grant is not a candidate, or has a newer generation.
     """
     row = yield from locked(tx, grant_id)
     if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:
@@ -332,7 +334,7 @@ def note_unnamed(
 
 @transaction
 def drop_candidate(tx: Tx, grant_id: str, reason: str) -> Transaction[None]:
-    """The candidate is of no use: superseded; the connection keeps what it had."""
+    """Supersede a candidate that is of no use; the connection keeps the grant that it had."""
     row = yield from locked(tx, grant_id)
     if row is not None and row["role"] == Role.CANDIDATE:
         yield from supersede(tx, row, reason)

@@ -1,4 +1,4 @@
-"""The transactions that read connections, change which properties they cover, and end them."""
+"""The transactions that read connections, change the properties that they cover, and end them."""
 
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ from cloudbeds_auth.transactions.statements import (
 from cloudbeds_auth.transactions.upkeep import never_due, set_comparison
 
 Sealed = Callable[[], Grant]  # raises SealBroken when one of the grant's secrets does not open
-BEYOND = "z"  # the id of no connection, and behind them all
+BEYOND = "z"  # sorts after every connection id
 
 
 @dataclass(frozen=True, slots=True)
 class StateCount:
-    """Connections by the state that they are shown in, up to one of a stored state; `whole`: there are no more."""
+    """Connections by the state that they are shown in, counted up to the connection `connection_id` in the stored state
+    `state`; `whole`: there are no more.
+    """
 
     connections: Mapping[State, int] = field(default_factory=dict)
     state: str = ""
@@ -62,7 +64,7 @@ COUNTED_AT_ONCE = 20_000
 
 @transaction
 def read_ids(tx: Tx, connections_or_properties: Sequence[str]) -> Transaction[Mapping[str, Sequence[str]]]:
-    """By what was asked for, the ids of connections. Those begin `con_`; anything else is a property id."""
+    """The ids of connections, by the id that was asked for: `con_…` is a connection's, anything else a property's."""
     connection_ids = [one for one in connections_or_properties if property_of(one) is None]
     property_ids = [one for one in connections_or_properties if property_of(one) is not None]
     found: dict[str, list[str]] = {}
@@ -75,14 +77,14 @@ def read_ids(tx: Tx, connections_or_properties: Sequence[str]) -> Transaction[Ma
 
 
 def _covering(property_ids: Sequence[str]) -> Transaction[Sequence[tuple[str, str]]]:
-    """Properties, and connections that cover them now. A row of a property that its grant does not name is nobody's."""
+    """Properties with the connections that cover them now. A property row that its grant does not name is ignored."""
     rows = (yield from query("covering", property_ids=as_keys(property_ids))) if property_ids else ()
     return [(row["property_id"], row["id"]) for row in rows if row["property_id"] in properties_in(row)]
 
 
 @transaction
 def read_current_grants(tx: Tx, connection_ids: Sequence[str]) -> Transaction[Mapping[str, Sealed]]:
-    """By connection, the grant that speaks for it now; the caller that asked for it opens its secrets."""
+    """The current grant by connection; its secrets are opened when the caller calls it."""
     rows = yield from all_sourced((yield from query("current", connection_ids=as_keys(connection_ids))))
     tokens: dict[str, list[Row]] = {row["id"]: [] for row in rows if row["id"] is not None}
     for token in (yield from query("tokens_of", grant_ids=as_keys(tokens))):
@@ -115,12 +117,12 @@ def list_connections(
     cursor: str | None = None,
     limit: int = 100,
 ) -> Transaction[Page]:
-    """One page, newest first, of those that match everything given; one more is looked for to know whether there is a
-    next page. `app` is the connection's. `either`: the id of a connection or property, or a reference. `cohorts` come
-    with `states`, and are ignored where a property or a reference is given. `oldest` first comes with states alone.
+    """One page, newest first, of the connections that match everything given; one more is read to know whether there is
+    a next page. `app`: the connection's. `either`: the id of a connection or property, or a reference. `cohorts` needs
+    `states`, and is ignored if a property or a reference is given. `oldest`: oldest first, with states alone.
 
-    By state it may lack a connection that a process of an earlier version wrote about (`current_grants`), or have one
-    that is in another state by now.
+    A page by state may lack a connection that a process of an earlier version changed (`current_grants`), or include
+    one that is in another state by now.
     """
     asked: dict[str, object] = {
         "cursor": cursor or ("" if oldest else BEYOND), "limit": limit + 1, "now": tx.wall, "app": app,
@@ -135,7 +137,7 @@ def list_connections(
 
 
 class Trouble(StrEnum):
-    """What is said of connections that serve; each is the name of a query."""
+    """What may be wrong with connections that serve; each value is the name of a query."""
 
     PROBLEM = "page_of_problem"
     RISK = "page_of_risk"
@@ -143,13 +145,13 @@ class Trouble(StrEnum):
 
 @transaction
 def list_troubled(tx: Tx, trouble: Trouble, *, cursor: str | None, limit: int) -> Transaction[Page]:
-    """One page of those that may have this trouble, newest first."""
+    """One page of the connections that may have this trouble, newest first."""
     rows = yield from query(trouble, cursor=cursor or BEYOND, limit=limit + 1)
     return (yield from _page(tx, (row["id"] for row in rows), limit))
 
 
 def _page(tx: Tx, ids: Iterable[str], limit: int, order: str = "newest") -> Transaction[Page]:
-    """The first `limit` of them, as the database orders ids."""
+    """The page of the first `limit` of these connections, as the database orders ids."""
     rows = yield from query(order, connection_ids=as_keys(ids), limit=limit + 1)
     page = [row["id"] for row in rows[:limit]]
     found = yield from read_connections(page)(tx)
@@ -159,7 +161,7 @@ def _page(tx: Tx, ids: Iterable[str], limit: int, order: str = "newest") -> Tran
 def _searches(
     states: Sequence[State], cohorts: Sequence[Cohort] | None, now: float, asked: Mapping[str, object]
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """The queries that name a page together, with their parameters: over the index that leaves least to read."""
+    """The queries that together find a page, with their parameters: over the index that leaves least to read."""
     of_app = asked["app"] is not None
     if asked["either"] is not None:
         yield "page_of_id", {}
@@ -181,7 +183,7 @@ def _searches(
 
 
 def _stored(states: Sequence[State], now: float) -> Iterator[Mapping[str, object]]:
-    """The stored states that look like these, each with when the access tokens of such connections turn stale."""
+    """The stored states that are shown as these, each with the bounds of when the access tokens turn stale."""
     for state in dict.fromkeys(State.FRESH if one is State.STALE else one for one in states):
         one_of_two = state is State.FRESH and not {State.FRESH, State.STALE} <= {*states}
         yield {
@@ -200,7 +202,7 @@ def read_connections(tx: Tx, connection_ids: Sequence[str]) -> Transaction[Mappi
 
 @transaction
 def read_cohorts(tx: Tx, after: str = "", limit: int = 1_000) -> Transaction[Sequence[Cohort]]:
-    """The next cohorts behind the one of this key, of everything that lists show; a source that is not known is the
+    """The next cohorts after the one with this key, of all connections that lists show; an unknown source counts as the
     app's.
     """
     rows = yield from query("cohorts", after=after, limit=limit)
@@ -209,8 +211,8 @@ def read_cohorts(tx: Tx, after: str = "", limit: int = 1_000) -> Transaction[Seq
 
 @transaction
 def count_states(tx: Tx, after: StateCount = NOTHING, limit: int = COUNTED_AT_ONCE) -> Transaction[StateCount]:
-    """Count the next `limit` connections behind `after` by the state that they are shown in, but for those that were
-    never connected: there is nothing of them.
+    """Count the next `limit` connections behind `after` by the state that they are shown in. Those that were never
+    connected are left out.
     """
     rows = yield from query("count_shown", state=after.state, after=after.connection_id, limit=limit, now=tx.wall)
     counted = dict(after.connections)
@@ -225,14 +227,14 @@ def count_states(tx: Tx, after: StateCount = NOTHING, limit: int = COUNTED_AT_ON
 
 @transaction
 def count_cohorts(tx: Tx, cohorts: Sequence[Cohort], limit: int) -> Transaction[Mapping[State, int]]:
-    """How many living connections of these cohorts there are by stored state, no more of them all than `limit`."""
+    """The number of living connections of these cohorts by stored state, at most `limit` in all."""
     rows = yield from query("count_cohorts", cohorts=as_keys(one.key for one in cohorts), limit=limit)
     return {State(row["state"]): row["connections"] for row in rows}
 
 
 @transaction
 def count_of_apps(tx: Tx, names: Sequence[str], most: int) -> Transaction[Mapping[str, int]]:
-    """How many connections there are of each of these apps, no more than `most`."""
+    """The number of connections of each of these apps, at most `most` each."""
     found = {}
     for name in names:
         (row,) = yield from query("count_of_app", app=name, most=most)
@@ -242,7 +244,7 @@ def count_of_apps(tx: Tx, names: Sequence[str], most: int) -> Transaction[Mappin
 
 @transaction
 def disconnect(tx: Tx, connection_id: str, *, detail: str = "") -> Transaction[bool]:
-    """Forget every token of every grant; the epoch grows, so an attempt that still runs finds its fence moved."""
+    """Forget every token of every grant; the epoch grows, so that a running attempt finds its fence moved."""
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
         return False
@@ -271,8 +273,8 @@ def end(tx: Tx, row: Row, detail: str) -> Transaction[None]:
 
 @transaction
 def claim_listings(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
-    """Ids of at most `limit` connections in use whose properties are to be asked for, those that wait longest; no
-    other process is given them for `hold` seconds. They are asked about again then unless `relist` says later.
+    """Ids of at most `limit` connections in use whose properties are to be listed, those that wait longest. No other
+    process is given them for `hold` seconds; then they are due again, unless `relist` sets a later moment.
     """
     yield from query("pull_listings", now=tx.wall, horizon=tx.wall + EVERY + SLACK, limit=PULLED)
     rows = yield from query("claim_listings", now=tx.wall, until=tx.wall + hold, limit=limit)
@@ -280,18 +282,18 @@ def claim_listings(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]
 
 
 def set_listing(tx: Tx, grant_id: str, *, learnt: bool) -> Transaction[None]:
-    """Connected a moment ago: asked about soon, unless that was done just now."""
+    """Plan the first listing of a grant that just connected: soon, unless its properties were `learnt` just now."""
     after = spread(EVERY, grant_id) if learnt else FIRST
     yield from query("set_listing", grant_id=grant_id, list_at=tx.wall + after)
 
 
 @transaction
 def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[PropertyChanges | None]:
-    """The vendor's whole answer: the connection covers these properties, but for those that another living one
-    covers (`rules.properties.relist`); the history has a line of what changed. An empty one changes nothing. It is
-    asked again about a day later.
+    """Apply the vendor's whole answer: the connection covers the properties `named`, except those that another living
+    connection covers (`rules.properties.relist`); the history has a line about each change. An empty answer changes
+    nothing. The next listing is due about a day later.
 
-    Of `elsewhere` only what was not reported before is returned. None: the grant is not in use.
+    The result's `elsewhere` has only what was not reported before. None: the grant is not in use.
     """
     found = yield from query_one("grant", grant_id=grant_id)
     if found is None:
@@ -301,7 +303,7 @@ def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Propert
     if row is None or row["role"] != Role.ACTIVE:
         return None
     yield from set_listing(tx, grant_id, learnt=True)
-    yield from show(row["connection_id"])  # once a day each: a process of an earlier version does not write the mark
+    yield from show(row["connection_id"])  # once a day, because a process of an earlier version does not call it
     known = json.loads(row["property_ids"])
     if not named:
         return PropertyChanges(tuple(known))
@@ -334,8 +336,8 @@ def _write(tx: Tx, row: Row, change: PropertyChanges) -> Transaction[None]:
 
 
 def note_changes(tx: Tx, row: Row, change: PropertyChanges) -> Transaction[None]:
-    """Properties came to the connection of this grant, or went: its subscriptions are compared, and its history has a
-    line of it.
+    """If properties were added to the connection of this grant or dropped, have its subscriptions compared, and write a
+    line of history.
     """
     if change.count:
         yield from set_comparison(tx, row["id"])

@@ -1,6 +1,6 @@
-"""The transactions of a refresh: lease, intent, outcome, commit, proof, refusal (docs/rotation.md#algorithm).
+"""The transactions of a refresh: lease, intent, outcome, commit (docs/rotation.md#algorithm).
 
-Each reads the row first and writes second, inside one transaction, and names the fence again in the statement's WHERE.
+Each reads the row, then writes, inside one transaction, and repeats the fence in the statement's WHERE.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Busy:
 
 
 class Written(Enum):
-    """What became of a fenced write."""
+    """The result of a fenced write."""
 
     DONE = "written"
     GENERATION_MOVED = "another process committed since"
@@ -74,7 +74,7 @@ class AttemptEnd(Enum):
 
 
 class Settled(Enum):
-    """What became of the record of an ending."""
+    """The result of recording how a sending ended."""
 
     DONE = "written"
     UNRECOGNIZED = "written; and for a day the vendor has refused in words that are in no table"
@@ -89,15 +89,15 @@ ENDINGS = {
     AttemptEnd.LOST: LifecycleEvent.ANSWER_LOST,
     AttemptEnd.NOT_OFFERED: LifecycleEvent.CLIENT_REFUSED,
 }
-"""What the history calls each, and where it leads in the table of states."""
+"""The event of each ending in the history and in the table of states."""
 
-LATCHED = 1  # of `latched`: a move to an API key; more is a copy's, which the other database takes off
+LATCHED = 1  # value of `latched`: a move to an API key; higher values are a copy's, and the other database lifts them
 MOVED = 4  # … and the grant lives there now
 
 
 @transaction
 def read_grant(tx: Tx, grant_id: str) -> Transaction[Grant | None]:
-    """The row, with durations measured by the store's clock; None when it is gone."""
+    """The row, with durations measured by the store's clock; None if it is gone."""
     row = yield from query_one("grant", grant_id=grant_id)
     if row is None:
         return None
@@ -107,7 +107,7 @@ def read_grant(tx: Tx, grant_id: str) -> Transaction[Grant | None]:
 
 @transaction
 def take_lease(tx: Tx, grant_id: str, owner: str, seconds: float) -> Transaction[Leased | Busy | None]:
-    """Take the lease if it is free, ended, or its owner is known dead; the epoch grows. None: no such grant."""
+    """Take the lease if it is free or expired, or its owner is known dead; the epoch grows. None: no such grant."""
     row = yield from locked(tx, grant_id)
     if row is None:
         return None
@@ -123,7 +123,7 @@ def take_lease(tx: Tx, grant_id: str, owner: str, seconds: float) -> Transaction
 
 @transaction
 def renew_lease(tx: Tx, grant_id: str, epoch: int, seconds: float) -> Transaction[bool]:
-    """Hold the lease for another `seconds`; False when another process took it."""
+    """Hold the lease for another `seconds`; False if another process took it."""
     row = yield from locked(tx, grant_id)
     if row is None:
         return False
@@ -135,12 +135,12 @@ def renew_lease(tx: Tx, grant_id: str, epoch: int, seconds: float) -> Transactio
 
 @transaction
 def release_lease(tx: Tx, grant_id: str, epoch: int) -> Transaction[None]:
-    """Give the lease back; nothing happens when it is not ours any more."""
+    """Give the lease back; does nothing if it is no longer held under `epoch`."""
     yield from query("release_lease", grant_id=grant_id, epoch=epoch)
 
 
 def holds(row: Row | None, fence: Fence) -> bool:
-    """Whether no process committed or took the lease since, and the grant is still one that is refreshed."""
+    """Whether no process has committed or taken the lease since, and the grant is still one to be refreshed."""
     return (
         row is not None
         and row["generation"] == fence.generation
@@ -153,14 +153,14 @@ def holds(row: Row | None, fence: Fence) -> bool:
 def write_intent(
     tx: Tx, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False, asked: bool = False
 ) -> Transaction[bool]:
-    """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved, the token is
-    no longer in the list, because a late proof has confirmed a newer one meanwhile, or the row was altered behind the
+    """Record which refresh token is about to be sent, and extend the lease over the answer. False: the fence moved, the
+    token is no longer in the list because a late proof has confirmed a newer one, or the row was altered behind the
     service.
 
-    Raises StoreUnavailable where the key that seals has sealed as much as it may; a pair in hand is still committed.
+    Raises StoreUnavailable if the key that seals has sealed as much as it may; a pair in hand is still committed.
 
-    The latch is part of the fence (rule-15): a latched grant's token is sent for an `exchange` and for nothing
-    else. An attempt of a migration that is pending still puts it in doubt. `asked`: whoever acts now asked for it.
+    The latch is part of the fence (rule-15): a latched grant's token is sent for an `exchange` and for nothing else.
+    A migration whose earlier attempt is still pending becomes in doubt. `asked`: the acting caller asked for it.
     """
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence) or row["latched"] != int(exchange) or not is_genuine(tx, "grants", row):
@@ -184,7 +184,7 @@ def write_intent(
         if position not in {each["position"] for each in kept}:
             return False
         raise spent(tx.sealer.key_id)
-    yield from set_due_in(row, tx, hold)  # a process that is killed now leaves it to the background
+    yield from set_due_in(row, tx, hold)  # if this process is killed now, upkeep resumes it
     actor = tx.acting.name if asked else "vault"
     yield from add_event(tx, row, LifecycleEvent.INTENT_WRITTEN, actor=actor, position=position, exchange=exchange)
     return True
@@ -194,8 +194,8 @@ def write_intent(
 def settle(
     tx: Tx, fence: Fence, attempt: AttemptEnd, *, hold: float = 0.0, detail: str = "", unrecognized: str | None = None
 ) -> Transaction[Settled]:
-    """Record how a sending ended. REFUSED clears intent and hold; LOST and NOT_OFFERED keep the intent, which says
-    since when an answer may still come. `unrecognized`: it was a refusal in words that are in no table; in short.
+    """Record how a sending ended. REFUSED clears intent and hold; LOST and NOT_OFFERED keep the intent, because an
+    answer to it may still come. `unrecognized`: a refusal in words that are in no table, abbreviated.
     """
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence):
@@ -226,12 +226,12 @@ def settle(
 
 
 PROBLEMS = {AttemptEnd.REFUSED: None, AttemptEnd.UNAUTHORIZED: UNAUTHORIZED_CLIENT}
-"""What a connection shows of an ending, where it is not the event's own name."""
+"""The problem that a connection shows after an ending, if it is not the event's own name."""
 
 
 def _unrecognized_since(now: Instant, row: Row, unrecognized: str | None) -> tuple[float | None, bool]:
-    """Since when (unix seconds) the token endpoint has refused in these very words, which are in no table; and whether
-    that is a problem by now: for a day, with the access token over.
+    """Since when (unix seconds) the token endpoint has refused in exactly these words, which are in no table; and
+    whether that is a problem by now: it has lasted a day, with the access token expired.
     """
     if unrecognized is None:
         return None, False
@@ -242,20 +242,20 @@ def _unrecognized_since(now: Instant, row: Row, unrecognized: str | None) -> tup
 
 @transaction
 def commit_pair(tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Transaction[Written]:
-    """Make `pair` the next generation: tokens up to `sent`, then the new one. Repeating it is harmless.
+    """Make `pair` the next generation: the tokens up to `sent`, then the new one. Repeating it is harmless.
 
-    Generations grow within a grant and are unique within a connection. A grant of which no client id is known is
-    bound to that of `pair.source`.
+    Generations grow within a grant and are unique within a connection. A grant without a known client id is bound to
+    that of `pair.source`.
     """
     row = yield from locked(tx, fence.grant_id)
     if row is None or row["role"] in {Role.DISCONNECTED, Role.PARKED} or row["latched"] >= MOVED:
         return Written.GONE
     if row["generation"] != fence.generation:
-        # One lease commits one pair: what this epoch committed is this pair.
+        # One lease commits one pair: if this epoch committed, it was this pair.
         return Written.DONE if row["committed_epoch"] == fence.epoch else Written.GENERATION_MOVED
     if row["lease_epoch"] != fence.epoch:
         return Written.EPOCH_MOVED
-    # Unique over the connection: a program that names a rejected generation never means another grant's.
+    # Unique over the connection: a rejected generation that a program names is never another grant's.
     highest = yield from query_one("last_ordinal", connection_id=row["connection_id"])
     generation = (highest["generation"] if highest else fence.generation) + 1
     kept, same = yield from _append(fence.grant_id, generation, sent, pair, tx.sealer)
@@ -272,7 +272,7 @@ def commit_pair(tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_af
     yield from settle_property(tx, {**row, **link, "mac": mac}, pair.property_ids)
     if row["marked_at"] is None:
         yield from set_due(row, tx, stale_at=stale_at, lifetime=pair.lifetime, kind=pair.kind)
-    else:  # a process that is killed now leaves the proof, which ends the mark, to the background
+    else:  # if this process is killed now, upkeep makes the proof that ends the mark
         yield from set_retry_in(tx, row, CANDIDATE)
     yield from add_event(
         tx, row, LifecycleEvent.PAIR_COMMITTED, generation=generation, expires_at=lasting(expires_at), kept=kept,
@@ -286,10 +286,11 @@ def commit_pair(tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_af
 def _append(
     grant_id: str, generation: int, sent: StoredToken, pair: Pair, sealer: Sealer
 ) -> Transaction[tuple[int, bool]]:
-    """Leave the tokens up to the sent one and add the received one; how many are kept, and whether it is the same (V6).
+    """Keep the tokens up to the sent one and add the received one; returns how many are kept, and whether the received
+    token is the sent one (V6).
 
-    A proof may have emptied the list while the request was under way. What is left then stays, and the sent token,
-    which the server has just accepted, is stored again behind it.
+    A proof may have removed the sent token from the list while the request was under way. Then the list stays as it is,
+    and the sent token, which the server has just accepted, is stored again at its end.
     """
     rows = yield from query("tokens", grant_id=grant_id)
     positions = [row["position"] for row in rows]

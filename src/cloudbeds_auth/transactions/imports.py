@@ -146,7 +146,7 @@ def _taken_back(tx: Tx, known: Row) -> Transaction[Hand]:
 
 
 def _add(tx: Tx, new: NewImport, home: str, grant_id: str, hand: Hand, sealer: Sealer) -> Transaction[None]:
-    """As `authorizations.add_candidate` stores what was exchanged."""
+    """Store the candidate, as `candidates.add_grant` does for tokens that were exchanged."""
     yield from query("connection_locked", connection_id=home)
     former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
     ordinal, generation = former["ordinal"] + 1, former["generation"] + 1

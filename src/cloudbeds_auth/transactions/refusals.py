@@ -1,6 +1,6 @@
-"""What a proof and a refusal leave behind: kept tokens dropped, passes counted, a grant marked (rule-12).
+"""The transactions after a proof or a refusal: kept tokens dropped, passes counted, a grant marked (rule-12).
 
-Each reads the row first and writes second, inside one transaction, and names the fence again in the statement's WHERE.
+Each reads the row, then writes, inside one transaction, and repeats the fence in the statement's WHERE.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from cloudbeds_auth.transactions.upkeep import set_comparison, set_due, set_due_
 
 
 class Counted(Enum):
-    """What a refused pass meant."""
+    """What followed from a refused pass."""
 
     FIRST = "counted; asked again later"
     EARLY = "too soon after the first to count, or the access token could not be asked about"
@@ -52,10 +52,10 @@ APART = 1.0  # seconds by which two clocks of one host may differ over the minut
 
 @transaction
 def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None) -> Transaction[bool]:
-    """Seen to work: nothing older is needed. Fenced on the generation alone; losing it is harmless.
+    """Record a proof: no older refresh token is needed. Fenced on the generation alone; losing it is harmless.
 
-    A grant from before issuers were stored is bound to the origin where that was seen; an app, to that of its first
-    proof at the latest.
+    A grant from before issuers were stored is bound to the origin that proved it; an app, at the latest, to that of its
+    first proof.
     """
     row = yield from locked(tx, grant_id)
     if row is None or row["generation"] != generation or row["role"] in {Role.DISCONNECTED, Role.PARKED}:
@@ -68,7 +68,7 @@ def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None
         yield from bind(tx, row["app"], issuer)
     marked, is_key = row["marked_at"] is not None, row["kind"] == CredentialKind.API_KEY
     if row["state"] != state or marked or is_key:  # out of a backoff or a mark; a key was used
-        # A stale token that works while an attempt is unresolved stays in use (rule-3): no loop asks about it.
+        # A stale token that works while an attempt is unresolved stays in use (rule-3); it is not probed in a loop.
         yield from set_due(row, tx, after=PROVED_AGAIN, marked_at=None)
     if not row["proven"] or row["state"] != state:
         yield from add_event(tx, row, LifecycleEvent.PROVED)
@@ -89,7 +89,7 @@ def note_denied(tx: Tx, grant_id: str, generation: int, hold: float) -> Transact
     if row is None or row["generation"] != generation or row["role"] == Role.DISCONNECTED:
         return False
     yield from query("note_denied", grant_id=grant_id, generation=generation, until=tx.steady + hold, now=tx.steady)
-    if row["marked_at"] is not None:  # its commit planned a proof in a minute, and it was this one
+    if row["marked_at"] is not None:  # the proof that its commit planned for a minute later was this one
         yield from set_retry_in(tx, row, max(hold, CANDIDATE))
     yield from add_event(tx, row, PAIR_DENIED, hold=hold)
     return True
@@ -97,7 +97,7 @@ def note_denied(tx: Tx, grant_id: str, generation: int, hold: float) -> Transact
 
 @transaction
 def note_disabled(tx: Tx, grant_id: str, generation: int) -> Transaction[bool]:
-    """Cloudbeds said that the app is disabled. False: not the grant in use, a newer generation, or known."""
+    """Cloudbeds reported that the app is disabled. False: not the grant in use, a newer generation, or known."""
     row = yield from locked(tx, grant_id)
     if row is None or row["generation"] != generation or row["role"] != Role.ACTIVE or row["disabled_at"] is not None:
         return False
@@ -108,7 +108,7 @@ def note_disabled(tx: Tx, grant_id: str, generation: int) -> Transaction[bool]:
 
 @transaction
 def reprieve(tx: Tx, fence: Fence, reason: str, hold: float, *, issuer: str | None = None) -> Transaction[bool]:
-    """Every refresh token was refused twice, and the access token works: it is proven, and the next pass waits."""
+    """Every refresh token was refused twice, but the access token works: record the proof; the next pass waits."""
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence):
         return False
@@ -126,9 +126,9 @@ def reprieve(tx: Tx, fence: Fence, reason: str, hold: float, *, issuer: str | No
 
 @transaction
 def count_refusal(tx: Tx, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Transaction[Counted]:
-    """A whole pass was refused: count it; the second marks the grant (rule-12), unless a newer one waits to be
-    proven. Whether it came late enough is `rules.refresh.may_mark` of the row that was read under this fence's
-    lease, before the pass began. The next pass is due `interval` seconds from now.
+    """Count a refused pass; the second one marks the grant (rule-12), unless a newer grant waits to be proven.
+    `may_mark`: whether it came late enough, `rules.refresh.may_mark` of the row that was read under this fence's lease
+    before the pass began. The next pass is due `interval` seconds from now.
     """
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence):
@@ -162,17 +162,17 @@ def count_refusal(tx: Tx, fence: Fence, reason: str, *, may_mark: bool, interval
 
 
 def _newer_waits(row: Row) -> Transaction[bool]:
-    """Whether a newer approval, or a key, waits to be proven; not one that was refused as well."""
+    """Whether a newer approval or key waits to be proven, and was not refused itself."""
     waiting = yield from query("candidates", connection_id=row["connection_id"])
     return any(other["ordinal"] > row["ordinal"] and other["marked_at"] is None for other in waiting)
 
 
 def _storm(tx: Tx, row: Row) -> Transaction[bool]:
-    """Whether this mark waits: a third hotel of one app within ten minutes is rather the vendor's fault, or ours."""
+    """Whether this mark waits: a third hotel of one app within ten minutes points to a fault elsewhere."""
     yield from query("one_at_a_time", work=f"marks of {row['app']}")
     after = row["mark_after"]
     if after is not None:
-        if after > tx.wall + DELAYED:  # the clock was set back since: it waits no longer than from now
+        if after > tx.wall + DELAYED:  # the clock was set back since: the delay is counted anew from now
             yield from query("delay_mark", grant_id=row["id"], mark_after=tx.wall + DELAYED)
         return bool(tx.wall < after)
     found = yield from query_one("marks_since", app=row["app"], since=tx.wall - STORM)
@@ -184,7 +184,7 @@ def _storm(tx: Tx, row: Row) -> Transaction[bool]:
 
 
 def _mark(tx: Tx, row: Row, fence: Fence, reason: str) -> Transaction[None]:
-    """The hotel has to approve again. Where Cloudbeds had said that it disabled the app, that is why."""
+    """Mark the grant: the hotel has to approve again. If Cloudbeds reported that it disabled the app, that is why."""
     disabled = _seen_dead_since_disabled(tx, row)
     event, shown = (
         (LifecycleEvent.DISABLED, DISABLED) if disabled else (LifecycleEvent.REAUTHORIZATION_REQUIRED, reason)
@@ -200,8 +200,8 @@ def _mark(tx: Tx, row: Row, fence: Fence, reason: str) -> Transaction[None]:
 
 
 def _seen_dead_since_disabled(tx: Tx, row: Row) -> bool:
-    """Whether Cloudbeds said that the app is disabled, and the grant was found dead twice after that (rule-12): what
-    was refused before it says nothing of it. The one moment is a wall clock's and the other a steady one's.
+    """Whether Cloudbeds reported that the app is disabled, and the grant was found dead twice after that (rule-12): an
+    earlier refusal proves nothing about it. One of the moments is a wall clock's, the other a steady clock's.
     """
     if row["disabled_at"] is None:
         return False
@@ -213,10 +213,10 @@ def _seen_dead_since_disabled(tx: Tx, row: Row) -> bool:
 def note_problem(
     tx: Tx, grant_id: str, generation: int, problem: str, said: Mapping[str, str]
 ) -> Transaction[str | None]:
-    """The hotel is connected and its calls run into something: `problem` is shown, and the history has a line.
+    """The hotel is connected, but its calls are refused: show `problem`, and write a line of history.
 
-    Returns the connection's id. None, and nothing changes: it is shown already, or the grant is not in use, not
-    healthy, or of a newer generation. The next pair clears it.
+    Returns the connection's id. None, and nothing changes: the problem is shown already, or the grant is not in use,
+    not healthy, or has a newer generation. The next pair clears the problem.
     """
     row = yield from locked(tx, grant_id)
     if row is None or row["generation"] != generation or row["role"] != Role.ACTIVE or row["state"] != State.FRESH:
@@ -225,7 +225,7 @@ def note_problem(
         return None
     yield from query("note_problem", grant_id=grant_id, generation=generation, problem=problem)
     yield from add_event(tx, row, CALL_REFUSED, actor="cloudbeds", reason=problem, said=dict(said))
-    if problem == CALLS_LACK_SCOPE:  # the next pair clears the problem, and lacks the scope as well
+    if problem == CALLS_LACK_SCOPE:  # the next pair clears the problem, although it lacks the scope as well
         yield from change_risks(tx, row, {CALLS_LACK_SCOPE: said.get("path", "")})
     connection_id: str = row["connection_id"]
     return connection_id

@@ -1,4 +1,4 @@
-"""Rows as nouns, and nouns as rows: the one place that knows both the columns and `rules.model`."""
+"""Conversion between rows and data classes: the one place that knows both the columns and `rules.model`."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transacti
 
 
 def access_place(grant_id: str, generation: int) -> Place:
-    """Where a grant's access token belongs."""
+    """The place that a grant's access token is sealed for."""
     return Place("grants", grant_id, 0, generation)
 
 
 def token_place(grant_id: str, position: int, generation: int) -> Place:
-    """Where one refresh token of a grant belongs."""
+    """The place that one refresh token of a grant is sealed for."""
     return Place("tokens", grant_id, position, generation)
 
 
 def behind(row: Row, now: Instant) -> float:
-    """By how many seconds the clock was set back, at least, since this row was last written under the same clock."""
+    """Seconds by which the clock was set back, at least, since this row was last written under the same clock."""
     return 0.0 if row["measured_at"] is None else max(0.0, row["measured_at"] - now.steady)
 
 
 def is_sending(row: Row, now: Instant) -> bool:
-    """Whether a pair of this grant may be on its way, which is to find its grant where it was."""
+    """Whether a pair of this grant may be on its way: until it is stored, the grant must not move."""
     return row["intent_position"] is not None or left(row["lease_until"], row, now) > 0
 
 
 def left(moment_at: float | None, row: Row, now: Instant) -> float:
-    """Seconds until a steady moment of this row; 0 when it is over or was measured by another clock.
+    """Seconds until a steady moment of this row; 0 if it is over or was measured by another clock.
 
-    Never more than from when the row was written: where the clock was set back since, it counts from then.
+    Never more than when the row was written: if the clock was set back since, the time is counted from the write.
     """
     if moment_at is None or row["clock_id"] != now.clock_id:
         return 0.0
@@ -65,15 +65,15 @@ def left(moment_at: float | None, row: Row, now: Instant) -> float:
 
 
 def ago(moment_at: float | None, row: Row, now: Instant) -> float | None:
-    """Seconds since a steady moment of this row; None when there is none, 0 when another clock measured it."""
+    """Seconds since a steady moment of this row; None if there is none, 0 if another clock measured it."""
     if moment_at is None:
         return None
     return max(0.0, now.steady + behind(row, now) - moment_at) if row["clock_id"] == now.clock_id else 0.0
 
 
 def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
-    """The grant as a coordinator reads it; raises SealBroken when one of its secrets does not open. Of a row of
-    `current` its connection is verified, too.
+    """The grant as a coordinator reads it; raises SealBroken if one of its secrets does not open. For a row of
+    `current`, its connection is verified, too.
     """
     now, sealer = tx, tx.sealer
     grant_id, generation, sealed = row["id"], row["generation"], row["access_sealed"]
@@ -125,7 +125,7 @@ def _token_of(grant_id: str, row: Row, sealer: Sealer) -> StoredToken:
 
 
 def connection_of(row: Row, now: Tx) -> Connection:
-    """A connection as people see it: the joined row of `current`."""
+    """A connection as people see it, from the joined row of `current`."""
     genuine = is_linked(now, row)
     if row["id"] is None:  # no grant at all: its only candidate was dropped
         return Connection(
@@ -135,7 +135,7 @@ def connection_of(row: Row, now: Tx) -> Connection:
         )  # fmt: skip
     state = seen(State(row["state"]), stale=row["stale_at"] <= now.wall, circuit_open=False, read_only=False)
     gone = row["role"] == Role.DISCONNECTED
-    in_use = row["role"] == Role.ACTIVE and row["reauth"] is None  # else Cloudbeds has deleted them, as far as is known
+    in_use = row["role"] == Role.ACTIVE and row["reauth"] is None  # else Cloudbeds has probably deleted them
     subscriptions = subscriptions_of(row["subscriptions"]) if in_use else ()
     risks: dict[str, str] = json.loads(row["risks"]) if in_use else {}
     return Connection(
@@ -153,7 +153,7 @@ def connection_of(row: Row, now: Tx) -> Connection:
         refreshed_at=_moment(row["refreshed_at"]),
         used_at=_moment(row["used_at"]),
         problem=(None if genuine else ALTERED)
-        or (NOT_RENEWABLE if NOT_RENEWABLE in risks else None)  # more than the refusal that it comes of
+        or (NOT_RENEWABLE if NOT_RENEWABLE in risks else None)  # says more than the refusal that caused it
         or row["problem"]
         or (PROPERTY_MISMATCH if row["role"] == Role.SET_ASIDE else None)
         or (MIGRATION_UNDER_WAY if row["migration"] and not gone else None)
@@ -171,7 +171,7 @@ def connection_of(row: Row, now: Tx) -> Connection:
 
 
 def properties_in(row: Row) -> tuple[str, ...]:
-    """What a grant's row names; nothing where it was altered so that it is no list."""
+    """The property ids in a grant's row; empty if the column was altered so that it is no list."""
     try:
         return tuple(str(one) for one in json.loads(row["property_ids"]))
     except (ValueError, TypeError, RecursionError):
@@ -179,22 +179,22 @@ def properties_in(row: Row) -> tuple[str, ...]:
 
 
 def subscriptions_of(text: str) -> tuple[Subscription, ...]:
-    """As they are stored."""
+    """Subscriptions from the text of their column."""
     return tuple(Subscription(**one) for one in json.loads(text))
 
 
 def subscriptions_text(subscriptions: Sequence[Subscription]) -> str:
-    """The other way."""
+    """Subscriptions as the text of their column."""
     return json.dumps([asdict(one) for one in subscriptions], separators=(",", ":"))
 
 
 def is_pasted(row: Row) -> bool:
-    """Whether it is an API key that a hotel made by itself: only those have a hash to be recognized by."""
+    """Whether this is an API key that a hotel created itself: only those have a hash to be recognized by."""
     return row["kind"] == CredentialKind.API_KEY and row["imported_hash"] is not None
 
 
 def source_of(row: Row) -> Source:
-    """Where a grant came from; of a row that was `sourced`, where its app's grants do."""
+    """Where a grant came from; a `sourced` row without an issuer has the one that its app is bound to."""
     return Source(row["issuer"] or row.get("bound_issuer"), row["client_id"])
 
 
@@ -217,7 +217,7 @@ def event_of(row: Row, cursor: str) -> Event:
 
 
 def calls_event_of(row: Row, sequence: int, cursor: str) -> Event:
-    """One line of counted calls as a part of a history, after the event of that number."""
+    """One line of counted calls, as the part of a history that follows the event with number `sequence`."""
     first, last = row["first_us"] / 1e6, row["last_us"] / 1e6
     return Event(
         sequence=sequence,
@@ -238,12 +238,12 @@ def calls_event_of(row: Row, sequence: int, cursor: str) -> Event:
 
 
 def listed(values: Iterable[str]) -> str:
-    """A tuple of strings as the JSON text of a column."""
+    """Strings as the JSON text of a column."""
     return json.dumps(list(values), separators=(",", ":"))
 
 
 def lasting(until: float) -> float | None:
-    """The end of a token as the history shows it; JSON has no infinity."""
+    """The end of a token as the history shows it: None for infinity, which JSON does not have."""
     return None if math.isinf(until) else until
 
 
@@ -259,7 +259,7 @@ def add_event(
     """Write one line of history about the grant in `row`, in the transaction that made it true, under the connection's
     lock.
 
-    The line is written whatever is wrong with those before it: what it reports is more than the history is.
+    The line is written even if earlier lines were altered: what happened matters more than an intact history.
     """
     home: str = row["connection_id"]
     if home not in tx.chains:
@@ -283,8 +283,8 @@ def add_event(
 
 
 def locked(tx: Tx, grant_id: str) -> Transaction[Row | None]:
-    """The grant's row for writing, its steady moments brought to this store's clock. No other transaction writes about
-    its connection until this one ends.
+    """The grant's row, locked for writing, with its steady moments converted to this store's clock. No other
+    transaction writes to its connection until this one ends.
     """
     row = yield from query_one("grant_locked", grant_id=grant_id)
     if row is None:

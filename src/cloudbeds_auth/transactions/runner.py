@@ -1,8 +1,8 @@
 """Runs transactions: `await db.read(read_grant(id))`, `await db.write(commit_pair(…))`; one class, both databases.
 
-Reads by id that come at one moment share a transaction. A server may be milliseconds away, and a transaction is several
-round trips: while `AT_ONCE` reads run, those that are asked for wait and share the next one. So a herd never takes the
-connection that the commit of a pair needs.
+Concurrent reads by id share a transaction. A server may be milliseconds away, and a transaction takes several round
+trips: while `AT_ONCE` reads run, further ones wait and share the next transaction. So a crowd of readers never takes
+the connection that the commit of a pair needs.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from cloudbeds_auth.transactions.statements import (
 
 T = TypeVar("T")
 
-UNOPENED = MacKey(b"")  # while the key of MACs is looked for, nothing is compared by it
+UNOPENED = MacKey(b"")  # until the MAC key has been read; nothing is compared with it
 GIVE_KEY = (
     "give the missing key, too, behind the first (CLOUDBEDS_AUTH_ENCRYPTION_KEYS, or the key file beside the "
     "database); after `cloudbeds-auth database rekey` the first one is enough"
 )
 AT_ONCE = 3  # transactions of one kind of read
 MOST = 200  # ids in one of them
-HISTORY_BEHIND = "history_behind"  # in `meta` of a database that hotels were moved to: how far their histories came
+HISTORY_BEHIND = "history_behind"  # in `meta` of a database that hotels were moved to: how much of their histories came
 
 
 class Together(Generic[T]):
-    """Reads by id for many callers; `read` leaves out what it does not find."""
+    """Reads by id for many callers at once; `read` leaves out ids that it does not find."""
 
     def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]]) -> None:
         self._read = read
-        self._waiting: dict[str, asyncio.Future[T | None]] = {}  # of which the read has not begun
-        self._reading: set[asyncio.Task[None]] = set()  # that take what waits before they end
+        self._waiting: dict[str, asyncio.Future[T | None]] = {}  # ids whose read has not begun
+        self._reading: set[asyncio.Task[None]] = set()  # each takes the waiting ids before it ends
 
     async def ask(self, one: str) -> T | None:
-        """What a read that begins now or later finds under this id, None for nothing; raises what `read` raises."""
+        """The result for this id of a read that begins now or later, None if it is not found; raises as `read` does."""
         if not one.isprintable():
-            return None  # no row has such an id, and PostgreSQL would refuse it, and the others with it
+            return None  # no row has such an id, and PostgreSQL would refuse it, and with it the whole read
         found = self._waiting.get(one)
         if found is None:
             found = self._waiting[one] = asyncio.get_running_loop().create_future()
             if len(self._reading) < AT_ONCE:
-                # For all that wait, so in no one's context.
+                # It reads for all that wait, so it runs in no caller's context.
                 task = asyncio.create_task(self._read_all(), name="read together", context=Context())
                 self._reading.add(task)
                 task.add_done_callback(self._reading.discard)  # of one that was cancelled
@@ -71,13 +71,13 @@ class Together(Generic[T]):
         while self._waiting:
             ids = list(self._waiting)[:MOST]
             await self._read_some({one: self._waiting.pop(one) for one in ids})
-        # In the same step as the check of what waits: no read would serve a caller that comes before the callback.
+        # Without an await after the check above: no read would serve a caller that came before the callback ran.
         self._reading.discard(asyncio.current_task())
 
     async def _read_some(self, asked: Mapping[str, asyncio.Future[T | None]]) -> None:
         try:
             found = await self._read(list(asked))
-        except Exception as error:  # noqa: BLE001 - raised where it is asked for, one for each
+        except Exception as error:  # noqa: BLE001 - raised in each caller, a copy for each
             for answer in asked.values():
                 answer.set_exception(copy(error))
                 answer.exception()  # retrieved: every caller may have been cancelled
@@ -89,13 +89,13 @@ class Together(Generic[T]):
 class Driver(Protocol):
     """What a database must be able to do: run a transaction to its end, durably, or not at all.
 
-    Production: `database.sqlite.SqliteDriver`, `database.postgres.PostgresDriver`. Failures that a later call may not
-    meet are raised as StoreUnavailable.
+    Production: `database.sqlite.SqliteDriver`, `database.postgres.PostgresDriver`. Temporary failures are raised as
+    StoreUnavailable.
     """
 
     @property
     def wakeups(self) -> Wakeups | None:
-        """How other processes notify this one, where that is possible."""
+        """How other processes notify this one, if the database can."""
         ...
 
     async def read(self, body: Body[T]) -> T:
@@ -105,17 +105,17 @@ class Driver(Protocol):
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
         """Run a transaction; committed and synced when this returns, rolled back when it raises.
 
-        Not `synced`: it outlives every process, and a crash of the machine or the server may forget it.
+        Not `synced`: the commit outlives the process, but a crash of the machine or the server may lose it.
         """
         ...
 
     async def close(self) -> None:
-        """Finish what runs and close."""
+        """Wait for running transactions, and close."""
         ...
 
 
 class Browse(Protocol):
-    """Runs a transaction that reads much, beside those that callers wait for."""
+    """Runs a transaction that reads much, without delaying those that callers wait for."""
 
     async def __call__(self, body: Body[T]) -> T:
         """As `Driver.read`."""
@@ -123,10 +123,10 @@ class Browse(Protocol):
 
 
 class Database:
-    """Runs transactions over a driver; `browse`: where it has another way for those that read much.
+    """Runs transactions over a driver; `browse`: the driver's separate way for transactions that read much, if any.
 
-    `read` and `write` raise `errors.StoreUnavailable` when the database cannot do it now; then nothing, or (for a
-    commit whose answer was lost) everything, was written.
+    `read` and `write` raise `errors.StoreUnavailable` if the database cannot do it now; then nothing was written, or
+    everything if the answer to the commit was lost.
     """
 
     def __init__(self, driver: Driver, sealer: Sealer, is_dead: IsDead, browse: Browse | None = None) -> None:
@@ -141,9 +141,9 @@ class Database:
 
     @property
     def mac_key(self) -> MacKey:
-        """What authenticates its rows, the same in every process. Raises StoreUnavailable before it was opened."""
+        """The key that authenticates the rows, the same in every process. Raises StoreUnavailable before `open`."""
         if self._mac_key is None:
-            raise StoreUnavailable("this database was not opened yet")
+            raise StoreUnavailable("this database has not been opened yet")
         return self._mac_key
 
     @property
@@ -153,17 +153,17 @@ class Database:
 
     @property
     def wakeups(self) -> Wakeups | None:
-        """What wakes a caller that waits for another process; None where the database sends no notifications."""
+        """What wakes a caller that waits for another process; None if the database sends no notifications."""
         return self._driver.wakeups
 
     async def open(
         self, own: Body[bool] | None = None, count: Callable[[], Awaitable[Mapping[str, int]]] | None = None
     ) -> None:
-        """Check that the keys open what is stored; raises ConfigurationError before anything is sent (F68, F70).
+        """Check that the keys open the stored values; raises ConfigurationError before anything is sent (F68, F70).
 
-        `own` says, in a transaction, whether the database is this installation's own; `count` how many stored values
-        are sealed with each key, for the error. Rows from before there were MACs are given theirs here, a batch at a
-        time: killed, the next opening continues.
+        `own` decides, in a transaction, whether the database is this installation's own; `count` returns how many
+        stored values are sealed with each key, for the error. Rows from before there were MACs are given theirs here,
+        in batches; after a kill, the next opening continues.
         """
         missing, self._mac_key, former = await self._write(unlock(), key=UNOPENED)
         if missing:
@@ -174,9 +174,9 @@ class Database:
             self._read_only = not await self._driver.write(own)
 
     async def open_anew(self) -> None:
-        """Open it, taking every row as it is; under a new key of MACs where the one that there is does not open.
+        """Open the database and accept every row as it is, under a new MAC key if the stored one does not open.
 
-        Raises ConfigurationError, and changes nothing, where an encryption key is missing.
+        Raises ConfigurationError, and changes nothing, if an encryption key is missing.
         """
         missing = await self._write(begin_anew(), key=UNOPENED)
         if missing:
@@ -190,15 +190,15 @@ class Database:
             return await self._driver.read(self._body(call))
 
     async def browse(self, call: Call[T]) -> T:
-        """As `read`, of lists, histories and counts: what callers of tokens wait for does not wait for it."""
+        """As `read`, for lists, histories and counts: no transaction that a caller of a token waits for is delayed."""
         with seals_checked():
             return await self._browse(self._body(call))
 
     async def write(self, call: Call[T], *, synced: bool = True) -> T:
         """Run a transaction; committed and synced when this returns, rolled back when it raises.
 
-        Not `synced`: it outlives every process, and a crash of the machine or the server may forget it; for turns
-        alone, of which another start waits a window out.
+        Not `synced`: the commit outlives the process, but a crash of the machine or the server may lose it. For turns
+        alone: after a new start of either, a whole window is waited for.
         """
         if self._read_only:
             raise StoreReadOnly
@@ -206,7 +206,7 @@ class Database:
             return await self._write(call, synced=synced)
 
     async def read_one(self, call: Callable[[Sequence[str]], Call[Mapping[str, T]]], wanted: str) -> T | None:
-        """What a transaction that reads by ids finds under this one; a crowd of callers shares a few transactions."""
+        """The result for `wanted` of a transaction that reads by ids; many callers share a few transactions."""
         together = self._together.get(call)
         if together is None:
             together = self._together[call] = Together(lambda ids: self.read(call(ids)))
@@ -214,7 +214,7 @@ class Database:
         return found
 
     async def authenticate(self, *, anew: bool = False) -> None:
-        """Give every row that has none its MAC, or each row `anew`, and refuse from then on what has none."""
+        """Give its MAC to every row that has none, or to each row `anew`; from then on, refuse rows without one."""
         for table in FROM_BEFORE:
             after: str | None = ""
             while after is not None:
@@ -222,11 +222,11 @@ class Database:
         await self._write(authenticated())
 
     async def needed_keys(self) -> Collection[str]:
-        """The ids of the encryption keys that something stored may be sealed with; also where one is missing."""
+        """The ids of the encryption keys that stored values may be sealed with, missing ones included."""
         return await self._driver.read(self._body(read_needed(), UNOPENED))
 
     async def check(self) -> None:
-        """One real write, and the keys; raises StoreUnavailable."""
+        """Write once, and check the keys; raises StoreUnavailable."""
         await self.write(_checked())
         missing = await self._write(check_keys())
         if missing:
@@ -234,18 +234,18 @@ class Database:
             raise StoreUnavailable(error.detail, next_step=error.next_step)
 
     async def report(self) -> Mapping[str, str]:
-        """What the database says about itself, and under which key it seals; no secrets.
+        """Facts about the database and the key that seals; no secrets.
 
-        `key_id`, how many values each key has sealed (`seals:ID`), the longest token list and whose it is; of SQLite
-        `sqlite` (its version), `file`, `journal_mode`, `synchronous` as in effect on this connection; of PostgreSQL
-        `postgresql` (its version), `database`, `fsync`, `full_page_writes`, `synchronous_commit`, `role` (primary or
-        standby), `asynchronous_standbys` (how many). `history_behind`: how far the histories came of hotels that were
-        moved here; not there where all did.
+        `key_id`, how many values each key has sealed (`seals:ID`), the longest token list and its connection; for
+        SQLite `sqlite` (its version), `file`, `journal_mode`, `synchronous` as in effect on this connection; for
+        PostgreSQL `postgresql` (its version), `database`, `fsync`, `full_page_writes`, `synchronous_commit`, `role`
+        (primary or standby), `asynchronous_standbys` (how many). `history_behind`: how much of their histories came
+        with hotels that were moved here; absent if all did.
         """
         return {**await self.browse(_report()), "key_id": self._sealer.key_id}
 
     async def close(self) -> None:
-        """Finish what runs and close."""
+        """Wait for running transactions, and close."""
         await self._driver.close()
 
     async def _write(self, call: Call[T], *, synced: bool = True, key: MacKey | None = None) -> T:
@@ -281,7 +281,7 @@ def _report(tx: Tx) -> Transaction[Mapping[str, str]]:
 
 
 def keys_missing(key_ids: Sequence[str], counts: Mapping[str, int] | None) -> ConfigurationError:
-    """Keys that are needed are not at hand. `counts`: how many stored values are sealed with each key, where known."""
+    """The error for missing encryption keys. `counts`: how many stored values are sealed with each key, if known."""
     said = [f"the key {one} is missing, with which {_values(one, counts)} sealed" for one in key_ids]
     forgotten = counts is not None and not any(counts.get(one) for one in key_ids)
     return ConfigurationError(
@@ -297,12 +297,12 @@ def _values(key_id: str, counts: Mapping[str, int] | None) -> str:
 
 
 class DoesNotOpen(StoreUnavailable):
-    """One row's secret does not open: its hotel's trouble alone. The database is there, and serves all others (F71)."""
+    """One row's secret does not open, which affects its hotel alone: the database serves all others (F71)."""
 
 
 @contextmanager
 def seals_checked() -> Iterator[None]:
-    """While secrets are opened: one that does not is raised as DoesNotOpen."""
+    """While secrets are opened, raises DoesNotOpen for one that does not open."""
     try:
         yield
     except SealBroken as error:

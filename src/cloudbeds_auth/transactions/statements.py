@@ -1,8 +1,8 @@
-"""A transaction as a generator: it yields statements, is sent their rows, and returns what it found.
+"""A transaction as a generator: it yields statements, is sent their rows, and returns its result.
 
-So the SQL is plain to read, and one text of each transaction runs over any driver: a thread of SQLite, a connection
-of PostgreSQL, a simulation that stops between two statements. A transaction never does anything else between its
-statements than compute, and a driver may run it again from the start when the database asks for that.
+So the SQL is plain to read, and the same code of each transaction runs over any driver: a thread of SQLite, a
+connection of PostgreSQL, a simulation that stops between two statements. Between its statements a transaction only
+computes, and a driver may run it again from the start if the database asks for that.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Insert(Statement):
-    """Many rows for one table, at least one, all with the same columns: `sql` inserts one of them, and ends with
-    `unless`, which says of which row it inserts none. A driver may have a faster way.
+    """Rows for one table, at least one, all with the same columns. `sql` inserts one of them, and ends with `unless`,
+    the clause that skips rows. A driver may have a faster way.
     """
 
     table: str
@@ -48,8 +48,8 @@ class Insert(Statement):
 
 @dataclass(frozen=True, slots=True)
 class SelectForUpdate(Statement):
-    """Rows that this transaction is about to change. Where others may change them meanwhile, they are locked until its
-    end, and those that another transaction holds are left out.
+    """Selects rows that this transaction is about to change. If others could change them meanwhile, they are locked
+    until its end, and rows that another transaction holds are left out.
     """
 
 
@@ -58,8 +58,8 @@ class Instant:
     """The store's own time at the start of a transaction.
 
     `wall`: unix seconds, for people. `steady`: seconds for durations, comparable under the same `clock_id` only.
-    `started` names this start of the machine, or of the PostgreSQL server: another one may have forgotten what was
-    written and not synced. `acting`: who asked for what is done then.
+    `started` identifies this start of the machine, or of the PostgreSQL server: across a restart, writes that were not
+    synced may be lost. `acting`: who asked for the transaction.
     """
 
     wall: float
@@ -71,9 +71,9 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Tx(Instant):
-    """What the runner hands a transaction besides its arguments: the moment, what seals and opens secrets, the key of
-    MACs, and `is_dead(owner, clock_id)`, whether the process behind a lease is certainly gone. `chains`: of histories,
-    by connection, as far as this transaction knows them.
+    """What the runner passes to a transaction besides its arguments: the moment, the sealer, the MAC key, and
+    `is_dead(owner, clock_id)`, whether the process that holds a lease is certainly gone. `chains`: the ends of
+    histories, by connection, that this transaction has read.
     """
 
     sealer: Sealer
@@ -88,7 +88,7 @@ Body = Callable[[Instant], Transaction[T]]
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T_co]):
-    """A transaction with its arguments, ready to be run: as often as the database asks for that."""
+    """A transaction with its arguments, ready to be run, more than once if the database asks for that."""
 
     function: Callable[..., Transaction[T_co]]
     args: tuple[Any, ...]
@@ -96,16 +96,16 @@ class Call(Generic[T_co]):
 
     @property
     def name(self) -> str:
-        """Which transaction it is."""
+        """The name of the transaction."""
         return self.function.__name__
 
     def __call__(self, tx: Tx) -> Transaction[T_co]:
-        """Its statements; `yield from` runs it as a part of another one."""
+        """The generator of its statements; `yield from` runs it as part of another transaction."""
         return self.function(tx, *self.args, **self.kwargs)
 
 
 def transaction(function: Callable[Concatenate[Tx, P], Transaction[T]]) -> Callable[P, Call[T]]:
-    """Make of a generator of statements what callers name: `await db.write(commit_pair(fence, …))`."""
+    """Turn a generator of statements into a function that callers use: `await db.write(commit_pair(fence, …))`."""
 
     @wraps(function)
     def named(*args: P.args, **kwargs: P.kwargs) -> Call[T]:
@@ -118,7 +118,7 @@ OWN = ("sqlite.sql", "postgres.sql")  # the same names in both, with each databa
 
 
 def load(own: str) -> dict[str, str]:
-    """The queries of `queries/*.sql` by name, comments left out; of `OWN` those of this file alone."""
+    """The queries of `queries/*.sql` by name, without comments; of the files in `OWN`, only those of `own`."""
     found: dict[str, str] = {}
     for file in resources.files("cloudbeds_auth.transactions").joinpath("queries").iterdir():
         if file.name.endswith(".sql") and (file.name not in OWN or file.name == own):
@@ -127,7 +127,9 @@ def load(own: str) -> dict[str, str]:
 
 
 def named(file: str, text: str, found: dict[str, str]) -> None:
-    """Add the queries of a file, each below its line `-- name: …`. Raises ValueError for a name that is there."""
+    """Add the queries of a file, each below its line `-- name: …`, to `found`. Raises ValueError for a second one of
+    the same name.
+    """
     for block in text.split("-- name: ")[1:]:
         name, _, sql = block.partition("\n")
         if name in found:
@@ -169,7 +171,7 @@ def drive(transaction: Transaction[T], execute: Callable[[Statement], Rows]) -> 
 
 
 async def drive_async(transaction: Transaction[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
-    """The same, with something that is waited for."""
+    """As `drive`, with an `execute` that is awaited."""
     try:
         statement = next(transaction)
         while True:
