@@ -59,8 +59,8 @@ class _WithDefaultVfs:
     def __getattr__(self, name: str) -> Any:
         return getattr(apsw, name)
 
-    def Connection(self, path: str, vfs: str | None, flags: int) -> apsw.Connection:  # noqa: N802 - apsw's name
-        return apsw.Connection(path, vfs=vfs or "crash-marks", flags=flags)
+    def Connection(self, path: str, vfs: str | None, **given: int) -> apsw.Connection:  # noqa: N802 - apsw's name
+        return apsw.Connection(path, vfs=vfs or "crash-marks", **given)
 
 
 def _vfs(marker: Marker) -> apsw.VFS:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import Hotel, World
 
 PATIENCE = 200.0  # seconds; an HTTP client of a caller has some end
+API = httpx2.URL(f"{BASE}/api/{VERSION}/")
+CALLED = {"GET": API.join("getHotelDetails"), "POST": API.join("echo/note")}
 
 
 class Callers:
@@ -66,22 +68,20 @@ class Callers:
         """One protected call; in a word how it ended."""
         self._numbers += 1
         number = str(self._numbers)
-        name = "getHotelDetails" if method == "GET" else "echo/note"
         began = self._world.loop.now
-        ended = await self._ended(machine, hotel, method, name, number)
+        ended = await self._ended(machine, hotel, method, number)
         if ended == "reauthorization_required" and not self._world.invariants.marked_since(hotel.connection_id, began):
             self._world.trace.violate("I7", f"call {number} is told to reconnect, and nothing durable says so")
         self._world.trace.count(f"call {ended}")
         self._world.trace.say(machine.name, f"call {number} of {hotel.connection_id}: {ended}")
         return ended
 
-    async def _ended(self, machine: Machine, hotel: Hotel, method: str, name: str, number: str) -> str:
+    async def _ended(self, machine: Machine, hotel: Hotel, method: str, number: str) -> str:
         try:
             async with asyncio.timeout(PATIENCE):
                 answer = await machine.http.request(
-                    method, f"{BASE}/api/{VERSION}/{name}", auth=machine.auth(hotel.connection_id),
-                    headers={"X-Call": number},
-                )  # fmt: skip
+                    method, CALLED[method], auth=machine.auth(hotel.connection_id), headers={"X-Call": number}
+                )
         except ConnectionUnusable as error:
             return error.code
         except Error as error:

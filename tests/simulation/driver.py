@@ -163,7 +163,10 @@ def template() -> bytes:
 
 def _last(done: list[Statement]) -> str:
     """A transaction is called after its last statement that is not one of `BESIDE`."""
-    return next((one.name for one in reversed(done) if one.name not in BESIDE), "")
+    for one in reversed(done):
+        if one.name not in BESIDE:
+            return one.name
+    return ""
 
 
 BESIDE = {

@@ -18,8 +18,8 @@ import logging
 import random
 import sys
 from asyncio import events
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
@@ -46,6 +46,7 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, dice: random.Random, *, fifo: bool = True) -> None:
         _freeze()
+        gc.disable()  # until the end: a world is small, and none of it is looked through again and again
         self.now = BEGAN
         self.steps = 0
         self.after_step: Callable[[], None] = lambda: None
@@ -89,7 +90,7 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
         handle = asyncio.Handle(callback, args, self, context)
-        owner = self._owner(handle)
+        owner = _owner(context)
         if owner in self._dead or self.closed:
             self._graveyard.append(handle)
         else:
@@ -108,7 +109,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         self._sequence += 1
-        owner = self._owner(handle)
+        owner = _owner(context)
         if owner in self._dead:
             self._graveyard.append(handle)
         else:
@@ -177,11 +178,22 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def run(self, until: Callable[[], bool]) -> None:
         """Step until the condition holds; raises Stuck, and whatever `after_step` raises."""
+        with self._running():
+            while not until():
+                self._step()
+
+    def run_to(self, moment: float) -> None:
+        """Step until it is this late; raises as `run`."""
+        with self._running():
+            while self.now < moment:
+                self._step()
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
         former = events._get_running_loop()
         events._set_running_loop(self)
         try:
-            while not until():
-                self._step()
+            yield
         finally:
             events._set_running_loop(former)
 
@@ -199,6 +211,7 @@ class SimLoop(asyncio.AbstractEventLoop):
             self._ready, self._timers, self._graveyard, self._tasks = [], [], [], []
             gc.collect()
         finally:
+            gc.enable()
             events._set_running_loop(former)
             sys.unraisablehook = hook
 
@@ -252,9 +265,10 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.now = max(self.now, min(moments))
         self._since_time_passed = 0
 
-    def _owner(self, handle: asyncio.Handle) -> str:
-        context: Context = handle._context  # type: ignore[attr-defined]
-        return context.get(MACHINE, "world")
+
+def _owner(context: Context | None) -> str:
+    """Of a handle that runs in this context, or else in a copy of the current one."""
+    return MACHINE.get() if context is None else context.get(MACHINE, "world")
 
 
 def _freeze() -> None:

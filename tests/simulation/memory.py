@@ -18,7 +18,7 @@ from tests.simulation.disk import Disk, vfs
 from tests.simulation.driver import template
 
 from cloudbeds_auth.database import schema
-from cloudbeds_auth.database.sqlite_file import SqliteFile, prepare_once
+from cloudbeds_auth.database.sqlite_file import PREPARED, SqliteFile, prepare_once
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
 
@@ -30,7 +30,7 @@ class Server:
 
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
-        self.connection = apsw.Connection(":memory:")
+        self.connection = apsw.Connection(":memory:", statementcachesize=PREPARED)
         self.connection.deserialize("main", template())
         self.connection.execute("PRAGMA foreign_keys = 1")
         prepare_once(self.connection)

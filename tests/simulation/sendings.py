@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -82,7 +83,7 @@ class Sendings:
         for statement in statements:
             for value in statement.parameters.values():
                 written = value if isinstance(value, bytes) else str(value).encode()
-                if any(mark in written for mark in SECRETS):
+                if SECRET.search(written):
                     self.trace.violate("I9", f"{machine} writes a secret in plain text ({statement.name})")
 
     def _intended(self, machine: str, statement: Statement) -> None:
@@ -261,6 +262,7 @@ BRAKED = 8  # refreshes an hour
 HELD = 19.0  # seconds; the deadline of a token request is 20, and its clock began a moment before
 SECRETS = (b"access-", b"refresh-", b"cbat_key", b"secret-sim")
 """What every secret of the simulated vendor begins with."""
+SECRET = re.compile(b"|".join(map(re.escape, SECRETS)))
 TOLD = frozenset(
     {"take_lease", "write_intent", "settle", "commit_pair", "confirm", "count_first", "hold", "mark", "add_grant"}
     | {"move_pointer", "set_role", "open_circuit", "close_circuit", "forget_access", "rebase"}

@@ -229,7 +229,7 @@ class World:
         """Let the world run for this long."""
         until = self.loop.now + seconds
         self.loop.call_at(until, lambda: None, context=self.network._context)
-        self.loop.run(lambda: self.loop.now >= until)
+        self.loop.run_to(until)
 
     def take_down(self) -> None:
         """Leave nothing behind."""

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 WRITE = "BEGIN IMMEDIATE"
 BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
+PREPARED = 512  # statements that stay prepared in a connection: all of ours; to prepare one takes longer than to run it
 _creating = threading.Lock()
 INHERITED: set[Path] = set()
 """Files that were in use when this process was forked. SQLite would take the parent's locks for its own here, so they
@@ -177,7 +178,7 @@ class SqliteFile:
         self._in_use.release()
 
     def _connect(self, flags: int = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), vfs=self._vfs, flags=flags)
+        connection = apsw.Connection(str(self.path), vfs=self._vfs, flags=flags, statementcachesize=PREPARED)
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         prepare_once(connection)
         return connection
