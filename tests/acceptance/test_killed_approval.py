@@ -47,7 +47,7 @@ def test_killed_between_the_exchange_and_its_storing(make_world: MakeWorld) -> N
         made.start()
         page = tab.get(callback, follow=True)
         assert (page.status, page.headers["X-Cloudbeds-Auth-Code"]) == (400, "authorization_expired")
-        assert "no connection has come of it" in page.text
+        assert "has led to no connection" in page.text
         assert "not started in this browser" not in page.text
         assert made.vendor.counts("authorization_code") == {"issued": 2}, "the spent code is not sent again"
         assert made.admin.get(f"/proxy/{hotel}/api/v1.3/userinfo").status == 200

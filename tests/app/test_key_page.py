@@ -82,7 +82,7 @@ async def test_a_link_with_a_challenge(service: Running[RealVault]) -> None:
     made = await service.vault.create_link(code_challenge="E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM")
     path = f"/paste-key/{made.token}"
     status, _, page = await Tab(service).open(path)
-    assert (status, "takes no key" in page, "<form" in page) == (400, True, False)
+    assert (status, "accepts no key" in page, "<form" in page) == (400, True, False)
     status, code, page = await send(service, path, urlencode({"api_key": KEY}))
     assert (status, code, "<form" in page) == (400, "invalid_request", False)
     assert (await Tab(service).open(f"/connect/{made.token}"))[0] == 200

@@ -211,7 +211,7 @@ async def test_a_hotel_without_its_app(stage: Stage) -> None:
     grant = await stage.connected(app="aurora")
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
     await stage.clock.sleep(HOUR)
-    with pytest.raises(ClientRefused, match="'aurora' is not registered") as raised:
+    with pytest.raises(ClientRefused, match="'aurora' is no longer registered") as raised:
         await stage.one.access.access_token(grant.connection_id)
     assert "apps add aurora" in raised.value.next_step
     shown = await stage.one.views.connection(grant.connection_id)

@@ -202,7 +202,7 @@ async def test_a_process_that_dies_between_the_exchange_and_its_storing(stage: S
     for task in (*stage.one.world.tasks._running.values(), finishing):
         task.cancel()
     await stage.kill(stage.one)
-    with pytest.raises(AuthorizationExpired, match="no connection has come of it") as told:
+    with pytest.raises(AuthorizationExpired, match="has led to no connection") as told:
         await other.authorizer.finish(code="code", state=begun.state)
     assert "start again" in told.value.next_step
     assert (await other.access.access_token(good.connection_id)).reveal() == "A-1"

@@ -170,7 +170,7 @@ async def test_a_new_token_that_cannot_be_asked_about(stage: Stage) -> None:
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     stage.vendor.thinks("A-1", Inconclusive("HTTP 502"))
     told = await bring_in(stage)
-    assert (told.outcome, "seen to work" in told.detail) == (Outcome.IN_DOUBT, True)
+    assert (told.outcome, "proven to work" in told.detail) == (Outcome.IN_DOUBT, True)
     stage.vendor.thinks("A-1", Proof(ADA))
     assert (await bring_in(stage)).outcome is Outcome.CONNECTED
     assert stage.endpoint.sent == ["R-old"]
