@@ -31,7 +31,7 @@ def built(place: Place) -> Iterator[Found]:
 def migrate(place: Place) -> Iterator[Found]:
     """`database migrate`. After it a server looks at its tables, as autovacuum does a minute later."""
     done = place.run("database", "migrate")
-    yield Found("migrate", done.seconds, done.said.strip().rpartition(" was brought ")[2])
+    yield Found("migrate", done.seconds, done.said.strip().rpartition(" was upgraded ")[2])
     with Plain(place.fleet.settings) as sql:
         sql.analyze()
 
