@@ -58,7 +58,7 @@ venv: ## make .venv from the hash-pinned lock
 demo: venv ## the whole journey against the simulator, step by step; STAY=1 leaves both running, to watch them side by side
 	@$(BIN)/cloudbeds-auth demo $(if $(STAY),--stay)
 
-test: venv ## the tests that need nothing else, the import contract included; of long ones a share
+test: venv ## the tests that need nothing else, the import contract included; long ones are left out
 	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/pytest_plugin $(TESTS)
 
 oldest: venv

@@ -69,7 +69,7 @@ class Wish:
     "cloudbeds-auth connect --connection con_01J...     reconnect: the hotel approves again, the id stays",
     "cloudbeds-auth connect --property 1000             refuse an approval by another hotel",
     "cloudbeds-auth connect --app aurora                use a registration from `cloudbeds-auth apps`",
-    short_help="Connect a hotel, or connect it again.",
+    short_help="Connect or reconnect a hotel.",
 )
 @click.option("--reference", help="Your own id for this hotel, stored with the connection.")
 @click.option("--connection", "connection_id", metavar="ID", help="Reconnect this connection.")

@@ -33,7 +33,7 @@ LEAKS = (
     "cloudbeds-auth doctor",
     "cloudbeds-auth doctor --json",
     "cloudbeds-auth doctor incident",
-    short_help="Check everything and say what to mend.",
+    short_help="Check everything and say what to fix.",
     default="check",
 )
 def doctor() -> None:
@@ -74,7 +74,7 @@ def examine(out: Output, dotenv: Path | None = None) -> int:
         for one in found
     ]
     out.table(("result", "check", "finding"), rows)
-    out.line("no problem found" if report.healthy else "mend what is marked PROBLEM, then run this again")
+    out.line("no problem found" if report.healthy else "fix what is marked PROBLEM, then run this again")
     return 0 if report.healthy else 1
 
 

@@ -38,7 +38,7 @@ DURATION = Checked("duration like 90d, 12h, 30m or 45s", _life, float)
     "cloudbeds-auth keys",
     "cloudbeds-auth keys create reports --scope read --scope proxy --read-only",
     "cloudbeds-auth keys revoke key_01J9Z3NDEKTSV4RRFFQ69G5FAV",
-    short_help="List, make, show and revoke keys for the programs that call the service.",
+    short_help="List, create, show and revoke keys for the programs that call the service.",
     default="list",
 )
 def keys() -> None:

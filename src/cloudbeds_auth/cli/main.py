@@ -76,7 +76,7 @@ def _close_stdout() -> None:
     help="Read settings from FILE instead of .env in the current folder, whoever may write it.",
 )
 def cli(env_file: Path | None) -> None:
-    """Keeps hotels connected to Cloudbeds: tokens exchanged, kept safe, refreshed, and never lost.
+    """Keep hotels connected to Cloudbeds: obtain their tokens, keep them safe, refresh them, never lose one.
 
     Settings come from the environment or a .env file. Every command has --help, with examples, and --json.
     Exit status: 0 done, 1 failed, 2 wrong usage.

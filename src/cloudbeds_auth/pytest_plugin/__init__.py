@@ -191,7 +191,7 @@ def _switches(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the wait: rule 12 requires two refusals a minute apart before a hotel has to approve again."""
+    """Shorten the wait: rule-12 requires two refusals a minute apart before a hotel has to approve again."""
     from cloudbeds_auth.rules.refresh import Timing
 
     usual = Timing.of
