@@ -1,4 +1,4 @@
-"""cloudbeds-auth keeps hotels connected to Cloudbeds: it obtains their tokens, seals them, refreshes them, and loses none.
+"""cloudbeds-auth keeps hotels connected to Cloudbeds: it obtains their tokens, seals them, refreshes them, loses none.
 
     from cloudbeds_auth import TokenVault            # for asyncio
     from cloudbeds_auth.sync import TokenVault       # the same, blocking

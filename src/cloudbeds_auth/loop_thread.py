@@ -64,7 +64,7 @@ class LoopThread(Generic[V]):
         self._program_ends = asyncio.Event()
         self._opened: Future[V] = Future()
         self._closed: Future[None] = Future()
-        self._asked: set[Callable[[], None]] = set()  # whom to tell, for each that is under way
+        self._asked: set[Callable[[], None]] = set()  # what to call at the end of each that is under way
         try:
             self.loop.set_default_executor(OwnThreads(LOOK_UPS, "cloudbeds-auth-names"))
             self._thread = threading.Thread(target=self._run, name="cloudbeds-auth", daemon=True)
@@ -82,15 +82,15 @@ class LoopThread(Generic[V]):
             finalizer = sys.modules["multiprocessing.util"].Finalize(None, self.close_at_exit, exitpriority=0)
             self._not_at_exit.append(finalizer.cancel)
 
-    def submit(self, work: Coroutine[Any, Any, T], told: Callable[[], None]) -> Elsewhere[T]:
-        """Begin the work on the loop. `told` is always called once it has ended, or the vault was closed first.
+    def submit(self, work: Coroutine[Any, Any, T], on_end: Callable[[], None]) -> Elsewhere[T]:
+        """Begin the work on the loop. `on_end` is always called once it has ended, or the vault was closed first.
 
         Raises VaultClosed.
         """
 
         def end() -> None:
             self._asked.discard(end)
-            told()
+            on_end()
 
         begun = Elsewhere(self.loop, work, end)
         self._asked.add(end)

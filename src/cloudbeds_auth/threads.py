@@ -70,16 +70,18 @@ class OwnThreads(ThreadPoolExecutor):
 
 
 class Elsewhere(Generic[T]):
-    """Work that runs on the loop of another thread. `told` is called on that loop when the work has ended.
+    """Work that runs on the loop of another thread. `on_end` is called on that loop when the work has ended.
 
     No lock is taken: if a signal interrupts the waiting thread, its handler may wait for the other thread, which then
     ends this work and everything else. `asyncio.run_coroutine_threadsafe` shares a lock between both threads.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], told: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], on_end: Callable[[], None]
+    ) -> None:
         self._loop = loop
         self._work = work
-        self._told = told
+        self._on_end = on_end
         self._task: asyncio.Task[T] | None = None
         try:
             loop.call_soon_threadsafe(self._begin)
@@ -113,7 +115,7 @@ class Elsewhere(Generic[T]):
     def _end(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio reports nothing if no caller waits any more
-        self._told()
+        self._on_end()
 
     def _cancel(self) -> None:
         assert self._task is not None  # noqa: S101 - it was begun: callbacks run in order
@@ -124,12 +126,12 @@ def result_of(begin: Callable[[Callable[[], None]], Elsewhere[T]]) -> T:
     """The result of the work that `begin` starts; `begin` is given the callback for its end. The calling thread waits.
     Raises VaultClosed.
     """
-    told: SimpleQueue[None] = SimpleQueue()
-    work = begin(partial(told.put, None))
+    ended: SimpleQueue[None] = SimpleQueue()
+    work = begin(partial(ended.put, None))
     try:
         while not work.ended:
             with suppress(Empty):
-                told.get(timeout=LOOK_AGAIN)
+                ended.get(timeout=LOOK_AGAIN)
     except BaseException:
         work.cancel()  # Ctrl-C in the caller: the refresh that it waited for continues
         raise
@@ -139,24 +141,24 @@ def result_of(begin: Callable[[Callable[[], None]], Elsewhere[T]]) -> T:
 async def awaited(begin: Callable[[Callable[[], None]], Elsewhere[T]]) -> T:
     """As `result_of`, for a caller on another event loop: no thread waits."""
     here = asyncio.get_running_loop()
-    told = here.create_future()
+    ended = here.create_future()
 
-    def tell() -> None:
+    def notify() -> None:
         with suppress(RuntimeError):  # that loop has ended
-            here.call_soon_threadsafe(_fulfil, told)
+            here.call_soon_threadsafe(_fulfil, ended)
 
-    work = begin(tell)
+    work = begin(notify)
     try:
-        await told
+        await ended
     except asyncio.CancelledError:
         work.cancel()
         raise
     return work.result()
 
 
-def _fulfil(told: asyncio.Future[None]) -> None:
-    if not told.done():
-        told.set_result(None)
+def _fulfil(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 def _work(calls: SimpleQueue[Call | None]) -> None:
