@@ -71,8 +71,8 @@ T = TypeVar("T")
 Connection = psycopg.AsyncConnection[DictRow]
 
 WITHIN = 10.0  # seconds for one transaction with all its repetitions
-MOST_RUNS = 8  # of one transaction
 MOST_CONNECTIONS = 8  # of one process
+MOST_RUNS = 2 * MOST_CONNECTIONS  # of one transaction: each connection in the pool may have died, and costs it a run
 CONNECTED_WITHIN = 3.0  # seconds a transaction waits for a connection
 TIMEOUTS = f"{LOCK_TIMEOUT}; SET LOCAL statement_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 NOW = "extract(epoch FROM clock_timestamp())::float8"
