@@ -43,7 +43,7 @@ def test_a_kill_forgets_no_429(tmp_path: Path) -> None:
         assert 30 < int(answer.headers["Retry-After"]) <= 60, "the wait is capped at a minute"
         called = made.run("call", connection, "GET", "echo/x")
         assert called.returncode == 1
-        assert "too much was asked for" in called.stderr.lower()
+        assert "too many requests at once" in called.stderr.lower()
         assert echoes(made) == sent
 
 
