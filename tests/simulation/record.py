@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import io
 import json
 import os
 import platform
 import subprocess
+import tokenize
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -146,13 +149,27 @@ def resumed(path: Path | None, store: str) -> Record:
 
 
 def code_hash() -> str:
-    """Of `CODE` without `NOT_RUN` and the tests of the simulation itself."""
+    """Of what runs of `CODE` without `NOT_RUN` and the tests of the simulation itself."""
     digest = hashlib.sha256()
     for path in sorted(path for one in CODE for path in ((ROOT / one), *(ROOT / one).rglob("*"))):
         name = str(path.relative_to(ROOT))
         if path.suffix in {".py", ".sql"} and path.is_file() and name not in NOT_RUN and path.name[:5] != "test_":
-            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+            text = path.read_text("utf-8")
+            digest.update(f"{name}\0{what_runs(text) if path.suffix == '.py' else text}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def what_runs(source: str) -> str:
+    """A module without comments, docstrings and empty lines; the same under every version of Python."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str()), lineno=first, end_lineno=int(last)):
+                lines[first - 1 : last] = [""] * (last - first + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def now() -> str:

@@ -101,6 +101,26 @@ def test_no_run_calls_what_its_record_does_not_name(store: str) -> None:
     assert {one for one in called if not one.endswith(": __init__")} == set()
 
 
+def test_a_record_outlives_a_word_and_no_statement() -> None:
+    """Comments, docstrings and empty lines are not in the hash of the code; a text that the code uses is."""
+    described = '''"""Adds."""
+
+def add(one: str, other: str) -> str:  # never the other way round
+    """One and the other.
+
+    A `#` in a text is no comment.
+    """
+    # first things first
+    return one + "#" + other
+"""What it is for."""
+'''
+    bare = """def add(one: str, other: str) -> str:
+    return one + "#" + other"""
+    assert record.what_runs(described) == bare
+    assert record.what_runs(bare) == bare
+    assert record.what_runs(described.replace('"#"', '"-"')) != bare
+
+
 def test_the_seeds_of_a_record_are_ranges_whatever_their_order() -> None:
     """Workers end in any order; a seed that is done twice counts once."""
     made = record.new("disk")
