@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from tests.acceptance.processes import CLIENT_ID, Http, Process, World, vendor_on_a_thread
-from tests.deploy.tools import DEPLOY, program
+from tests.deploy.tools import DEPLOY, certificate, nginx
 from tests.docs.pages import text_of
 from tests.support.ports import free_port
 
@@ -27,19 +18,7 @@ from cloudbeds_auth.app.server import KEEP_ALIVE
 
 ADMIN = "an-admin-token-of-more-than-32-characters"
 STRANGER = "203.0.113.9"
-WHOLE = """
-daemon off;
-{user}
-pid nginx.pid;
-error_log stderr info;
-events {{ worker_connections 256; }}
-http {{
-    access_log access.log;
-    client_body_temp_path body; proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    {example}
-}}
-"""
+EXAMPLE = (DEPLOY / "nginx.conf").read_text("utf-8")
 
 
 @dataclass
@@ -57,58 +36,10 @@ class Site:
         return Http(self.base, ADMIN)
 
 
-def certificate(folder: Path) -> None:
-    """Of `localhost`, signed by itself."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now = datetime.now(UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "example.com.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "example.com.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
-
-
-def example(folder: Path, port: int, service: int, own: str) -> str:
-    """The files of the documentation, with these ports, certificates, host, and address of your own network."""
-    text = (DEPLOY / "nginx.conf").read_text("utf-8")
-    for written, instead in {
-        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-        "127.0.0.1:7000": f"127.0.0.1:{service}",
-        "/etc/ssl/": f"{folder}/",
-        "server_name example.com": "server_name localhost",
-        "allow 127.0.0.1;": f"allow {own};",
-    }.items():
-        assert written in text
-        text = text.replace(written, instead)
-    return text
-
-
-@contextmanager
-def nginx(folder: Path, port: int, service: int, own: str = "127.0.0.1") -> Iterator[Process]:
-    """Nginx with the example, until the end of the block; callers from `own` are of your own network."""
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(WHOLE.format(user=user, example=example(folder, port, service, own)), "utf-8")
-    shutil.copy(DEPLOY / "cloudbeds-auth-proxy.conf", folder)
-    command = (program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr")
-    process = Process(env={}, cwd=folder, command=command)
-    try:
-        process.wait_for("start worker process ")
-        yield process
-    finally:
-        assert process.stop(signal.SIGQUIT) == 0
-
-
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """All three: Cloudbeds, the service, and nginx before it."""
-    certificate(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "example.com.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate(tmp_path)))
     port, service_port = free_port(), free_port()
     base = f"https://localhost:{port}/auth"
     settings = {
@@ -120,7 +51,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         behind = World(tmp_path, vendor, service_port, settings)
         service = behind.start()
         try:
-            with nginx(tmp_path, port, service_port):
+            with nginx(tmp_path, EXAMPLE, port, service_port):
                 yield Site(base, behind, service, tmp_path)
         finally:
             service.stop()
@@ -188,10 +119,9 @@ def test_who_may_ask_for_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """From elsewhere than the own network nothing passes but what hotels and Cloudbeds ask for: there is no service
     behind this nginx, so what passes is its 502.
     """
-    certificate(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "example.com.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate(tmp_path)))
     port = free_port()
-    with nginx(tmp_path, port, free_port(), own=STRANGER):
+    with nginx(tmp_path, EXAMPLE, port, free_port(), own=STRANGER):
         base = f"https://localhost:{port}/auth"
         answered = {path: Http().get(base + re.sub(r"{\w+}", "x", path)).status for path in routes()}
     assert len(answered) > 40
@@ -200,5 +130,5 @@ def test_who_may_ask_for_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_nginx_ends_a_connection_first() -> None:
     """Before the service does: a call could be sent on one that it closes in that moment, and is not sent again."""
-    (seconds,) = re.findall(r"^ +keepalive_timeout (\d+)s;", (DEPLOY / "nginx.conf").read_text("utf-8"), re.MULTILINE)
+    (seconds,) = re.findall(r"^ +keepalive_timeout (\d+)s;", EXAMPLE, re.MULTILINE)
     assert int(seconds) < KEEP_ALIVE
