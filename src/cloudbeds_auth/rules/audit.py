@@ -20,8 +20,8 @@ LATEST = (1 << 48) - 1  # unix milliseconds: the latest time that a ULID can hol
 
 
 class Acting(NamedTuple):
-    """Who acts: `admin` (the admin token), the id of a key, `session:…`, `command`, `program` or `vault`; and the address
-    of the client, if the request came over HTTP.
+    """Who acts: `admin` (the admin token), the id of a key, `session:…`, `command`, `program` or `vault`; and the
+    client's address, if the request came over HTTP.
     """
 
     name: str
@@ -67,7 +67,7 @@ class AuditAction(StrEnum):
     APP_SECRET_DROPPED = "app_secret_dropped"  # the previous one
     APP_REMOVED = "app_removed"
     DATABASE_ADOPTED = "database_adopted"
-    ROWS_ACCEPTED = "rows_accepted"  # all altered rows, as they are
+    ROWS_ACCEPTED = "rows_accepted"  # every row, as it is
     DATABASE_REKEYED = "database_rekeyed"
     SIGNED_IN = "signed_in"
     SIGN_IN_FAILED = "sign_in_failed"

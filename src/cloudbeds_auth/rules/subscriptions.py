@@ -71,8 +71,8 @@ class VendorSubscription:
 class Subscription:
     """One property's subscription to one event, as it is stored.
 
-    `endpoint` and `header`: as in `Wanted`. `id`: Cloudbeds' id; empty: not known to exist. `made`: it was made here, or
-    is about to be. `problem` and `said`: why Cloudbeds refused it, and its words.
+    `endpoint` and `header`: as in `Wanted`. `id`: Cloudbeds' id; empty: not known to exist. `made`: it was made here,
+    or is about to be. `problem` and `said`: why Cloudbeds refused it, and its words.
     """
 
     property_id: str
