@@ -150,7 +150,7 @@ def _require_path(properties: frozenset[str], known: frozenset[str], path: str) 
 
 
 def _plain_number(text: str) -> str:
-    """A number in ASCII digits without leading zeros, whichever digits it was written in; any other text unchanged."""
+    """A number of any digits, in ASCII without leading zeros; any other text as it is. Spaces around are removed."""
     plain = text.strip()
     return "".join(str(unicodedata.decimal(one)) for one in plain).lstrip("0") if plain.isdecimal() else plain
 
