@@ -1,4 +1,4 @@
-"""What an answer of Cloudbeds means for the person who made the call by hand."""
+"""What an answer of Cloudbeds means, for a person who made the call by hand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who did what, to which connection, from which address: the vocabulary of the audit.
+"""The vocabulary of the audit: who did what, to which connection, from which address.
 
-What a person or a program does is written down in the transaction that does it. What the vault and Cloudbeds do by
-themselves, and what a hotel approves, is in the history of its connection alone.
+An act of a person or a program is recorded in the transaction that performs it. What the vault and Cloudbeds do on
+their own, and what a hotel approves, is recorded only in the history of the connection.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-ENTRY = "aud_"  # how an id begins
+ENTRY = "aud_"  # prefix of an entry's id
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without I, L, O, U: https://github.com/ulid/spec
-TAIL = 80  # bits of a ULID that are not its time
-LATEST = (1 << 48) - 1  # unix milliseconds that a ULID has room for
+TAIL = 80  # bits of a ULID after its time
+LATEST = (1 << 48) - 1  # unix milliseconds: the latest time that a ULID can hold
 
 
 class Acting(NamedTuple):
-    """Who acts: `admin` for the admin token, the id of a key, `session:…`, `command`, `program`; and the address that
-    it came from, where it came over HTTP.
+    """Who acts: `admin` (the admin token), the id of a key, `session:…`, `command`, `program` or `vault`; and the
+    client's address, if the request came over HTTP.
     """
 
     name: str
     address: str | None = None
 
     def of(self, name: str) -> Acting:
-        """Somebody of this name: of another one than acts the address is not known."""
+        """The actor of this name; the address is known only if it is this one."""
         return self if name == self.name else Acting(name)
 
 
-PROGRAM = Acting("program")  # one that uses the library, and says no more of itself
+PROGRAM = Acting("program")  # one that uses the library and gives no other name
 COMMAND = Acting("command")
 VAULT = Acting("vault")
-UNKNOWN_MAKER = "operator"  # of what an earlier version wrote, which did not note who
-STRANGERS = "anyone"  # who failed to sign in is not known
-OTHERS = "others"  # the addresses that have no entry of their own
+UNKNOWN_MAKER = "operator"  # for rows of an earlier version, which did not record the actor
+STRANGERS = "anyone"  # the actor of a failed sign-in
+OTHERS = "others"  # all addresses that are not counted on their own
 UNASKED = frozenset({"vault", "cloudbeds", "hotel"})
-"""Actors whose lines of a history are no entries of the audit: nobody of ours did it."""
+"""Actors whose events are recorded in a history only: neither a caller nor an operator acted."""
 
 
 _PEOPLE = {
@@ -51,15 +51,15 @@ _PEOPLE = {
 
 
 def actor_words(actor: str) -> str:
-    """Who did something, for people; a key by its id."""
+    """The actor in words for people; a key by its id."""
     kind, _, name = actor.partition(":")
     return f"the signed-in operator {name}" if kind == "session" else _PEOPLE.get(actor, actor)
 
 
 class AuditAction(StrEnum):
-    """What is not about one connection. Of connections, the words are those of their histories."""
+    """Actions that concern no single connection; those of a connection are named as in its history."""
 
-    LINK_CREATED = "link_created"  # to connect a hotel, or to register an app
+    LINK_CREATED = "link_created"  # for connecting a hotel, or for registering an app
     KEY_CREATED = "key_created"
     KEY_REVOKED = "key_revoked"
     APP_ADDED = "app_added"
@@ -67,7 +67,7 @@ class AuditAction(StrEnum):
     APP_SECRET_DROPPED = "app_secret_dropped"  # the previous one
     APP_REMOVED = "app_removed"
     DATABASE_ADOPTED = "database_adopted"
-    ROWS_ACCEPTED = "rows_accepted"  # all, as they are
+    ROWS_ACCEPTED = "rows_accepted"  # every row, as it is
     DATABASE_REKEYED = "database_rekeyed"
     SIGNED_IN = "signed_in"
     SIGN_IN_FAILED = "sign_in_failed"
@@ -77,7 +77,7 @@ class AuditAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One act. `subject`: the id of a connection or a key, or the name of an app; None: of none of them."""
+    """One act. `subject`: the id of a connection or a key, or the name of an app; None if it concerns none of these."""
 
     id: str
     at: datetime
@@ -89,21 +89,21 @@ class AuditEntry:
 
 
 def ulid(milliseconds: int, tail: int) -> str:
-    """A ULID of this time in unix milliseconds and these 80 bits: ids sort by the time, which is taken as 1970 if it is
-    earlier, and as the latest that there is room for if it is later.
+    """A ULID of this time in unix milliseconds and these 80 bits. ULIDs sort by time; a time before 1970 counts as
+    1970, one after `LATEST` as `LATEST`.
     """
     number = min(max(milliseconds, 0), LATEST) << TAIL | tail
     return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def entry_id(at: float, *parts: str | None) -> str:
-    """The id of what happened at `at`, in unix seconds, and is told apart by these parts: a transaction that is run
-    again writes the same one.
+    """The id of an act at `at`, in unix seconds, identified by these parts: a transaction that is run again writes the
+    same id.
     """
     told = hashlib.sha256("\0".join([repr(at), *(part or "" for part in parts)]).encode()).digest()
     return ENTRY + ulid(int(at * 1000), int.from_bytes(told[: TAIL // 8]))
 
 
 def first_id(at: float) -> str:
-    """No entry from before that moment has this id, or one behind it."""
+    """The lowest id of an entry at `at`, in unix seconds: entries of earlier milliseconds sort before it."""
     return ENTRY + ulid(int(at * 1000), 0)

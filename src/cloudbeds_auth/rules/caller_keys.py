@@ -1,11 +1,11 @@
-"""Keys for callers of the service: how one is written, and what is kept of it.
+"""Keys for callers of the service: their format, and what is stored of them.
 
     cbauth_01J9Z3NDEKTSV4RRFFQ69G5FAV_9vHq2Yk0mT7c1XbLr4WpZs8aN0q1G2
     prefix  public id (a ULID)         128 random bits and a checksum
 
-The prefix and the checksum are for those who search code and logs for secrets: one look, and no question to us, says
-whether a text is a key. Only a hash is stored; 128 random bits need no slow one (NIST SP 800-63B section 5.1.1.2 is
-about what people choose). A public id finds the row, and the hash is compared in constant time (A24).
+The prefix and the checksum are for secret scanners: they recognize a key in code and logs without asking the service.
+Only a hash is stored; 128 random bits need no slow hash (NIST SP 800-63B section 5.1.1.2 concerns secrets that people
+choose). The public id finds the row, and the hash is compared in constant time (A24).
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ PREFIX = "cbauth_"
 ID_PREFIX = "key_"
 MOST_CHILDREN = 1000
 LONGEST_NAME = 100  # characters
-MOST_NAMED = 1000  # ids of one kind that a key may be for
-MOST_OF_CHILD = 100  # ids in all that a child key may be for: a key makes many
+MOST_NAMED = 1000  # ids of one kind that a key may name
+MOST_OF_CHILD = 100  # ids in all that a child key may name: a key may have many children
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_CHECK = 6  # letters
+_CHECK = 6  # characters of the checksum
 _WRITTEN = re.compile(r"cbauth_([0-9A-Z]{1,32})_([0-9A-Za-z]{22})([0-9A-Za-z]{6})")
-UNSHARED = frozenset({Scope.ADMIN})  # what no child key holds
+UNSHARED = frozenset({Scope.ADMIN})  # scopes that no child key has
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key is to be for. `life`: seconds until it ends; None: it does not. `rate`: requests a second to
-    Cloudbeds, with its children; None: as the client id allows.
+    """What a new key is for. `life`: seconds until it expires; None: never. `rate`: requests to Cloudbeds per second,
+    including those of its children; None: limited by the client id's rate alone.
     """
 
     name: str
@@ -49,9 +49,9 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class CallerKey:
-    """A key as people see it: everything but its secret, which nobody can show again.
+    """A key as people see it: everything but its secret, which cannot be shown again.
 
-    `used_at` is the minute of its last use, `used_from` the address. `ended_at`: when it was revoked.
+    `used_at`: the minute of its last use; `used_from`: the address. `ended_at`: when it was revoked.
     """
 
     id: str
@@ -71,14 +71,14 @@ class CallerKey:
 
 
 def write(key_id: str, random: str) -> str:
-    """The text of a key: 128 of the bits of `random`, which has at least as many."""
+    """The text of a key, with 128 bits derived from `random`, which must have at least as many."""
     number = int.from_bytes(hashlib.sha256(random.encode()).digest()[:16])
     body = f"{PREFIX}{key_id.removeprefix(ID_PREFIX)}_{_digits(number, 22)}"
     return body + _checksum(body)
 
 
 def id_of(text: str) -> str | None:
-    """The public id of a key; None for what is no key, or was mistyped."""
+    """The public id of a key; None if the text is not a key, or was mistyped."""
     found = _WRITTEN.fullmatch(text)
     if found is None or not hmac.compare_digest(_checksum(text[:-_CHECK]), found[3]):
         return None
@@ -86,12 +86,12 @@ def id_of(text: str) -> str | None:
 
 
 def hash_of_key(text: str) -> str:
-    """What is stored of it."""
+    """The hash of a key's text, which is stored."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def reach_of(key: CallerKey) -> str:
-    """Which hotels it is for, for people."""
+    """Which hotels the key is for, for people."""
     if key.parent is not None and key.reach is None:
         return f"as {key.parent}"
     if key.reach is None:
@@ -100,38 +100,38 @@ def reach_of(key: CallerKey) -> str:
 
 
 def limits_of(key: CallerKey) -> str:
-    """What it is limited to at Cloudbeds, for people; empty where to nothing."""
+    """The key's limits at Cloudbeds, for people; empty if it has none."""
     methods = () if key.methods is None else sorted(key.methods)
     rate = () if key.rate is None else (f"{key.rate:g} a second",)
     return ", ".join((*(("reads",) if key.read_only else ()), *rate, *methods))
 
 
 def checked_key(new: NewKey, parent: Caller | None) -> NewKey:
-    """Raises InvalidRequest for what contradicts itself, Forbidden for what its parent does not hold."""
+    """The key as it was requested. Raises InvalidRequest for contradictions, Forbidden for what its parent lacks."""
     if not new.scopes:
-        raise InvalidRequest("a key has at least one scope", next_step=f"of {', '.join(Scope)}")
+        raise InvalidRequest("a key needs at least one scope", next_step=f"choose from {', '.join(Scope)}")
     if Scope.TOKEN in new.scopes and (new.read_only or new.methods is not None):
         raise InvalidRequest(
-            "a key with the scope `token` is not limited to reading or to methods: whoever has a token may call all",
-            next_step="leave out `token`: the proxy keeps the limits",
+            "a key with the scope `token` cannot be limited to reads or to methods: a token allows every call",
+            next_step="leave out `token`: the proxy enforces the limits",
         )
     if Scope.TOKEN in new.scopes and new.reach is not None and not (new.reach.connections or new.reach.references):
         raise InvalidRequest(
-            "a key for properties never has a token, which opens all properties of a connection",
+            "a key for properties cannot have the scope `token`: a token is valid for all properties of a connection",
             next_step="leave out `token`, or name connections or references",
         )
     if Scope.ADMIN in new.scopes and (new.read_only or new.methods is not None or new.reach is not None):
-        raise InvalidRequest("a key with the scope `admin` is for everything", next_step="leave out `admin`")
+        raise InvalidRequest("a key with the scope `admin` cannot be limited", next_step="leave out `admin`")
     if parent is not None:
         if parent.within is not None:
-            raise Forbidden("a child key makes no further keys")
+            raise Forbidden("a child key cannot create keys")
         if new.rate is not None:
-            raise InvalidRequest("a child key takes from the rate of its parent", next_step="leave out `rate`")
+            raise InvalidRequest("a child key shares the rate of its parent", next_step="leave out `rate`")
         lacking = new.scopes - (parent.scopes - UNSHARED)
         if new.reach is not None and new.reach.size > MOST_OF_CHILD:
             raise InvalidRequest(f"a child key names at most {MOST_OF_CHILD} connections, properties and references")
         if lacking:
-            raise Forbidden(f"a child key cannot hold what its parent does not: {', '.join(sorted(lacking))}")
+            raise Forbidden(f"a child key cannot have these scopes: {', '.join(sorted(lacking))}")
     return new
 
 

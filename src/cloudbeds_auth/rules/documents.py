@@ -1,6 +1,6 @@
-"""The JSON of the public contract, in one place: a connection, an event, a moment, an access token.
+"""The JSON documents of the public contract: a connection, an event, an access token and others.
 
-The HTTP API, the command line and the picture of a history all show these documents; a token is in the last one only.
+The HTTP API, the command line and the picture of a history share them; only `access_token_document` has a token in it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from cloudbeds_auth.rules.presentation import Responsible, presentation
 
 
 def stamp(moment: datetime | None) -> str | None:
-    """`2026-11-24T07:00:00Z`: UTC, whole seconds, cut and not rounded; None stays None."""
+    """`2026-11-24T07:00:00Z`: UTC, whole seconds, rounded down; None stays None."""
     return None if moment is None else f"{_utc(moment).isoformat(timespec='seconds')}Z"
 
 
 def precise(moment: datetime | None) -> str | None:
-    """`2026-11-24T07:00:00.123Z`: as `stamp`, with milliseconds, for what happens several times a second."""
+    """`2026-11-24T07:00:00.123Z`: as `stamp`, with milliseconds, for events that may occur several times a second."""
     return None if moment is None else f"{_utc(moment).isoformat(timespec='milliseconds')}Z"
 
 
 def connection_document(connection: Connection) -> dict[str, Any]:
-    """A connection literally as the public contract shows it; there is no token in it."""
+    """A connection exactly as the public contract has it; it contains no token."""
     user, by = connection.authorizing_user, presentation(connection).by
     return {
         "id": connection.id,
@@ -50,7 +50,7 @@ def connection_document(connection: Connection) -> dict[str, Any]:
 
 
 def subscriptions_document(connection: Connection) -> list[dict[str, Any]]:
-    """The webhooks of Cloudbeds that it is subscribed to: by event and state, the properties."""
+    """The connection's subscriptions to Cloudbeds' webhooks: the properties by event and state."""
     found: dict[tuple[str, str], list[str]] = {}
     for one in connection.subscriptions:
         found.setdefault((one.event, one.state), []).append(one.property_id)
@@ -58,7 +58,7 @@ def subscriptions_document(connection: Connection) -> list[dict[str, Any]]:
 
 
 def app_document(app: App) -> dict[str, Any]:
-    """A registration; of its secrets only whether there are any."""
+    """A registration; of its secrets, only whether they exist."""
     return {
         "name": app.id,
         "client_id": app.client_id,
@@ -75,7 +75,7 @@ def app_document(app: App) -> dict[str, Any]:
 
 
 def key_document(key: CallerKey) -> dict[str, Any]:
-    """A key for callers; its secret is nowhere."""
+    """A key for callers, without its secret."""
     reach = key.reach
     return {
         "id": key.id,
@@ -98,7 +98,7 @@ def key_document(key: CallerKey) -> dict[str, Any]:
 
 
 def audit_document(entry: AuditEntry) -> dict[str, Any]:
-    """One line of the audit; its moment has milliseconds."""
+    """One entry of the audit; `at` has milliseconds."""
     return {
         "id": entry.id,
         "at": precise(entry.at),
@@ -111,7 +111,7 @@ def audit_document(entry: AuditEntry) -> dict[str, Any]:
 
 
 def event_document(event: Event) -> dict[str, Any]:
-    """One line of a connection's history; its moment has milliseconds."""
+    """One event of a connection's history; `at` has milliseconds."""
     return {
         "sequence": event.sequence,
         "at": precise(event.at),
@@ -124,7 +124,7 @@ def event_document(event: Event) -> dict[str, Any]:
 
 
 def access_token_document(token: AccessToken) -> dict[str, Any]:
-    """The one document that reveals a token: only for a caller that asked for exactly that."""
+    """The one document that reveals a token, only for a caller that asked for it."""
     return {
         "access_token": token.reveal(),
         "token_type": token.token_type,

@@ -1,4 +1,4 @@
-"""What a line of a history says in the words of people, for pages; who did it is in `audit.actor_words`.
+"""The lines of a history in words, for pages; the actor is in `audit.actor_words`.
 
 Programs read kinds and data (`rules.documents.event_document`); nothing here is read back.
 """
@@ -12,7 +12,7 @@ from cloudbeds_auth.rules.inputs import one_line
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent
 from cloudbeds_auth.rules.model import Event
 
-MOST_DETAIL = 200  # characters of what a line adds in brackets
+MOST_DETAIL = 200  # characters of the detail in brackets
 CALLS = "calls"
 RECEIVED = "candidate_received"
 
@@ -69,10 +69,10 @@ CAME_BY: Mapping[str, str] = {
     "exchanged": KINDS[LifecycleEvent.KEY_RECEIVED],
     "pasted": "An API key that the hotel made was taken in",
 }
-"""How what came was received, where that was not by an approval; by the mark in the data."""
+"""How a candidate was received if not by an approval, by the field of the data that says so."""
 DETAILS = ("detail", "reason", "risk", "reference")
-"""The first of these that the data has is put in brackets."""
-CODES = frozenset({"reason", "risk"})  # of these: words with underscores
+"""The first of these in the data is shown in brackets."""
+CODES = frozenset({"reason", "risk"})  # their values are words with underscores
 
 
 def event_words(event: Event) -> str:

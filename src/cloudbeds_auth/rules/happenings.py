@@ -1,7 +1,7 @@
-"""Every event that logs and metrics show, one member each: its name, level, facts and meaning, and what counts it.
+"""Every event that logs and metrics show, one member each: its name, level, facts, meaning and metric.
 
-Logs, metrics and the table in docs/observing.md are derived from this. Users see the names, the levels, the facts and
-the metrics: none of them may change.
+Logs, metrics and the table in docs/observing.md are derived from it. Names, levels, facts and metrics are public: none
+of them may change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 
 
 class LogLevel(IntEnum):
-    """How much attention an event needs, numbered as `logging` numbers it. WARNING: a person should look at it."""
+    """How much attention an event needs, numbered as in `logging`. WARNING: a person should look into it."""
 
     DEBUG = 10
     INFO = 20
@@ -26,9 +26,9 @@ class LogLevel(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Label:
-    """A label of a metric: its value is the fact named `fact`, or the event's name where that is None.
+    """A label of a metric. Its value is the fact named `fact`, or the event's name if `fact` is None.
 
-    `known`: the values that are there from the start, so that a rate can be taken of the first one.
+    `known`: values that are exported from the start, so that a rate covers their first event.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventMetric:
-    """A counter: `cloudbeds_auth_NAME_total{LABEL=…}`. An event is not counted where its fact `only_with` is None."""
+    """A counter: `cloudbeds_auth_NAME_total{LABEL=…}`. An event whose fact `only_with` is None is not counted."""
 
     name: str
     help: str
@@ -48,7 +48,7 @@ class EventMetric:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventHistogram:
-    """How long it took: `cloudbeds_auth_NAME_seconds` observes the fact named `fact`."""
+    """A histogram of durations: `cloudbeds_auth_NAME_seconds` observes the fact named `fact`."""
 
     name: str
     help: str
@@ -57,7 +57,7 @@ class EventHistogram:
 
 
 def _names_of(*unions: object) -> Callable[[], Iterable[str]]:
-    """The classes of answers, by their names."""
+    """The names of the classes in these unions."""
     return lambda: (kind.__name__ for union in unions for kind in get_args(union))
 
 
@@ -65,7 +65,7 @@ ROUTES = (
     "/proxy", "/api/v1", "/connect", "/callback", "/paste-key", "/add-app", "/claim", "/hooks", "/metrics", "/readyz",
     "other",
 )  # fmt: skip
-"""Where a request went, as metrics show it: the beginning of its path. The last one is every other path."""
+"""Values of the label `route`: the beginning of a request's path; `other` stands for every other path."""
 OPERATIONS = ("read", "write")
 STORE_REASONS = ("disk_full", "unreachable", "busy", "read_only", "io", "other")
 
@@ -103,10 +103,10 @@ STORE_SECONDS = EventHistogram(
 
 @unique
 class Happening(StrEnum):
-    """An event. As text it is its name in logs and metrics, which is what an observer is handed.
+    """An event. As a string it is its name in logs and metrics, which observers receive.
 
-    A member is its name, its level, the names of its facts, what it means, and where there is one the metric that
-    counts it beside `EVERY_EVENT`. `warns_of` are values of a fact that make it a warning; `timed`: how long it took.
+    A member has a name, a level, the names of its facts, a meaning, and possibly a metric that counts it in addition to
+    `EVERY_EVENT`. `warns_of`: values of a fact that make it a warning; `timed`: the histograms of its durations.
     """
 
     level: LogLevel
@@ -120,7 +120,7 @@ class Happening(StrEnum):
         cls, name: str, level: LogLevel, facts: str, meaning: str, metric: EventMetric | None = None,
         warns_of: str = "", timed: tuple[EventHistogram, ...] = (),
     ) -> Happening:  # fmt: skip
-        """`facts` and `warns_of` are words with spaces between."""
+        """`facts` and `warns_of` are words separated by spaces."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.level, member.meaning, member.metric = level, meaning, metric

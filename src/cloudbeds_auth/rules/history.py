@@ -1,8 +1,8 @@
-"""A connection's history: lines of counted calls, and reading them page by page beside the events, newest first.
+"""A connection's history: lines of counted calls, and the cursor that pages through them and the events, newest first.
 
-Calls are lines instead of a row a call. A line belongs to one generation. One process counts for at most a minute; the
-lines of several processes are merged into one for each minute, those of a day ago into one for each hour, those of a
-month ago into one for each day. Events and lines are stored apart, so the place that a reader has come to names both.
+Calls are counted in lines, not stored one row each. A line belongs to one generation. One process counts for at most a
+minute; the lines of several processes are merged into one for each minute, after a day into one for each hour, after a
+month into one for each day. Events and lines are stored apart, so a reader's place names a position in both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.schedule import DAY
 
-BEYOND = 10**18 - 1  # no event has this number, and no call was made that late, in microseconds
+BEYOND = 10**18 - 1  # above every event's number, and after every call, in microseconds
 FORM = re.compile(r"(\d{1,18})_(\d{1,18})_(\d{1,6})", re.ASCII)
 
 
@@ -23,7 +23,7 @@ FORM = re.compile(r"(\d{1,18})_(\d{1,18})_(\d{1,6})", re.ASCII)
 class HistoryPlace:
     """What is left to read: events numbered below `sequence`, and lines of calls that began at `first_us` or before.
 
-    `skip` lines that began at that very microsecond were read already. The default is the newest end.
+    `skip` of the lines that began in that microsecond have been read already. The default is the newest end.
     """
 
     sequence: int = BEYOND
@@ -32,7 +32,7 @@ class HistoryPlace:
 
     @classmethod
     def parse(cls, cursor: str | None) -> HistoryPlace:
-        """The place that `cursor` writes out; None is the newest end. Raises InvalidRequest."""
+        """The place that this cursor names; None is the newest end. Raises InvalidRequest."""
         if cursor is None:
             return cls()
         found = FORM.fullmatch(cursor)
@@ -42,17 +42,17 @@ class HistoryPlace:
 
     @property
     def cursor(self) -> str:
-        """For `parse`."""
+        """The place as text, for `parse`."""
         return f"{self.sequence}_{self.first_us}_{self.skip}"
 
     def after_event(self, sequence: int, at_us: int) -> HistoryPlace:
-        """Behind this event: lines of calls that began after it came before it in the reading."""
+        """The place after this event. Lines of calls that began later than the event have been read before it."""
         if self.first_us <= at_us:
             return HistoryPlace(sequence, self.first_us, self.skip)
         return HistoryPlace(sequence, at_us)
 
     def after_calls(self, first_us: int) -> HistoryPlace:
-        """Behind a line that began at that microsecond."""
+        """The place after a line that began in that microsecond."""
         return HistoryPlace(self.sequence, first_us, self.skip + 1 if first_us == self.first_us else 1)
 
 
@@ -60,25 +60,25 @@ NEWEST = HistoryPlace()
 
 
 def microseconds(seconds: float) -> int:
-    """Of unix seconds; a moment that is compared for equality is kept as a whole number."""
+    """Unix seconds in microseconds; a moment that is compared for equality is stored as an integer."""
     return math.floor(seconds * 1e6 + 0.5)
 
 
-MOST_PATHS = 50  # distinct method-and-path pairs counted separately in one line
-LONGEST_PATH = 120  # characters of one of them
+MOST_PATHS = 50  # distinct pairs of method and path that one line counts separately
+LONGEST_PATH = 120  # characters of one such pair
 
 AS_COUNTED, A_MINUTE, AN_HOUR, A_DAY = 0, 60, 3600, 86400  # spans, in seconds
-# What a line of one span becomes, and the age in seconds from which it does.
+# The span of a line, the next coarser span, and the age in seconds at which the line is merged into it.
 STEPS = ((AS_COUNTED, A_MINUTE, 600.0), (A_MINUTE, AN_HOUR, DAY), (AN_HOUR, A_DAY, 30 * DAY))
 SPANS = (AS_COUNTED, A_MINUTE, AN_HOUR, A_DAY)
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Calls that one generation carried within one stretch of time; written behind, never one row a call.
+    """The calls made with one generation within one period; written in the background, never one row for each call.
 
-    `first` and `last` are unix seconds; `refused` counts answers 401; `methods` counts by method and path. `line` names
-    this line among all that are being counted: written again, it replaces itself. A merged line has no name.
+    `first` and `last` are unix seconds. `refused` counts the answers 401; `methods` counts calls by method and path.
+    `line` identifies a line that is still counted, so that writing it again replaces it. A merged line has none.
     """
 
     grant_id: str
@@ -92,7 +92,7 @@ class Calls:
 
 
 def tally(methods: dict[str, int], path: str, count: int) -> None:
-    """Count calls of one method and path; calls beyond `MOST_PATHS` are counted together, as `other`."""
+    """Count calls of one method and path; paths beyond the first `MOST_PATHS` are counted together, as `other`."""
     path = path[:LONGEST_PATH]
     if path not in methods and len(methods) >= MOST_PATHS:
         path = "other"
@@ -100,7 +100,7 @@ def tally(methods: dict[str, int], path: str, count: int) -> None:
 
 
 def merged(lines: Iterable[Calls]) -> Calls:
-    """One line for several of one generation; at least one."""
+    """Several lines of one generation, at least one, merged into one line."""
     lines = sorted(lines, key=lambda line: line.first)
     methods: dict[str, int] = {}
     for line in lines:
@@ -118,10 +118,10 @@ def merged(lines: Iterable[Calls]) -> Calls:
 
 
 def span_at(age: float) -> int:
-    """How coarse a merged line of this age, in seconds, is."""
+    """The span in seconds of a merged line of this age, in seconds."""
     return max((coarser for _, coarser, since in STEPS if age >= since), default=A_MINUTE)
 
 
 def beginning(at_us: int, span: int) -> int:
-    """The microsecond in which the period of `span` seconds begins that a moment lies in."""
+    """The first microsecond of the period of `span` seconds that contains this moment."""
     return at_us - at_us % microseconds(span)

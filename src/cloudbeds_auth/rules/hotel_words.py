@@ -1,4 +1,4 @@
-"""What a hotel reads: about an approval that failed, and what an approval grants; in English, marked for the catalogs.
+"""What a hotel reads about a failed approval, and about what an approval grants; in English, marked for the catalogs.
 
 A hotel reads these words, and an operator those of `errors`: a hotel can neither run a command nor change a setting.
 """
@@ -43,9 +43,9 @@ OPEN_THE_LINK = marked("Open the link that you were sent once more, or ask for a
 
 @dataclass(frozen=True, slots=True)
 class HotelWords:
-    """What happened, what to do next, and what is lost; whole sentences to the person who reads them.
+    """What happened, what to do next, and what is lost, in whole sentences addressed to the reader.
 
-    `again`: to start again helps, so it is said how where the page has no button for it.
+    `again`: starting again helps, so a page without a button for it says how.
     """
 
     title: str
@@ -189,17 +189,17 @@ WORDS = {
         again=False,
     ),
 }
-"""By the code of the error. What is not here is no hotel's doing: `UNFORESEEN`."""
+"""By error code. Errors that are not listed are no fault of the hotel: `UNFORESEEN`."""
 
 BESIDE_A_FORM = {
     PropertyMismatch.code: marked("This key is for another property than this link was made for."),
     InvalidRequest.code: marked("What was entered cannot be used."),
 }
-"""What is said above a form that is shown once more, where that is other than the words of the code."""
+"""Words above a form that is shown again, by error code, if they differ from those in `WORDS`."""
 
 
 def words_of(error: Error) -> HotelWords:
-    """What a page says about it. A denial whose detail does not say that the hotel denied is one by Cloudbeds."""
+    """The words for an error. A denial is Cloudbeds' own unless its detail says that the hotel denied."""
     if error.code == InvalidRequest.code and error.status == 404:
         return NO_SUCH_PAGE
     if error.code == AuthorizationDenied.code and not error.detail.startswith(AuthorizationDenied.title()):
@@ -208,7 +208,7 @@ def words_of(error: Error) -> HotelWords:
 
 
 def words_beside_a_form(error: Error) -> str:
-    """What is wrong with what was entered."""
+    """What is wrong with the input of a form."""
     return BESIDE_A_FORM.get(error.code) or words_of(error).text
 
 
@@ -246,14 +246,14 @@ SUBJECTS = {
     "taxesandfees": marked("Taxes and fees"),
     "user": marked("Users"),
 }
-"""What Cloudbeds' scopes are about, without the case of their letters, which its pages do not agree on. Those that are
-not here are shown as they are.
+"""The subjects of Cloudbeds' scopes in words, by their names in lower case, because its pages disagree on the case.
+A scope that is not listed is shown as it is.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One line of what is granted: a subject and the acts on it in words, or a scope that has none, as it is."""
+    """One line of what is granted: a subject and the acts on it in words, or a scope without words as it is."""
 
     subject: str
     acts: tuple[str, ...] = ()

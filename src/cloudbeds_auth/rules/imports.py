@@ -1,4 +1,4 @@
-"""A hotel that another program kept connected: what is handed over, and what became of it."""
+"""Imports of hotels that another program kept connected: what is handed over, and the result."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cloudbeds_auth.rules.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """A hotel as another program kept it: the property and its refresh token, and what else is known.
+    """A hotel as another program kept it: the property, its refresh token, and what else is known.
 
-    `reference`: your own name for the hotel. `access_token` lasts until `expires_at`; without one, only the refresh
-    token is used. `scopes`: what the hotel granted, where that is not what the app asks for now.
+    `reference`: your own id for the hotel. `access_token` is valid until `expires_at`; without one, only the refresh
+    token is used. `scopes`: what the hotel granted, if that differs from what the app asks for now.
     """
 
     property_id: str
@@ -28,7 +28,7 @@ class Handover:
 
 
 class Outcome(StrEnum):
-    """The result of the import of a token."""
+    """The result of importing a token."""
 
     CONNECTED = "connected"
     ALREADY_CONNECTED = "already_connected"
@@ -50,9 +50,10 @@ MEANINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """One hotel's import: its connection (with a connect link where it has to approve again), and why, for people.
+    """The import of one hotel. `connection` has a connect link if the hotel has to approve again; `detail` explains the
+    outcome to people.
 
-    `retry_after`: seconds until trying again is of use, where it is in doubt.
+    `retry_after`: seconds to wait before a retry, if the outcome is in doubt.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""The languages of the pages that hotels see, and which of them a browser asks for."""
+"""The languages of the pages that hotels see, and the choice among them by `Accept-Language`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 ENGLISH = "en"
 LANGUAGES = {ENGLISH: ENGLISH, "es": "es", "pt": "pt-BR"}
-"""The language that we have (RFC 5646), by the first subtag of those that it will do for."""
+"""The language to show (an RFC 5646 tag), by the primary subtag that the browser asks for."""
 
 _RANGE = re.compile(  # RFC 9110 sections 12.4.2 and 12.5.4
     r"([A-Za-z]{1,8})(?:-[A-Za-z0-9]{1,8})*(?:[ \t]*;[ \t]*[Qq]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
@@ -14,10 +14,10 @@ _RANGE = re.compile(  # RFC 9110 sections 12.4.2 and 12.5.4
 
 
 def language_of(accepted: str) -> str:
-    """The language of ours for this `Accept-Language`: the first of those that it gives the most weight, else English.
+    """The language for this `Accept-Language`: of those available, the first with the highest weight; else English.
 
-    Any variety of a language will do: who reads Portuguese as it is written in Lisbon reads that of Brazil rather than
-    English. What is no language range says nothing, nor does `*`.
+    Any variety of a language matches: a reader of European Portuguese gets Brazilian Portuguese rather than English.
+    Malformed language ranges and `*` are ignored.
     """
     best, most = ENGLISH, 0.0
     for part in accepted.split(","):
@@ -31,5 +31,5 @@ def language_of(accepted: str) -> str:
 
 
 def marked(text: str) -> str:
-    """The text itself: a mark by which it is found for the catalogs (gettext's `N_`). A page translates it."""
+    """The text unchanged; marks it for extraction into the catalogs (gettext's `N_`). The page translates it."""
     return text

@@ -1,4 +1,4 @@
-"""What a one-time link asks a hotel for."""
+"""One-time links for hotels: what each kind asks for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class LinkRequest:
-    """What a link asks a hotel for: a page shows it before anything begins.
+    """What a connect link asks a hotel for; a page shows this before anything begins.
 
-    `expected_properties`: the approval has to cover one of them; empty: any hotel's will do. `scopes` are what the app
-    asks for, `credential` is "oauth" or "api_key". The hotel comes back to `redirect_uri`, and then to `return_to`.
-    `takes_key`: the hotel may give an API key of its own instead of an approval; `takes_approval`: it may approve,
-    because the app has a client id.
+    `expected_properties`: the approval has to cover one of them; empty: any property is accepted. `scopes`: what the
+    app asks for. `credential`: "oauth" or "api_key". The browser is sent back to `redirect_uri`, then to `return_to`.
+    `takes_key`: the hotel may give an API key of its own instead of an approval. `takes_approval`: the hotel may
+    approve, because the app has a client id.
     """
 
     app: str
@@ -30,10 +30,10 @@ class LinkRequest:
 
 @dataclass(frozen=True, slots=True)
 class AppRequest:
-    """What a link asks a hotel for by which it registers an app of its own: the client id and the secret.
+    """What a link for registering the hotel's own app asks for: its client id and client secret.
 
-    `redirect_uri` is to be entered at Cloudbeds, exactly so, and `scopes` are to be chosen there. The others are as for
-    `Apps.add`; None: as the settings say.
+    The hotel enters exactly `redirect_uri` at Cloudbeds and chooses `scopes` there. The other fields are as for
+    `Apps.add`; None: as in the settings.
     """
 
     name: str

@@ -1,5 +1,5 @@
-"""What an overview of all hotels shows: how many are shown in which words, a name for each, and the button that takes
-its next step; and the same of registrations at Cloudbeds.
+"""The overview of all hotels: counts by the words that they are shown in, a name for each, and a button for its next
+step; and how registrations at Cloudbeds are shown.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ BY_WORDS: Mapping[str, tuple[State, ...]] = {
     words: tuple(state for state, row in STATES.items() if row.words == words)
     for words in dict.fromkeys(row.words for row in STATES.values())
 }
-"""The words that people read of states, in the order of the states, and the states that have them."""
+"""The states by the words that people read for them, in the order of the states."""
 
 ALWAYS = frozenset({State.FRESH, State.BACKING_OFF, State.REAUTHORIZATION_REQUIRED})
-"""States of which it is said how many hotels look so, also where none does."""
+"""States whose count is shown even if it is zero."""
 
-MOST_NAMED = 3  # properties by which a hotel is called
+MOST_NAMED = 3  # properties in the name of a hotel
 
 
 class Bound(StrEnum):
-    """What a number says that was not counted to its end."""
+    """How a count relates to the true number."""
 
     EXACTLY = ""
     AT_LEAST = "at least"
@@ -44,7 +44,7 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WordCount:
-    """How many hotels are shown in these words."""
+    """The number of hotels that are shown in these words."""
 
     words: str
     badge: Badge
@@ -53,14 +53,14 @@ class WordCount:
 
 
 class Offer(StrEnum):
-    """What an overview offers beside a hotel; everything else that is to be done is said in words."""
+    """The buttons that an overview offers beside a hotel; any other next step is text."""
 
     RECONNECT_LINK = "reconnect link"
     REFRESH = "refresh"
 
 
 def word_counts(counted: StateCounts) -> list[WordCount]:
-    """The counts by words, in their order; of what is rare, only where there is any."""
+    """The counts by words, in the order of `BY_WORDS`; zero is left out except for states in `ALWAYS`."""
     found = []
     for words, states in BY_WORDS.items():
         number = sum(counted.connections.get(state, 0) for state in states)
@@ -78,14 +78,14 @@ def _bound(states: tuple[State, ...], badge: Badge) -> Bound:
 
 
 def name_of(one: Connection) -> str:
-    """What people call a hotel: your own name for it, else its properties, else who approved it, else its id."""
+    """A hotel's name for people: its reference, else its properties, else the user who approved, else its id."""
     if one.reference:
         return one.reference
     return properties_of(one) or ("" if one.authorizing_user is None else one.authorizing_user.name) or one.id
 
 
 def properties_of(one: Connection) -> str:
-    """Its properties, the first few of very many; empty where none is known."""
+    """The hotel's properties in words, at most `MOST_NAMED` of them named; empty if none is known."""
     named, more = one.property_ids[:MOST_NAMED], len(one.property_ids) - MOST_NAMED
     if len(named) < 2:
         return f"Property {named[0]}" if named else ""
@@ -94,7 +94,7 @@ def properties_of(one: Connection) -> str:
 
 
 def offer_of(one: Connection) -> Offer | None:
-    """The button that takes its next step; None: there is none to take here, or none at all."""
+    """The button for the hotel's next step; None if there is no next step, or none that a button can take."""
     if mended_by_link(one):
         return Offer.RECONNECT_LINK
     return Offer.REFRESH if one.state is State.BACKING_OFF else None
@@ -102,7 +102,7 @@ def offer_of(one: Connection) -> Offer | None:
 
 @dataclass(frozen=True, slots=True)
 class AppLook:
-    """A registration as people see it, and how many connections came by it; `more`: than were counted."""
+    """A registration as people see it, and the number of its connections; `more`: there are more than were counted."""
 
     app: App
     seen: Presentation
@@ -111,8 +111,8 @@ class AppLook:
 
 
 def app_presentation(app: App, foreign: Foreign | None, *, refused: bool, own: bool) -> Presentation:
-    """How a registration is shown. `foreign`: why its secret may not be sent; `refused`: Cloudbeds refuses what we have
-    of it; `own`: it is that of the settings.
+    """How a registration is shown. `foreign`: why its secret may not be sent; `refused`: Cloudbeds refuses the secrets
+    that are stored; `own`: it is the one in the settings.
     """
     if not app.client_id:
         return Presentation("not set: hotels connect with API keys alone", Badge.HEALTHY, None, Responsible.NOBODY)

@@ -1,7 +1,7 @@
-"""The picture of token pairs laid out: its rows, the time that they share, and the words beside each bar.
+"""The layout of the picture of token pairs: its rows, their common time axis, and the words beside each bar.
 
-Geometry only: places on the axis are shares of it, from 0 to 1. The page of a connection makes SVG of it, and the
-terminal (`cli.pair_picture`) a bar of characters.
+Geometry only: positions on the axis are fractions of it, from 0 to 1. The page of a connection draws SVG from it, and
+the terminal (`cli.pair_picture`) bars of characters.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from cloudbeds_auth.rules.time_words import span
 from cloudbeds_auth.rules.timeline import Attempt, Ending, Origin, PairLine
 
 NEWEST_DRAWN = 12  # pairs
-AHEAD = 0.5  # of the time until now: how far the axis goes on to show what is planned
+AHEAD = 0.5  # of the time until now: how far the axis extends beyond it for what is planned
 MOST_TICKS = 5
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)
-"""Seconds between two ticks of the axis; the first that leaves no more than `MOST_TICKS` is taken."""
-KEYS = (Origin.EXCHANGE, Origin.PASTED)  # API keys: there is no refresh token
+"""Seconds between two ticks of the axis; the first that yields at most `MOST_TICKS` ticks is used."""
+KEYS = (Origin.EXCHANGE, Origin.PASTED)  # API keys, which have no refresh token
 CAME = {
     Origin.APPROVAL: "from an approval",
     Origin.REFRESH: "from a refresh",
@@ -38,14 +38,14 @@ UNTIL = {
     Ending.REFUSED: "until Cloudbeds refused it",
     Ending.DROPPED: "never taken into use",
 }
-"""What the rows of a page say beside a bar: where a pair came from, and until when it was the one in use."""
+"""What a page says beside a bar: where the pair came from (`CAME`), and until when it was in use (`UNTIL`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Pairs as a history tells them, oldest first, and the moment up to which it does.
+    """The pairs of a history, oldest first, as of `now`, the moment up to which the history was read.
 
-    `planned`: when the newest one is looked after next. `newest`: nothing came after what is told here.
+    `planned`: when upkeep next attends to the newest pair. `newest`: the history has no later events.
     """
 
     lines: Sequence[PairLine]
@@ -56,8 +56,8 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class DrawnPair:
-    """One row. The access token could be used from `begins` to `ends`; the refresh token was good until
-    `refresh_until`, None where there was none. `began` is False where the history does not say when it began.
+    """One row. The access token could be used from `begins` to `ends`, the refresh token until `refresh_until`; None if
+    there was none. `began` is False if the history does not contain the pair's beginning.
     """
 
     line: PairLine
@@ -74,20 +74,20 @@ class DrawnPair:
 
     @property
     def lives(self) -> bool:
-        """Whether nothing has ended it."""
+        """Whether nothing has ended the pair."""
         return self.line.ending is Ending.LIVING
 
     @property
     def marks(self) -> Sequence[Attempt]:
-        """Refreshes that did not bring the next pair."""
+        """Refreshes that did not yield the next pair."""
         return self.line.troubles
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The rows, oldest first, over one axis. `left_out`: older pairs that are not drawn.
+    """The rows, oldest first, along one axis. `left_out`: the number of older pairs that are not drawn.
 
-    `planned`: as of the timeline, where it lies on the axis.
+    `planned`: as in the timeline; None if it lies too far ahead, or in the past.
     """
 
     rows: Sequence[DrawnPair]
@@ -98,13 +98,13 @@ class Drawing:
     left_out: int
 
     def share(self, at: datetime) -> float:
-        """Where on the axis a moment lies; before its start and after its end, there."""
+        """The position of a moment on the axis; a moment outside the axis is put at the nearer end."""
         span = (self.end - self.start).total_seconds() or 1.0
         return min(1.0, max(0.0, (at - self.start).total_seconds() / span))
 
     @property
     def ticks(self) -> Sequence[tuple[datetime, str]]:
-        """Round moments of the axis with what is written there, a day's name where it is another than before."""
+        """Round moments of the axis and their labels, with the date where it differs from that of the tick before."""
         begin, end = self.start.timestamp(), self.end.timestamp()
         step = next((one for one in STEPS if (end - begin) / one < MOST_TICKS), STEPS[-1])
         while (end - begin) / step >= MOST_TICKS:
@@ -115,7 +115,7 @@ class Drawing:
 
 
 def drawing(timeline: Timeline) -> Drawing | None:
-    """The newest pairs of a timeline, laid out; None where there are none."""
+    """The layout of a timeline's newest pairs; None if there are none."""
     lines, now = timeline.lines, timeline.now
     if not lines:
         return None
@@ -132,7 +132,7 @@ def drawing(timeline: Timeline) -> Drawing | None:
 
 
 def refresh_token_until(line: PairLine, lines: Sequence[PairLine], now: datetime) -> datetime | None:
-    """Until when Cloudbeds took the refresh token of a pair: the first use of an access token that came later, with
+    """Until when Cloudbeds accepted the refresh token of a pair: the first use of a later access token, issued with
     another refresh token, ends it (docs/rotation.md). None: the pair has none.
     """
     if line.origin in KEYS:
@@ -179,7 +179,7 @@ def _calls(line: PairLine) -> str:
 
 
 def _notes(line: PairLine) -> list[str]:
-    """What went wrong on the way to the next pair, one line each."""
+    """Failed refreshes on the way to the next pair, and a repeated refresh token, one line each."""
     notes = [
         f"{one.at:%H:%M:%S} refresh: {one.outcome.value}" + (f" ({one.detail})" if one.detail else "")
         for one in line.troubles

@@ -1,8 +1,8 @@
 """How people see a connection: words for its state, a badge, what to do next, and who has to do it.
 
-One function decides it, from the state and the problem that the connection shows. Pages, the command line, the API,
-webhooks and `doctor` show what it gives. A step that an error of ours names as well is written in `errors`, and one
-that a refused call or a risk leads to beside its row, in `api_errors` and `risks`.
+`presentation` decides all of it, from the state and the problem of the connection. Pages, the command line, the API,
+webhooks and `doctor` show its result. The text of a next step that an error names, too, is in `errors`; those of
+refused calls and of risks are in `api_errors` and `risks`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Responsible(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What to do next, and who does it. What a hotel does, an operator asks it for."""
+    """What to do next, and who does it. A step of the hotel is shown to the operator, who asks the hotel for it."""
 
     text: str
     by: Responsible
@@ -70,7 +70,7 @@ class NextStep:
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """A connection as people see it; `next_step` is None where there is nothing to say."""
+    """A connection as people see it; `next_step` is None if there is nothing to say."""
 
     words: str
     badge: Badge
@@ -79,7 +79,7 @@ class Presentation:
 
     @property
     def label(self) -> str:
-        """What a badge says: the words, and that somebody has to act where they alone do not say it."""
+        """The text of the badge: the words, and a note that a person has to act if the words alone do not say so."""
         return f"{self.words}, but needs attention" if self._runs_but else self.words
 
     @property
@@ -89,7 +89,7 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
-    """What a state alone says."""
+    """How a state is shown if no problem says more."""
 
     words: str
     badge: Badge
@@ -151,8 +151,8 @@ OF_PASTED_KEYS: dict[str, NextStep] = {
     State.REAUTHORIZATION_REQUIRED: _by_hotel(PASTE),
     State.DISCONNECTED: _by_hotel("the hotel also deletes its API key at Cloudbeds: that cannot be done from here"),
 }
-"""By state, and by problem of one that serves: of a key that the hotel made by itself. Neither an approval nor a call
-of ours has to do with it.
+"""Next steps of a connection with an API key that the hotel made itself, by state, and by problem while it serves. The
+key came from no approval, and the service cannot change it at Cloudbeds.
 """
 
 NO_APP_STATE = _by_hotel(
@@ -171,7 +171,7 @@ _REFUSED_ONCE = (
     "it refuses again does the hotel have to approve again"
 )
 RECOVERING = dict.fromkeys((REVOKED, USER_INACTIVE), _by_itself(_REFUSED_ONCE))
-"""By problem, of a connection that recovers: what it would have to do if Cloudbeds said so again."""
+"""Next steps of a connection that recovers, by the problem that it has if Cloudbeds refuses again."""
 WAITING: dict[str, NextStep] = {
     **RISKS,
     UNRECOGNIZED: _by_operator(
@@ -185,7 +185,7 @@ WAITING: dict[str, NextStep] = {
         "another hotel approved than was expected; no hurry, it is kept alive: `cloudbeds-auth connections claim` "
         "where that hotel is yours, else `cloudbeds-auth connections forget`"
     ),
-    # Why a candidate waits although its token works: it is not known yet which property it belongs to.
+    # Why a candidate waits although its token works: its property is not known yet.
     PROPERTY_UNKNOWN: _by_itself(
         "nothing to do: Cloudbeds did not say yet which property it is of, and is asked again by itself"
     ),
@@ -198,7 +198,7 @@ WAITING: dict[str, NextStep] = {
         "begun with: the service does not know them, and once the access token ends the hotel is not served"
     ),
 }
-"""By problem, of a connection that serves, recovers or waits to be claimed: it says more than the state."""
+"""Next steps by problem, before that of the state, of a connection that serves, recovers or waits to be claimed."""
 SERVING: dict[str, NextStep] = {
     **{problem: _by_operator(text) for problem, text in OF_REFUSED_CALL.items()},
     "property_disconnected": _by_operator(
@@ -212,18 +212,17 @@ SERVING: dict[str, NextStep] = {
         "that client id"
     ),
 }
-"""By problem, where the state asks for nothing: what the calls of a healthy hotel run into, or what is done with it."""
+"""Next steps by problem, if the state has none: refused calls of a healthy hotel, and what is under way for it."""
 BY_ITSELF = (Badge.HEALTHY, Badge.RECOVERING)
 RUNNING = frozenset(row.words for row in STATES.values() if row.badge in BY_ITSELF)
 MENDED_BY_LINK = frozenset({HOTEL_SCOPE_MISSING, UNRECOGNIZED, *OF_RISK})
-"""Problems of a connection that is not marked, which the hotel's next approval mends."""
+"""Problems of a connection without a mark that the hotel's next approval mends."""
 
 
 def presentation(connection: Connection, *, app: App | None = None, remedy: str | None = None) -> Presentation:
-    """How this connection is shown. A `next_step` that it has was decided where more was known of it, and stays.
+    """How this connection is shown. Its own `next_step`, if set, takes precedence: it was decided with more knowledge.
 
-    `app`: its registration, where it is known. `remedy`: what mends refused credentials, where that is not to correct
-    the settings.
+    `app`: its registration, if known. `remedy`: what mends refused credentials, if not a correction of the settings.
     """
     row, step = STATES[connection.state], _step(connection, app, remedy)
     by = Responsible.NOBODY if step is None else step.by
@@ -232,13 +231,13 @@ def presentation(connection: Connection, *, app: App | None = None, remedy: str 
 
 
 def mended_by_link(one: Connection) -> bool:
-    """Whether the hotel has to approve again, or may have to: then the connection is shown with its connect link."""
+    """Whether the hotel has to approve again, or may have to: the connection is then shown with its connect link."""
     by_link = one.problem in MENDED_BY_LINK and not one.pasted
     return by_link or one.state is State.REAUTHORIZATION_REQUIRED
 
 
 def _badge(of_state: Badge, by: Responsible) -> Badge:
-    """The problem says more than the state of who has to act, if anybody has to."""
+    """The badge of a state, corrected by who has to act: the problem may require a person, or rule that out."""
     if of_state is Badge.ENDED:
         return of_state
     if by is not Responsible.NOBODY:
@@ -264,19 +263,19 @@ def _step(one: Connection, app: App | None, remedy: str | None) -> NextStep | No
 
 
 def has_tokens(one: Connection) -> bool:
-    """Whether anything is stored that can be tried: what an operator disconnected has none; what Cloudbeds calls so
-    has.
+    """Whether a credential is stored that can be tried. An operator's disconnect deletes the tokens; a connection that
+    only Cloudbeds reports as disconnected still has them.
     """
     return one.state is not State.SUPERSEDED and (one.state is not State.DISCONNECTED or one.problem == DISABLED)
 
 
 def lacking(scopes: Sequence[str]) -> str:
-    """The next step of a hotel whose approval lacks these scopes, which the app asks for now."""
+    """The next step for a hotel whose approval lacks these scopes, which the app now asks for."""
     return f"send the hotel its connect link: its approval lacks {' '.join(scopes)}"
 
 
 def remedy_of(name: str, registered: App | None = None) -> str:
-    """What an operator does about a further app that cannot be used: another secret, or the registration again."""
+    """The next step for a further app that cannot be used: a new secret, or adding it again if it is not registered."""
     if registered is None:
         return f"`cloudbeds-auth apps add {name}` with the client id that it had; no hotel is at fault"
     return f"`cloudbeds-auth apps rotate-secret {name}` with the secret that Cloudbeds shows; no hotel is at fault"

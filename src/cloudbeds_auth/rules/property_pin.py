@@ -1,8 +1,8 @@
-"""Calls of a caller that reaches some of a connection's properties: every place that may name one is looked at (A27).
+"""Calls of a caller limited to some of a connection's properties: every place that may name one is checked (A27).
 
-A token is good for all properties of its grant, and Cloudbeds goes by what the call says: the header `X-PROPERTY-ID`
-(which is always set here), `propertyID` and its relatives in the query (which is set here for the classic API), in a
-form, in JSON, and a path. What cannot be looked into is refused. Source: cloudbeds-facts.md sections 4, 6 and 7.
+A token is valid for all properties of its grant; the call itself says which one is meant: in the header `X-PROPERTY-ID`
+(always set here), in `propertyID` and similar parameters of the query (set here for the classic API), in a form, in
+JSON, and in the path. A call that cannot be inspected is refused. Source: cloudbeds-facts.md sections 4, 6 and 7.
 """
 
 from __future__ import annotations
@@ -22,31 +22,29 @@ from cloudbeds_auth.rules.permissions import Caller, OfConnection, may_call, pin
 from cloudbeds_auth.rules.proxy_policy import forms_of, is_classic, method_of
 
 FORM = "application/x-www-form-urlencoded"
-DEEPEST = 64  # lists and objects of JSON, one in the other
-MOST_FIELDS = 1000  # of a query or a form
-MOST_NAMED = 10_000  # properties, in what one part of a call says
-MOST_MARKS = 30_000  # `{`, `[`, `:` and `,` of a JSON body: what it may cost to parse and to walk is bounded
-LONGEST_NAME = 200  # characters: what a name may cost to read is bounded
-# A media type without parameters but the one that changes nothing: others are read differently from one software to
-# the next.
+DEEPEST = 64  # levels of nested lists and objects in JSON
+MOST_FIELDS = 1000  # in a query or a form
+MOST_NAMED = 10_000  # properties in one part of a call
+MOST_MARKS = 30_000  # `{`, `[`, `:` and `,` in a JSON body: bounds the cost of parsing and walking it
+LONGEST_NAME = 200  # characters: bounds the cost of normalizing a name
+# A media type with no parameter but `charset=utf-8`, which changes nothing: implementations interpret others
+# differently.
 _MEDIA = re.compile(r"([a-z0-9.+-]+/[a-z0-9.+-]+)(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?", re.IGNORECASE)
-_PROPERTY = ("property", "properties")  # in the letters of a name, wherever it begins
-_CLASSIC = frozenset(
-    {"propertyID", "propertyIDs"}
-)  # what the classic API reads; of any other spelling it may know nothing
+_PROPERTY = ("property", "properties")  # matched in the letters of a name, at any position
+_CLASSIC = frozenset({"propertyID", "propertyIDs"})  # what the classic API reads; it may ignore other spellings
 _ORGANIZATION = ("organization", "organizations", "organisation", "organisations")
-_ALL = ""  # no caller's property: what names an organization names all of its properties
+_ALL = ""  # no caller has it: a call that names an organization names all of its properties
 _NO_LETTER = re.compile(r"[^a-z]")
 _DIGITS = re.compile(r"\d+")
 _MARKS = (b"{", b"[", b":", b",")
 _SEPARATOR = re.compile(r"[,;]")
-_VERSION = re.compile(r"v[0-9]+(?:\.[0-9]+)?\Z")  # of a module, which may be the one of properties
+_VERSION = re.compile(r"v[0-9]+(?:\.[0-9]+)?\Z")  # of an API module, which may be `properties`
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedCall:
-    """How a call is sent. `property_id` is what `X-PROPERTY-ID` names, if anything; `properties` are those that its
-    body may name, None: any.
+    """How a call is sent. `property_id`: the value of `X-PROPERTY-ID`, if any; `properties`: those that the body may
+    name; None: any.
     """
 
     property_id: str | None
@@ -57,16 +55,16 @@ class PinnedCall:
 def judge_call(
     caller: Caller, hotel: OfConnection, method: str, path: str, query: str, *, named: str | None, header: str | None
 ) -> PinnedCall:
-    """Judge what the caller asks of Cloudbeds for a hotel that it is for, but for the body.
+    """Check a call, except its body, to a hotel that the caller may use.
 
-    `named` is the property that it asked for in our own path, None for a connection; `header` its `X-PROPERTY-ID`.
-    Raises Forbidden for a method that it may not call, where anything names a property that is not its own, and where
-    none is named and there are several.
+    `named`: the property in the service's own path, None if the path names a connection; `header`: the caller's
+    `X-PROPERTY-ID`. Raises Forbidden if the caller may not call the method, if anything names a property that the
+    caller may not use, and if no property is named and there are several.
     """
     if not may_call(caller, method, method_of(path)):
         raise Forbidden(
-            "this credential is for reading alone, or not for this method of Cloudbeds",
-            next_step="use a key that is not `read_only`, and has this method among its `methods` where it has any",
+            "this credential is read-only, or not for this method of Cloudbeds",
+            next_step="use a key that is not `read_only` and whose `methods`, if it has any, include this one",
         )
     properties = pinned(caller, hotel)
     if properties is None:
@@ -76,8 +74,8 @@ def judge_call(
         (asked,) = properties
     if asked is None:
         raise Forbidden(
-            "this credential is for some properties of this connection: say which one",
-            next_step="name it in `X-PROPERTY-ID`, or in the place of the connection id",
+            "this credential is for some properties of this connection: the call must say which one",
+            next_step="name the property in `X-PROPERTY-ID`, or in the path instead of the connection id",
         )
     _require(properties, [asked])
     for form in forms_of(path):
@@ -90,9 +88,9 @@ def judge_call(
 
 
 def require_pinned(properties: frozenset[str], content_type: str, encoding: str, body: bytes | None) -> None:
-    """Raises Forbidden where a body names another property, or cannot be looked into; None: it is not in memory.
+    """Raises Forbidden if the body names another property or cannot be inspected; `body` None: it is not in memory.
 
-    The headers are those that are sent.
+    `content_type` and `encoding`: as sent to Cloudbeds.
     """
     if body == b"":
         return
@@ -101,7 +99,7 @@ def require_pinned(properties: frozenset[str], content_type: str, encoding: str,
         raise _opaque()
     if media[1].lower() == FORM:
         if body.lstrip()[:1] in {b"{", b"["}:
-            raise _opaque()  # JSON, to software that goes by what a body looks like
+            raise _opaque()  # software that sniffs the content takes this for JSON
         try:
             text = body.decode("ascii")
         except ValueError:
@@ -119,8 +117,8 @@ def require_pinned(properties: frozenset[str], content_type: str, encoding: str,
 
 def _opaque() -> Forbidden:
     return Forbidden(
-        "this credential is for some properties of this connection, and this call cannot be looked into",
-        next_step="send a form or a JSON object, of a size that can be sent again, and not packed",
+        "this credential is for some properties of this connection, and this call cannot be inspected",
+        next_step="send a form or a JSON object, uncompressed and small enough to be sent again",
     )
 
 
@@ -138,8 +136,8 @@ def _require(properties: frozenset[str], named: Iterable[str]) -> None:
 
 
 def _require_path(properties: frozenset[str], known: frozenset[str], path: str) -> None:
-    """One form of a path: no segment holds the id of another property of the connection, as software might find it
-    there, and what follows `properties/` is one of the caller's, or a word.
+    """Check one form of a path: no segment contains the id of another property of the connection, however software may
+    find it there; and `properties/` is followed by a property of the caller, or by a word.
     """
     foreign = {_plain_number(one) for one in known - properties}
     for place, (before, segment) in enumerate(pairwise(path.split("/"))):
@@ -152,13 +150,13 @@ def _require_path(properties: frozenset[str], known: frozenset[str], path: str) 
 
 
 def _plain_number(text: str) -> str:
-    """As a number is written plainly, whatever its zeros and digits; any other text as it is."""
+    """A number of any digits, in ASCII without leading zeros; any other text as it is. Spaces around are removed."""
     plain = text.strip()
     return "".join(str(unicodedata.decimal(one)) for one in plain).lstrip("0") if plain.isdecimal() else plain
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    """Of a query or a form. A `;` is a separator to some software, as HTML 4.01 (appendix B.2.2) recommends."""
+    """The pairs of a query or a form. Refuses `;`: to some software it is a separator (HTML 4.01 appendix B.2.2)."""
     if ";" in text:
         raise _opaque()
     try:
@@ -176,7 +174,7 @@ def _in_pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _in_json(value: Any) -> Iterator[str]:
-    """What stands below a name that names properties, however deep."""
+    """The values below a name that names properties, at any depth."""
     left = [(value, False, 0)]
     while left:
         inner, named, depth = left.pop()
@@ -194,8 +192,8 @@ def _in_json(value: Any) -> Iterator[str]:
 
 
 def _names_property(name: str) -> bool:
-    """Whether a parameter of this name says which property is meant, however it is spelled: software that reads a form
-    takes `property.ID` and `property_id[]` for the same.
+    """Whether a parameter of this name says which property is meant, in any spelling: some software reads `property.ID`
+    and `property_id[]` in a form as the same name.
     """
     return _ends_or_has_id(_letters(name), _PROPERTY)
 
@@ -205,14 +203,14 @@ def _names_organization(name: str) -> bool:
 
 
 def _ends_or_has_id(letters: str, words: Iterable[str]) -> bool:
-    """Whether one of the words is the end of the name, or an `id` comes after it, in linear time."""
+    """Whether the name ends with one of the words, or has an `id` after it; in linear time."""
     return any(letters.endswith(word) or "id" in letters.partition(word)[2] for word in words)
 
 
 @lru_cache(maxsize=1024)
 def _letters(name: str) -> str:
-    """Raises Forbidden for a name that is too long to be one: to compose characters takes some versions of Python the
-    square of their number.
+    """The letters of a name, normalized and in lower case. Raises Forbidden if the name is too long: some versions of
+    Python compose characters in quadratic time.
     """
     if len(name) > LONGEST_NAME:
         raise _opaque()

@@ -1,4 +1,4 @@
-"""The id of a request: the caller's own where it is well-formed, so that its log and ours name one thing alike."""
+"""The id of a request: the caller's own if well-formed, so that the caller's log and the service's have the same id."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _WELL_FORMED = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,127}\Z")
 _TRACE = re.compile(
     rb"(?:00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}|(?!00|ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?)\Z"
 )
-"""W3C Trace Context, section 3.2.2: version, trace id, parent id, flags; a later version may have more behind them."""
+"""W3C Trace Context, section 3.2.2: version, trace id, parent id, flags; a later version may append fields."""
 _ZEROS = re.compile(rb"..-0{32}-|.{36}0{16}")
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The caller's `X-Request-ID`, else the trace id of its `traceparent`; None where neither is well-formed.
+    """The caller's `X-Request-ID`, else the trace id of its `traceparent`; None if neither is well-formed.
 
-    Names are in lower case. One that came twice is not well-formed, nor is one that `Connection` declares to be for
-    this hop (RFC 9110 section 7.6.1): the id goes on to Cloudbeds.
+    Header names are in lower case. A header that was sent twice is not well-formed. Nor is an `X-Request-ID` that
+    `Connection` declares hop-by-hop (RFC 9110 section 7.6.1), because the id is forwarded to Cloudbeds.
     """
     given = [one for one in headers if one[0] in _READ]
     ids = _values(given, REQUEST_ID)

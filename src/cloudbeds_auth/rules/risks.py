@@ -1,7 +1,7 @@
-"""What may end or cripple a connection that works, said ahead: each risk, what makes it one, and what mends it.
+"""Risks: what may end or cripple a connection that works. Each has a condition and a next step that averts it.
 
-A risk changes no state: the hotel is healthy, and its `problem` and `next_step` say what to do in time. Which there are
-is stored with the connection, so that each is reported once, and once that it is over.
+A risk changes no state: the hotel is healthy, and its `problem` and `next_step` say what to do in time. The risks are
+stored with the connection, so that each is reported once when it is found, and once when it is over.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cloudbeds_auth.rules.subscriptions import Subscription, unasked_scopes
 
 NOT_RENEWABLE = "not_renewable"
 SCOPE_NOT_APPROVED = "scope_not_approved"
-CALLS_LACK_SCOPE = "missing_scope"  # as `api_errors` names it
+CALLS_LACK_SCOPE = "missing_scope"  # the name in `api_errors`
 SUBSCRIPTION_LACKS_SCOPE = "subscription_lacks_scope"
 APPROVER_NO_OWNER = "approver_no_owner"
 NEXT_STEP = {
@@ -30,31 +30,31 @@ NEXT_STEP = {
     APPROVER_NO_OWNER: "have an owner of the hotel approve, by a connect link: Cloudbeds ends the connection when the "
     "user who approved is deactivated",
 }
-"""In the order in which they are shown: a connection has one problem."""
+"""By risk; the first one that applies is shown, because a connection has one problem."""
 OWNERS = ("owner", "propriet", "propriét", "propiet", "dueñ", "inhaber", "eigentümer", "eigenaar")
-"""One of these is in the name of an owner's role. Hotels name roles, in their own language: English, Portuguese and
-Italian, French, Spanish, German, Dutch (inferred; cloudbeds-facts.md section 5).
+"""The name of an owner's role contains one of these. Hotels name their roles, each in its own language: English,
+Portuguese and Italian, French, Spanish, German, Dutch (inferred; cloudbeds-facts.md section 5).
 """
-OVER_WITH_APPROVAL = (NOT_RENEWABLE, CALLS_LACK_SCOPE)  # the others are judged anew
+OVER_WITH_APPROVAL = (NOT_RENEWABLE, CALLS_LACK_SCOPE)  # the others are assessed again
 
 Found = Mapping[str, str | None]
-"""By risk, why it is one, for people; None: it is none. What is not named stays as it was."""
+"""By risk, the reason for people; None: the risk is over. Risks that are not named stay as they are."""
 
 
 def first_of(risks: Iterable[str]) -> str | None:
-    """The one that is shown."""
+    """The risk that is shown; None if there is none."""
     there = {*risks}
     return next((risk for risk in NEXT_STEP if risk in there), None)
 
 
 def after(risks: Mapping[str, str], found: Found) -> dict[str, str]:
-    """What there is once this was found. A reason in other words is the same risk."""
+    """The risks after these findings. A known risk keeps its reason, even if the new one is worded differently."""
     merged = {**risks, **{risk: why for risk, why in found.items() if risk not in risks}}
     return {risk: why for risk, why in merged.items() if why is not None and found.get(risk, why) is not None}
 
 
 def unapproved_scopes(app: App | None, connection: Connection) -> tuple[str, ...]:
-    """What the app asks for and this hotel did not grant; of a connection that is not in use, nothing is missed."""
+    """Scopes that the app asks for and this hotel did not grant; none unless the connection is in use, by OAuth."""
     over = connection.connected_at is None or connection.state is State.DISCONNECTED
     if app is None or over or connection.credential != CredentialKind.OAUTH:
         return ()
@@ -62,8 +62,8 @@ def unapproved_scopes(app: App | None, connection: Connection) -> tuple[str, ...
 
 
 def lacking_scope(subscriptions: Iterable[Subscription], scopes: Sequence[str]) -> tuple[str, ...]:
-    """Events that Cloudbeds refused to subscribe for a scope; or did not take, and the app does not ask for the scope
-    that they need.
+    """Events without a subscription for lack of a scope: Cloudbeds said so, or the app does not ask for the scope that
+    they need.
     """
     missed = [one for one in subscriptions if not one.is_there]
     unasked = unasked_scopes((one.event for one in missed), scopes)
@@ -71,6 +71,6 @@ def lacking_scope(subscriptions: Iterable[Subscription], scopes: Sequence[str]) 
 
 
 def no_owner(roles: Sequence[str]) -> str | None:
-    """The roles of the user who approved, where there are some and none is an owner's."""
+    """The roles of the user who approved, if there are any and none is an owner's; else None."""
     named = ", ".join(roles)
     return named if named and not any(word in named.lower() for word in OWNERS) else None

@@ -1,4 +1,4 @@
-"""A value that may be used but never shown: `.reveal()` is the one word to search for."""
+"""A value that may be used but not shown; a search for `.reveal()` finds every place that takes it out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import ClassVar, NoReturn, final
 
 @final
 class Secret:
-    """Holds a token, key or client secret; every way of showing it by accident gives `***`.
+    """Holds a token, key or client secret; `str`, `repr` and formatting give `***`.
 
-    Comparison takes the same time wherever the values differ. Pickling and copying to disk are refused (TypeError).
+    Comparison takes the same time wherever the values differ. Pickling and copying raise TypeError.
     """
 
     __slots__ = ("_value",)
@@ -19,7 +19,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself; only for the wire, the sealer and a caller that asked for it by name."""
+        """The value itself; only for requests to Cloudbeds, the sealer, and a caller that asked for this very value."""
         return self._value
 
     def __repr__(self) -> str:

@@ -1,9 +1,9 @@
-"""Which webhooks of Cloudbeds a property should be subscribed to, and what makes it so.
+"""Subscriptions of properties to Cloudbeds' webhooks: which are wanted, and the changes that lead there.
 
-Cloudbeds deletes a hotel's subscriptions when it disconnects (cloudbeds-facts.md section 7), so what is wanted is
-compared with what Cloudbeds lists: what is missing is made, and what we made and nobody wants any more is ended. What
-somebody else made is left alone. Nothing is sent without a list that came before it, so that a lost answer, after
-which a subscription may be there or not, makes none twice.
+Cloudbeds deletes a hotel's subscriptions when it disconnects (cloudbeds-facts.md section 7), so the wanted ones are
+compared with those that Cloudbeds lists: missing ones are made, and ones made here that are no longer wanted are ended.
+Those made by others are left alone. Every change follows a new list, so a lost answer, after which a subscription may
+or may not exist, leads to no duplicate.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from cloudbeds_auth.rules.secret import Secret
 
 APP_STATE = "integration/appstate_changed"
 EVERY = 86400.0  # seconds between two comparisons, less a part that differs from grant to grant
-FIRST_OF_ALL = -EVERY  # seconds until a comparison that comes before those which were due at any moment of the last day
-UNDECIDED = "-"  # before the fingerprint of settings that do not say which events a program wants
-LEFT = EVERY + 3600.0  # seconds that a comparison is late before a process does it whose settings are not the newest
-HOLD = 600.0  # seconds until a comparison that could not be finished is tried again
+FIRST_OF_ALL = -EVERY  # seconds from now: ahead of every comparison that became due within the last day
+UNDECIDED = "-"  # prefix of the fingerprint of settings that do not say which events a program wants
+LEFT = EVERY + 3600.0  # seconds that a comparison has to be late before a process with older settings does it
+HOLD = 600.0  # seconds until a comparison that could not be finished is repeated
 SUBSCRIBED = "subscribed"
 PENDING = "pending"
-SUBSCRIPTION_REFUSED = "subscription_refused"  # a problem, where `api_errors` has none for Cloudbeds' words
+SUBSCRIPTION_REFUSED = "subscription_refused"  # the problem if `api_errors` has none for Cloudbeds' words
 SCOPES = {"reservation": "read:reservation", "guest": "read:guest"}
-"""The scope that a subscription needs is that of its object, documented for these (cloudbeds-facts.md section 8)."""
+"""The scope that a subscription needs, by its event's object; documented for these (cloudbeds-facts.md section 8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Wanted:
 
     @property
     def endpoint(self) -> str:
-        """Identifies the address without revealing it: it may hold a secret."""
+        """Identifies the address without revealing it, because it may contain a secret."""
         return _fingerprint(self.hook.url)
 
     @property
@@ -54,7 +54,7 @@ class Wanted:
         return _fingerprint(f"{self.hook.header}\0{self.hook.value.reveal()}")
 
     def veiled(self, said: str) -> str:
-        """Words of Cloudbeds' about it, which may repeat what it was sent, without the address and the header."""
+        """Cloudbeds' words about it, without the address and the header's value, which they may repeat."""
         return said.replace(self.hook.url, "[the address]").replace(self.hook.value.reveal(), "[the header]")
 
 
@@ -71,8 +71,8 @@ class VendorSubscription:
 class Subscription:
     """One property's subscription to one event, as it is stored.
 
-    `endpoint` and `header` are those of `Wanted`. `id` is Cloudbeds'; empty: not known to be there. `made`: by us, or
-    about to be. `problem` and `said`: why Cloudbeds refused it, and in which words.
+    `endpoint` and `header`: as in `Wanted`. `id`: Cloudbeds' id; empty: not known to exist. `made`: it was made here,
+    or is about to be. `problem` and `said`: why Cloudbeds refused it, and its words.
     """
 
     property_id: str
@@ -91,27 +91,27 @@ class Subscription:
 
     @property
     def is_there(self) -> bool:
-        """Whether Cloudbeds took it."""
+        """Whether Cloudbeds has accepted it."""
         return self.state == SUBSCRIBED
 
     @property
     def place(self) -> tuple[str, str]:
-        """What makes it the same subscription of a property."""
+        """Identifies it among the subscriptions of a property."""
         return self.event, self.endpoint
 
     def taken(self, wanted: Wanted, identity: str) -> Subscription:
-        """Cloudbeds took it. Where that is another one than was there, it is ours."""
+        """The same after Cloudbeds accepted it. An id that was not listed before shows that it was made here."""
         made = self.made or self.id != identity
         return replace(self, id=identity, header=wanted.header, made=made, problem=None, said="")
 
     def refused(self, problem: str, said: str) -> Subscription:
-        """Cloudbeds refused it."""
+        """The same after Cloudbeds refused it."""
         return replace(self, problem=problem, said=said)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a list leads to. `stored` is written down before anything is sent: each of `make` and `end` is in it."""
+    """What a list leads to. `stored`, which includes `make` and `end`, is written before any of `make` is sent."""
 
     stored: tuple[Subscription, ...]
     make: tuple[tuple[Subscription, Wanted], ...]
@@ -119,14 +119,14 @@ class Comparison:
 
 
 def settings_of(wanted: Iterable[Wanted], *, decided: bool) -> str:
-    """Identifies what the settings want: processes with the same settings have the same."""
+    """A fingerprint of what the settings want; equal settings have equal fingerprints."""
     named = _fingerprint("\n".join(sorted(f"{one.event} {one.endpoint} {one.header}" for one in wanted)))
     return named if decided else f"{UNDECIDED}{named}"
 
 
 def takes_over(former: str | None, settings: str) -> bool:
-    """Whether a process that starts with these settings is the one that compares from now on. Settings that do not say
-    which events a program wants leave it to a process whose settings do.
+    """Whether a process that starts with these settings does the comparisons from now on. Settings that do not say
+    which events a program wants leave them to a process whose settings do.
     """
     if former is None:
         return True
@@ -134,7 +134,7 @@ def takes_over(former: str | None, settings: str) -> bool:
 
 
 def problem_in(subscriptions: Iterable[Subscription]) -> str | None:
-    """The problem of their connection: that of the first one that Cloudbeds refused."""
+    """The problem of their connection: that of the first subscription that has one; None if none has."""
     return next((one.problem for one in subscriptions if one.problem), None)
 
 
@@ -146,12 +146,12 @@ def compare(
     *,
     decided: bool = True,
 ) -> Comparison:
-    """Of one property: `stored` is what was known of it, `found` what Cloudbeds lists. Unless the settings are
-    `decided`, `wanted` says nothing of other events: their subscriptions stay.
+    """Compare the subscriptions of one property: `stored` is what is known, `found` what Cloudbeds lists. Unless the
+    settings are `decided`, `wanted` says nothing about other events: their subscriptions stay.
 
-    One that is there with another header than the settings' is made again, which replaces the header. One that is there
-    and was never stored is somebody else's: it is used, and never ended. One that has the id of a stored one is that
-    one, also where Cloudbeds writes its address in another way.
+    A listed subscription whose header is not the settings' is made again, which replaces the header. A listed one that
+    was never stored was made by others: it is used, and never ended. One with the id of a stored one is the same, even
+    if Cloudbeds writes its address differently.
     """
     known = {one.place: one for one in stored}
     ids = {one.id for one in found}
@@ -162,7 +162,7 @@ def compare(
     for one in wanted:
         identity, former = there.get((one.event, one.endpoint), ""), known.pop((one.event, one.endpoint), None)
         now = former or Subscription(property_id, one.event, one.endpoint, "", made=not identity)
-        if not identity:  # whoever made it before, it is ours from now on; and it is made with the header
+        if not identity:  # not listed: it is made here, with this header, whoever made it before
             now = replace(now, id="", header=one.header, made=True)
         else:
             now = replace(now, id=identity, problem=None, said="")
@@ -179,7 +179,7 @@ def compare(
 def unlisted(
     property_id: str, wanted: Iterable[Wanted], stored: Iterable[Subscription], problem: str, said: str
 ) -> tuple[Subscription, ...]:
-    """Of one property that Cloudbeds refuses to list: what is wanted counts as refused, and what is ours stays so."""
+    """The subscriptions of a property that Cloudbeds refuses to list: wanted ones are refused, others stay."""
     known = {one.place: one for one in stored}
     for one in wanted:
         former = known.get((one.event, one.endpoint)) or Subscription(property_id, one.event, one.endpoint, "")
@@ -189,7 +189,7 @@ def unlisted(
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChanges:
-    """What became of one property's subscriptions: events, and of the refused ones the problems and words."""
+    """Changes of one property's subscriptions, by event; for refused ones, the problem and Cloudbeds' words."""
 
     made: tuple[str, ...]
     ended: tuple[str, ...]
@@ -200,7 +200,7 @@ class SubscriptionChanges:
 
 
 def changes(before: Sequence[Subscription], after: Sequence[Subscription]) -> SubscriptionChanges:
-    """What is new in `after`."""
+    """The changes from `before` to `after`."""
     former = {one.place: one for one in before}
     there = {one.place for one in before if one.id}
     now = {one.place for one in after if one.id}
@@ -213,11 +213,11 @@ def changes(before: Sequence[Subscription], after: Sequence[Subscription]) -> Su
 
 
 def unasked_scopes(events: Iterable[str], scopes: Sequence[str]) -> dict[str, str]:
-    """By event, the scope that it needs and the app does not ask for. An app that names no scopes asks for all."""
+    """By event, the scope that it needs but the app does not ask for. An app that names no scopes asks for all."""
     needed = {event: SCOPES.get(event.partition("/")[0], "") for event in events}
     return {event: scope for event, scope in needed.items() if scope and scopes and scope not in scopes}
 
 
 def _fingerprint(text: str) -> str:
-    """64 bits of a hash."""
+    """64 bits of the SHA-256 hash, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Lengths of time and moments in the words that people read; the exact moment is shown beside them by whoever can."""
+"""Durations and moments in words for people; pages show the exact moment beside them where they can."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _LONGEST = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"
 
 
 def duration(seconds: float) -> str:
-    """`3 minutes`: the largest unit that it is one of, cut; below a second nothing is said of it, nor below 0: that
-    a clock makes of it that was set back.
+    """`3 minutes`: in the largest unit that fits, rounded down. Below one second, `less than a second`; so, too, below
+    0, which a clock that was set back yields.
     """
     if seconds < 1:
         return "less than a second"
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time in one or two units: `4.0 s`, `12 min 5 s`, `7 h 59 min`, `9 d 4 h`; below 0, `0 ms`."""
+    """A duration in one or two units: `4.0 s`, `12 min 5 s`, `7 h 59 min`, `9 d 4 h`; below 0, `0 ms`."""
     if seconds < 1:
         return f"{max(0.0, seconds) * 1000:.0f} ms"
     if seconds < MINUTE:
@@ -33,7 +33,7 @@ def span(seconds: float) -> str:
 
 
 def relative(at: datetime, now: datetime) -> str:
-    """How far a moment is from now: `just now`, `5 minutes ago`, `in 3 hours`."""
+    """A moment relative to now: `just now`, `5 minutes ago`, `in 3 hours`."""
     seconds = (at - now).total_seconds()
     if abs(seconds) < MINUTE:
         return "in less than a minute" if seconds > 0 else "just now"
