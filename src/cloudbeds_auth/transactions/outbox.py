@@ -107,7 +107,7 @@ def message_failed(tx: Tx, message_id: str, problem: str, again_in: float | None
 
 @transaction
 def read_outbox(tx: Tx) -> Transaction[Outbox]:
-    """What the outbox holds."""
+    """The state of the outbox."""
     (row,) = yield from query("outbox_depth", most=MOST)
     last = yield from query_one("last_given_up")
     oldest = 0.0 if row["oldest"] is None else max(0.0, tx.wall - row["oldest"])

@@ -81,7 +81,7 @@ def name_properties(tx: Tx, row: Row, named: Sequence[str]) -> Transaction[None]
 def _leave(
     tx: Tx, grants: Rows, home: str, named: tuple[str, ...], new_grant_id: str, sealer: Sealer
 ) -> Transaction[None]:
-    """Move the tokens of the newest grant; candidates that were approved before it are of no use any more."""
+    """Move the tokens of the newest grant; candidates that were approved before it are superseded."""
     for older in grants[:-1]:
         if older["role"] == Role.CANDIDATE:
             yield from supersede(tx, older, NEWER_APPROVAL)
