@@ -29,7 +29,7 @@ USERS = (("Ada", "Lindqvist"), ("Bruno", "Costa"), ("Chiara", "Rossi"), ("Dara",
 
 
 def hotels(count: int) -> list[Hotel]:
-    """Made-up hotels, the same for the same count: property ids from 100001, user ids from 9001."""
+    """Invented hotels, always the same for the same count: property ids from 100001, user ids from 9001."""
     made = []
     for at in range(count):
         first, last = USERS[at % len(USERS)]
@@ -69,12 +69,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _called() -> str:
-    """The command's name as its user knows it: another program may have started us for them."""
+    """The command's name as its user knows it: another program may have started the simulator for them."""
     return os.environ.get(NAME_VARIABLE) or "cloudbeds_simulator"
 
 
 def _whole(most: int) -> Callable[[str], int]:
-    """An option's value from 0 to `most`."""
+    """A parser for an option's value: a whole number from 0 to `most`."""
 
     def number(given: str) -> int:
         if not (given.isascii() and given.isdigit() and len(given) <= len(str(most)) and int(given) <= most):
@@ -85,7 +85,7 @@ def _whole(most: int) -> Callable[[str], int]:
 
 
 def build(args: argparse.Namespace) -> SimulatorServer:
-    """The simulator these arguments describe. Raises ValueError for an impossible one."""
+    """The simulator that these arguments describe. Raises ValueError if one of them is impossible."""
     settings = SimulatorSettings().changed(
         {"variant": args.variant.label, "auto_approve": args.auto_approve, "expires_in": args.expires_in}
     )
@@ -99,7 +99,7 @@ def build(args: argparse.Namespace) -> SimulatorServer:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run until told to stop. Exit status: 0 after SIGTERM, SIGINT or the parent's end, 1 when it could not listen."""
+    """Run until stopped. Exit status: 0 after SIGTERM, SIGINT or the parent's end, 1 if it could not listen."""
     args = parser().parse_args(argv)
     if not (args.allow_any_host or is_loopback(args.host)):
         return _complain(f"{args.host} is not a loopback address; --allow-any-host listens on it all the same")
@@ -112,7 +112,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str) -> int:
-    print(f"{_called()}: {text}", file=sys.stderr)  # noqa: T201 - the command line speaks
+    print(f"{_called()}: {text}", file=sys.stderr)  # noqa: T201 - a command writes to the terminal
     return 1
 
 
@@ -135,7 +135,7 @@ async def _serve(simulator: SimulatorServer, args: argparse.Namespace) -> int:
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """Read stdin to its end, then stop."""
-    # On the bare descriptor: a thread waiting inside sys.stdin would break the interpreter's exit.
+    # From the descriptor itself: a thread waiting inside sys.stdin would break the interpreter's exit.
     while os.read(0, 4096):
         pass
     if not loop.is_closed():

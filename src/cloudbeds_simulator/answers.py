@@ -1,6 +1,4 @@
-"""What the vendor answers with: its bodies, word for word where its documentation or an integrator's report prints
-them.
-"""
+"""The vendor's answers, word for word where its documentation or an integrator's report prints them."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ TOKEN_ERRORS: dict[str, tuple[int, dict[str, str]]] = {
     "bad_code": (401, {"error": "server_error", "error_description": BAD_CODE}),
     "grant_type": (400, {"error": "unsupported_grant_type", "message": UNSUPPORTED}),
 }
-"""Status and body of a refused token request, by the reason of its rejection."""
+"""Status and body of the answer to a refused token request, by the reason of the rejection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +50,13 @@ def failed(message: str) -> SimulatedAnswer:
 
 
 def html_page(status: int, title: str) -> SimulatedAnswer:
-    """A page of some gateway or marketing site instead of an API answer."""
+    """A page of a gateway or marketing site in place of an API answer."""
     text = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
     return SimulatedAnswer(status, text.encode(), HTML)
 
 
 def missing(name: str) -> SimulatedAnswer:
-    """The failure of a call without a parameter that it needs."""
+    """The failure of a call that lacks a required parameter."""
     return failed(f"Parameter {name} is required")
 
 
@@ -68,7 +66,7 @@ def ok(data: object, **more: object) -> SimulatedAnswer:
 
 
 def tokens(given: IssuedTokens, model: VendorModel, now: float) -> SimulatedAnswer:
-    """The token answer. ``expires_in`` is what is left of the pair's lifetime: of a repeated pair perhaps nothing."""
+    """The token answer. ``expires_in`` is what is left of the pair's lifetime, which may be 0 for a repeated pair."""
     settings = model.settings
     left = max(0, round(given.pair.expires_at - now))
     content: dict[str, object] = {"access_token": given.pair.access_token, "token_type": "Bearer"}
@@ -82,7 +80,7 @@ def tokens(given: IssuedTokens, model: VendorModel, now: float) -> SimulatedAnsw
 
 
 def api_key(given: IssuedKey, model: VendorModel) -> SimulatedAnswer:
-    """The answer with an API key: nothing else in it, or all that an answer with an access token has."""
+    """The answer with an API key, alone or with everything that an answer with an access token has."""
     content: dict[str, object] = {"access_token": given.key.value}
     if model.settings.key_answer == "dressed":
         content |= {"token_type": "Bearer", "expires_in": 3600, "refresh_token": "of-no-use"}
@@ -101,7 +99,9 @@ def _resources(grant: VendorGrant, model: VendorModel) -> object:
 
 
 def token_error(rejected: Rejection, settings: SimulatorSettings) -> SimulatedAnswer:
-    """The token endpoint's refusal. Undocumented: a wrong secret, a missing parameter; League's words are used."""
+    """The token endpoint's refusal. Those of a wrong secret and a missing parameter are undocumented: the words are
+    those of the PHP League's OAuth server.
+    """
     if rejected.reason in TOKEN_ERRORS:
         return json_answer(*TOKEN_ERRORS[rejected.reason])
     if rejected.reason == "refused":
@@ -136,7 +136,7 @@ FACES: dict[str, SimulatedAnswer] = {
     "not_available": not_available("Partner"),
     "user_inactive": failed("User who approved this connection is not active anymore"),
 }
-"""The faces of a grant that has ended; ``denied`` follows the setting ``denied_face`` where there is one."""
+"""The answers for a grant that has ended, by face; ``denied`` follows the setting ``denied_face``."""
 
 REFUSALS: dict[str, SimulatedAnswer] = {
     **FACES,
@@ -158,17 +158,17 @@ REFUSALS: dict[str, SimulatedAnswer] = {
     "insights_403": json_answer(
         403, {"error": {"code": 403, "status": "FORBIDDEN", "description": "Forbidden", "message": {}}}
     ),
-    # A name that does not exist, or exists for another verb; note ``status``, not ``success``.
+    # For a name that does not exist, or only for another verb; note ``status`` in place of ``success``.
     "unknown_method": json_answer(404, {"status": False, "error": "Unknown method."}),
     "html": html_page(403, "403 from a gateway"),
     "nothing": SimulatedAnswer(503),
     "unknown": missing("startDate"),
 }
-"""Every refusal of a resource call that is documented or was seen, by name; and one that is a caller's own mistake."""
+"""Every refusal of a resource call that is documented or was seen, by name; ``unknown`` is a caller's own mistake."""
 
 
 def dead(face: str, app_name: str, settings: SimulatorSettings) -> SimulatedAnswer:
-    """How a resource answers for a grant that has ended: a 401, or one of two documented ``success`` false bodies."""
+    """A resource's answer for a grant that has ended: a 401, or one of two documented bodies with ``success`` false."""
     if face == "not_available":
         return not_available(app_name)
     return FACES[settings.denied_face if face == "denied" else face]

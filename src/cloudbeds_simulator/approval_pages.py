@@ -1,4 +1,4 @@
-"""The page that asks a hotel user to approve, and the one for a request that must not be sent back to its sender."""
+"""The page that asks a hotel user to approve, and the page for a request that must not be redirected back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from cloudbeds_simulator.records import Hotel, VendorApp
 
 DEEDS = {"read": "See", "write": "Change", "delete": "Delete"}
 THINGS = {"hotel": "the hotel's details"}
-"""What a scope is about, where its own word, in the plural, is not the user's."""
+"""The object of a scope in the user's words, if that is not its own name in the plural."""
 
 
 def consent_page(
     app: VendorApp, hotels: Iterable[Hotel], scopes: Iterable[str], fields: Mapping[str, str], action: str
 ) -> SimulatedAnswer:
-    """The page that asks a hotel user; ``fields`` are the parameters that come back with the decision to ``action``."""
+    """The page that asks a hotel user; ``fields`` are the parameters that are sent to ``action`` with the decision."""
     values = {
         "app": app.name,
         "hotels": list(hotels),
@@ -28,12 +28,12 @@ def consent_page(
 
 
 def problem_page(title: str, text: str) -> SimulatedAnswer:
-    """The page for an authorization request that must not be sent back to its sender."""
+    """The page for an authorization request that must not be redirected back."""
     return _answer(400, pages.page("problem.html", title=title, text=text))
 
 
 def in_words(scope: str) -> str:
-    """``read:rate`` as a hotel user reads it: *See rates*. Another form than this one is shown as it is."""
+    """``read:rate`` as a hotel user reads it: *See rates*. A scope of another form is shown unchanged."""
     deed, _, thing = scope.partition(":")
     if deed not in DEEDS or not thing:
         return scope
@@ -41,7 +41,7 @@ def in_words(scope: str) -> str:
 
 
 def _host(uri: str) -> str:
-    """Where an address leads, as far as a user needs to know."""
+    """The host of an address, or the whole text if it does not parse."""
     try:
         return urlsplit(uri).netloc
     except ValueError:

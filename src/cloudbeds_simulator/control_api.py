@@ -1,7 +1,7 @@
-"""The control API under ``/_control/``, by which tests, the demo and the glass box see into the simulator and steer it.
+"""The control API under ``/_control/``, with which tests, the demo and the glass box inspect and steer the simulator.
 
-It shows live token values and asks for no credential, so it answers this machine only (``local_requests``). Its bodies
-are JSON. A request to it that makes no sense gets 400 and ``{"error": "..."}``, and changes nothing.
+It shows live token values and asks for no credential, so it answers requests from this machine only
+(``local_requests``). Its bodies are JSON. An invalid request gets 400 and ``{"error": "..."}``, and changes nothing.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ WAITED_FOR: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(("grant", "status"), int),
     "answered": "true".__eq__,
 }
-"""What an entry of the log can be waited for by, and how the query's text is read."""
+"""The fields by which a log entry can be waited for, and how the query's text is read."""
 
 
 class ControlRoute(NamedTuple):
-    """What a route is for, as the simulator's first page says it; ``example`` is a query, or a body."""
+    """The purpose of a route, as the simulator's first page shows it; ``example`` is a query or a body."""
 
     purpose: str
     example: str = ""
@@ -77,7 +77,7 @@ ROUTES: dict[tuple[str, str], ControlRoute] = {
 
 
 class ControlApi:
-    """The routes over one simulator's parts."""
+    """The routes over the parts of one simulator."""
 
     def __init__(self, server: SimulatorServer) -> None:
         self.server, self.model, self.clock, self.journal = server, server.model, server.clock, server.journal
@@ -105,7 +105,7 @@ class ControlApi:
 
     @property
     def routes(self) -> Set[tuple[str, str]]:
-        """The verb and name of each."""
+        """The verb and the name of each route."""
         return self._acts.keys()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -121,9 +121,10 @@ class ControlApi:
             return _answer({"error": f"{type(error).__name__}: {error}"}, 400)
 
     async def do(self, method: str, name: str, given: object) -> object:
-        """What a route does with its query or body; the content of its answer. Whoever watches is woken.
+        """Do what a route does with its query or body, and return the content of its answer. Waiting requests are
+        woken.
 
-        Raises ValueError, KeyError, TypeError or AttributeError, having changed nothing, for what makes no sense.
+        Raises ValueError, KeyError, TypeError or AttributeError, and changes nothing, if the query or body is invalid.
         """
         result = self._acts[method, name](given)
         if method != "GET":
@@ -131,7 +132,7 @@ class ControlApi:
         return await result if isinstance(result, Awaitable) else result
 
     def state(self) -> dict[str, object]:
-        """Apps, hotels, settings, waiting fault rules, and every grant with every pair it was ever given."""
+        """Apps, hotels, settings, waiting fault rules, and every grant with all its pairs."""
         return {
             "now": self.clock.now(),
             "settings": asdict(self.model.settings),
@@ -171,7 +172,7 @@ class ControlApi:
         return {"requests": [asdict(entry) for entry in found], "last": len(self.journal.entries)}
 
     async def _wait(self, query: Mapping[str, str]) -> object:
-        """The first matching log entry behind ``after``, waited for up to ``timeout`` seconds; null when none came."""
+        """The first matching log entry after ``after``, waited for up to ``timeout`` seconds; null if there is none."""
         wanted = {name: read_text(query[name]) for name, read_text in WAITED_FOR.items() if name in query}
         timeout = min(float(query.get("timeout", "20")), LONGEST_WAIT)
         found = await self.journal.wait_for(wanted, int(query.get("after", "0")), timeout)
@@ -201,7 +202,7 @@ class ControlApi:
         return asdict(hotel)
 
     def _apps(self, body: Any) -> object:
-        """Add an app; of one that exists only the fields given are replaced, so that a secret can be reset alone."""
+        """Add an app, or replace the given fields of an existing one: so a secret can be reset alone."""
         client_id = str(body["client_id"])
         known = self.model.apps.get(client_id)
         if known is None:
@@ -223,7 +224,7 @@ class ControlApi:
         return _shown(app)
 
     def _make_key(self, body: Any) -> object:
-        """What a hotel user does under *API Credentials*; the key is shown as Cloudbeds shows it, once."""
+        """What a hotel user does under *API Credentials*; the key is shown once, as by Cloudbeds."""
         named, scopes = body.get("property_ids") or [body["property"]], body.get("scopes") or ()
         made = self.model.make_key(named, scopes, self.clock.now())
         return {"api_key": made.key.value, "grant": made.grant.number}
@@ -243,7 +244,7 @@ class ControlApi:
         return {"revoked": [grant.number for grant in ending]}
 
     def _app_state(self, body: Any) -> object:
-        """What a hotel user does: of every app with a grant there. ``keep`` leaves the sessions alive for now."""
+        """What a hotel user does, for every app with a grant there. ``keep`` leaves the sessions alive for now."""
         property_id, state = str(body["property"]), str(body["state"])
         if state not in APP_STATES:
             raise ValueError(f"state must be one of {', '.join(APP_STATES)}")
@@ -253,7 +254,7 @@ class ControlApi:
         return {"changed": apps}
 
     def _event(self, body: Any) -> object:
-        """Something happens at a property, of which subscribed webhooks are posted."""
+        """Let something happen at a property, which is posted to the webhooks subscribed to it."""
         property_id, payload = str(body["property"]), dict(body.get("payload") or {})
         return {"due": self.model.subscriptions.happened(property_id, str(body["event"]), payload, self.clock.now())}
 
@@ -267,9 +268,9 @@ class ControlApi:
         return {"now": self.clock.advance(float(body["seconds"]))}
 
     def _reset(self) -> object:
-        """As it was at the start: its apps, hotels and settings, its own time, and nothing that happened since.
+        """Return to the state at the start: its apps, hotels, settings and time, and nothing that has happened since.
 
-        A request that hangs resumes with values that are unknown now, and so does one that was to be acted upon later.
+        A hanging request resumes with values that are unknown now; so does one that is to be acted upon later.
         """
         self.server.faults.clear()
         vars(self.model).update(deepcopy(self._begun))

@@ -1,6 +1,6 @@
 """The consent page, the token endpoint and the API, each a function of a call that answers at once.
 
-Nothing here waits, so that whatever a request does to the model it does in one piece.
+Nothing here waits, so each request changes the model in one step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cloudbeds_simulator.switches import SimulatedClock
 from cloudbeds_simulator.vendor_model import KEY_PREFIX, VendorModel
 
 TARGETS = {"oauth": "oauth", "access_token": "token", "userinfo": "userinfo", "": "other"}
-# Observed on every host and version: these two get the marketing site's page, where other unknown names get JSON.
+# Observed on every host and version: these two get the marketing site's page; other unknown names get JSON.
 TARGETS |= {"oauth/access_token": "other", "getUserInfo": "other"}
 REJECTIONS = {
     "refused": "refused",
@@ -36,21 +36,23 @@ NEEDED = {
     "refresh_token": "refresh_token",
     EXCHANGE: "refresh_token",
 }
-"""What a grant type carries beside the client's credentials."""
+"""The parameter that a grant type needs besides the client's credentials."""
 
 INVALID = {
     "unknown_client": "No app is registered under this client_id.",
     "redirect_uri": "The redirect_uri is not one of the app's registered addresses.",
     "response_type": "The response_type must be code.",
 }
-"""What the user reads of a connection request that must not be sent back, by the reason of its rejection."""
+"""The user's text for an authorization request that must not be redirected back, by the reason of its rejection."""
 
 REDIRECTED = {"client_id", "redirect_uri", "response_type", "scope", "state"}
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A call with the model it is put to, the log entry it fills in, and the clock, read when it is acted upon."""
+    """A call, the model that it is for, the log entry that it fills in, and the clock, read when the call is acted
+    upon.
+    """
 
     call: ReceivedCall
     model: VendorModel
@@ -59,12 +61,12 @@ class Visit:
 
 
 def target_of(call: ReceivedCall) -> str:
-    """The log's word for what is asked: ``oauth``, ``token``, ``userinfo``, ``resource`` or ``other``."""
+    """The target of a call in the log: ``oauth``, ``token``, ``userinfo``, ``resource`` or ``other``."""
     return "resource" if modules.known(call.path) else TARGETS.get(call.name, "resource")
 
 
 def act(visit: Visit, shown_status: int | None = None) -> SimulatedAnswer:
-    """Do what the call asks. ``shown_status`` is the status that a fault will show instead of the answer's own."""
+    """Do what the call asks. ``shown_status`` is the status that a fault shows in place of the answer's own."""
     match visit.entry.target:
         case "oauth":
             answer = _consent(visit)
@@ -80,7 +82,7 @@ def act(visit: Visit, shown_status: int | None = None) -> SimulatedAnswer:
 
 
 def answered_unacted(visit: Visit, status: int) -> None:
-    """A fault answers in the method's place. Under V4 even that is a use of the token it carried."""
+    """Log a call that a fault answers in place of the method. Under V4 even this is a use of the token in it."""
     visit.entry.outcome, visit.entry.status = "not_acted", status
     if visit.entry.target in ("userinfo", "resource"):
         _use_if_any(visit, status)
@@ -157,7 +159,7 @@ def _token(visit: Visit) -> SimulatedAnswer:
 
 
 def _granted(call: ReceivedCall, model: VendorModel, now: float) -> IssuedTokens | IssuedKey | Rejection:
-    """What a token request is given. Its client is checked first, so that a wrong one spends nothing."""
+    """The outcome of a token request. Its client is checked first, so that a wrong one spends nothing."""
     grant_type, client_id = call.field("grant_type"), call.field("client_id")
     needed = NEEDED.get(grant_type, "")
     for name in ("grant_type", "client_id", "client_secret", needed):
@@ -213,6 +215,6 @@ def _turned_down(visit: Visit, found: Rejection, *, is_key: bool) -> SimulatedAn
 
 
 def _use_if_any(visit: Visit, status: int) -> None:
-    """No method was reached: only under V4 is that a use of the token."""
+    """No method was reached: count this as a use of the token under V4, and only there."""
     if len(visit.call.credentials) == 1 and variant_of(visit.model.settings.variant).first_use is FirstUse.ANY:
         visit.model.resource(visit.call.credentials[0], visit.clock.now(), 200 <= status < 300)

@@ -1,4 +1,4 @@
-"""Faults on demand: rules that name a target and what happens to its next requests, and how that looks on the wire."""
+"""Faults on demand: rules that name a target and what happens to its next requests, and their effect on the wire."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CHUNK = 64 * 1024
 
 
 class FaultKind(NamedTuple):
-    """Whether its place is before or after the request was acted upon, and the ``status`` that it answers with.
+    """Whether it takes place before or after the request is acted upon, and the ``status`` that it answers with.
 
-    A rule may say otherwise; but only for a ``movable`` kind where its place is. Of the others the place is in the
-    name, or they need the real answer.
+    A rule may set another status, and for a ``movable`` kind another place. The other kinds have their place in the
+    name, or need the real answer.
     """
 
     when: str
@@ -55,22 +55,22 @@ KINDS: dict[str, FaultKind] = {
 }
 
 TYPES = {"int": (int,), "int | None": (int, NoneType), "float": (int, float), "dict[str, str]": (dict,)}
-"""What JSON may hold for a field of a rule, by the field's type; text or null for any other."""
+"""The JSON types of a rule's field, by the field's type; text or null for any other."""
 
 
 @dataclass(slots=True)
 class FaultRule:
-    """One fault. Only ``kind`` and ``target`` are needed.
+    """One fault. Only ``kind`` and ``target`` are required.
 
     ``target``: ``token``, ``userinfo``, ``resource``, ``oauth``, ``any``, a method name such as ``getHotels``, or a
-    path that starts with ``/``. ``grant_type`` narrows ``token``. ``skip`` matching requests pass first, then
-    ``times`` are hit (None: all). ``when`` is ``before`` (nothing was done) or ``after`` (a token was rotated, the
-    answer is not the one). ``seconds``: the delay, the pause between two bytes of ``slow``, how long after its
-    reset a ``late`` request is acted upon, or after its answer a ``duplicate`` one again. ``status``,
-    ``content_type``, ``body``, ``location``, ``message``, ``retry_after``: of the answer given instead;
-    ``body_base64`` for bytes that are no text, ``headers`` for any further ones. ``at``: bytes of the body
-    ``truncate`` lets through (None: half). ``size``: bytes of ``oversized``. ``face``: which of ``answers.REFUSALS``
-    a ``refused`` call is answered with.
+    path that starts with ``/``. ``grant_type`` narrows ``token``. ``skip`` matching requests pass first, then ``times``
+    are hit (None: all). ``when`` is ``before`` (nothing was done) or ``after`` (a token was rotated, but the answer is
+    another). ``seconds``: the delay; the pause between two bytes of ``slow``; how long after its reset a ``late``
+    request is acted upon, or after its answer a ``duplicate`` one again. ``status``, ``content_type``, ``body``,
+    ``location``, ``message``, ``retry_after``: those of the answer that is given instead; ``body_base64`` is for bytes
+    that are not text, ``headers`` for further headers. ``at``: how many bytes of the body ``truncate`` lets through
+    (None: half). ``size``: bytes of ``oversized``. ``face``: the entry of ``answers.REFUSALS`` with which a ``refused``
+    call is answered.
     """
 
     target: str
@@ -94,12 +94,12 @@ class FaultRule:
     hits: int = 0
 
     def content(self) -> bytes:
-        """The bytes of ``body_base64``, or else of ``body``. Raises ValueError when that is no base64."""
+        """The bytes of ``body_base64``, or else of ``body``. Raises ValueError if that is not base64."""
         return base64.b64decode(self.body_base64, validate=True) if self.body_base64 else self.body.encode()
 
 
 def parse(content: object) -> FaultRule:
-    """A rule from JSON. Raises ValueError naming what is wrong with it."""
+    """A rule from JSON. Raises ValueError that names what is wrong."""
     if not isinstance(content, dict):
         raise ValueError("a fault rule is a JSON object")
     types = {one.name: TYPES.get(str(one.type), (str, NoneType)) for one in fields(FaultRule) if one.name != "hits"}
@@ -126,7 +126,7 @@ def parse(content: object) -> FaultRule:
 
 
 class Faults:
-    """The queue of rules, first come first hit, and the switch that lets hanging requests go."""
+    """The queue of rules, of which the first match is used, and the switch that releases hanging requests."""
 
     def __init__(self) -> None:
         self.rules: list[FaultRule] = []
@@ -134,7 +134,7 @@ class Faults:
         self._underway: set[asyncio.Task[None]] = set()
 
     def take(self, target: str, path: str, name: str, grant_type: str | None) -> FaultRule | None:
-        """The rule that hits this request, counted down; None when it goes unharmed."""
+        """The rule that hits this request, counted down; None: no rule does."""
         for rule in self.rules:
             if rule.grant_type not in (None, grant_type) or rule.target not in ("any", target, path, name):
                 continue
@@ -148,7 +148,9 @@ class Faults:
         return None
 
     def clear(self) -> int:
-        """Drop all rules and let every hanging request resume as if nothing had happened; how many rules there were."""
+        """Drop all rules, and let every hanging request resume as if nothing had happened. Returns how many rules there
+        were.
+        """
         dropped = len(self.rules)
         self.rules.clear()
         self._released.set()
@@ -156,20 +158,20 @@ class Faults:
         return dropped
 
     def spawn(self, deed: Coroutine[Any, Any, None]) -> None:
-        """Let something happen later that no connection waits for."""
+        """Run something in the background that no connection waits for."""
         task = asyncio.get_running_loop().create_task(deed)
-        self._underway.add(task)  # the loop alone would let it be collected
+        self._underway.add(task)  # the event loop keeps no strong reference to a task
         task.add_done_callback(self._underway.discard)
 
     async def hang(self) -> None:
-        """Wait until ``clear``; a connection that its client closes cancels this wait."""
+        """Wait until ``clear``; the wait is cancelled if the client closes its connection."""
         await self._released.wait()
 
 
 @dataclass(frozen=True, slots=True)
 class WayBack:
-    """One request's way back. ``notify`` is called after every change of the log entry, ``again`` logs the
-    same request once more.
+    """The answer to one request. ``notify`` is called after every change of the log entry; ``again`` logs the same
+    request once more.
     """
 
     request: web.BaseRequest
@@ -180,7 +182,7 @@ class WayBack:
     again: Callable[[], Visit]
 
     async def serve(self, rule: FaultRule | None) -> web.StreamResponse:
-        """Act on the request and answer it, harmed as the rule says."""
+        """Act on the request and answer it, with the fault of this rule."""
         if rule is None:
             return await self.send(self.act())
         self.visit.entry.fault = rule.kind
@@ -208,14 +210,14 @@ class WayBack:
                 return await self._instead(rule)
 
     def act(self, shown_status: int | None = None) -> SimulatedAnswer:
-        """Do what is asked, in one piece, and log it."""
+        """Do what is asked, in one step, and log it."""
         answer = endpoints.act(self.visit, shown_status)
         self.notify()
         return answer
 
     async def send(self, answer: SimulatedAnswer, chunk: int = CHUNK, pause: float | None = None) -> web.StreamResponse:
-        """The whole answer in chunks of so many bytes, each with a pause after it; the log says ``answered`` once its
-        last byte is written.
+        """Send the whole answer in chunks of so many bytes, each followed by the pause; it is logged as ``answered``
+        once the last byte is written.
         """
         response, body = await self._begin(answer)
         for at in range(0, len(body), chunk):
@@ -232,13 +234,13 @@ class WayBack:
         transport = self.request.transport
         if transport is not None:
             sock = transport.get_extra_info("socket")
-            # Lingering for 0 seconds makes the kernel send RST where a plain close would send FIN.
+            # With a linger time of 0 the kernel sends RST; a plain close would send FIN.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
         return web.Response()
 
     async def _begin(self, answer: SimulatedAnswer) -> tuple[web.StreamResponse, bytes]:
-        """Send the head; the body that follows it: none to a HEAD, although its length is there (RFC 9110 9.3.2)."""
+        """Send the head, and return the body to send: none for HEAD, although its length is stated (RFC 9110 9.3.2)."""
         headers = {"Content-Type": answer.content_type, "X-Request-ID": self.visit.model.mint("request")}
         response = web.StreamResponse(status=answer.status, headers=headers | answer.headers)
         response.content_length = len(answer.body)
@@ -246,7 +248,7 @@ class WayBack:
         return response, b"" if self.request.method == "HEAD" else answer.body
 
     async def _act_later(self, seconds: float, visit: Visit) -> None:
-        """The network delivers a request whose answer is not awaited any more."""
+        """Act on a request that the network delivers late: its answer is no longer awaited."""
         visit.entry.fault = self.visit.entry.fault
         await self.sleep(seconds)
         endpoints.act(visit)
@@ -267,7 +269,7 @@ class WayBack:
         return await self.send(replacement(rule))
 
     async def _truncate(self, rule: FaultRule) -> web.StreamResponse:
-        """Promise the whole body, write its first bytes, close."""
+        """Announce the whole body, write its first bytes, close."""
         answer = self.act()
         response, body = await self._begin(answer)
         end = len(body) // 2 if rule.at is None else rule.at
@@ -278,7 +280,7 @@ class WayBack:
 
 
 def replacement(rule: FaultRule) -> SimulatedAnswer:
-    """What a rule answers in place of the real answer."""
+    """The answer that a rule gives in place of the real one."""
     match rule.kind:
         case "html":
             answer = answers.html_page(rule.status, f"{rule.status} from a gateway")

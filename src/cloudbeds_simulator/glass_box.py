@@ -1,6 +1,7 @@
-"""The simulator's own pages: how it is used, and the glass box, Cloudbeds' view of everything, live, with its switches.
+"""The simulator's own pages: how to use it, and the glass box, a live view of everything that Cloudbeds knows, with
+buttons and settings.
 
-They work without the script, which only brings what changes, and sends forms without leaving the page. Every form goes
+They work without the script, which only loads what changes and sends forms without leaving the page. Every form goes
 through the control API.
 """
 
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 ROOT, HERE, LIVE = "/", "/glass-box", "/glass-box/live"
 GRANTS, REQUESTS, LOOKED_AT, HOTELS = 8, 20, 500, 20
-"""How many approvals and requests are shown, how many requests of the log are read for it, and hotels are listed."""
-PAUSE = 0.2  # seconds between two messages, however much happens
-RUNS_OUT = 1.0  # seconds after which one looks again: a token may have run out
+"""How many approvals and requests are shown, how many log entries are read for this, and how many hotels are listed."""
+PAUSE = 0.2  # seconds between two messages at least
+RUNS_OUT = 1.0  # seconds until the next look without a change: a token may have run out
 SCRIPTED = {
     **pages.HEADERS,
     "Content-Security-Policy": f"{pages.POLICY}; script-src 'self'; connect-src 'self'; form-action 'self'",
@@ -47,13 +48,13 @@ RULES = {
     "V7": "a refresh token counts once",
 }
 FORMS = {"n": "leaves older ones alone", "y": "ends older ones"}
-"""What presenting a newer refresh token does to those before it, by the variant's form."""
+"""What presenting a newer refresh token does to the older ones, by the variant's form."""
 STEPS = {"3600": "1 hour", "28800": "8 hours", "86400": "1 day", "2678400": "31 days"}  # by seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Mishap:
-    """A button that lets one thing go wrong: its label, and the rule of the fault."""
+    """A button for one fault: its label, and the fault's rule."""
 
     label: str
     rule: Mapping[str, object]
@@ -100,12 +101,12 @@ DONE = {
     "expired": "Every access token has run out. The next call of a program will be refused, and bring a refresh.",
     "advanced": "The simulator's clock is ahead now.",
 }
-"""What is said once a form was acted upon, by the ``did`` of the address that its sender is led to."""
+"""What the page says after a form was acted upon, by the ``did`` of the address to which the browser is redirected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What a form asks of the control API: a route with its body; ``did`` is a key of ``DONE``."""
+    """What a form requests from the control API: a route with its body; ``did`` is a key of ``DONE``."""
 
     method: str
     route: str
@@ -114,7 +115,7 @@ class Deed:
 
 
 def deed_of(name: str, form: Mapping[str, Any]) -> Deed:
-    """What the form of this name asks. Raises ValueError or KeyError for one that no page of ours has."""
+    """What the form of this name requests. Raises ValueError or KeyError for a form that is on none of these pages."""
     match name:
         case "mishap":
             return Deed("POST", "faults", form["mishap"], MISHAPS[form["mishap"]].rule)
@@ -143,11 +144,11 @@ class GlassBox:
 
     @staticmethod
     def has(path: str) -> bool:
-        """Whether a page of this path is one of these."""
+        """Whether this is the path of one of these pages."""
         return path in {ROOT, HERE} or path.startswith(f"{HERE}/")
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request for a page, or one that a form of ours sent."""
+        """Answer one request for a page, or from a form of these pages."""
         match request.method, request.path:
             case (("GET" | "HEAD"), "/"):
                 return _shown(self._root(str(request.url.origin())), pages.HEADERS)
@@ -210,7 +211,7 @@ class GlassBox:
         return f"{variant.label}: {RULES[variant.name]}"
 
     def _seen(self) -> dict[str, object]:
-        """What changes by itself: approvals with their tokens, the latest requests, and what waits to go wrong."""
+        """What changes by itself: approvals with their tokens, the latest requests, and the faults that wait."""
         now, latest = self._clock.now(), self._journal.entries[-LOOKED_AT:]
         grants = nlargest(GRANTS, self._model.grants, key=lambda one: (one.last_used_at, one.number))
         requests = [request_view(one, self._grant(one.grant), now) for one in reversed(latest[-REQUESTS:])]
@@ -241,7 +242,7 @@ class GlassBox:
         return app.name if app else grant.approval.client_id
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: what is seen, whenever it is another, until the browser or the simulator goes."""
+        """Server-sent events: the view whenever it differs, until the browser or the simulator ends the connection."""
         response = web.StreamResponse(headers={**pages.HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         sent = ""
@@ -266,7 +267,7 @@ def _exports(url: str, app: VendorApp) -> str:
 
 
 def _curl(url: str, method: str, name: str, route: ControlRoute) -> str:
-    """How a shell asks a route of the control API."""
+    """The shell command that calls a route of the control API."""
     address = f"{url}{CONTROL}{name}"
     if method == "GET":
         return f"curl {shlex.quote(f'{address}?{route.example}' if route.example else address)}"

@@ -1,4 +1,4 @@
-"""One approval as the glass box shows it: which of its tokens are accepted now, and why or why not. Pure."""
+"""One approval as the glass box shows it: which of its tokens are accepted now, and why. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from cloudbeds_simulator.journal import JournalEntry
 from cloudbeds_simulator.records import VendorGrant
 from cloudbeds_simulator.rotation import FirstUse, Repeat, TokenPair, WhyRefused
 
-SHOWN = 6  # characters of a token
-PAIRS = 6  # the newest pairs of an approval
+SHOWN = 6  # characters of a token that are shown
+PAIRS = 6  # newest pairs of an approval that are shown
 REFUSED = {
     WhyRefused.FIRST_USE: "a newer access token was used then",
     WhyRefused.OLDER_PRESENTED: "an older refresh token was presented again, and only the newest pair counts",
@@ -29,9 +29,9 @@ REPEATED = {
     Repeat.NEWEST_ONLY: "Presenting it gives one more pair, in the place of the newest.",
 }
 DELAYED = frozenset({"delay", "slow", "hang_before"})
-"""Faults whose answer is the right one, and comes."""
+"""Faults after which the right answer still arrives."""
 WITHHELD = frozenset({"hang_after", "late", "duplicate"})
-"""Faults whose answer is the right one, where any comes."""
+"""Faults whose answer is the right one, if any arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class PairView:
 
 @dataclass(frozen=True, slots=True)
 class GrantView:
-    """An approval: who gave it, how it goes, and its newest pairs, newest first. ``tone`` is a badge's class."""
+    """An approval: who gave it, how it is doing, and its newest pairs, newest first. ``tone`` is a badge's class."""
 
     number: int
     hotels: str
@@ -71,12 +71,12 @@ class GrantView:
 
 
 def shortened(token: str) -> str:
-    """Enough of a token to tell it from others, and too little to use it."""
+    """Enough of a token to tell it from others, but too little to use it."""
     return f"{token[:SHOWN]}…"
 
 
 def moment(at: float, now: float) -> str:
-    """A time of day, with its date unless that is today's; of the simulator's clock, in UTC."""
+    """A time of day by the simulator's clock, in UTC, with the date if that is not today's."""
     try:
         then, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
     except (OverflowError, ValueError):  # a life of a million years may be set
@@ -85,7 +85,7 @@ def moment(at: float, now: float) -> str:
 
 
 def view(grant: VendorGrant, hotels: str, app: str, entries: Iterable[JournalEntry], now: float) -> GrantView:
-    """The approval at this moment; ``entries`` are the latest of the log, of any approval."""
+    """The approval at this moment; ``entries`` are the latest of the log, for any approval."""
     rotation = grant.rotation
     tone, badge, how = _how(grant, [one for one in entries if one.grant == grant.number], now)
     shown = [
@@ -127,7 +127,7 @@ def refresh(grant: VendorGrant, pair: TokenPair, now: float) -> TokenView:
 
 
 def lost(entry: JournalEntry) -> bool:
-    """Whether a pair was given that its answer did not bring: it was cut, withheld, or another came in its place."""
+    """Whether a pair was issued that its answer did not deliver: the answer was cut off, withheld, or replaced."""
     if entry.outcome != "issued" or entry.ordinal is None or entry.fault in {None, *DELAYED}:
         return False
     return not (entry.answered and entry.fault in WITHHELD)
@@ -164,7 +164,7 @@ def _key(grant: VendorGrant, value: str, ended: str | None) -> TokenView:
 
 
 def _how(grant: VendorGrant, entries: Sequence[JournalEntry], now: float) -> tuple[str, str, str]:
-    """A badge's class and word, and how it goes in a sentence or two."""
+    """A badge's class and word, and how the approval is doing, in a sentence or two."""
     rotation = grant.rotation
     if rotation.revoked:
         return "attention", "Ended", f"{_ended(grant)} Nothing of it is accepted: the hotel has to approve again."
@@ -202,6 +202,6 @@ def _after_healing(lost_pair: int, current: int) -> str:
 
 
 def _used_since(grant: VendorGrant, ordinal: int) -> bool:
-    """Whether an access token was used from this pair on and before the current one."""
+    """Whether an access token of this pair, or of a later one before the current pair, was used."""
     pairs = grant.rotation.pairs[ordinal : grant.rotation.current.ordinal]
     return any(pair.first_used_at is not None for pair in pairs)

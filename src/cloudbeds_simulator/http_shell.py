@@ -1,7 +1,7 @@
-"""The HTTP shell around the vendor: one handler reads a request, logs it, lets a fault have its way, and answers.
+"""The HTTP server around the vendor: one handler reads a request, logs it, applies a fault if one is due, and answers.
 
-What is the simulator's own, and not Cloudbeds', is neither logged nor harmed by a fault: the control API, its pages,
-and what they look like.
+What belongs to the simulator and not to Cloudbeds (the control API, its pages and their assets) is neither logged nor
+subject to faults.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cloudbeds_simulator.vendor_model import VendorModel
 from cloudbeds_simulator.webhooks import WebhookPoster
 
 MAX_BODY = 512 * 1024 * 1024
-MAX_FIELD = 64 * 1024  # tokens of several KB are possible, and callers may send long headers
+MAX_FIELD = 64 * 1024  # tokens may have several KB, and callers may send long headers
 
 
 class SimulatorServer:
@@ -38,14 +38,14 @@ class SimulatorServer:
         self.glass_box = GlassBox(self)
 
     def application(self) -> web.Application:
-        """The aiohttp application: everything goes to one handler, which looks at the path byte for byte."""
+        """The aiohttp application: everything goes to one handler, which reads the path byte for byte."""
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_route("*", "/{anything:.*}", self.handle)
         app.on_cleanup.append(lambda _: self.delivery.close())
         return app
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request, and begin to post what it made due."""
+        """Answer one request, and begin to post the webhooks that it made due."""
         try:
             return await self._answer(request)
         finally:
@@ -80,14 +80,14 @@ class SimulatorServer:
 
 
 async def listen(simulator: SimulatorServer, host: str = "127.0.0.1", port: int = 0) -> tuple[web.AppRunner, int]:
-    """Serve on this address until the returned runner is cleaned up; the port it got, a free one for 0.
+    """Serve on this address until the returned runner is cleaned up. Returns the port, too: a free one for 0.
 
-    Raises OSError when the port is taken.
+    Raises OSError if the port is taken.
     """
     runner = web.AppRunner(
         simulator.application(),
         handler_cancellation=True,  # a hanging request ends with its connection
-        auto_decompress=False,  # a body is reported byte for byte
+        auto_decompress=False,  # `echo` reports a body byte for byte
         max_line_size=MAX_FIELD,
         max_field_size=MAX_FIELD,
         access_log=None,

@@ -1,6 +1,6 @@
-"""What was asked: a request as it was received, and the ordered log of all of them and what became of each.
+"""Requests as they were received, and the ordered log of all of them with what became of each.
 
-Of a request the path is kept byte for byte, the body is read, and forms of both encodings are parsed.
+The path of a request is kept byte for byte, its body is read, and forms of both encodings are parsed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ URLENCODED = "application/x-www-form-urlencoded"
 class ReceivedCall:
     """One received request.
 
-    ``raw_path`` is the request target as sent, ``name`` what follows ``/api/vX.Y/``, empty elsewhere. Of a multipart
-    form outside ``echo/`` the fields and files (name and content) are kept and ``body`` is empty.
+    ``raw_path`` is the request target as sent; ``name`` is what follows ``/api/vX.Y/``, empty elsewhere. For a
+    multipart form outside ``echo/``, the fields and files (name and content) are kept and ``body`` is empty.
     """
 
     method: str
@@ -55,14 +55,14 @@ class ReceivedCall:
 
     @property
     def credentials(self) -> list[str]:
-        """A bearer token, an API key in ``x-api-key``, or both, as no client should; no other place counts."""
+        """A bearer token, an API key in ``x-api-key``, or both, as no client should send; no other place counts."""
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         key = self.headers.get("X-Api-Key", "").strip()
         return [one for one in (bearer, key if key.startswith(KEY_PREFIX) else "") if one]
 
     def field(self, name: str) -> str:
-        """A form field, empty when absent; the last one when sent more than once."""
+        """A form field: empty if absent, the last value if sent more than once."""
         return self.form.get(name, [""])[-1]
 
 
@@ -80,7 +80,7 @@ async def read(request: web.BaseRequest) -> ReceivedCall:
 
 
 async def _multipart(request: web.BaseRequest, form: dict[str, list[str]]) -> dict[str, tuple[str, bytes]]:
-    """Add the fields to the form; the files."""
+    """Add the fields to the form, and return the files."""
     files: dict[str, tuple[str, bytes]] = {}
     for key, value in (await request.post()).items():
         if isinstance(value, web.FileField):
@@ -94,14 +94,14 @@ async def _multipart(request: web.BaseRequest, form: dict[str, list[str]]) -> di
 
 @dataclass(slots=True)
 class JournalEntry:
-    """One request. It is logged when it has been read to its end, before anything is done.
+    """One request, logged once it has been read to its end, before anything is done.
 
-    ``target`` is ``oauth``, ``token``, ``userinfo``, ``resource`` or ``other``. ``outcome`` starts as ``pending``; of
-    the token endpoint it becomes ``issued``, ``refused``, ``client_refused`` or ``invalid``, of a protected method
-    ``accepted``, ``401``, ``dead`` or ``unknown_method``, of the consent page ``shown``, ``approved``, ``denied`` or
-    ``invalid``, and ``not_acted`` when a fault answered instead. ``answered`` turns true when the last byte of the
-    answer has been written. ``key_header``: whether the request had an ``x-api-key``. ``at`` is the simulator's clock,
-    Unix seconds.
+    ``target`` is ``oauth``, ``token``, ``userinfo``, ``resource`` or ``other``. ``outcome`` starts as ``pending``. At
+    the token endpoint it becomes ``issued``, ``refused``, ``client_refused`` or ``invalid``; at a protected method
+    ``accepted``, ``401``, ``dead`` or ``unknown_method``; at the consent page ``shown``, ``approved``, ``denied`` or
+    ``invalid``; and ``not_acted`` if a fault answered instead. ``answered`` turns true once the last byte of the answer
+    has been written. ``key_header``: whether the request had an ``x-api-key``. ``at``: Unix seconds by the simulator's
+    clock.
     """
 
     n: int
@@ -125,21 +125,21 @@ class JournalEntry:
 
 
 class Journal:
-    """All entries since the start; ``change`` is set, and replaced by another, when one is not what it was."""
+    """All entries since the start. When an entry changes, ``change`` is set, and replaced by a new event."""
 
     def __init__(self) -> None:
         self.entries: list[JournalEntry] = []
         self.change = asyncio.Event()
 
     def changed(self) -> None:
-        """Wake those who wait: some entry is not what it was."""
+        """Wake those that wait for a change of the log."""
         self.change.set()
         self.change = asyncio.Event()
 
     async def wait_for(self, wanted: dict[str, object], after: int, timeout: float) -> JournalEntry | None:
-        """The first entry behind number ``after`` whose fields have all the wanted values.
+        """The first entry after number ``after`` whose fields have all the wanted values.
 
-        None when there was none for ``timeout`` seconds.
+        None if there is none within ``timeout`` seconds.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -151,11 +151,11 @@ class Journal:
         return None
 
     def after(self, n: int) -> list[JournalEntry]:
-        """The entries behind number n."""
+        """The entries after number n."""
         return self.entries[max(0, n) :]
 
     def counts(self) -> dict[str, Any]:
-        """Token requests by grant type and outcome, and calls of protected methods by outcome."""
+        """The numbers of token requests by grant type and outcome, and of calls of protected methods by outcome."""
         tokens: defaultdict[str, Counter[str]] = defaultdict(Counter)
         resources: Counter[str] = Counter()
         for entry in self.entries:

@@ -1,8 +1,9 @@
-"""Who may see into the simulator and steer it: programs and browsers of this machine, and no foreign page in one.
+"""Which requests may inspect and steer the simulator: those of programs and browsers on this machine, but not those
+that a foreign page sends from one.
 
-A page of another site can make a browser here send a form or a plain text to a loopback address (CSRF), and can give
-its own name that address (DNS rebinding). The first says where it comes from, in ``Sec-Fetch-Site`` or ``Origin``,
-which no script can set; the second shows in ``Host``. A program sends neither of the two, and is let in.
+A page of another site can make a browser here send a form or plain text to a loopback address (CSRF), and can make its
+own name resolve to that address (DNS rebinding). The first is recognized by ``Sec-Fetch-Site`` or ``Origin``, which no
+script can set, the second by ``Host``. A program sends neither of the first two, and is accepted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cloudbeds_simulator.webhooks import is_loopback
 
 READS = ("GET", "HEAD")
 OWN_PAGES = ("same-origin", "none")
-"""``Sec-Fetch-Site`` of what a page of ours sent, or the user alone (Fetch Metadata Request Headers, 2.4)."""
+"""``Sec-Fetch-Site`` of a request by one of these pages, or by the user (Fetch Metadata Request Headers, 2.4)."""
 
 
 def why_not(request: web.Request) -> str | None:

@@ -1,4 +1,4 @@
-"""The classic API methods: a few of the vendor's, with made-up rows, and an echo; `modules` has the newer ones."""
+"""The classic API: a few of the vendor's methods, with invented rows, and an echo; `modules` has the newer ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUESTS = (("Grace Moreau", "confirmed"), ("Tomás Ferreira", "checked_in"))
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedCall:
-    """An authenticated call: what was asked, by which grant, of which vendor, and when."""
+    """An authenticated call: the request, its grant, the vendor, and the time."""
 
     call: ReceivedCall
     grant: VendorGrant
@@ -29,9 +29,9 @@ class AuthenticatedCall:
 
 @dataclass(frozen=True, slots=True)
 class ApiMethod:
-    """One method: its verb (empty: any), scope (empty: none), whether it is about one property, and its answer.
+    """One method: its verb (empty: any), its scope (empty: none), whether it is about one property, and its answer.
 
-    One with ``partners_only`` is refused to an app that a hotel registered for itself.
+    If ``partners_only``, it is refused to an app that a hotel registered for itself.
     """
 
     verb: str
@@ -41,7 +41,7 @@ class ApiMethod:
     partners_only: bool = False
 
     def answer(self, asked: AuthenticatedCall) -> SimulatedAnswer:
-        """The answer, or the documented complaint about its scope or property."""
+        """The answer, or the documented refusal because of scope or property."""
         if self.scope and self.scope not in asked.grant.approval.scopes:
             return REFUSALS["missing_scope"]
         named = _named(asked.call)
@@ -56,13 +56,13 @@ class ApiMethod:
             return closed(gone)
         app = asked.model.apps.get(asked.grant.approval.client_id)
         if self.partners_only and app is not None and app.level != "partner":
-            # Documented as a rule; the words are ours.
+            # The rule is documented; the words are ours.
             return failed("This method is not available for property-level clients.")
         return self.run(asked)
 
 
 def find(call: ReceivedCall) -> ApiMethod | None:
-    """The method this call names; None when there is none, or only for another verb."""
+    """The method that this call names; None if there is none, or only for another verb."""
     name = "echo" if call.name.startswith("echo/") else call.name
     method = METHODS.get(name)
     return method if method and method.verb in ("", call.method) else None
@@ -160,7 +160,7 @@ def _delete_webhook(asked: AuthenticatedCall) -> SimulatedAnswer:
 
 
 def _post_webhook(asked: AuthenticatedCall) -> SimulatedAnswer:
-    """Any action is accepted, also one that never comes; a form is read, JSON is not."""
+    """Any action is accepted, even one that never occurs; a form is read, JSON is not."""
     field = asked.call.field
     for name in ("endpointUrl", "object", "action"):
         if not field(name):
@@ -207,7 +207,7 @@ def _post_app_state(asked: AuthenticatedCall) -> SimulatedAnswer:
 
 
 def _echo(asked: AuthenticatedCall) -> SimulatedAnswer:
-    """What arrived, with every header but the credential, of which only the presence is shown."""
+    """What arrived, with every header except the credential, of which only the presence is shown."""
     call = asked.call
     shown = {name: "(a key)" if value.startswith(KEY_PREFIX) else value for name, value in call.headers.items()}
     headers = [[name, value] for name, value in shown.items() if name.lower() != "authorization"]

@@ -1,7 +1,7 @@
-"""The newer APIs: modules with a version of their own, ``/rates/v1/rate-plans``, which ``cloudbeds-pms`` calls.
+"""The newer APIs: modules with a version each, such as ``/rates/v1/rate-plans``, which ``cloudbeds-pms`` calls.
 
-Paths, statuses and fields are those that version 2.14 of that package documents; the rows are made up, filters and
-sorting are not applied. Which scopes they ask for is documented nowhere, so they ask for none.
+Paths, statuses and fields are those documented by version 2.14 of that package; the rows are invented, and filters and
+sorting are not applied. No documentation says which scopes the modules require, so they require none.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Rows = Sequence[Mapping[str, object]]
 
 @dataclass(frozen=True)
 class ModuleCall:
-    """An authenticated call of a module's method: for which properties, and the parts of its path by their names."""
+    """An authenticated call of a module's method: its properties, and the parts of its path by name."""
 
     asked: AuthenticatedCall
     property_ids: list[str]
@@ -55,11 +55,11 @@ class ModuleMethod:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """What its paths look like."""
+        """The pattern of its paths."""
         return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path))
 
     def answer(self, asked: AuthenticatedCall) -> SimulatedAnswer:
-        """The answer, or the documented refusal of another property or of a call that names none."""
+        """The answer, or the documented refusal of a call that names another property, or none."""
         found = self.pattern.fullmatch(asked.call.path)
         parts = found.groupdict() if found else {}
         in_header = asked.call.headers.get("X-Property-ID", "")
@@ -73,18 +73,18 @@ class ModuleMethod:
 
 
 def find(call: ReceivedCall) -> ModuleMethod | None:
-    """The method this call names; None when there is none, or only for another verb."""
+    """The method that this call names; None if there is none, or only for another verb."""
     fitting = (one for one in METHODS if one.verb == call.method and one.pattern.fullmatch(call.path))
     return next(fitting, None)
 
 
 def known(path: str) -> bool:
-    """Whether there is a method at this path, for whatever verb."""
+    """Whether there is a method at this path, for any verb."""
     return any(one.pattern.fullmatch(path) for one in METHODS)
 
 
 def invalid(name: str, message: str) -> SimulatedAnswer:
-    """The answer to a call that lacks something, or has it in another form."""
+    """The answer to a call that lacks a field, or has it in a wrong form."""
     return json_answer(400, {"message": "Bad Request", "errors": [{"field": name, "message": message}]})
 
 

@@ -1,4 +1,4 @@
-"""What the vendor keeps: client registrations, hotels and their users, authorization codes, grants."""
+"""The vendor's records: client registrations, hotels and their users, authorization codes, grants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cloudbeds_simulator.rotation import Rotation, TokenPair
 
 @dataclass(frozen=True, slots=True)
 class HotelUser:
-    """The hotel user who approves; ``user_id`` is a string of digits so that it can be answered as a number too."""
+    """The hotel user who approves; ``user_id`` is a string of digits, so that it can be shown as a number as well."""
 
     user_id: str
     first_name: str
@@ -23,7 +23,7 @@ class HotelUser:
 class Hotel:
     """One property. Hotels with the same ``group`` belong to one group account (an *association* in token answers).
 
-    A ``closed`` one is no customer of the vendor any more: calls about it fail, its grants stay.
+    A ``closed`` hotel is no longer the vendor's customer: calls about it fail, but its grants stay.
     """
 
     property_id: str
@@ -35,9 +35,10 @@ class Hotel:
 
 @dataclass(frozen=True, slots=True)
 class VendorApp:
-    """One client registration; ``scopes`` is the ceiling of what it may ask for, in the order the vendor lists them.
+    """One client registration; ``scopes`` are those that it may ask for at most, in the order in which the vendor lists
+    them.
 
-    A ``property`` level client, which a hotel registers for itself, may neither get nor post an app state.
+    A client of level ``property``, which a hotel registers for itself, may neither get nor post an app state.
     """
 
     client_id: str
@@ -48,7 +49,9 @@ class VendorApp:
     level: str = "partner"
 
     def granted(self, asked: Iterable[str]) -> tuple[str, ...]:
-        """The scopes that an approval grants: all of its own when none is asked for, and never another."""
+        """The scopes that an approval grants: those asked for that the app has, or all that it has if none is asked
+        for.
+        """
         wanted = {*asked}
         return tuple(scope for scope in self.scopes if not wanted or scope in wanted)
 
@@ -79,7 +82,7 @@ class VendorCode:
 
 @dataclass(slots=True)
 class VendorKey:
-    """An API key. Times are Unix seconds; ``ended`` says why it is not accepted any more."""
+    """An API key. Times are Unix seconds; ``ended`` says why it is no longer accepted."""
 
     value: str
     issued_at: float
@@ -91,8 +94,8 @@ class VendorKey:
 class VendorGrant:
     """One approval with its tokens, its keys, or both. ``number`` counts from 1.
 
-    ``face`` is how a resource answers once it is dead. One whose code was exchanged for a key has a rotation without a
-    pair.
+    ``face``: how a resource answers once the grant has ended. A grant whose code was exchanged for a key has a rotation
+    without pairs.
     """
 
     number: int
@@ -105,14 +108,14 @@ class VendorGrant:
     keys: list[VendorKey] = field(default_factory=list)
 
     def end_keys(self, reason: str) -> None:
-        """None of its keys is accepted any more."""
+        """End all of its keys that have not ended yet."""
         for key in self.keys:
             key.ended = key.ended or reason
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A token request that was answered with an API key; ``repeated`` when it was given before."""
+    """A token request that was answered with an API key; ``repeated`` if the key had been given before."""
 
     grant: VendorGrant
     key: VendorKey
@@ -130,7 +133,7 @@ class IssuedTokens:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A request that was turned down. ``reason`` is ours; ``answers`` turns it into the vendor's words.
+    """A rejected request. ``reason`` is ours; ``answers`` turns it into the vendor's words.
 
     ``detail`` says more for the glass box, never for the client.
     """
@@ -144,4 +147,4 @@ ALL_SCOPES = (
     "read:hotel", "read:reservation", "write:reservation", "read:guest", "write:guest", "read:rate", "write:rate",
     "read:room", "read:payment",
 )  # fmt: skip
-"""The ceiling of a registration unless it names its own: some of the scopes of the published PMS v1.3 specification."""
+"""The scopes of a registration that names none: some of those in the published PMS v1.3 specification."""

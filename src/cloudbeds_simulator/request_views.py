@@ -1,4 +1,4 @@
-"""Requests as the glass box shows them: what was asked, what became of it, and what was made to go wrong. Pure."""
+"""Requests as the glass box shows them: what was requested, what became of it, and which fault hit it. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cloudbeds_simulator.grant_views import lost, moment, shortened
 from cloudbeds_simulator.journal import JournalEntry
 from cloudbeds_simulator.records import VendorGrant
 
-LONGEST = 60  # characters of a path
+LONGEST = 60  # characters of a path that are shown
 EXCHANGES = {
     "authorization_code": "A code for tokens",
     CODE_FOR_KEY: "A code for an API key",
@@ -28,7 +28,7 @@ REASONS = {
     "unknown_client": "no app is registered under this client id",
     "redirect_uri": "this address is not registered for the app",
 }
-"""Words of the log's ``detail``; any other is shown as it is."""
+"""The log's words in ``detail``; any other text is shown as it is."""
 OUTCOMES = {
     "pending": "Not acted upon yet.",
     "client_refused": "Refused: client id or secret is wrong.",
@@ -72,7 +72,7 @@ GOOD = frozenset({"issued", "accepted", "approved", "shown", "pending"})
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """A request as one row. ``tone`` is a badge's class, ``word`` what is on it."""
+    """A request as one row. ``tone`` is a badge's class, ``word`` its text."""
 
     number: int
     at: str
@@ -85,13 +85,13 @@ class RequestView:
 
     @property
     def sentence(self) -> str:
-        """All of it, for a reader who hears it."""
+        """The whole row as text, for screen readers."""
         harm = f" Fault: {self.fault}." if self.fault else ""
         return f"{self.at}: {self.asked}. {self.outcome}{harm}"
 
 
 def request_view(entry: JournalEntry, grant: VendorGrant | None, now: float) -> RequestView:
-    """An entry of the log; ``grant`` is the one that it is about."""
+    """An entry of the log as a row; ``grant`` is the one that the entry is about."""
     tone, word = ("healthy", "Done") if entry.outcome in GOOD else ("attention", "Refused")
     if entry.outcome == "pending":
         tone, word = "recovering", "Waiting"
@@ -105,7 +105,7 @@ def request_view(entry: JournalEntry, grant: VendorGrant | None, now: float) -> 
 
 
 def rule_in_words(rule: FaultRule) -> str:
-    """A fault that waits: what it waits for, and what it does."""
+    """A waiting fault: the request that it waits for, and what it does."""
     subject = SUBJECTS.get(rule.target, f"call of {rule.target}")
     if rule.grant_type is not None:
         subject = EXCHANGES.get(rule.grant_type, rule.grant_type).lower()
@@ -126,7 +126,7 @@ def _asked(entry: JournalEntry, grant: VendorGrant | None) -> str:
 
 
 def _presented(token: str, grant: VendorGrant | None) -> str:
-    """A refresh token, and the pair that brought it."""
+    """A refresh token, and the pair that it came with."""
     pairs = reversed(grant.rotation.pairs) if grant else ()
     number = next((pair.ordinal + 1 for pair in pairs if pair.refresh_token == token), None)
     return f"the token {shortened(token)}" if number is None else f"the token {shortened(token)} of pair {number}"

@@ -1,13 +1,12 @@
-"""The rotation rule of one grant: who is accepted after what, as Cloudbeds' words may be read. Pure, usable alone.
+"""The tokens of one grant: which are accepted after what, as Cloudbeds' words may be read. Pure, usable alone.
 
-``A`` is an access token, ``R`` a refresh token. Cloudbeds' own words: a refresh kills the old A at once; the old R
-may be presented again until the new A is first used; then it is dead. They leave two questions open, and field reports
+``A`` is an access token, ``R`` a refresh token. Cloudbeds' own words: a refresh kills the old A at once; the old R may
+be presented again until the new A is first used; then it is dead. They leave two questions open, and field reports
 differ: what a second refresh with the same R gives while the A of the first is unused, and whether presenting an
-unproven child kills its parent. So there are the variants V0 to V7, each in form y and n.
+unproven child kills its parent. So there are the variants V0 to V7, each in the forms y and n.
 
-Of V3 one detail is ours: an R counts as dead by first use from the first use of *any* A issued after it, for good,
-also if something else had killed it before. So a token that has been outlived by a used pair always revokes the
-grant.
+One detail of V3 is ours: an R counts as dead by first use from the first use of *any* A issued after it, for good, even
+if something else killed it before. So a token that a used pair has outlived always revokes the grant.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class FirstUse(Enum):
 
 
 class WhyRefused(Enum):
-    """What ended a refresh token while its grant lives on."""
+    """What ended a refresh token whose grant is still alive."""
 
     FIRST_USE = "a newer access token was used"
     OLDER_PRESENTED = "an older refresh token was presented again"
@@ -49,8 +48,8 @@ class Variant:
     """One reading of the rotation rules.
 
     ``child_kills_parent`` is the form: true for /y, false for /n. It means nothing under V6 and V7, which have no
-    living parent. Every variant but V4 and V5 counts first use as AUTHENTICATED, which is V4 without the
-    requests that never reached a method.
+    living parent. Every variant except V4 and V5 counts first use as AUTHENTICATED, which is V4 without the requests
+    that never reached a method.
     """
 
     name: str
@@ -83,11 +82,11 @@ VARIANTS: dict[str, Variant] = {
 """Every variant by label, ``V0/n`` to ``V7/y``."""
 
 DEFAULT = VARIANTS["V2/n"]
-"""The harsh reading that breaks naive clients, and so the one to develop against."""
+"""The harsh reading that breaks naive clients, and therefore the one to develop against."""
 
 
 def variant_of(label: str) -> Variant:
-    """The variant named ``V2/n``, ``v2/y`` or ``V6`` (no form means n). Raises ValueError for any other text."""
+    """The variant named ``V2/n``, ``v2/y`` or ``V6`` (without a form: n). Raises ValueError for any other text."""
     name, _, form = label.strip().upper().partition("/")
     found = VARIANTS.get(f"{name}/{form.lower() or 'n'}")
     if found is None:
@@ -97,7 +96,7 @@ def variant_of(label: str) -> Variant:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """One issued (A, R). ``ordinal`` counts from 0 in a grant; times are Unix seconds, None while not yet happened."""
+    """One issued (A, R). ``ordinal`` counts from 0 within a grant; times are Unix seconds, None if not reached yet."""
 
     ordinal: int
     access_token: str
@@ -110,7 +109,7 @@ class TokenPair:
 
 @dataclass(frozen=True, slots=True)
 class IssuedPair:
-    """A refresh that was answered with a pair; ``repeated`` when it is a pair already given before (V0)."""
+    """A refresh that was answered with a pair; ``repeated`` if that pair had been given before (V0)."""
 
     pair: TokenPair
     repeated: bool = False
@@ -120,19 +119,19 @@ class IssuedPair:
 class RefreshRefusal:
     """A refresh that was refused.
 
-    The token is ``dead``, was never this grant's (``unknown``), the grant is ``revoked``, or this very presentation
-    revoked it (``reuse``, V3).
+    The token is ``dead``, or never belonged to this grant (``unknown``); or the grant is ``revoked``, or was revoked by
+    this very presentation (``reuse``, V3).
     """
 
     reason: str
 
 
 class Rotation:
-    """One grant's tokens. It starts with a first pair, as a code exchange gives it.
+    """One grant's tokens. It starts with a first pair, as after a code exchange.
 
-    ``mint`` makes a fresh token value of a kind, ``"access"`` or ``"refresh"``; ``lifetime`` is that of access tokens
-    in seconds. ``accepted`` holds the living R's, oldest first; ``refused`` what ended each other one, and when. An
-    ``empty`` one has no pair at all, for an approval whose code was exchanged for an API key.
+    ``mint`` makes a fresh token value of a kind, ``"access"`` or ``"refresh"``; ``lifetime`` is that of access tokens,
+    in seconds. ``accepted`` holds the living R's, oldest first; ``refused`` holds, for every other R, what ended it and
+    when. An ``empty`` rotation has no pair, for an approval whose code was exchanged for an API key.
     """
 
     __slots__ = (
@@ -165,7 +164,7 @@ class Rotation:
         return self.pairs[self._now]
 
     def present(self, refresh_token: str, now: float) -> IssuedPair | RefreshRefusal:
-        """A token request carries this R: the pair that answers it, or why there is none."""
+        """Answer a token request that carries this R: with a pair, or with the reason why there is none."""
         refusal = self.show(refresh_token)
         if refusal is not None:
             return refusal
@@ -178,7 +177,7 @@ class Rotation:
         return IssuedPair(pair)
 
     def show(self, refresh_token: str) -> RefreshRefusal | None:
-        """This R is presented: why it is refused, or None. It rotates nothing."""
+        """Why presenting this R is refused, or None. It rotates nothing, but may revoke the grant (V3)."""
         if self.revoked:
             return RefreshRefusal("revoked")
         if refresh_token in self.accepted:
@@ -191,7 +190,7 @@ class Rotation:
         return RefreshRefusal("dead")
 
     def would_revoke(self, refresh_token: str) -> bool:
-        """Whether presenting this R of the grant, which is dead, ends the whole grant (V3)."""
+        """Whether presenting this dead R of the grant revokes the whole grant (V3)."""
         return self.variant.reuse_revokes and self._by_refresh[refresh_token] < self._outlived
 
     def alive(self, access_token: str, now: float) -> bool:
@@ -200,9 +199,9 @@ class Rotation:
         return not self.revoked and access_token == current.access_token and now < current.expires_at
 
     def use(self, access_token: str, now: float, successful: bool = True) -> bool:
-        """A protected method is asked with this A: whether it is accepted. The first use that counts kills other R's.
+        """Call a protected method with this A: whether it is accepted. The first use that counts kills the other R's.
 
-        ``successful`` says that the answer is 2xx, the only use that counts under V5.
+        ``successful``: whether the answer is 2xx, the only use that counts under V5.
         """
         if not self.alive(access_token, now):
             return False
@@ -217,12 +216,12 @@ class Rotation:
         return True
 
     def expire(self, now: float) -> None:
-        """The current A runs out now, as if its lifetime had passed. Its R is not touched."""
+        """Let the current A expire now, as if its lifetime had passed. Its R is not affected."""
         if self.pairs:
             self._replace(self._now, expires_at=min(now, self.current.expires_at))
 
     def revoke(self) -> None:
-        """The server ends the grant: nothing of it is accepted again."""
+        """The server ends the grant: none of its tokens is accepted again."""
         self.revoked = True
         self.accepted = ()
 
@@ -235,7 +234,7 @@ class Rotation:
         return pair
 
     def _give_again(self, child: int, now: float) -> IssuedPair:
-        """V0: the R after the presented one is its unused child; that pair is current again, later ones are dead."""
+        """V0: the R after the presented one is its unused child. Its pair becomes current again, and later ones die."""
         again = self._by_refresh[self.accepted[child]]
         self._accept(self.accepted[: child + 1], child - 1, now)
         if again != self._now:
@@ -245,7 +244,7 @@ class Rotation:
         return IssuedPair(self.current, repeated=True)
 
     def _accepted_after(self, at: int, new: str) -> tuple[str, ...]:
-        """The living R's once the one at this position was answered with the new one."""
+        """The living R's after the one at this position was answered with the new one."""
         repeat, before, sent = self.variant.repeat, self.accepted[:at], self.accepted[at : at + 1]
         if repeat is Repeat.SAME_REFRESH_TOKEN:
             return self.accepted
@@ -256,7 +255,7 @@ class Rotation:
         return (*parents, *sent, *siblings, new)
 
     def _accept(self, living: tuple[str, ...], presented: int, now: float) -> None:
-        """These R's are accepted from now on, because the one at this position was presented."""
+        """Accept only these R's from now on, because the one at this position was presented."""
         for at, token in enumerate(self.accepted):
             if token not in living:
                 older = WhyRefused.NEWER_PRESENTED if at < presented else WhyRefused.SPENT

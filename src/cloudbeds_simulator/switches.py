@@ -1,6 +1,6 @@
-"""What a run of the simulator is made with: its switches, and the only wall clock, sleep and dice.
+"""The parameters of a run: its settings, and the only sources of time, sleep and random values.
 
-The switches are everything that Cloudbeds' documentation leaves open, or that integrators saw differently.
+The settings cover everything that Cloudbeds' documentation leaves open, or that integrators saw differently.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "key_answer": ("bare", "dressed"),
     "subscribed_again": ("same", "new"),
 }
-"""The settings that are one word out of a few."""
+"""The settings whose value is one of a few words."""
 
 ALPHABET = string.ascii_letters + string.digits
 LENGTHS = {"code": 32, "state": 28, "request": 24}
@@ -37,22 +37,21 @@ LENGTHS = {"code": 32, "state": 28, "request": 24}
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
-    """All switches at their defaults. A number is in seconds.
+    """All settings with their defaults. Numbers are in seconds.
 
-    ``expires_in`` of an access token (28800 published), ``expires_in_form`` how an answer shows it;
-    ``refresh_token`` and ``resources`` shape the token answer; ``refused_face`` the refusal of a refresh token:
-    status 400 or 401 with ``invalid_request``, or RFC 6749's ``invalid_grant``; ``denied_face`` the 401 of a
-    resource; ``user_id`` its type in userinfo; ``disabling_ends`` what ``postAppState disabled`` for one of several
-    properties of a grant ends: the whole session, as the documentation reads, or that property's part of it;
-    ``code_lifetime`` (600 published) and ``idle_lifetime`` (365 days without use end a grant);
-    ``webhook_interval`` lies between two attempts to deliver a webhook (a minute);
-    ``key_idle_lifetime`` (30 days without use end an API key); ``exchange`` whether ``refresh_token_exchange`` was
-    arranged, ``repeated_exchange`` what a second one gives: the same key, a new one that ends the first, or a refusal;
-    ``key_answer`` whether an answer with a key holds nothing else, as documented, or all that an answer with a pair has
-    too; ``subscribed_again`` what ``postWebhook`` makes of a subscription that is there: the ``same``, as one
-    integrator saw, or a ``new`` one; ``random_state`` gives a state of the vendor's own when none was sent;
-    ``reauthorization_revokes`` ends earlier grants of the same app and property when a new code is exchanged (unknown
-    of the real one, so off).
+    ``expires_in``: the lifetime of an access token (28800 published), ``expires_in_form``: how an answer shows it;
+    ``refresh_token`` and ``resources``: the form of the token answer; ``refused_face``: the refusal of a refresh token,
+    with status 400 or 401 and ``invalid_request``, or RFC 6749's ``invalid_grant``; ``denied_face``: the 401 of a
+    resource; ``user_id``: its type in userinfo; ``disabling_ends``: what ``postAppState disabled`` ends for one of
+    several properties of a grant: the whole session, as the documentation reads, or that property's part of it;
+    ``code_lifetime``: 600 published; ``idle_lifetime``: 365 days without use end a grant; ``webhook_interval``: the
+    time between two attempts to deliver a webhook; ``key_idle_lifetime``: 30 days without use end an API key;
+    ``exchange``: whether ``refresh_token_exchange`` was arranged; ``repeated_exchange``: what a second exchange gives:
+    the same key, a new one that ends the first, or a refusal; ``key_answer``: whether an answer with a key holds
+    nothing else, as documented, or all that an answer with a pair has, too; ``subscribed_again``: what ``postWebhook``
+    makes of a subscription that exists: the ``same``, as one integrator saw, or a ``new`` one; ``random_state``: the
+    vendor adds a state of its own if none was sent; ``reauthorization_revokes``: exchanging a new code ends earlier
+    grants of the same app and property (not known of Cloudbeds, so off).
     """
 
     variant: str = DEFAULT.label
@@ -77,7 +76,7 @@ class SimulatorSettings:
     reauthorization_revokes: bool = False
 
     def changed(self, changes: dict[str, object]) -> SimulatorSettings:
-        """These settings with some replaced. Raises ValueError naming the first one that is unknown or impossible."""
+        """These settings with some replaced. Raises ValueError that names the first unknown or impossible one."""
         return replace(self, **{name: self._checked(name, value) for name, value in changes.items()})  # type: ignore[arg-type]
 
     def _checked(self, name: str, value: object) -> object:
@@ -100,7 +99,7 @@ class SimulatorSettings:
 
 @dataclass
 class SimulatedClock:
-    """The simulator's own time, which ``advance`` moves forward so that lifetimes can pass without waiting."""
+    """The simulator's own time; ``advance`` moves it forward, so that lifetimes can pass without waiting."""
 
     read: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -111,7 +110,9 @@ class SimulatedClock:
         return self.read() + self.ahead
 
     def advance(self, seconds: float) -> float:
-        """Move forward by this many seconds; the time it is then. Raises ValueError for a step that is not."""
+        """Move forward by so many seconds, and return the new time. Raises ValueError if they are not a number of 0 or
+        more.
+        """
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise ValueError("the clock only moves forward: seconds must be a number, 0 or more")
         self.ahead += seconds

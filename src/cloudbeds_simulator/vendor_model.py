@@ -1,11 +1,11 @@
-"""The vendor as a pure model: no I/O, no clock (``now`` is Unix seconds), no dice (``mint`` makes token values).
+"""The vendor as a pure model: no I/O, no clock (``now`` is Unix seconds), no randomness (``mint`` makes token values).
 
-A refusal is a value, ``Rejection``; which status and words it gets is decided in ``answers``.
+A refusal is a value, ``Rejection``; ``answers`` decides which status and words it gets.
 
-API keys: given for a code or in exchange for a refresh token, or made by a hotel user; never refreshed, ended by a
-refresh of the tokens that one was exchanged for. Documented: a key begins with ``cbat_``, has no expiry, dies after 30
-days without use, and "if you generate a new access token with the refresh token, it will invalidate the new API key".
-What a repeated exchange gives is not, so it is a setting.
+API keys are given for a code or in exchange for a refresh token, or created by a hotel user. They are never refreshed;
+a key is ended by a refresh of the tokens that it was exchanged for. Documented: a key begins with ``cbat_``, has no
+expiry, dies after 30 days without use, and "if you generate a new access token with the refresh token, it will
+invalidate the new API key". What a repeated exchange gives is not documented, so it is a setting.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class VendorModel:
     # --- registrations and switches
 
     def add_app(self, app: VendorApp) -> None:
-        """Register a client, or replace the registration of the same client id (a secret reset is that too)."""
+        """Register a client, or replace the registration with the same client id, as for a secret reset."""
         self.apps[app.client_id] = app
 
     def add_hotel(self, hotel: Hotel) -> None:
-        """Add a property, or replace the one with the same id. One that joins a group is covered from then on by the
-        grants of the whole group; one that leaves it is not covered any more by those that cover more of it.
+        """Add a property, or replace the one with the same id. If it joins a group, the grants of the whole group cover
+        it from then on; if it leaves one, grants that cover more of that group no longer cover it.
         """
         one, former = hotel.property_id, self.hotels.get(hotel.property_id)
         left, joined = former.group if former else None, hotel.group
@@ -74,11 +74,11 @@ class VendorModel:
             grant.approval = replace(grant.approval, property_ids=covered)
 
     def _of_group(self, group: str | None) -> set[str]:
-        """The properties of a group; of none, none."""
+        """The properties of a group; none for None."""
         return {one.property_id for one in self.hotels.values() if group is not None and one.group == group}
 
     def configure(self, changes: dict[str, object]) -> SimulatorSettings:
-        """Change some settings, for living grants too. Raises ValueError, changing nothing, when one is impossible."""
+        """Change some settings, for living grants too. Raises ValueError, and changes nothing, if one is impossible."""
         self.settings = self.settings.changed(changes)
         for grant in self.grants:
             grant.rotation.variant = variant_of(self.settings.variant)
@@ -86,14 +86,14 @@ class VendorModel:
         return self.settings
 
     def choose(self, property_ids: Iterable[str]) -> tuple[str, ...]:
-        """The properties the next automatic approval grants. Raises ValueError for an unknown one."""
+        """Set the properties that the next automatic approval grants. Raises ValueError for an unknown one."""
         self.chosen = self._known(property_ids)
         return self.chosen
 
     # --- authorization endpoint
 
     def registration(self, client_id: str, redirect_uri: str, response_type: str) -> VendorApp | Rejection:
-        """The app an authorization request comes from, or why it is shown to the user instead of sent back."""
+        """The app of an authorization request, or why the request is shown to the user instead of redirected back."""
         app = self.apps.get(client_id)
         if app is None:
             return Rejection("unknown_client")
@@ -106,9 +106,10 @@ class VendorModel:
     def authorize(
         self, client_id: str, redirect_uri: str, property_ids: Iterable[str], scopes: Iterable[str], now: float
     ) -> str:
-        """A hotel user approves: the code. No scope asked for means the whole ceiling; scopes above it are left out.
+        """A hotel user approves: returns the code. If no scope is asked for, all of the app's are granted; others are
+        left out.
 
-        Raises ValueError for an unknown property, or none. The user who approves is the first property's.
+        Raises ValueError for an unknown property, or none. The user who approves is that of the first property.
         """
         known = self._known(property_ids)
         granted = self.apps[client_id].granted(scopes)
@@ -118,14 +119,14 @@ class VendorModel:
         return code.value
 
     def take_choice(self) -> tuple[str, ...]:
-        """What an automatic approval grants: the chosen properties, once, or else the first hotel."""
+        """The properties that an automatic approval grants: those chosen, once, or else the first hotel."""
         chosen, self.chosen = self.chosen, ()
         return chosen or tuple(self.hotels)[:1]
 
     # --- token endpoint
 
     def client(self, client_id: str, client_secret: str) -> VendorApp | Rejection:
-        """The registration these credentials open."""
+        """The registration that these credentials belong to."""
         app = self.apps.get(client_id)
         if app is None:
             return Rejection("unknown_client")
@@ -136,8 +137,8 @@ class VendorModel:
     def exchange(
         self, client_id: str, code: str, redirect_uri: str, now: float, *, key: bool = False
     ) -> IssuedTokens | IssuedKey | Rejection:
-        """``grant_type=authorization_code`` or, for a ``key``, the API key's: a new grant with its first pair, or with
-        a key and no pair; a code works once.
+        """``grant_type=authorization_code`` or, for a ``key``, the API key's grant type: a new grant with its first
+        pair, or with a key and no pair. A code works once.
         """
         found = self.codes.get(code)
         if found is None or found.approval.client_id != client_id or found.redirect_uri != redirect_uri:
@@ -165,7 +166,7 @@ class VendorModel:
     def exchange_for_key(self, refresh_token: str, now: float) -> IssuedKey | Rejection:
         """``grant_type=refresh_token_exchange``: an API key for a living R, which rotates nothing.
 
-        It may be another registered client that asks: the move to keys needs a second set of credentials.
+        Another registered client may ask, because the move to keys needs a second set of credentials.
         """
         if self.settings.exchange == "not_offered":
             return Rejection("grant_type", "not arranged")
@@ -184,9 +185,9 @@ class VendorModel:
         return IssuedKey(grant, living, repeated=True)
 
     def make_key(self, property_ids: Iterable[str], scopes: Iterable[str], now: float) -> IssuedKey:
-        """A hotel user makes an API key: API credentials of the hotel's own, whose client id no partner has.
+        """A hotel user creates an API key: API credentials of the hotel's own, whose client id no partner has.
 
-        No scope named means all. Raises ValueError for an unknown property, or none.
+        If no scope is named, all are granted. Raises ValueError for an unknown property, or none.
         """
         known = self._known(property_ids)
         client_id = self.mint("client")
@@ -222,7 +223,7 @@ class VendorModel:
         return Rejection("key", key.ended, grant) if key.ended else grant
 
     def resource(self, credential: str, now: float, successful: bool = True) -> VendorGrant | Rejection:
-        """A protected method was asked with this A or key and answers 2xx or not; an accepted one counts as a use."""
+        """A protected method was called with this A or key, and answers 2xx or not; if accepted, that is a use."""
         grant = self.find(credential, now)
         if isinstance(grant, VendorGrant):
             if credential in self._by_key:
@@ -241,7 +242,7 @@ class VendorModel:
         grant.face = face
 
     def set_app_state(self, client_id: str, property_id: str, state: str, now: float, keep: bool = False) -> None:
-        """``enabled``, ``pending``, ``installing`` or ``disabled``, which removes every session of the app there.
+        """``enabled``, ``pending``, ``installing`` or ``disabled``, which ends every session of the app there.
 
         ``keep``: not yet; the documentation does not say how soon.
         """
@@ -286,7 +287,7 @@ class VendorModel:
         return grant
 
     def _indexed(self, grant: VendorGrant, pair: TokenPair, repeated: bool = False) -> IssuedTokens:
-        """The answer with this pair, whose tokens are found from now on."""
+        """The answer with this pair, whose tokens can be found from now on."""
         self._by_access[pair.access_token] = self._by_refresh[pair.refresh_token] = grant
         return IssuedTokens(grant, pair, repeated)
 

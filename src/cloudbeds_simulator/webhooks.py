@@ -1,6 +1,6 @@
-"""Webhooks: who subscribed to what, what is posted when the state of an app at a property changes, and its delivery.
+"""Webhooks: the subscriptions, what is posted when the state of an app at a property changes, and its delivery.
 
-``Subscriptions`` is pure, as the model is: it collects what is due. ``WebhookPoster`` posts it, to this machine only.
+``Subscriptions`` is pure, like the model: it collects what is due. ``WebhookPoster`` posts it, to this machine only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 APP_STATE = ("integration", "appstate_changed")
 SCOPES = {"reservation": "read:reservation", "guest": "read:guest"}
-"""The scope that a subscription needs is its object's: documented as a rule, with no list. Others need none here."""
+"""The scope that a subscription needs is that of its object: a documented rule without a list. Other objects need none
+here.
+"""
 USER_AGENT = "CloudBeds-Webhooks/4.0.0"
 ANSWER_WITHIN = 2.0  # seconds
 REPETITIONS = 5
@@ -24,7 +26,7 @@ REPETITIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class WebhookSubscription:
-    """One endpoint's wish. ``header`` is sent with every delivery and never shown again; ``copy`` counts doubles."""
+    """One subscription. ``header`` is sent with every delivery and never shown again; ``copy`` counts duplicates."""
 
     client_id: str
     property_id: str
@@ -36,7 +38,7 @@ class WebhookSubscription:
 
     @property
     def number(self) -> str:
-        """It follows from what was subscribed."""
+        """Its id, derived from what was subscribed."""
         parts = [self.client_id, self.property_id, self.endpoint, self.entity, self.action, *"x" * self.copy]
         named = "\n".join(parts).encode()
         return str(int(hashlib.sha256(named).hexdigest()[:12], 16))
@@ -44,24 +46,26 @@ class WebhookSubscription:
 
 @dataclass(slots=True)
 class Subscriptions:
-    """All of them, by number; ``due`` holds what is to be posted: the subscription and the payload."""
+    """All subscriptions, by number; ``due`` holds what is to be posted: the subscription and the payload."""
 
     known: dict[str, WebhookSubscription] = field(default_factory=dict)
     due: list[tuple[WebhookSubscription, dict[str, object]]] = field(default_factory=list)
 
     def of(self, client_id: str, property_ids: tuple[str, ...]) -> list[WebhookSubscription]:
-        """This app's at these properties."""
+        """The subscriptions of this app at these properties."""
         return [one for one in self.known.values() if one.client_id == client_id and one.property_id in property_ids]
 
     def add(self, made: WebhookSubscription, again: str) -> str:
-        """Its number. ``again``: what is subscribed twice is the ``same``, with another header, or a ``new`` one."""
+        """Add a subscription and return its number. ``again``: a second one for the same is the ``same``, with the new
+        header, or a ``new`` one.
+        """
         while again == "new" and made.number in self.known:
             made = replace(made, copy=made.copy + 1)
         self.known[made.number] = made
         return made.number
 
     def happened(self, property_id: str, event: str, payload: dict[str, object], now: float) -> int:
-        """Something happened at a property: posts are due to this many subscriptions."""
+        """Something happened at a property: queue posts, and return for how many subscriptions."""
         number: object = int(property_id) if property_id.isdigit() else property_id
         named: dict[str, object] = {"propertyID": number, "propertyID_str": property_id, "version": "1.0"}
         wanted = (property_id, *event.split("/"))
@@ -70,14 +74,14 @@ class Subscriptions:
         return len(meant)
 
     def shown(self) -> list[dict[str, object]]:
-        """All, without the values of their headers."""
+        """All subscriptions, without the values of their headers."""
         return [
             {**asdict(one), "number": number, "header": one.header[0] if one.header else None}
             for number, one in self.known.items()
         ]
 
     def changed(self, client_id: str, property_id: str, old: str, new: str, now: float) -> None:
-        """An app's state changed: posts are due, and a disconnect deletes the app's subscriptions there."""
+        """An app's state changed: queue the posts; a disconnect also deletes the app's subscriptions there."""
         number: object = int(property_id) if property_id.isdigit() else property_id
         payload: dict[str, object] = {
             "clientID": client_id, "propertyID": number, "propertyID_str": property_id, "oldState": old,
@@ -93,7 +97,7 @@ class Subscriptions:
 class WebhookPoster:
     """Posts unsigned, waits two seconds for an answer, and repeats up to five times.
 
-    ``attempts`` keeps each attempt: endpoint, payload, and the status (None: no answer).
+    ``attempts`` has every attempt: endpoint, payload, and status (None: no answer).
     """
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]]) -> None:
@@ -102,7 +106,7 @@ class WebhookPoster:
         self.attempts: list[dict[str, object]] = []
 
     def flush(self, subscriptions: Subscriptions, interval: float) -> None:
-        """Begin to post what is due; ``interval`` seconds lie between two attempts."""
+        """Begin to post what is due; two attempts are ``interval`` seconds apart."""
         due, subscriptions.due = subscriptions.due, []
         for subscription, payload in due:
             task = asyncio.create_task(self._deliver(subscription, payload, interval))
@@ -110,7 +114,7 @@ class WebhookPoster:
             task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the deliveries that are under way."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -125,7 +129,7 @@ class WebhookPoster:
 
 
 async def _status_of(to: WebhookSubscription, payload: dict[str, object]) -> int | None:
-    """The status of the answer; None when none came in time, or when the endpoint is not on this machine."""
+    """The status of the answer; None if none came in time, or if the endpoint is not on this machine."""
     if not is_loopback(urlsplit(to.endpoint).hostname):
         return None
     headers = {"User-Agent": USER_AGENT, **dict([to.header] if to.header else [])}

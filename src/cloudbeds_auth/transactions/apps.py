@@ -32,7 +32,7 @@ from cloudbeds_auth.transactions.statements import (
 
 
 class AppConflict(Enum):
-    """What another registration has already, as a sentence for an error."""
+    """What another registration already has, as a sentence for an error."""
 
     NAME = "there is an app of this name already"
     CLIENT_ID = "another app has this client id already"

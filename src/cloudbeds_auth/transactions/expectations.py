@@ -1,8 +1,8 @@
-"""The transactions of an approval that was expected of certain properties, once Cloudbeds named those that it covers.
+"""The transactions that compare an approval's properties with the expected ones, once Cloudbeds has named them.
 
-Until then its grant is alone in a connection without a reference (`add_candidate`). Another hotel's is set aside, which
-loses nothing: its tokens may be the only living ones of that hotel. They are kept alive as an unused hotel's are, until
-they are claimed or forgotten, or the hotel approves again: of one hotel one approval is set aside, the newest.
+Until then the grant is alone in a connection without a reference (`add_candidate`). An approval for another hotel is
+set aside, not dropped: its tokens may be the only living ones of that hotel. They are kept alive like those of an idle
+hotel until they are claimed or deleted, or the hotel approves again: only its newest approval stays set aside.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from cloudbeds_auth.transactions.upkeep import never_due, set_due
 
 
 class Spare(NamedTuple):
-    """Ids of what is made where the tokens move: a grant, and a connection where no other one takes them."""
+    """Ids for what a move of the tokens creates: a grant, and a connection if no existing one takes them."""
 
     grant_id: str
     connection_id: str
 
 
 class Settlement(NamedTuple):
-    """Where the tokens are now. `turned_down`: the approval, where nothing of what it was begun for follows."""
+    """Where the tokens are now. `turned_down`: the approval, if it was set aside instead of taking effect."""
 
     grant_id: str
     connection_id: str
@@ -45,11 +45,12 @@ class Settlement(NamedTuple):
 def settle_approval(
     tx: Tx, grant_id: str, generation: int, named: Sequence[str], spare: Spare
 ) -> Transaction[Settlement | None]:
-    """Compare the properties that Cloudbeds named of a candidate with those that its approval expects.
+    """Compare the properties that Cloudbeds named for a candidate with those expected of its approval.
 
-    It fits: the tokens are in the connection that was asked for, or covers them, or in their own; the link is used, and
-    the reference given. It does not, or its link was used by another approval meanwhile: as `set_aside`. None, and
-    nothing changes: it is no candidate any more, has another generation, or a refresh of it has not been settled.
+    If they fit, the tokens move to the connection that was asked for, else to the one that covers them, else they stay
+    in their own; the link is used, and the reference set. If they do not fit, or another approval used the link
+    meanwhile, the approval is set aside as by `set_aside`. None, and nothing changes: the grant is no longer a
+    candidate, has another generation, or its refresh is not settled yet.
     """
     row = yield from _still(tx, grant_id, generation)
     if row is None:
@@ -72,16 +73,16 @@ def settle_approval(
 def set_aside(
     tx: Tx, grant_id: str, generation: int, named: Sequence[str], spare: Spare, expected: Sequence[str]
 ) -> Transaction[Settlement | None]:
-    """A candidate of another hotel than was expected: it goes to the one connection of its app that covers what
-    Cloudbeds named of it, as a candidate; else it waits to be claimed, in a connection of its own. No reference
-    changes. None, and nothing changes: as `settle_approval`.
+    """Set aside a candidate of another hotel than the expected one: it becomes a candidate of the one connection of its
+    app that covers a `named` property; if there is none, it waits to be claimed in a connection of its own. No
+    reference changes. None, and nothing changes: as for `settle_approval`.
     """
     row = yield from _still(tx, grant_id, generation)
     return None if row is None else (yield from _put_aside(tx, row, named, spare, expected))
 
 
 def _still(tx: Tx, grant_id: str, generation: int) -> Transaction[Row | None]:
-    """The candidate's row for writing; None while it may not move."""
+    """Lock the candidate's row; None if the candidate may not move now."""
     row = yield from candidate_locked(tx, grant_id, generation)
     return None if row is None or is_sending(row, tx) else row
 
@@ -110,7 +111,7 @@ def _put_aside(
     else:
         yield from name_properties(tx, row, named)
     about = yield from query_one("grant", grant_id=placed.grant_id)
-    assert about is not None  # noqa: S101 - it is there, or was made a moment ago
+    assert about is not None  # noqa: S101 - it exists, or was just created
     if home is None:
         state = move(State(about["state"]), LifecycleEvent.SET_ASIDE)
         yield from set_role(tx, about, Role.SET_ASIDE, state)
@@ -121,7 +122,9 @@ def _put_aside(
 
 
 def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> Transaction[Settlement]:
-    """Where a connection was made for them alone, it says for a day where the tokens went, and is deleted then."""
+    """Move the tokens to `home`. A connection that was created for them alone shows for a day where they went, and is
+    then deleted.
+    """
     leaving = Leaving(f"moved to {home}", "hotel")
     yield from move_tokens(tx, row, named, home, grant_id, leaving, tx.sealer)
     if not (yield from _is_alone(row)):
@@ -132,5 +135,5 @@ def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> T
 
 
 def _is_alone(row: Row) -> Transaction[bool]:
-    """Whether its connection has no other grant."""
+    """Whether the grant is the only one of its connection."""
     return len((yield from query("grants_of", connection_id=row["connection_id"]))) == 1

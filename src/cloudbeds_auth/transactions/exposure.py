@@ -1,4 +1,4 @@
-"""What a leak would expose of this database: how much of each kind is in it."""
+"""What a leak of this database would expose: how many credentials and people of each kind are in it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """Living credentials, and people. `hotels`: those with OAuth tokens, by app; `keyed`: with an API key that
-    Cloudbeds made of their tokens; `pasted`: with one that they made. `people`: who approved, by name and address.
-    `callers`: keys for callers that are good and were made by no other key. `apps`: registrations beside that of the
-    settings.
+    """Living credentials, and people. `hotels`: hotels with OAuth tokens, by app; `keyed`: with an API key that
+    Cloudbeds issued for their tokens; `pasted`: with an API key that they created themselves. `people`: those who
+    approved, with name and email address. `callers`: valid keys for callers that no other key created. `apps`:
+    registrations besides the one in the settings.
     """
 
     hotels: Mapping[str, int]

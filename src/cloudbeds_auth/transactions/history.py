@@ -1,8 +1,8 @@
-"""The transactions of a history: a connection's events, lines of counted calls between them, and forgetting them.
+"""The transactions of a history: a connection's events, the lines of counted calls between them, and their deletion.
 
-Lines of calls are kept apart from grants and events, and become fewer as they grow older. Adding them reads `grants`
-without a lock; merging them touches only lines that no process counts any more. What is too old is forgotten in small
-batches; one connection, on request.
+Lines of calls are stored apart from grants and events, and are merged into fewer as they grow older. Adding them reads
+`grants` without a lock; merging touches only lines that no process adds to any more. What is too old is deleted in
+small batches; what is stored about one connection, on request.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from cloudbeds_auth.transactions.upkeep import set_due
 from cloudbeds_auth.transactions.verification import all_events
 
 KEY = ("connection_id", "span", "first_us", "generation", "line")
-TAKEN_OVER = "calls_taken_over"  # in `meta`: up to which event lines of an earlier version were taken over
-NOTED_AT_ONCE = 20  # of a batch; the others' use is noted with their next line
-ALL = "all"  # … and that there are none left
+TAKEN_OVER = "calls_taken_over"  # in `meta`: the event up to which lines of an earlier version were taken over
+NOTED_AT_ONCE = 20  # grants of a batch; the use of the others is noted with their next line
+ALL = "all"  # … its value once none are left
 
 
 @transaction
 def add_calls(tx: Tx, calls: Sequence[Calls]) -> Transaction[Mapping[str, float]]:
-    """Add lines as they were counted; the grants whose last use is to be noted now, and when it was.
+    """Store lines as they were counted. Returns the grants whose last use is to be noted now, each with its moment.
 
-    Of a grant that has ended only the numbers are kept: its connection may have been forgotten meanwhile.
+    For a grant that has ended only the numbers are stored: its connection may have been forgotten meanwhile.
     """
     found = yield from query("grants_called", grants=json.dumps(sorted({line.grant_id for line in calls})))
     grants = {row["id"]: row for row in found}
@@ -73,19 +73,21 @@ def add_calls(tx: Tx, calls: Sequence[Calls]) -> Transaction[Mapping[str, float]
 
 @transaction
 def note_use(tx: Tx, grant_id: str, at: float) -> Transaction[None]:
-    """When a grant was used last, and when it is due therefore; a row that another transaction holds is left alone."""
+    """Store when a grant was last used, and plan when it is due; does nothing if another transaction holds the row."""
     row = yield from query_one("grant_unless_locked", grant_id=grant_id)
     if row is None:
         return
     yield from query("set_used", grant_id=grant_id, at=at, now=tx.wall)
-    planned = row["due_at"] is not None and row["first_refused"] is None  # one refused once is asked about soon
+    planned = row["due_at"] is not None and row["first_refused"] is None  # a grant refused once is tried again soon
     if row["kind"] == CredentialKind.API_KEY and planned:
         yield from set_due(row, tx)
 
 
 @transaction
 def roll_up(tx: Tx, span: int, coarser: int, age: float, limit: int) -> Transaction[bool]:
-    """Merge the oldest lines of one span, once their whole period of the coarser one is `age` seconds old."""
+    """Merge the oldest lines of one span once the whole period of the `coarser` one is `age` seconds old. True: there
+    may be more.
+    """
     yield from query("one_at_a_time", work="retention")
     before = beginning(microseconds(tx.wall - age), coarser)
     rows = yield from query("old_calls", span=span, before=before, limit=limit)
@@ -96,9 +98,10 @@ def roll_up(tx: Tx, span: int, coarser: int, age: float, limit: int) -> Transact
 
 @transaction
 def take_over(tx: Tx, limit: int) -> Transaction[bool]:
-    """Merge lines that an earlier version wrote as events, going through all events once, in the order of their key.
+    """Merge lines that an earlier version wrote as events, going through all events once in the order of their key.
+    True: there are more.
 
-    The newest event of a connection stays where it is: the next one is numbered after it.
+    The newest event of a connection stays where it is, because the next one is numbered after it.
     """
     yield from query("one_at_a_time", work="retention")
     done = yield from query_one("meta", name=TAKEN_OVER)
@@ -124,7 +127,7 @@ def take_over(tx: Tx, limit: int) -> Transaction[bool]:
 
 
 def _fold(rows: Rows, span: int) -> Transaction[None]:
-    """Store these lines as one for each generation and period of `span` seconds, together with those that are there."""
+    """Merge these lines, and those stored already, into one for each generation and period of `span` seconds."""
     groups: dict[tuple[str, int, int], list[Row]] = defaultdict(list)
     for row in rows:
         groups[_group(row, span)].append(row)
@@ -179,7 +182,7 @@ def _calls_of(row: Row) -> Calls:
 
 
 def _row_of_event(event: Row) -> Row:
-    """Of a hotel that was forgotten, such an event says only that there were calls, and when."""
+    """The line that such an event holds; for a forgotten hotel it says only that there were calls, and when."""
     data = json.loads(event["data"])
     line = Calls(
         event["grant_id"], event["generation"], data.get("first", event["at"]), data.get("last", event["at"]),
@@ -192,7 +195,9 @@ def _row_of_event(event: Row) -> Row:
 def read_history(
     tx: Tx, connection_id: str, *, place: HistoryPlace = NEWEST, limit: int = 100
 ) -> Transaction[Sequence[Event]]:
-    """At most `limit` of both, newest first; calls that began at the moment of an event came after it."""
+    """At most `limit` events and lines of calls, newest first; calls that began at the moment of an event came after
+    it.
+    """
     events = yield from query("events", connection_id=connection_id, before=place.sequence, limit=limit)
     calls: list[Rows] = []
     for span in SPANS:
@@ -202,7 +207,7 @@ def read_history(
         calls.append(found)
     unread = islice(merge(*calls, key=_newest_first), place.skip, None)
     numbers, passed, read = [*(row["sequence"] for row in events), 0], 0, []
-    # Each keeps its own order: a clock that was set back does not change that of the events.
+    # `merge` keeps the order of each input: that of the events holds even if the clock was set back.
     for row in islice(merge(unread, events, key=_newest_first), limit):
         if _is_event(row):
             passed += 1
@@ -218,8 +223,9 @@ def read_history(
 def read_pair_history(
     tx: Tx, connection_id: str, *, place: HistoryPlace = NEWEST, limit: int = 200
 ) -> Transaction[tuple[Sequence[Event], float | None]]:
-    """What the picture of token pairs is drawn from: at most `limit` events, without lines of calls, and for each
-    generation its calls in that time, added up; and the unix second when the connection is looked after next.
+    """The data for the picture of token pairs: at most `limit` events, without lines of calls; for each generation the
+    sum of its calls in that time; and the unix second at which upkeep is due for the connection next, None if it is
+    not.
     """
     events = yield from query("events", connection_id=connection_id, before=place.sequence, limit=limit)
     read = [event_of(row, "") for row in events]
@@ -248,8 +254,9 @@ def _is_event(row: Row) -> bool:
 
 @transaction
 def forget(tx: Tx, connection_id: str) -> Transaction[bool]:
-    """Of a connection that has ended, or was set aside: every token, who approved, and what its calls were. The history
-    keeps what happened and when. False, and nothing changes: unknown, or neither.
+    """Delete every token of a connection that has ended or was set aside, who approved it, and what its calls were. The
+    history keeps what happened and when. False, and nothing changes: it is unknown, or has neither ended nor been set
+    aside.
     """
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
@@ -269,7 +276,7 @@ def forget(tx: Tx, connection_id: str) -> Transaction[bool]:
 
 
 def _forget_refused_calls(tx: Tx, connection_id: str) -> Transaction[None]:
-    """Of a history that is as it was written, each event has its MAC anew, from the first on that is altered here."""
+    """Delete the details of refused calls from the history. If it was genuine before, its events get new MACs."""
     events = yield from all_events(connection_id)
     chain = (yield from read_chains([connection_id]))[connection_id]
     verification = Verification(tx.mac_key, connection_id, chain)
@@ -290,14 +297,15 @@ def _forget_refused_calls(tx: Tx, connection_id: str) -> Transaction[None]:
 
 
 def without_names(row: Row) -> Row:
-    """A row of `events`, as it is when its hotel is forgotten: paths and the vendor's words may name people."""
+    """A row of `events` as it is once its hotel is forgotten: paths and the vendor's words may name people."""
     return {**row, "data": "{}"} if row["kind"] in {"calls", CALL_REFUSED} else row
 
 
 @transaction
 def sweep(tx: Tx, age: float, limit: int) -> Transaction[int]:
-    """Delete events, lines of counted calls, entries of the audit and sign-ins older than `age` seconds, who approved
-    what ended longer ago, and states that are over; the oldest first, at most `limit` of each. How many there were.
+    """Delete events, lines of counted calls, audit entries and sign-ins older than `age` seconds, the names of those
+    who approved what ended before that, and states that are over: the oldest first, at most `limit` of each. Returns
+    how many.
     """
     yield from query("one_at_a_time", work="retention")
     before = tx.wall - age
@@ -313,8 +321,8 @@ def sweep(tx: Tx, age: float, limit: int) -> Transaction[int]:
 
 
 def _sweep_events(tx: Tx, before: float, limit: int) -> Transaction[Rows]:
-    """The oldest, and what is before them in their histories, which begin behind them from then on. Where they are not
-    as they were written, the beginning stays where it is: that they are missing is found.
+    """Delete the oldest events, and those before them in their histories, which then begin after them. The beginning of
+    an altered history is not moved, so verification still finds that events are missing.
     """
     oldest = yield from query("old_events", before=before, limit=limit)
     ends = {event["connection_id"]: event["sequence"] for event in sorted(oldest, key=lambda event: event["sequence"])}
@@ -334,6 +342,6 @@ def _sweep_events(tx: Tx, before: float, limit: int) -> Transaction[Rows]:
 
 @transaction
 def read_recent(tx: Tx, seconds: float, limit: int) -> Transaction[frozenset[tuple[str, int]]]:
-    """Connections and numbers of the events of the last so many seconds, at most `limit`, the newest."""
+    """The connections and numbers of the newest events of the last `seconds`, at most `limit`."""
     rows = yield from query("recent_events", since=tx.wall - seconds, until=tx.wall + seconds, limit=limit)
     return frozenset((row["connection_id"], row["sequence"]) for row in rows)

@@ -1,4 +1,4 @@
-"""Connections as what hotels have: which one an approval belongs to, a new one, and the reference of each."""
+"""Connections as hotels have them: which one an approval belongs to, how one is created, and their references."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, 
 
 
 def add_connection(tx: Tx, connection_id: str, app: str, reference: str | None, *, trusted: bool) -> Transaction[None]:
-    """A new connection; `trusted`: its reference came by a trusted way."""
+    """Create a connection; `trusted`: its reference comes from a trusted source."""
     made = {"id": connection_id, "app": app, "reference": reference, "reference_trusted": int(trusted)}
     chain = tx.chains[connection_id] = Chain.begun(tx.mac_key, connection_id)
     yield from query(
@@ -38,17 +38,17 @@ def add_connection(tx: Tx, connection_id: str, app: str, reference: str | None, 
 
 
 def set_reference(tx: Tx, connection: Row, reference: str, trusted: int) -> Transaction[None]:
-    """Give the connection of this row, which is locked, this reference."""
+    """Set the reference of the connection in this row, which is locked."""
     mac = changed_mac(tx, "connections", connection, reference=reference, reference_trusted=trusted)
     yield from query("set_reference", id=connection["id"], reference=reference, trusted=trusted, mac=mac)
 
 
 def refer(tx: Tx, connection_id: str, reference: str | None, *, trusted: bool, by: str | None) -> Transaction[None]:
-    """Give a connection that is locked this reference: by a trusted way always, else only where it has none (A70).
-    `by`: who gave it, not who acts now: a hotel brings what its link was made with.
+    """Set the reference of a locked connection: from a trusted source always, else only if it has none (A70). `by`: who
+    gave the reference, which may not be who acts now: a hotel brings the one that its link was made with.
 
-    A change by a trusted way is written to the history and reported to the receiver of webhooks; a reference that is
-    not taken is written to the history.
+    A change from a trusted source is written to the history and reported to the receiver of webhooks; a reference that
+    is not taken is only written to the history.
     """
     connection = yield from query_one("connection_row", connection_id=connection_id)
     if connection is None or reference is None:
@@ -68,8 +68,8 @@ def refer(tx: Tx, connection_id: str, reference: str | None, *, trusted: bool, b
 
 
 def must_be_allowed(tx: Tx, caller: Caller | None, connection_id: str, reference: str | None) -> Transaction[None]:
-    """A caller for some hotels changes no other's connection, whatever it brings, and gives no reference but its own
-    (A27). `caller` None: for all. Raises Forbidden, the same where there is no such connection.
+    """Check that a caller for some hotels does not change another hotel's connection, whatever it names, and sets no
+    reference but its own (A27). `caller` None: for all. Raises Forbidden, the same if there is no such connection.
     """
     if caller is None or caller.for_all:
         return
@@ -82,7 +82,7 @@ def must_be_allowed(tx: Tx, caller: Caller | None, connection_id: str, reference
 
 
 def covering(tx: Tx, app: str, property_ids: Iterable[str]) -> Transaction[str | None]:
-    """The one connection of this app that covers one of these properties."""
+    """The connection of this app that covers one of these properties; None if there is none, or more than one."""
     found: set[str] = set()
     for property_id in property_ids:
         found |= yield from homes_of(tx, app, property_id)
@@ -90,14 +90,14 @@ def covering(tx: Tx, app: str, property_ids: Iterable[str]) -> Transaction[str |
 
 
 def homes_of(tx: Tx, app: str, property_id: str) -> Transaction[set[str]]:
-    """The connections of this app that cover this property. No approval goes to one that was altered (A76)."""
+    """The connections of this app that cover this property, except altered ones: they take no approval (A76)."""
     rows = yield from query("connections_covering", app=app, property_id=property_id)
     return {row["c_id"] for row in rows if is_linked(tx, row) and property_id in json.loads(row["property_ids"])}
 
 
 def covered_by(tx: Tx, connection_id: str | None) -> Transaction[tuple[str, ...]]:
-    """The properties of the grant that was last in use there, as it was written. Where the connection names another
-    one's, they are those of its own that is in use.
+    """The properties of the connection's grant that was last in use, if that row is genuine. If the connection points
+    to a grant of another one, those of its own grant in use.
     """
     row = yield from query_one("covered", connection_id=connection_id)
     if row is not None and row["connection_id"] != connection_id:

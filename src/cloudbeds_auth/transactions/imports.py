@@ -1,4 +1,4 @@
-"""The transactions of tokens that come from another program: stored as a candidate, found again, put right."""
+"""The transactions of tokens that come from another program: stored as a candidate, recognized again, corrected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cloudbeds_auth.transactions.upkeep import set_due_at
 class NewImport:
     """A hotel's tokens as another program held them.
 
-    `token_hash` recognizes the refresh token. `pair.lifetime` is 0 or less where no access token came with it.
+    `token_hash` recognizes the refresh token. `pair.lifetime` is 0 or less if no access token came with it.
     """
 
     token_hash: str
@@ -35,7 +35,7 @@ class NewImport:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where an imported token is; `grant_id` is None where it was not stored: the hotel is connected already."""
+    """The place of an imported token; `grant_id` is None if it was not stored: the hotel is connected already."""
 
     connection_id: str
     grant_id: str | None
@@ -43,7 +43,9 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """The tokens of a grant about to be stored; moments are unix seconds. `refreshed_at`: None where we never did."""
+    """The tokens of a grant about to be stored; moments are unix seconds. `refreshed_at`: None if we never refreshed
+    it.
+    """
 
     refresh: tuple[Secret, ...]
     access: Secret | None
@@ -54,11 +56,12 @@ class Hand:
 
 @transaction
 def add_import(tx: Tx, new: NewImport, connection_id: str, grant_id: str) -> Transaction[Placed]:
-    """Store the tokens as a candidate; of a token that was imported before, where it is, and nothing changes.
+    """Store the tokens as a candidate. For a token that was imported before, return its place, and change nothing.
 
     The candidate belongs to the one connection of this app that covers the property and whose tokens are refused,
-    forgotten or not proven yet, else to `connection_id`, made now. Nothing is stored where one covers it that
-    works. A token that was dropped because it is another property's begins anew under the one that is named now.
+    forgotten or not proven yet, else to a new one with the id `connection_id`. Nothing is stored if a connection that
+    works covers the property. A token that was dropped because it belongs to another property begins anew under the one
+    named now.
     """
     yield from query("one_at_a_time", work=f"approvals of {new.app}")
     known = yield from query_one("imported", token_hash=new.token_hash)
@@ -75,13 +78,13 @@ def add_import(tx: Tx, new: NewImport, connection_id: str, grant_id: str) -> Tra
 
 @transaction
 def read_refused(tx: Tx, token_hash: str) -> Transaction[bool]:
-    """Whether this token was imported before, and the vendor refused it for good: importing it again sends nothing."""
+    """Whether this token was imported before, and the vendor finally refused it: importing it again sends nothing."""
     known = yield from query_one("imported", token_hash=token_hash)
     return known is not None and known["reauth"] is not None
 
 
 def settle_property(tx: Tx, row: Row, property_ids: Iterable[str]) -> Transaction[None]:
-    """The vendor named a grant's properties; if the one that it is said to belong to is among them, that is settled."""
+    """The vendor named a grant's properties: if the one that it is said to belong to is among them, store them all."""
     named = tuple(property_ids)
     if row["said_of"] is None or row["said_of"] not in named:
         return
@@ -93,13 +96,13 @@ def settle_property(tx: Tx, row: Row, property_ids: Iterable[str]) -> Transactio
 
 
 def _of_another_property(known: Row, property_id: str) -> bool:
-    """Whether it was dropped because the vendor names another property than the one it was imported for."""
+    """Whether the grant was dropped because the vendor names another property than the one it was imported for."""
     dropped = known["role"] == Role.SUPERSEDED and known["reauth"] is None
     return dropped and known["said_of"] not in {None, property_id}
 
 
 def _settle_source(tx: Tx, known: Row, new: NewImport) -> Transaction[None]:
-    """The importer says where an imported token is from, and may correct it by a later import, until it worked."""
+    """Store where the token is from: a later import may correct this until the token has worked."""
     if known["role"] == Role.CANDIDATE and known["refreshed_at"] is None and not known["proven"]:
         source = new.pair.source
         new_source = {"issuer": source.issuer, "client_id": source.client_id}
@@ -108,7 +111,7 @@ def _settle_source(tx: Tx, known: Row, new: NewImport) -> Transaction[None]:
 
 
 def _home(tx: Tx, new: NewImport, connection_id: str) -> Transaction[Placed]:
-    """The connection that is to be repaired, or a new one; without a grant where one works already."""
+    """The connection to be repaired, or a new one; without a grant if one works already."""
     ids = sorted((yield from homes_of(tx, new.app, new.property_id)))
     for one in ids:
         current = yield from query_one("current", connection_ids=as_keys([one]))
@@ -122,14 +125,14 @@ def _home(tx: Tx, new: NewImport, connection_id: str) -> Transaction[Placed]:
 
 def _received(tx: Tx, new: NewImport) -> Hand:
     pair = new.pair
-    assert pair.refresh is not None  # noqa: S101 - it is what is imported
+    assert pair.refresh is not None  # noqa: S101 - an import always has one
     if pair.lifetime <= 0:
         return Hand((pair.refresh,), None, tx.wall, 0.0)
     return Hand((pair.refresh,), pair.access, tx.wall + pair.lifetime, pair.lifetime)
 
 
 def _taken_back(tx: Tx, known: Row) -> Transaction[Hand]:
-    """All that the dropped grant holds; its row keeps nothing and takes no late pair: no token is stored twice."""
+    """All that the dropped grant holds. Its row keeps nothing and takes no late pair, so no token is stored twice."""
     rows = yield from query("tokens", grant_id=known["id"])
     refresh = tuple(
         tx.sealer.open(row["sealed"], token_place(known["id"], row["position"], row["generation"])) for row in rows

@@ -1,4 +1,4 @@
-"""The transactions of a connection whose approval went elsewhere: it says so for a day, and is deleted then."""
+"""The transactions of a connection whose tokens moved elsewhere: it shows this for a day, and is then deleted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query
 
 
 def leave(tx: Tx, row: Row, why: str) -> Transaction[None]:
-    """A grant that holds no tokens from now on, and takes no late pair: its fence has moved."""
+    """Delete the tokens of a grant, which shows `why` from now on; it takes no late pair, because its fence moves."""
     state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
     mac = changed_mac(tx, "grants", row, role=Role.PARKED)
     yield from query("leave_sign", grant_id=row["id"], state=state, problem=why, due_at=tx.wall + PARKED, mac=mac)
@@ -25,8 +25,8 @@ def leave(tx: Tx, row: Row, why: str) -> Transaction[None]:
 
 
 def end_set_aside(tx: Tx, app: str, named: Collection[str], home: str) -> Transaction[None]:
-    """A newer approval of these properties is in the connection `home`: what was set aside of them, and of no others,
-    is not needed any more. No other approval of the app comes in meanwhile.
+    """A newer approval of these properties is in the connection `home`: end what was set aside for them and for no
+    other property. The caller holds the lock on the approvals of this app, so no other one is stored meanwhile.
     """
     for property_id in named:
         for found in (yield from query("set_aside", app=app, property_id=property_id, connection_id=home)):

@@ -32,7 +32,7 @@ from cloudbeds_auth.transactions.upkeep import set_due
 
 
 class Leaving(NamedTuple):
-    """Why tokens leave their connection, and who made them."""
+    """Why tokens leave their connection, and who caused it."""
 
     why: str
     actor: str
@@ -40,10 +40,12 @@ class Leaving(NamedTuple):
 
 @transaction
 def begin_arrival(tx: Tx, new: NewAuthorization, code_hash: str, *, most: int) -> Transaction[Authorization | Spending]:
-    """Begin and spend at once what the hotel began itself; one code once. FULL while `most` wait to be claimed."""
+    """Store and spend at once the state of an approval that the hotel began itself; each code once. FULL while `most`
+    approvals wait to be claimed.
+    """
     yield from query("one_at_a_time", work="arrivals")
     if (yield from query_one("authorization_by_state", state_hash=new.state_hash)) is None:
-        for row in (yield from query("parked_too_long", now=tx.wall)):  # where no upkeep runs, nothing else deletes it
+        for row in (yield from query("parked_too_long", now=tx.wall)):  # without upkeep nothing else deletes it
             yield from discard_parked(row["id"])(tx)
         waiting = yield from query_one("count_parked")
         if waiting is not None and waiting["waiting"] >= most:
@@ -63,16 +65,17 @@ def claim(
     *,
     caller: Caller | None = None,
 ) -> Transaction[str | None]:
-    """What waits there becomes a candidate: of the one connection of its app that covers one of its properties, as
-    a new grant named `grant_id`, else where it is. The id of that connection; None when nothing waits.
+    """Make the approval that waits in this connection a candidate: of the one connection of its app that covers one of
+    its properties, as a new grant named `grant_id`, else where it is. Returns the id of that connection; None: nothing
+    waits.
 
-    `challenge` is that of the secret which the claimer brought, `caller` the claimer, who may be for some hotels alone;
-    None: for all. Raises Forbidden where it is for another connection or reference (A27), StateMismatch where the
-    approval was begun with another secret, ClientRefused where what waits was altered behind the service, and
-    RefreshPending while what was set aside is being refreshed: its pair is to find it where it was.
+    `challenge`: that of the secret that the claimer brought. `caller`: the claimer, who may be limited to some hotels;
+    None: all. Raises Forbidden if the approval is for another connection or reference (A27), StateMismatch if it was
+    begun with another secret, ClientRefused if it was altered behind the service, and RefreshPending while an approval
+    that was set aside is being refreshed: its pair has to find it where it was.
     """
     row, connection = (yield from query_one("parked", connection_id=connection_id, now=tx.wall)), None
-    if row is not None:  # until it is locked it may be claimed or sent away
+    if row is not None:  # until it is locked, it may be claimed or moved
         yield from query("one_at_a_time", work=f"approvals of {row['app']}")  # before any row, as everywhere
         connection = yield from query_one("connection_locked", connection_id=connection_id)
         row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
@@ -80,16 +83,16 @@ def claim(
     if begun is None or not _is_beginners(caller, begun):
         yield from must_be_allowed(tx, caller, connection_id, reference)
     if row is None or connection is None or (begun is None and row["authorization_id"] is not None):
-        return None  # of the last one the day is over as well: the secret that it waits for is forgotten
+        return None  # in the last case its day is over as well: the challenge that it waits for is deleted
     if not is_genuine(tx, "grants", row):
         raise altered(connection_id)
     if is_sending(row, tx):
         raise RefreshPending(connection_id=connection_id)
-    waits = _proven(begun, reference, challenge)  # where it belongs is settled once its properties are named
+    waits = _proven(begun, reference, challenge)  # where it belongs is decided once its properties are named
     home = None if waits else (yield from _home(tx, row, reference, caller))
     if home is None:
         yield from _claim_here(tx, row, reference)
-        if reference is not None and not waits:  # its first one, as that of a new connection
+        if reference is not None and not waits:  # its first reference, as for a new connection
             yield from set_reference(tx, connection, reference, 1)
         return connection_id
     leaving = Leaving(f"claimed for {home}", tx.acting.name)
@@ -107,15 +110,15 @@ def _claim_here(tx: Tx, row: Row, reference: str | None) -> Transaction[None]:
 
 
 def _is_beginners(caller: Caller | None, begun: Row) -> bool:
-    """Whether the caller is one who may have begun this approval, which waits for its secret."""
+    """Whether this caller may have begun the approval, which waits for its secret."""
     known = begun["reference"] if begun["trusted"] else None
     expected = ids_of(begun["expected_properties"])
     return caller is not None and may_connect(caller, Scope.CONNECT, known, expected)
 
 
 def _home(tx: Tx, row: Row, reference: str | None, caller: Caller | None) -> Transaction[str | None]:
-    """The one connection of its app that covers one of its properties, which the caller has to be for as well: a hotel
-    of another tenant is not taken by a claim of what came in for it.
+    """The one connection of its app that covers one of its properties. The caller must be allowed to change that one as
+    well: claiming an approval must not take over the hotel of another tenant.
     """
     property_ids = json.loads(row["property_ids"])
     if not property_ids and caller is not None and not caller.for_all:
@@ -130,7 +133,7 @@ def _home(tx: Tx, row: Row, reference: str | None, caller: Caller | None) -> Tra
 
 
 def _proven(begun: Row | None, reference: str | None, challenge: str | None) -> bool:
-    """Whether it is one of ours that waited for its secret (RFC 7636), which has come."""
+    """Whether the approval was begun here and waited for its secret (RFC 7636), which has now come."""
     if begun is None:
         return False
     if begun["challenge"] != challenge:
@@ -146,10 +149,12 @@ def _proven(begun: Row | None, reference: str | None, challenge: str | None) -> 
 def move_tokens(
     tx: Tx, row: Row, property_ids: Iterable[str], home: str, grant_id: str, leaving: Leaving, sealer: Sealer
 ) -> Transaction[None]:
-    """The tokens of a grant become a candidate of another connection, with those that are kept until a proof (rule-2);
-    sealed again, because a seal names the place. What they leave holds none, and takes no late pair: its fence moved.
+    """Make the tokens of a grant, with those that are kept until a proof (rule-2), a candidate of the connection
+    `home`. They are sealed again, because a seal names the place. The grant that they leave keeps none, and takes no
+    late pair: its fence moves.
 
-    A hotel that pasted a key there after it approved keeps the key: the tokens are out of use, unless they are claimed.
+    If a hotel pasted a key there after it approved, the key stays in use and the tokens are superseded, unless they are
+    claimed.
     """
     grant = grant_of(row, (yield from query("tokens", grant_id=row["id"])), tx)
     tokens = [one.value for one in grant.tokens]
@@ -172,7 +177,7 @@ def move_tokens(
 
 @transaction
 def discard_parked(tx: Tx, grant_id: str) -> Transaction[bool]:
-    """The approval was not claimed in time: all of it is deleted, its connection too. False when it waits no more."""
+    """Delete an approval that was not claimed in time, with its connection. False: it no longer waits."""
     row = yield from query_one("grant_locked", grant_id=grant_id)
     if row is None or row["role"] != Role.PARKED:
         return False

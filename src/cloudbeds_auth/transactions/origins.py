@@ -1,6 +1,6 @@
 """The transactions of origins (rule-11): which origin of the vendor an app's secret and its grants are for.
 
-An origin is bound once, kept, and moved on an operator's word only.
+An origin is bound once and kept; only an operator moves it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def read_issuer(tx: Tx, app: str) -> Transaction[str | None]:
 
 
 def bind(now: Instant, app: str, issuer: str | None) -> Transaction[None]:
-    """From now on this app's secret is for this origin, if it was not for one before."""
+    """Bind this app's secret to this origin, unless it is bound already."""
     if issuer is not None:
         yield from query("bind_issuer", app=app, issuer=issuer, now=now.wall)
 
 
 def sourced(row: Row) -> Transaction[Row]:
-    """A grant's row. One from before issuers were stored gets the issuer that its app is bound to."""
+    """A grant's row; if it is from before issuers were stored, with the issuer that its app is bound to."""
     if row["issuer"] is not None:
         return row
     bound = yield from query_one("issuer", app=row["app"])
@@ -47,7 +47,7 @@ def sourced(row: Row) -> Transaction[Row]:
 
 
 def all_sourced(rows: Rows) -> Transaction[Rows]:
-    """As `sourced`, of many rows at the cost of one more read."""
+    """As `sourced`, for many rows at the cost of one more read."""
     if all(row["issuer"] is not None for row in rows):
         return rows
     found = yield from query("issuers_of", names=as_keys(row["app"] for row in rows if row["app"] is not None))
@@ -57,8 +57,8 @@ def all_sourced(rows: Rows) -> Transaction[Rows]:
 
 @transaction
 def read_foreign(tx: Tx, here: str, own: Mapping[str, str | None]) -> Transaction[Sequence[Foreign]]:
-    """What may not be used where everything is sent to the origin `here`, because it came from another origin or client
-    id (rule-11): one finding for each cause. `own`: the client ids of the settings' apps, by name.
+    """What may not be used while everything is sent to the origin `here`, because it came from another origin or client
+    id (rule-11): one finding for each cause. `own`: the client ids of the apps in the settings, by name.
     """
     rows = yield from query("sources")
     found = yield from query("bound_elsewhere", origins=as_keys(origins_of(here)))
@@ -66,7 +66,7 @@ def read_foreign(tx: Tx, here: str, own: Mapping[str, str | None]) -> Transactio
     found = yield from query("client_ids", names=as_keys([*bound, *(row["app"] for row in rows)]))
     clients = {**{row["name"]: row["client_id"] for row in found}, **own}
     hotels: Counter[Foreign] = Counter()
-    elsewhere: set[str] = set()  # apps of which tokens are for another origin: their secret needs no finding of its own
+    elsewhere: set[str] = set()  # apps with tokens for another origin: their secret needs no finding of its own
     for row in rows:
         app, issuer = row["app"], row["issuer"] or bound.get(row["app"])
         why = foreign(Source(issuer, row["client_id"]), Source(here, clients.get(app)), app, own=app in own)
@@ -88,10 +88,10 @@ def _hotels_of(source: Row) -> Transaction[int]:
 def move_grants(
     tx: Tx, app: str, former: str, issuer: str, *, after: str, limit: int
 ) -> Transaction[tuple[str | None, int]]:
-    """Of the next `limit` grants of this app behind the id `after`, those that came from `former`, or from another
-    origin of the same service, belong to `issuer` from now on; each has a line of history.
+    """Of the next `limit` grants of this app after the id `after`, bind those that came from `former`, or from another
+    origin of the same service, to `issuer`; each gets a line of history.
 
-    The last id, None when there are no more; and how many were moved.
+    Returns the last id, None if there are no more grants; and how many were moved.
     """
     rows = yield from query("issued_after", app=app, after=after, limit=limit)
     moved = 0
@@ -108,7 +108,7 @@ def move_grants(
 
 @transaction
 def move_app(tx: Tx, app: str, former: str, issuer: str) -> Transaction[None]:
-    """The client secret of this app is for `issuer` from now on, if it was for `former`."""
+    """Bind the client secret of this app to `issuer`, if it was bound to `former` or another origin of that service."""
     bound = yield from read_issuer(app)(tx)
     if bound is not None and same_service(bound, former):
         yield from query("move_issuer", app=app, issuer=issuer, now=tx.wall)

@@ -1,4 +1,4 @@
-"""The transactions of webhooks out: a message is written with the change that it reports (`rules.webhooks`)."""
+"""The transactions of outgoing webhooks: a message is written with the change that it reports (`rules.webhooks`)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MOST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """How many messages wait, since how many seconds the oldest does, how many were given up, and why the newest was,
-    and how many seconds ago; no more than MOST are counted.
+    """How many messages wait, and for how many seconds the oldest has waited; how many were given up, with the problem
+    of the newest and how many seconds ago. At most MOST are counted.
     """
 
     waiting: int
@@ -37,7 +37,7 @@ class Outbox:
 
 
 def announce(tx: Tx, connection_id: str, before: Standing, after: Standing) -> Transaction[None]:
-    """Write the message that this change makes, if it makes one; the last statement of its transaction."""
+    """Write the message that reports this change, if there is one; the last statement of its transaction."""
     notice = NOTICES.get((before, after))
     if notice is not None:
         yield from send(tx, connection_id, notice)
@@ -48,7 +48,7 @@ def send(tx: Tx, connection_id: str, notice: Notice) -> Transaction[None]:
     yield from _sweep(tx)
     row = yield from query_one("current", connection_ids=as_keys([connection_id]))
     last = yield from query_one("last_sequence", connection_id=connection_id)
-    assert row is not None and last is not None  # noqa: S101, PT018 - it was changed a moment ago
+    assert row is not None and last is not None  # noqa: S101, PT018 - it was just changed
     sequence = last["sequence"]
     yield from query(
         "add_message", id=message_id(notice, connection_id, sequence, tx.wall), connection_id=connection_id,
@@ -58,13 +58,13 @@ def send(tx: Tx, connection_id: str, notice: Notice) -> Transaction[None]:
 
 
 def announce_grant(tx: Tx, row: Row, reauth: str | None) -> Transaction[None]:
-    """The mark of a grant, `row` before, is `reauth` now: what that makes of its connection."""
+    """Write the message, if any, that reports the change of a grant's mark from that in `row` to `reauth`."""
     before, after = standing(row["role"], row["reauth"]), standing(row["role"], reauth)
     yield from announce(tx, row["connection_id"], before, after)
 
 
 def standing_of(connection: Row, grants: Rows) -> Standing:
-    """Of a connection, by the grant that its pointer is at."""
+    """The standing of a connection, according to the grant that its pointer names."""
     pointed = next((row for row in grants if row["id"] == connection["active_grant"]), None)
     return Standing.AWAY if pointed is None else standing(pointed["role"], pointed["reauth"])
 
@@ -75,7 +75,7 @@ def _sweep(tx: Tx) -> Transaction[None]:
 
 @transaction
 def claim_messages(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[Message]]:
-    """At most `limit` messages whose time has come, oldest first; no other process is given them for `hold` seconds."""
+    """At most `limit` messages that are due, oldest first; no other process gets them for `hold` seconds."""
     yield from _sweep(tx)
     yield from query("pull_messages", now=tx.wall, limit=PULLED)
     rows = yield from query("claim_messages", now=tx.wall, until=tx.wall + hold, limit=limit)
@@ -85,27 +85,29 @@ def claim_messages(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[Mess
 
 @transaction
 def next_message(tx: Tx) -> Transaction[float | None]:
-    """Seconds until a message's time comes (0: it has); None when none waits."""
+    """Seconds until a message is due (0: one is); None if none waits."""
     row = yield from query_one("next_message", now=tx.wall)
     return None if row is None or row["due_at"] is None else max(0.0, row["due_at"] - tx.wall)
 
 
 @transaction
 def message_delivered(tx: Tx, message_id: str) -> Transaction[None]:
-    """The receiver took it: it is forgotten."""
+    """Delete a message that the receiver has accepted."""
     yield from query("message_delivered", id=message_id)
 
 
 @transaction
 def message_failed(tx: Tx, message_id: str, problem: str, again_in: float | None) -> Transaction[None]:
-    """One more attempt failed; the next in so many seconds, None: it is given up and kept for people to see."""
+    """Record a failed attempt. The next one is due in `again_in` seconds; None: the message is given up, and kept for
+    people to see.
+    """
     due_at = None if again_in is None else tx.wall + again_in
     yield from query("message_failed", id=message_id, problem=problem, due_at=due_at, now=tx.wall)
 
 
 @transaction
 def read_outbox(tx: Tx) -> Transaction[Outbox]:
-    """What the outbox holds."""
+    """The state of the outbox."""
     (row,) = yield from query("outbox_depth", most=MOST)
     last = yield from query_one("last_given_up")
     oldest = 0.0 if row["oldest"] is None else max(0.0, tx.wall - row["oldest"])

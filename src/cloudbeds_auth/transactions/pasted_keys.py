@@ -1,9 +1,9 @@
-"""The transaction of an API key that a hotel made by itself: Cloudbeds was asked about it, and it comes into use.
+"""The transaction of an API key that a hotel created itself: Cloudbeds was asked about it, and it comes into use.
 
-the key is here already? ── yes → its connection, proven
+is the key here already? ── yes → its connection, proven
     │ no
-the connection asked for, or the one that covers a property of it, or a new one → OAuth tokens there are latched
-→ the key is its grant, and what it had is superseded
+the connection asked for, else the one that covers one of its properties, else a new one → its OAuth tokens are latched
+→ the key becomes its grant in use, and the former one is superseded
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.rows import add_event, left, locked
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 
-ANOTHER_KEY = "paste the key of that hotel; where it is meant to be another one, name its property"
+ANOTHER_KEY = "paste that hotel's key; if another hotel is meant, name its property"
 
 
 @dataclass(frozen=True, slots=True)
 class PastedKey:
-    """A key that works, and what Cloudbeds says of it: `user`, and in `pair` the properties that it names.
+    """A key that works, and what Cloudbeds reported about it: `user`, and the properties in `pair`.
 
     `key_hash` recognizes it. `connection_id`: the connection that it is for; None: the hotel's own. `expected`: the
-    caller named the property, so the reference need not say which hotel is meant. `link_hash`: of the one-time link by
-    which the hotel itself brought it. `caller`: who brings it, and may be for some hotels alone; None: for all.
+    caller named the property, so the reference does not have to identify the hotel. `link_hash`: of the one-time link
+    by which the hotel itself brought it. `caller`: who brings it, and may be limited to some hotels; None: all.
     """
 
     key_hash: str
@@ -50,8 +50,8 @@ class PastedKey:
 
 @dataclass(frozen=True, slots=True)
 class PlacedKey:
-    """The connection that has the key now. `new`: it had another credential before, or none; `moved`: OAuth tokens;
-    `changed`: the properties that came and went with it, where any did.
+    """The connection that has the key now. `new`: it had another credential before, or none; `moved`: it had OAuth
+    tokens; `changed`: the properties that were added and dropped with the key, if any were.
     """
 
     connection_id: str
@@ -62,15 +62,16 @@ class PlacedKey:
 
 @transaction
 def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) -> Transaction[PlacedKey]:
-    """Take the key into use: by the connection asked for, else the one of its app that covers one of its properties,
-    else by `connection_id`, made now, as the grant `grant_id`. One that is here already changes nothing else.
+    """Put the key into use as the grant `grant_id`: in the connection asked for, else in the one of its app that covers
+    one of its properties, else in a new one with the id `connection_id`. A key that is in use already gets no new
+    grant.
 
-    OAuth tokens that the connection has are latched: none of them is refreshed any more (rule-15).
+    OAuth tokens of the connection are latched: none of them is refreshed any more (rule-15).
 
-    Raises PropertyMismatch, where what was asked for is another hotel's, or another hotel would lose what it has;
-    Forbidden, where the caller is not for the connection, or not for the whole of it (A27); Unclaimed;
-    AuthorizationExpired for a link that was used or is over; and RefreshPending while a refresh of these tokens is
-    under way.
+    Raises PropertyMismatch if the connection, the reference or the key itself belongs to another hotel, or if other
+    properties would lose their credential; Forbidden if the caller is not for the connection, or not for the whole of
+    it (A27); Unclaimed if the connection asked for waits to be claimed; AuthorizationExpired if the link was used or
+    has expired; and RefreshPending while a refresh of these tokens is under way.
     """
     yield from query("one_at_a_time", work="pasted keys")
     by = tx.acting.name if key.link_hash is None else (yield from _use_link(tx, key.link_hash))
@@ -79,7 +80,7 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
     if known is not None and known["role"] == Role.ACTIVE:
         return (yield from _here_already(tx, key, known, by))
     if known is not None:
-        yield from query("forget_import", grant_id=known["id"])  # of a former time: it begins anew
+        yield from query("forget_import", grant_id=known["id"])  # left from its former use: it begins anew
     home = yield from _home(tx, key)
     if home is None:
         home = connection_id
@@ -94,8 +95,8 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
 
 
 def _use_link(tx: Tx, link_hash: str) -> Transaction[str | None]:
-    """Spend the link, unless it was, and say who made it; an approval by it that comes in at the same moment is before
-    this, or after.
+    """Spend the link, and return who made it; raises AuthorizationExpired if it is not valid. An approval by this link
+    at the same moment comes before this transaction, or after it.
     """
     link = yield from query_one("link", hash=link_hash, now=tx.wall)
     if link is not None:
@@ -122,7 +123,7 @@ def _here_already(tx: Tx, key: PastedKey, known: Row, by: str | None) -> Transac
 
 
 def _home(tx: Tx, key: PastedKey) -> Transaction[str | None]:
-    """The connection that the key belongs to; None: to none that there is."""
+    """The connection that the key belongs to; None: none of the existing ones."""
     if key.connection_id is None:
         home = yield from covering(tx, key.app, key.pair.property_ids)
         yield from _must_be_referred(key, home)
@@ -136,43 +137,45 @@ def _home(tx: Tx, key: PastedKey) -> Transaction[str | None]:
 
 
 def _must_cover(key: PastedKey, home: str) -> Transaction[None]:
-    """A key of one property never ends what serves a whole group: what it does not cover would have nothing left."""
+    """A key of one property must not end a grant that serves a whole group: the rest would be left without a
+    credential.
+    """
     used = yield from query_one("in_use", connection_id=home)
     lost = [] if used is None else [one for one in json.loads(used["property_ids"]) if one not in key.pair.property_ids]
     if lost:
         raise PropertyMismatch(
-            f"Cloudbeds names property {', '.join(key.pair.property_ids)} for this key, and the connection {home} also "
+            f"Cloudbeds names property {', '.join(key.pair.property_ids)} for this key, but the connection {home} also "
             f"serves {', '.join(lost)}, which would be lost",
             connection_id=home,
-            next_step="paste a key of all of them; where each is to have its own, disconnect that connection first",
+            next_step="paste a key for all of them; if each is to have its own, disconnect that connection first",
         )
 
 
 def _must_be_referred(key: PastedKey, home: str | None) -> Transaction[None]:
-    """One reference is one hotel's, unless the caller names the properties: a key that was pasted into the wrong form
-    must not give a tenant another one's hotel (F87).
+    """A reference belongs to one hotel, unless the caller names the properties: a key that was pasted into the wrong
+    form must not give a tenant the hotel of another one (F87).
     """
     if key.reference is None or key.expected:
         return
     rows = yield from query("referred", reference=key.reference)
     covered = [one for row in rows for one in json.loads(row["property_ids"])]
     if home not in {row["connection_id"] for row in rows} and not fits(covered, key.pair.property_ids):
-        raise _another(key, covered, f"the reference {key.reference!r} is of", None)
+        raise _another(key, covered, f"the reference {key.reference!r} belongs to", None)
 
 
 def _another(key: PastedKey, covered: Iterable[str], whose: str, connection_id: str | None) -> PropertyMismatch:
     named, known = ", ".join(key.pair.property_ids), ", ".join(dict.fromkeys(covered))
     return PropertyMismatch(
-        f"Cloudbeds names property {named} for this key, and {whose} {known}",
+        f"Cloudbeds names property {named} for this key, but {whose} {known}",
         connection_id=connection_id,
         next_step=ANOTHER_KEY,
     )
 
 
 def _latched(tx: Tx, home: str) -> Transaction[bool]:
-    """No refresh token of this connection is refreshed any more. Whether it had tokens in use.
+    """Latch the OAuth tokens of this connection, and return whether any were in use.
 
-    Raises RefreshPending: what a refresh that is under way brings would come after the key.
+    Raises RefreshPending while a refresh is under way: its pair would arrive after the key.
     """
     grants = yield from query("grants_of", connection_id=home)
     tokens = [one for one in grants if one["kind"] == CredentialKind.OAUTH]
@@ -185,7 +188,7 @@ def _latched(tx: Tx, home: str) -> Transaction[bool]:
 
 
 def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[PropertyChanges | None]:
-    """It was seen to work before it is stored, so nothing waits for a proof (rule-13)."""
+    """Store the key and put it into use. It was seen to work before, so it waits for no proof (rule-13)."""
     never = Ends(math.inf, math.inf, math.inf)
     row = yield from add_grant(tx, home, grant_id, key.app, key.pair, never, tx.sealer)
     yield from query("mark_import", grant_id=grant_id, token_hash=key.key_hash, said_of=None, refreshed_at=None)

@@ -1,7 +1,7 @@
-"""The vendor's rate, shared by all processes of a client id: the turns of the last window, in a row.
+"""The vendor's rate limit, shared by all processes of a client id: a row with the turns of the last window.
 
-A turn need not be synced: after a crash of the machine or of the PostgreSQL server, which may have forgotten some, no
-other one is given for a window.
+Turns are written unsynced: a crash of the machine or of the PostgreSQL server may lose some, so after it no turn is
+given for a whole window.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, 
 
 @transaction
 def reserve_turn(tx: Tx, client_id: str, rate: Rate, patience: float) -> Transaction[float]:
-    """The seconds until the next turn of this client id among all processes; it is taken unless that is more than
-    `patience`.
+    """Take the next turn of this client id among all processes, unless it is more than `patience` seconds away. Returns
+    the seconds until it, taken or not.
 
-    By the store's steady clock, so restarts of processes count.
+    They are measured by the store's steady clock, so turns from before a restart of a process count.
     """
     turns = yield from _turns(tx, client_id)
     moment = turns.next(tx.steady, rate)
@@ -31,15 +31,16 @@ def reserve_turn(tx: Tx, client_id: str, rate: Rate, patience: float) -> Transac
 
 @transaction
 def pause_turns(tx: Tx, client_id: str, seconds: float) -> Transaction[None]:
-    """After a 429: no process has a turn of this client id for `seconds`; those given already stay given."""
+    """After a 429: give no process a turn of this client id for `seconds`; those given already stay given."""
     turns = yield from _turns(tx, client_id)
     yield from _set_turns(tx, client_id, turns.paused(tx.steady, seconds))
 
 
 def _turns(tx: Tx, client_id: str) -> Transaction[Turns]:
-    """What was given; under another start, closed for a window from when that is found.
+    """The turns given so far. After a new start of machine or server, no turn is given for a window from when it is
+    found.
 
-    Where the clock was set back since, or began anew, all is as far ahead as it was then.
+    If the clock was set back since, or began anew, the turns are as far ahead as they were when written.
     """
     row = yield from query_one("budget", client_id=client_id, started=tx.started)
     if row is None:
@@ -59,7 +60,7 @@ def _stored(row: Row, tx: Tx) -> Turns:
 
 @transaction
 def read_window_use(tx: Tx, client_ids: Sequence[str]) -> Transaction[Mapping[str, WindowUse]]:
-    """How much of the rate of each of these client ids is in use, of those that were used since the store's start."""
+    """How much of the rate is in use, for each of these client ids that was used since the store's start."""
     found = {}
     for client_id in client_ids:
         row = yield from query_one("stored_budget", client_id=client_id)

@@ -1,4 +1,4 @@
-"""The transactions of a hotel that comes back: its approval goes where its connection is, once the vendor named it."""
+"""The transactions of a reconnect: the approval moves to the hotel's connection once the vendor has named the hotel."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, q
 def bring_home(
     tx: Tx, grant_id: str, generation: int, named: tuple[str, ...], new_grant_id: str
 ) -> Transaction[str | None]:
-    """The vendor named these properties of a candidate that works: the id of the connection that it belongs to.
+    """The vendor named these properties of a candidate that works: return the id of the connection that it belongs to.
 
-    Its own, which then covers what was named, so that the next approval or import finds it. Or, where its own was
-    never connected, the one connection of its app that covers one of them: its newest tokens are a candidate there now,
-    as a grant named `new_grant_id`, with the reference that it came with. Its former row says for a day where
-    the tokens went, as after a claim, and an authorization that led to its own connection leads to that other one.
+    That is its own, if it was ever connected. Else it is the one connection of its app that covers one of them: the
+    newest tokens become a candidate there, as a grant named `new_grant_id`, with the reference that they came with. The
+    former row shows for a day where the tokens went, as after a claim, and an authorization that led to its own
+    connection now leads to the other one. Else it is its own, which now covers what was named, so that the next
+    approval or import finds it.
 
-    None, and nothing changes: it is no candidate any more, has another generation, or is not the newest; or it would
-    move, and a refresh of it is under way or has not been settled.
+    None, and nothing changes: the grant is no longer a candidate, has another generation, or is not the newest; or it
+    would move, and its refresh is under way or not settled yet.
     """
     row = yield from candidate_locked(tx, grant_id, generation)
     if row is None:
@@ -55,8 +56,8 @@ def bring_home(
 
 
 def candidate_locked(tx: Tx, grant_id: str, generation: int) -> Transaction[Row | None]:
-    """The candidate's row for writing, and no other approval of its app meanwhile. None: it is none any more, or has
-    another generation.
+    """Lock the candidate's row, and keep out other approvals of its app. None: the grant is no longer a candidate, or
+    has another generation.
     """
     found = yield from query_one("grant", grant_id=grant_id)
     if found is None:
@@ -67,7 +68,7 @@ def candidate_locked(tx: Tx, grant_id: str, generation: int) -> Transaction[Row 
 
 
 def name_properties(tx: Tx, row: Row, named: Sequence[str]) -> Transaction[None]:
-    """The grant covers these besides what it covers already."""
+    """Add these properties to those that the grant covers."""
     for property_id in named:
         yield from query("add_property", grant_id=row["id"], property_id=property_id)
     known = listed(dict.fromkeys((*json.loads(row["property_ids"]), *named)))
@@ -80,7 +81,7 @@ def name_properties(tx: Tx, row: Row, named: Sequence[str]) -> Transaction[None]
 def _leave(
     tx: Tx, grants: Rows, home: str, named: tuple[str, ...], new_grant_id: str, sealer: Sealer
 ) -> Transaction[None]:
-    """The newest goes; what was approved before it there is of no use any more."""
+    """Move the tokens of the newest grant; candidates that were approved before it are superseded."""
     for older in grants[:-1]:
         if older["role"] == Role.CANDIDATE:
             yield from supersede(tx, older, NEWER_APPROVAL)
@@ -90,5 +91,5 @@ def _leave(
 
 @transaction
 def read_covered(tx: Tx, connection_id: str | None) -> Transaction[tuple[str, ...]]:
-    """The properties of the grant that was last in use there, also after a disconnect; empty: none ever was."""
+    """The properties of the grant that was last in use there, even after a disconnect; empty: none ever was."""
     return (yield from covered_by(tx, connection_id))

@@ -1,4 +1,4 @@
-"""The transactions of risks: they are stored with the connection, and a message reports the first and the last."""
+"""The transactions of risks: stored with the connection; messages report new ones, and the end of the last."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, 
 
 @dataclass(frozen=True, slots=True)
 class RiskChanges:
-    """Risks that came and that went."""
+    """The risks that were found, and those that are over."""
 
     found: Sequence[str] = ()
     over: Sequence[str] = ()
 
 
 def change_risks(tx: Tx, row: Row, found: Found) -> Transaction[RiskChanges]:
-    """This was found about the connection of a grant that is locked, `row` as it is now; the history has a line for
-    each change. A message is sent for a risk that came, and when the last one is over, while the hotel is connected.
+    """Store what was found about the connection of a locked grant, `row` as it is now; the history has a line for each
+    change. While the hotel is connected, a message reports new risks, and the end of the last one.
     """
     connection = yield from query_one("connection_row", connection_id=row["connection_id"])
     assert connection is not None  # noqa: S101 - a grant has one
@@ -49,7 +49,7 @@ def change_risks(tx: Tx, row: Row, found: Found) -> Transaction[RiskChanges]:
 
 @transaction
 def note_risks(tx: Tx, grant_id: str, found: Found) -> Transaction[RiskChanges]:
-    """As `change_risks`, where the grant is the one in use."""
+    """As `change_risks`, if the grant is the one in use."""
     row = yield from locked(tx, grant_id)
     if row is None or row["role"] != Role.ACTIVE:
         return RiskChanges()

@@ -1,7 +1,7 @@
-"""Which part a grant plays in its connection, and the mark by which lists find the connection's current one.
+"""The role of a grant in its connection, and the flag by which lists find the connection's current grant.
 
-Whatever changes a role, an ordinal or the pointer of a connection calls `show` behind it; a refresh never does. All but
-lists goes by the facts (`current_grants`).
+Each transaction that changes a role, an ordinal or a connection's pointer then calls `show`; a refresh changes none of
+them. Only lists go by the flag; everything else goes by the facts (`current_grants`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, as_keys
 
 
 def show(*connection_ids: str) -> Transaction[None]:
-    """Lists find these connections by their current grants from now on."""
+    """Have lists find these connections by their current grants."""
     yield from query("show", connection_ids=as_keys(connection_ids))
 
 
 def set_role(tx: Tx, row: Row, role: Role, state: State) -> Transaction[None]:
-    """The grant of `row` plays another part from now on."""
+    """Change the role and the state of the grant in `row`, and have lists find its connection."""
     mac = changed_mac(tx, "grants", row, role=role)
     yield from query("set_role", grant_id=row["id"], role=role, state=state, mac=mac)
     yield from show(row["connection_id"])

@@ -1,13 +1,14 @@
-"""Which keys may have sealed what is stored, and how many values each has sealed (docs/adr/0026).
+"""Which keys may have sealed stored values, and how many values each has sealed (docs/adr/0026).
 
 In `meta`:
 
-    key_canary:ID  something that is stored may be sealed with this key: a process that lacks it does not start
+    key_canary:ID  a stored value may be sealed with this key: a process that lacks it does not start
     seals:ID       how many values this key has sealed, at most
-    key_seen:ID    when a service last said that it runs with this key first, in unix seconds
+    key_seen:ID    when a service last reported that this key is its first, in unix seconds
 
-Every transaction that seals ends with both, whatever it is about: what is stored has its canary, and is counted. The
-count grows by blocks, so that few transactions write it; what a process does not use of its block is lost with it.
+Each transaction that seals ends with the first two, whatever it is about: no stored value is without a canary or left
+uncounted. The count grows by blocks, so that few transactions write it; what a process does not use of its block is
+lost with it.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from cloudbeds_auth.transactions.statements import Call, Instant, Transaction, T
 T = TypeVar("T")
 
 CANARY, SEALS, SEEN = "key_canary:", "seals:", "key_seen:"  # … and the key's id
-FORMER = "key_canary"  # of an earlier version: one sealed value, with the key that sealed first
-MOST_SEALS = 1 << 32  # random nonces under one key (NIST SP 800-38D section 8.3): then no refresh is begun
+FORMER = "key_canary"  # of an earlier version: a value sealed with the key that sealed first
+MOST_SEALS = 1 << 32  # random nonces under one key (NIST SP 800-38D section 8.3); no refresh begins after that
 MANY_SEALS = 1 << 31  # from here on an operator is warned
 NEW_KEY = "put a new key first in CLOUDBEDS_AUTH_ENCRYPTION_KEYS, restart, then run `cloudbeds-auth database rekey`"
-SEEN_EVERY, SEEN_FOR = 60.0, 180.0  # seconds between two times that a service says it, and for which that counts
-FIRST_BLOCK, LARGEST_BLOCK = 256, 1 << 16  # a command seals little, and what it leaves is lost
+SEEN_EVERY, SEEN_FOR = 60.0, 180.0  # seconds between two reports of a service, and for which one counts
+FIRST_BLOCK, LARGEST_BLOCK = 256, 1 << 16  # a command seals little, and the rest of its block is lost
 
 
 class SealBlocks:
-    """How much of what this process seals is in the database's count already."""
+    """How many of the values that this process seals are in the database's count already."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
@@ -39,19 +40,20 @@ class SealBlocks:
         self._next = FIRST_BLOCK
 
     def counting(self, call: Call[T]) -> Call[tuple[T, int]]:
-        """The same transaction, which also counts what is sealed by its end: its result, and the block that it took.
+        """The same transaction, but it also counts what has been sealed by its end, and returns its block with the
+        result.
 
-        Give the block to `note` when it is committed.
+        Pass the block to `note` once it is committed.
         """
         return _counted(call, self)
 
     def block(self) -> int:
-        """By how much the count has to grow before more is committed; 0 while a former block lasts."""
+        """By how much the count has to grow before more is committed; 0 while the last block lasts."""
         uncounted = self._sealer.sealed - self._counted
         return max(uncounted, self._next) if uncounted > 0 else 0
 
     def note(self, block: int) -> None:
-        """This block is in the database."""
+        """Note that this block is committed."""
         if block:
             self._counted += block
             self._next = min(2 * self._next, LARGEST_BLOCK)
@@ -63,7 +65,7 @@ def _counted(tx: Tx, call: Call[T], blocks: SealBlocks) -> Transaction[tuple[T, 
     result = yield from call(tx)
     if tx.sealer.sealed == before:
         return result, 0
-    # Locked: `retire_keys` waits for the end of this transaction, and then finds what it stored.
+    # Locked: `retire_keys` waits until this transaction ends, and then finds what it stored.
     if (yield from query_one("canary_locked", name=CANARY + key_id)) is None:
         yield from _need(tx, key_id)
     block = blocks.block()
@@ -74,7 +76,7 @@ def _counted(tx: Tx, call: Call[T], blocks: SealBlocks) -> Transaction[tuple[T, 
 
 @transaction
 def check_keys(tx: Tx) -> Transaction[Sequence[str]]:
-    """The ids of keys that are needed and are not at hand. A key that has sealed nothing yet is not needed for that."""
+    """The ids of keys that are needed but not at hand. A key that has sealed nothing yet is not needed."""
     rows = yield from _rows()
     missing = _needed(rows, tx.sealer).difference(tx.sealer.key_ids)
     if missing:
@@ -87,13 +89,15 @@ def check_keys(tx: Tx) -> Transaction[Sequence[str]]:
 
 @transaction
 def need_keys(tx: Tx, key_ids: Sequence[str]) -> Transaction[None]:
-    """Something that is sealed with these keys is stored."""
+    """Record that values sealed with these keys are stored."""
     yield from _need(tx, *key_ids)
 
 
 @transaction
 def retire_keys(tx: Tx) -> Transaction[Sequence[str]]:
-    """Nothing but the key that seals is needed; the ids of those that were. One that seals again is needed again."""
+    """Record that no key but the one that seals is needed. Returns the ids of the others that were; if one seals again,
+    it is needed again.
+    """
     rows = yield from query("retire_keys", name=CANARY + tx.sealer.key_id)
     yield from _need(tx, tx.sealer.key_id)
     return sorted(_needed({row["name"]: row["value"] for row in rows}, tx.sealer) - {tx.sealer.key_id})
@@ -101,26 +105,26 @@ def retire_keys(tx: Tx) -> Transaction[Sequence[str]]:
 
 @transaction
 def read_needed(tx: Tx) -> Transaction[Collection[str]]:
-    """The ids of the keys that something stored may be sealed with."""
+    """The ids of the keys that stored values may be sealed with."""
     return _needed((yield from _rows()), tx.sealer)
 
 
 @transaction
 def note_seen(tx: Tx) -> Transaction[None]:
-    """A service runs, and the key that seals here is its first."""
+    """Record that a service runs with the key that seals here as its first."""
     yield from query("set_meta", name=SEEN + tx.sealer.key_id, value=f"{tx.wall:.0f}")
 
 
 @transaction
 def is_seen(tx: Tx) -> Transaction[bool]:
-    """Whether a service said lately that the key that seals here is its first, too."""
+    """Whether a service reported lately that the key that seals here is its first, too."""
     row = yield from query_one("meta", name=SEEN + tx.sealer.key_id)
     return row is not None and tx.wall < float(row["value"]) + SEEN_FOR
 
 
 @transaction
 def read_seals(tx: Tx) -> Transaction[Mapping[str, int]]:
-    """By key id, how many values each key has sealed at most; 0 for one that sealed before they were counted."""
+    """How many values each key has sealed at most, by key id; 0 for one that sealed only before they were counted."""
     rows = yield from _rows()
     ids = {name.partition(":")[2] for name in rows if name != FORMER}
     return {key_id: int(rows.get(SEALS + key_id, 0)) for key_id in sorted(ids)}
@@ -141,7 +145,7 @@ def _need(now: Instant, *key_ids: str) -> Transaction[None]:
 
 
 def spent(key_id: str) -> StoreUnavailable:
-    """Why no refresh is begun any more."""
+    """The error for a key that has sealed as much as it may: no refresh is begun any more."""
     return StoreUnavailable(
         f"the encryption key {key_id} has sealed 2**32 values: no refresh is begun, and what is stored still opens",
         next_step=NEW_KEY,

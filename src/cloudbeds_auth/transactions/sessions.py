@@ -1,6 +1,6 @@
-"""The transactions of sign-in: one-time codes, and sessions of operators, which begin with one or by the admin token.
+"""The transactions of sign-in: one-time codes, and operators' sessions, which begin with a code or the admin token.
 
-Moments are of the store's wall clock, as those of callers' keys.
+Moments are those of the store's wall clock, as for callers' keys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """A session that is good now: the hash of its secret, and seconds since its last use that was noted."""
+    """A session that is valid now: the hash of its secret, and the seconds since its last noted use."""
 
     hash: str
     unused: float
@@ -24,14 +24,14 @@ class StoredSession:
 
 @transaction
 def add_sign_in_code(tx: Tx, code_hash: str, *, made_by: str) -> Transaction[None]:
-    """Remember a code, by its hash."""
+    """Store a code by its hash."""
     row = {"hash": code_hash, "made_by": made_by, "expires_at": tx.wall + CODE_FOR}
     yield from query("add_sign_in_code", mac=mac_of(tx, "sign_in_codes", row), **row)
 
 
 @transaction
 def is_sign_in_code(tx: Tx, code_hash: str) -> Transaction[bool]:
-    """Whether a code is good now; only reads."""
+    """Whether a code is valid now; only reads."""
     row = yield from query_one("sign_in_code", hash=code_hash, now=tx.wall)
     return row is not None and is_genuine(tx, "sign_in_codes", row)
 
@@ -40,9 +40,9 @@ def is_sign_in_code(tx: Tx, code_hash: str) -> Transaction[bool]:
 def begin_session(
     tx: Tx, session_id: str, session_hash: str, *, code_hash: str | None, address: str
 ) -> Transaction[SignedInBy | None]:
-    """Begin a session, and spend the code that it is begun with, else it is by the admin token; which of both it was.
+    """Begin a session with a code, which is spent, or without one by the admin token; returns which of the two it was.
 
-    None, and no session is begun: the code was used, is over, or was never made.
+    None, and no session begins: the code was used, has expired, or was never issued.
     """
     if code_hash is not None:
         code = yield from query_one("use_sign_in_code", hash=code_hash, now=tx.wall)
@@ -61,7 +61,7 @@ def begin_session(
 
 @transaction
 def find_session(tx: Tx, session_id: str) -> Transaction[StoredSession | None]:
-    """The session of this id, if it is good now."""
+    """The session with this id, if it is valid now."""
     row = yield from query_one("session", id=session_id, now=tx.wall, idle_since=tx.wall - IDLE_SESSION)
     if row is None or not is_genuine(tx, "sessions", row):
         return None
@@ -70,7 +70,7 @@ def find_session(tx: Tx, session_id: str) -> Transaction[StoredSession | None]:
 
 @transaction
 def use_session(tx: Tx, session_id: str) -> Transaction[None]:
-    """It was used now."""
+    """Store that the session was used now."""
     yield from query("use_session", id=session_id, now=tx.wall)
 
 
@@ -83,7 +83,7 @@ def end_session(tx: Tx, session_id: str) -> Transaction[None]:
 
 @transaction
 def end_sessions(tx: Tx) -> Transaction[int]:
-    """End all sessions, and the codes that were not used; how many sessions were good."""
+    """End all sessions and all unused codes; returns how many sessions were valid."""
     yield from query("end_sign_in_codes", now=tx.wall)
     ended = yield from query("end_sessions", now=tx.wall)
     good = sum(1 for row in ended if row["used_at"] > tx.wall - IDLE_SESSION)
@@ -92,7 +92,9 @@ def end_sessions(tx: Tx) -> Transaction[int]:
 
 
 def sweep_sessions(before: float, limit: int) -> Transaction[int]:
-    """Delete codes and sessions that were over before this moment, the oldest first, at most so many of each."""
+    """Delete at most `limit` codes and `limit` sessions that were over before this moment, the oldest first; returns
+    how many.
+    """
     codes = yield from query("sweep_sign_in_codes", before=before, limit=limit)
     sessions = yield from query("sweep_sessions", before=before, limit=limit)
     return len(codes) + len(sessions)

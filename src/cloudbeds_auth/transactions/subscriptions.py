@@ -1,4 +1,4 @@
-"""The transactions of the webhooks that Cloudbeds posts: whose turn it is to be compared, and what is subscribed."""
+"""The transactions of subscriptions to Cloudbeds' webhooks: which are compared next, and which there are."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cloudbeds_auth.transactions.rows import add_event, locked, subscriptions_of
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_comparison
 
-WANTED = "subscriptions"  # in `meta`: what the settings wanted when a process last began to compare
+WANTED = "subscriptions"  # in `meta`: the fingerprint of the settings that comparisons go by
 
 
 @transaction
 def want_subscriptions(tx: Tx, wanted: str) -> Transaction[bool]:
-    """A process begins to compare, by settings with this fingerprint: where they are new, and say anything (as
-    `takes_over`), every hotel is due now. False: of a large fleet a part is, so call it again.
+    """Note that a process begins to compare by settings with this fingerprint: if they take over (`takes_over`), every
+    hotel is due now. False: only a part of a large fleet is so far, so call it again.
 
     What a process with the former settings compares meanwhile is due later, and so made due by a later call.
     """
@@ -33,10 +33,11 @@ def want_subscriptions(tx: Tx, wanted: str) -> Transaction[bool]:
 
 @transaction
 def claim_subscriptions(tx: Tx, wanted: str, limit: int, hold: float) -> Transaction[Sequence[str]]:
-    """Ids of at most `limit` connections in use whose subscriptions are to be compared, those that wait longest; no
-    other process is given them for `hold` seconds. They are compared again then unless `subscriptions_compared`.
+    """Ids of at most `limit` connections in use whose subscriptions are to be compared, those that have waited longest.
+    No other process is given them for `hold` seconds; then they are due again, unless `subscriptions_compared` was
+    called.
 
-    A process whose `wanted` is not the newest leaves them to those with the newest, as long as there are any.
+    A process whose `wanted` is not the newest leaves them to processes with the newest, as long as there are any.
     """
     newest = yield from query_one("meta", name=WANTED)
     late = 0.0 if newest is not None and newest["value"] == wanted else LEFT
@@ -49,10 +50,10 @@ def claim_subscriptions(tx: Tx, wanted: str, limit: int, hold: float) -> Transac
 def note_subscriptions(
     tx: Tx, grant_id: str, property_id: str, subscriptions: Sequence[Subscription]
 ) -> Transaction[SubscriptionChanges | None]:
-    """These are this property's subscriptions now, or are about to be made; the history has a line of what changed.
-    They are compared again soon, unless `subscriptions_compared`.
+    """Store this property's subscriptions as they are now or are about to be made; the history has a line of what
+    changed. They are compared again soon, unless `subscriptions_compared` is called.
 
-    Those of properties that the connection does not cover any more are forgotten. None: the grant is not in use.
+    Those of properties that the connection no longer covers are deleted. None: the grant is not in use.
     """
     row = yield from locked(tx, grant_id)
     if row is None or row["role"] != Role.ACTIVE:
@@ -76,5 +77,5 @@ def note_subscriptions(
 
 @transaction
 def subscriptions_compared(tx: Tx, grant_id: str) -> Transaction[None]:
-    """They are as they should be, or refused: compared again a day later."""
+    """Plan the next comparison about a day later: the subscriptions are as they should be, or were refused."""
     yield from set_comparison(tx, grant_id, after=spread(EVERY, grant_id))

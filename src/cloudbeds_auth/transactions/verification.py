@@ -1,4 +1,4 @@
-"""The transactions that verify what rests (`rules.authentic`), and take it as it is where an operator has looked."""
+"""The transactions that verify stored rows (`rules.authentic`), and accept them as they are for an operator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cloudbeds_auth.transactions.rows import add_event, event_of, properties_in
 from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, as_keys, query, query_one, transaction
 
 EVENTS_AT_ONCE = 1_000
-BEYOND = "z"  # the id of no row, and behind them all
+BEYOND = "z"  # sorts after every id in any collation
 CHAIN = "what its history says is not all that happened, or not so"
 
 
@@ -32,7 +32,7 @@ def all_events(connection_id: str) -> Transaction[Rows]:
 @dataclass(frozen=True, slots=True)
 class VerifiedHistory:
     """Events, oldest first, each with whether it is as it was written (None: it is from before there were MACs), and
-    what is wrong with the whole, as sentences for people.
+    what is wrong with the history as a whole, as sentences for people.
     """
 
     events: Sequence[tuple[Event, bool | None]]
@@ -56,7 +56,9 @@ def _begun(tx: Tx, connection_id: str) -> Transaction[Verification]:
 
 @dataclass(frozen=True, slots=True)
 class AlteredRows:
-    """What was altered, as sentences for people, of some rows; `last`: the id of the last of them, None: no more."""
+    """What was altered in some rows, as sentences for people; `last`: the id of the last row, None if there are no
+    more.
+    """
 
     problems: Sequence[str]
     last: str | None
@@ -66,7 +68,7 @@ class AlteredRows:
 def verify_connections(
     tx: Tx, before: str | None = None, *, limit: int, histories: bool = True
 ) -> Transaction[AlteredRows]:
-    """The next connections before this id, newest first: their links, and their `histories`."""
+    """Verify the next connections before this id, newest first: their links, and their `histories`."""
     rows = yield from query("page", cursor=before or BEYOND, limit=limit)
     ids = [row["id"] for row in rows]
     current = yield from query("current", connection_ids=as_keys(ids))
@@ -99,7 +101,7 @@ def _of_one(
 
 
 def _misplaced(connection_ids: Sequence[str], grants: Rows) -> Transaction[Mapping[str, Mapping[str, bool]]]:
-    """Of grants, properties of which there is a row that should not be (True), or none although one should."""
+    """By grant, the properties whose row in `properties` should not exist (True) or is missing (False)."""
     there: dict[str, set[str]] = {}
     for row in (yield from query("properties_of", connection_ids=as_keys(connection_ids))):
         there.setdefault(row["grant_id"], set()).add(row["property_id"])
@@ -113,7 +115,7 @@ def _misplaced(connection_ids: Sequence[str], grants: Rows) -> Transaction[Mappi
 
 @transaction
 def verify_keys(tx: Tx, before: str | None = None, *, limit: int) -> Transaction[AlteredRows]:
-    """The next keys for callers before this id, newest first; before the first of them, sessions that are not over."""
+    """Verify the next keys for callers before this id, newest first; with the first ones, also unexpired sessions."""
     rows = yield from query("caller_keys", before=before or BEYOND, limit=limit)
     wrong = [row["id"] for row in rows if not is_genuine(tx, "caller_keys", row)]
     problems = [
@@ -131,9 +133,9 @@ def verify_keys(tx: Tx, before: str | None = None, *, limit: int) -> Transaction
 
 @transaction
 def accept(tx: Tx, connection_id: str) -> Transaction[bool]:
-    """An operator has looked: this connection and its grants are as they are, and its history begins to be verified
-    behind what is there; it has a line of that. Which of its grants it uses is what their roles say, and which
-    properties lead to it what they name. False: unknown.
+    """Accept this connection and its grants as they are, because an operator has checked them. Its history is verified
+    from here on, and has a line about it. The grants' roles decide which of them is in use, and the properties that a
+    grant names which ones lead to it. False: the connection is unknown.
     """
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:

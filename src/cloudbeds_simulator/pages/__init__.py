@@ -1,5 +1,5 @@
 """The simulator's pages: templates, one style sheet, one script, one icon. Nothing is loaded from elsewhere, and
-whatever a template shows is escaped.
+everything that a template shows is escaped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ASSETS = "/_assets/"
 MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-# No form-action: browsers apply it to every redirect behind a form, and where an app sends its user is its affair.
+# No form-action: browsers apply it to every redirect after a form, and an app may send its user anywhere.
 POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -32,7 +32,7 @@ def page(name: str, **values: object) -> str:
 
 
 def asset(path: str) -> web.Response:
-    """A file that pages are made of; 404 when there is none of this name."""
+    """A file that pages use; 404 if there is none of this name."""
     found = _assets().get(path.removeprefix(ASSETS))
     if found is None:
         return web.Response(status=404, text="no such file")
@@ -42,14 +42,14 @@ def asset(path: str) -> web.Response:
 
 @cache
 def _assets() -> dict[str, tuple[bytes, str]]:
-    """Name to content and media type; there are few, so they are read once and nothing else can be asked for."""
+    """Names with content and media type. There are few, so all are read once, and nothing else can be requested."""
     there = files(__name__).joinpath("static").iterdir()
     return {one.name: (one.read_bytes(), MEDIA[one.name.rpartition(".")[2]]) for one in there}
 
 
 @cache
 def _environment() -> Environment:
-    # Imported with the first page: most simulators approve by themselves, and never show one.
+    # Imported with the first page: most simulators approve automatically and never show one.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
