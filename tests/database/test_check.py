@@ -55,7 +55,7 @@ async def test_the_keys(one: Settings) -> None:
     assert (found.values, found.seals) == ({first: 1, other: 2 * HOTELS + 2 + len(IN_META)}, {first: 256, other: 256})
     lines = {text for name, text in found.fields() if name == "key"}
     assert lines == {
-        f"{first} sealed 256 of at most 4294967296 values, 1 are stored, and seals",
+        f"{first} sealed 256 of at most 4294967296 values, 1 are stored; it seals new values",
         f"{other} sealed 256 of at most 4294967296 values, {2 * HOTELS + 2 + len(IN_META)} are stored",
     }
 
