@@ -167,7 +167,7 @@ async def test_connections_that_lists_do_not_find(one: Settings) -> None:
     for _ in range(2):
         problems = [found for found in (await check.scan(one, silent)).problems if "was altered" not in found]
         assert [problem.split(" is not in the lists")[0] for problem in problems] == ["con_1", "con_2"]
-        assert all("mends that" in problem for problem in problems)
+        assert all("repairs that" in problem for problem in problems)
 
 
 async def test_hotels_that_an_interrupted_copy_holds(one: Settings) -> None:
