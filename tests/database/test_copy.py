@@ -131,7 +131,7 @@ async def test_another_target_of_the_same_name(ways: tuple[Settings, Settings], 
     second = settings(f"sqlite:///{tmp_path}/second.db")
     await filled(source)
     await copied_with(source, target, asyncio.sleep)
-    with pytest.raises(ConfigurationError, match="another database than this target"):
+    with pytest.raises(ConfigurationError, match="another database with the same name as this target"):
         await copied_with(source, second, asyncio.sleep)
     async with opened(target) as there:
         assert not there.read_only
