@@ -1,4 +1,4 @@
-"""Child processes: what they get of our environment; and those with a log file each, always ended, by their own pid."""
+"""Child processes: the environment that they get; and those with a log file each, which are always ended by pid."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NEEDED = frozenset((
     "COVERAGE_PROCESS_START", "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "SSL_CERT_DIR", "SSL_CERT_FILE",
     "SYSTEMROOT", "TERM", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
 ))  # fmt: skip
-FAMILIES = ("LC_", "PYTHON")  # how further names of that kind begin
+FAMILIES = ("LC_", "PYTHON")  # prefixes of further names
 DESKTOP = (
     "BROWSER", "DBUS_SESSION_BUS_ADDRESS", "DESKTOP_SESSION", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
     "XDG_CONFIG_DIRS", "XDG_CONFIG_HOME", "XDG_CURRENT_DESKTOP", "XDG_DATA_DIRS", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
     "XDG_SESSION_TYPE",
 )  # fmt: skip
-"""What a browser needs besides, to find the one that runs."""
+"""What a browser needs besides, to find its running instance."""
 LISTENING = re.compile(r"listening on (http://\S+)")
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -40,9 +40,9 @@ class ChildFailed(errors.Error):
 
 
 def environment(*further: str, **values: str) -> dict[str, str]:
-    """What a child process needs to run here, the variables named in `further`, and `values`: no secret of ours (A77).
+    """A child's environment: what it needs to run, the variables named in `further`, and `values`; no secret (A77).
 
-    Workers of `serve` are no such children: they read the settings from the whole environment.
+    Workers of `serve` are not such children: they read the settings from the whole environment.
     """
     needed = NEEDED.union(further)
     found = {name: value for name, value in os.environ.items() if name in needed or name.startswith(FAMILIES)}
@@ -60,7 +60,7 @@ def has_display() -> bool:
 
 
 def open_browser(url: str) -> None:
-    """Ask the user's browser to show an address; returns when it was asked. That there is none is no error."""
+    """Ask the user's browser to open a URL; does not wait until it is shown. Having no browser is not an error."""
     with suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(  # noqa: S603 - the standard library's own module, arguments passed as a list
             [sys.executable, "-m", "webbrowser", url],
@@ -74,9 +74,9 @@ def open_browser(url: str) -> None:
 
 
 class Child:
-    """One child process, `python -m` with `arguments`, waited for by blocking.
+    """One child process, `python -m` with `arguments`. The methods block.
 
-    It reads a pipe of ours, so that with `--with-parent` it ends when we do, however we end.
+    Its standard input is a pipe of ours, so that with `--with-parent` it ends when we do, however we end.
     """
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
@@ -94,7 +94,7 @@ class Child:
         return self._process.pid if self._process else 0
 
     def start(self, clock: Clock) -> str:
-        """Start it and wait until it says where it listens: that address. Raises ChildFailed."""
+        """Start it, wait until it logs its address, and return that. Raises ChildFailed."""
         self.launch()
         return self.address(clock)
 
@@ -113,7 +113,7 @@ class Child:
             )
 
     def address(self, clock: Clock) -> str:
-        """Wait until it says where it listens: that address. Raises ChildFailed."""
+        """Wait until it logs the address on which it listens, and return that. Raises ChildFailed."""
         deadline = clock.steady() + START_SECONDS
         while clock.steady() < deadline and self._process is not None:
             if found := LISTENING.search(self.log.read_bytes()[self._begin :].decode("utf-8", "replace")):

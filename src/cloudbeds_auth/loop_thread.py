@@ -3,9 +3,9 @@
 It is opened when it is first used, and anew in a child after `fork()`.
 
 When a program ends, Python joins the program's own threads first: they may use the vault to their end. Then, from
-`atexit`, the main thread asks this one to close the vault, and waits for as long as `OpenEngine.settled` says. Our
+`atexit`, the main thread asks this one to close the vault, and waits for as long as `OpenEngine.settled` takes. Our
 threads are daemons, which are not joined. New threads cannot be started by then, so those that closing needs are
-started with the vault: this one, the database's, and one that looks names up.
+started with the vault: this one, the database's, and one that resolves host names.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Vault(Protocol):
 
     @property
     def engine(self) -> OpenEngine:
-        """The parts beneath."""
+        """The engine of the vault."""
         ...
 
 
@@ -42,13 +42,13 @@ T = TypeVar("T")
 V = TypeVar("V", bound=Vault)
 Opener = Callable[[], AbstractAsyncContextManager[V]]
 
-_OF = threading.local()  # in a vault's own thread: what it was opened by
-PATIENCE = 5.0  # seconds in which a program that ends may commit what is in hand
-LOOK_UPS = 4  # names that are looked up at a time
+_OF = threading.local()  # in a vault's own thread: its opener
+PATIENCE = 5.0  # seconds that a program that ends leaves for the commit of a pair in hand
+LOOK_UPS = 4  # host names that are resolved at a time
 
 
 class LoopThread(Generic[V]):
-    """Opens a vault, runs what is asked of it, and closes it; usable in the process `pid` that made it, and no child.
+    """Opens a vault, runs work on it, and closes it; usable only in the process `pid` that created it, not in a child.
 
     `deadline`: seconds that one answer of the token endpoint may take. Raises what `opener` raises, and
     ConfigurationError when no thread can be started.
@@ -64,7 +64,7 @@ class LoopThread(Generic[V]):
         self._program_ends = asyncio.Event()
         self._opened: Future[V] = Future()
         self._closed: Future[None] = Future()
-        self._asked: set[Callable[[], None]] = set()  # what to call at the end of each that is under way
+        self._asked: set[Callable[[], None]] = set()  # the callbacks for the end of work under way
         try:
             self.loop.set_default_executor(OwnThreads(LOOK_UPS, "cloudbeds-auth-names"))
             self._thread = threading.Thread(target=self._run, name="cloudbeds-auth", daemon=True)
@@ -83,7 +83,7 @@ class LoopThread(Generic[V]):
             self._not_at_exit.append(finalizer.cancel)
 
     def submit(self, work: Coroutine[Any, Any, T], on_end: Callable[[], None]) -> Elsewhere[T]:
-        """Begin the work on the loop. `on_end` is always called once it has ended, or the vault was closed first.
+        """Start the work on the loop. `on_end` is always called, once the work has ended or the vault was closed first.
 
         Raises VaultClosed.
         """
@@ -94,7 +94,7 @@ class LoopThread(Generic[V]):
 
         begun = Elsewhere(self.loop, work, end)
         self._asked.add(end)
-        if begun.ended:  # in this moment
+        if begun.ended:  # meanwhile
             end()
         return begun
 
@@ -112,7 +112,7 @@ class LoopThread(Generic[V]):
         return await awaited(partial(self.submit, work))
 
     def close(self) -> None:
-        """Let what runs finish and commit, then close the vault. A program that ends waits as `settled` says."""
+        """Let running work finish and commit, then close the vault. A program that ends waits as long as `settled`."""
         if self.pid != os.getpid():  # the parent's threads do not run in a child
             return
         if threading.current_thread() is self._thread:
@@ -125,8 +125,8 @@ class LoopThread(Generic[V]):
         self._forget_exit()
 
     def close_at_exit(self) -> None:
-        """Close it for a program that ends. Ctrl-C ends the wait: a pair in hand is dropped, and its parent is stored
-        and works.
+        """Close the vault when the program ends. Ctrl-C ends the wait: a pair in hand is dropped, and its parent, which
+        is stored, still works.
         """
         try:
             if self.pid == os.getpid():
@@ -153,7 +153,7 @@ class LoopThread(Generic[V]):
     def _run(self) -> None:
         _OF.opener = self._opener
         life = self._to_its_end(self._live())
-        error = CancelledError() if life.cancelled() else life.exception()  # raised where it is opened, or closed
+        error = CancelledError() if life.cancelled() else life.exception()  # raised where it is opened or closed
         self._to_its_end(_cancel_all())
         self.loop.close()
         self._leave_nobody_waiting()
@@ -161,12 +161,12 @@ class LoopThread(Generic[V]):
         _settle(self._closed, error)
 
     def _to_its_end(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run the loop until this work is done. SystemExit and KeyboardInterrupt of other work stop a loop, besides
-        being raised where that work is waited for; this loop goes on.
+        """Run the loop until this work is done. SystemExit and KeyboardInterrupt of other work also stop the loop,
+        besides being raised to the caller of that work; it is then run again.
         """
         task = self.loop.create_task(work)
         while not task.done():
-            with suppress(BaseException):  # its own is in `task`
+            with suppress(BaseException):  # that of the work itself is in `task`
                 self.loop.run_until_complete(task)
         return task
 
@@ -178,7 +178,7 @@ class LoopThread(Generic[V]):
         last_moment.cancel()
 
     async def _last_moment(self, engine: OpenEngine) -> None:
-        """Once the engine has settled, a program that ends waits no longer, whether the vault is closed or not."""
+        """End the wait of a program that ends once the engine has settled, whether or not the vault is closed."""
         await self._program_ends.wait()
         await engine.settled(PATIENCE)
         _settle(self._closed)
@@ -194,7 +194,7 @@ class LoopThread(Generic[V]):
 
 
 class ThreadedVault(Generic[V]):
-    """A vault on a thread of its own, opened when it is first asked for, and anew in a child after `fork()`."""
+    """A vault on a thread of its own, opened at its first use, and anew in a child after `fork()`."""
 
     def __init__(self, opener: Opener[V], deadline: float) -> None:
         self._opener = opener
@@ -207,22 +207,22 @@ class ThreadedVault(Generic[V]):
         _MADE.add(self)
 
     def here(self) -> V:
-        """The vault, for what may be done from any thread. Raises VaultClosed, and what opening it raises."""
+        """The vault, for methods that any thread may call. Raises VaultClosed, and what opening it raises."""
         return self._now().vault
 
     def opened(self) -> V | None:
-        """The vault, where it is open already. Raises VaultClosed."""
+        """The vault if it is open already, else None. Raises VaultClosed."""
         self.must_be_open()
         return None if self._running is None else self._running.vault
 
     def wait(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
-        """The result of `work` on that thread; the calling thread waits. Raises as `here`."""
+        """The result of `work` on that thread; the calling thread waits. Raises what `here` raises."""
         running = self._now()
         return running.wait(_begun(work, running.vault))
 
     async def elsewhere(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
-        """As `wait`, from another event loop. No thread waits: many callers of one hotel would take all of them. While
-        the vault is opened one does, so that the loop goes on.
+        """As `wait`, from another event loop. No thread waits, because many callers of one hotel would occupy them all.
+        Only while the vault is being opened does one thread wait, so that the loop is not blocked.
         """
         self.must_be_open()
         running = self._running
@@ -231,7 +231,7 @@ class ThreadedVault(Generic[V]):
         return await running.wait_elsewhere(_begun(work, running.vault))
 
     def close(self) -> None:
-        """Let what runs finish and commit, then close; afterwards it is opened no more."""
+        """Let running work finish and commit, then close; it is not opened again."""
         self._closed = True
         if self._running is not None:
             self._running.close()
@@ -243,12 +243,12 @@ class ThreadedVault(Generic[V]):
             await self._running.close_elsewhere()
 
     def must_be_open(self) -> None:
-        """Raises VaultClosed after it was closed; opens nothing."""
+        """Raise VaultClosed if it was closed; opens nothing."""
         if self._closed:
             raise VaultClosed
 
     def after_fork(self) -> None:
-        """In the child, before anything else: threads, sockets and a lock that is held are the parent's."""
+        """Called in the child before anything else: threads, sockets and a lock that is held are the parent's."""
         if self._running is not None:
             self._left_behind.append(self._running)
         self._running = self._opening = None
@@ -259,7 +259,7 @@ class ThreadedVault(Generic[V]):
         return self._running or self._open_once()
 
     def _open_once(self) -> LoopThread[V]:
-        """Opened by the first caller; where that fails, the callers that waited meanwhile meet the same failure.
+        """Open the vault in the first caller's thread; if that fails, callers that waited meanwhile get the same error.
 
         Raises RuntimeError in the vault's own thread.
         """

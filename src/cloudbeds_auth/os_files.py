@@ -26,22 +26,22 @@ from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.system import PROC, random_bytes
 
 _LISTEN = "0A"  # the state's number in /proc/net/tcp (proc(5))
-OUR_FOLDER = "cloudbeds-auth"  # the name of every folder that this product makes for itself
+OUR_FOLDER = "cloudbeds-auth"  # the name of every folder that this product creates for itself
 NETWORK_FILE_SYSTEMS = frozenset((
     "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
     "ocfs2", "smb", "smb2", "smb3", "smbfs", "fuse.ceph", "fuse.cephfs", "fuse.davfs", "fuse.gcsfuse",
     "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.smbnetfs", "fuse.sshfs",
 ))  # fmt: skip
-IMAGE_FILE_SYSTEMS = {"aufs", "fuse.fuse-overlayfs", "overlay"}  # of a container: the same for all of its image
+IMAGE_FILE_SYSTEMS = {"aufs", "fuse.fuse-overlayfs", "overlay"}  # of containers: shared by all containers of an image
 MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 MACHINE_ID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")  # 128 bits; macOS writes hyphens
 
 
 def machine_id(files: tuple[Path, ...] = MACHINE_ID_FILES, mountinfo: Path = PROC / "self/mountinfo") -> str:
-    """A name of this machine that outlives its boots; empty when it has none.
+    """A name of this machine that stays the same across boots; empty if there is none.
 
-    It is made from the machine's id, which is confidential (machine-id(5)). An id in a container's image names
-    no machine: every container of that image has it.
+    It is derived from the machine's id, which is confidential (machine-id(5)). An id in a container's image identifies
+    no machine: every container of that image has the same one.
     """
     for found in _machine_ids(files, mountinfo):
         if MACHINE_ID.fullmatch(found):
@@ -62,22 +62,22 @@ def _machine_ids(files: tuple[Path, ...], mountinfo: Path) -> Iterator[str]:
 
 
 def open_files(wanted: int) -> int:
-    """How many files this process may have open, its limit raised to `wanted` as far as the machine allows."""
+    """Raise this process's limit of open files to `wanted`, as far as the machine allows; returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
     raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if raised > soft:
-        with suppress(OSError, ValueError):  # a limit of the kernel's below the one that it names (macOS)
+        with suppress(OSError, ValueError):  # the kernel's actual limit is below the one it reports (macOS)
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
             return raised
     return soft
 
 
 def take_port(host: str, port: int) -> list[socket.socket]:
-    """Bound sockets for every address of `host`; port 0: a free one, the same for all. Raises OSError, none bound.
+    """Bind a socket for every address of `host`; port 0: a free one, the same for all. On OSError, none remains bound.
 
-    A machine may have a name for ::1 without having IPv6: one address is enough, unless another is in use.
+    A host name may resolve to ::1 on a machine without IPv6: one address is enough, unless another is in use.
     """
     bound: list[socket.socket] = []
     failure: OSError | None = None
@@ -122,7 +122,7 @@ def unsent(connection: int) -> int:
 
 
 def reset_when_closed(connection: int) -> None:
-    """Show an error to a TCP connection's other side when it is closed, and not an end; what is unsent is dropped.
+    """Make closing a TCP connection a reset for the other side, not an orderly end; unsent data is dropped.
 
     `connection` is its file descriptor (SO_LINGER in socket(7)).
     """
@@ -133,7 +133,7 @@ def reset_when_closed(connection: int) -> None:
 def holder_of(port: int, proc: Path = PROC) -> str | None:
     """The process that listens on the port, as `python3 (pid 4711)`.
 
-    None where /proc does not say (another user's, another system).
+    None if /proc does not show it (another user's process, another system).
     """
     sockets = set(_listening_sockets(port, proc))
     for process in proc.glob("[0-9]*") if sockets else ():
@@ -162,8 +162,8 @@ def _target(handle: Path) -> str:
 def private_folder(path: Path) -> None:
     """Make sure that `path` is a folder where secrets may be stored.
 
-    A missing one is made with mode 0700; one of ours (named `cloudbeds-auth`) that others may enter is closed to them.
-    Raises ConfigurationError when it cannot be made, or when any user may replace files in it.
+    A missing folder is created with mode 0700; one named `cloudbeds-auth` is ours, and is closed to others if they may
+    enter it. Raises ConfigurationError when it cannot be created, or when any user may replace files in it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,15 +178,15 @@ def private_folder(path: Path) -> None:
     except OSError as error:
         raise ConfigurationError(f"the folder {path} cannot be used: {error.strerror}") from None
     if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-        raise ConfigurationError(f"anybody may replace files in {path}; run `chmod o-w {path}`")
+        raise ConfigurationError(f"any user may replace files in {path}; run `chmod o-w {path}`")
 
 
 def written_by_others(path: Path, found: os.stat_result) -> str | None:
-    """What is wrong with a file of settings that another user wrote or may write, and what to run; None: nothing is.
+    """What is wrong with a settings file that another user wrote or may write, and what to run; None: nothing.
 
-    `found` is the file itself, as it was opened. A file of root's is as good as ours, and a group may write where it is
-    the owner's alone. The owner of a symbolic link counts, too: it could lead to a file of ours that was meant for
-    another place.
+    `found` is the status of the file itself, as it was opened. A file of root's is as good as ours, and the owner's
+    private group may write it. The owner of a symbolic link counts, too: the link could lead to a file of ours that was
+    meant for another place.
     """
     us = os.geteuid()
     for owner in (os.lstat(path).st_uid, found.st_uid):
@@ -199,7 +199,7 @@ def written_by_others(path: Path, found: os.stat_result) -> str | None:
 
 
 def is_private_group(group: int, owner: int) -> bool:
-    """Whether a group is a user's own: the user's first one, of the same name, without any other member."""
+    """Whether a group is a user's private one: the primary group, with the user's name, and without other members."""
     try:
         user, found = pwd.getpwuid(owner), grp.getgrgid(group)
     except KeyError:
@@ -217,9 +217,9 @@ def _user(number: int) -> str:
 def write_private(path: Path, data: bytes, exclusive: bool, beside: Path | None = None) -> None:
     """Write a file that only its owner may read (0600): complete and synced, or not at all.
 
-    An existing file, or a symbolic link in its place, is replaced, never written through. With `exclusive` it must not
-    exist (FileExistsError); of several processes one wins. What root writes belongs to the owner of the file `beside`,
-    who has to read it. Raises OSError.
+    An existing file, or a symbolic link in its place, is replaced, never written through. With `exclusive`, the file
+    must not exist (FileExistsError); of several processes, one wins. What root writes is given to the owner of the file
+    `beside`, who has to read it. Raises OSError.
     """
     if exclusive and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))  # on a full disk, too
@@ -236,11 +236,11 @@ def write_private(path: Path, data: bytes, exclusive: bool, beside: Path | None 
 
 
 def _write_new(path: Path, data: bytes, beside: Path | None) -> None:
-    """A file that was not there, synced; raises FileExistsError."""
+    """Write a new file, and sync it; raises FileExistsError."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
         if beside is not None and os.geteuid() == 0:
-            with suppress(OSError):  # it is not there yet, or this root may give nothing away
+            with suppress(OSError):  # it does not exist yet, or this root may not change owners
                 found = beside.lstat()
                 os.fchown(handle, found.st_uid, found.st_gid)
         file.write(data)
@@ -260,7 +260,7 @@ def _publish(draft: Path, path: Path, data: bytes, beside: Path | None) -> None:
 
 
 def sync(path: Path) -> None:
-    """Return when a file, or which names a folder has, is on the disk."""
+    """Sync a file's content, or a folder's entries, to disk."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -269,7 +269,7 @@ def sync(path: Path) -> None:
 
 
 def network_file_system(path: Path, mountinfo: Path = PROC / "self/mountinfo") -> str | None:
-    """The name of the network file system that `path` is on, else None (also where that is not known; proc(5))."""
+    """The name of the network file system that `path` is on; None if it is on none, or that is unknown (proc(5))."""
     kind = _file_system(path, mountinfo)
     return kind if kind in NETWORK_FILE_SYSTEMS else None
 

@@ -94,7 +94,7 @@ class Sealer(Protocol):
         ...
 
     def key_of(self, sealed: bytes) -> str:
-        """Names the key that a sealed value is under, configured or not."""
+        """Names the key that sealed a value, configured or not."""
         ...
 
     def seal(self, secret: Secret, place: Place) -> bytes:
@@ -116,7 +116,7 @@ class Heard(Protocol):
     async def wait(self, seconds: float) -> None:
         """Return when the row is worth reading again: after `seconds` at the latest, and sometimes too early.
 
-        That it returns says nothing about the grant: the row says what happened.
+        Returning says nothing about the grant: the row shows what happened.
         """
         ...
 
@@ -168,7 +168,7 @@ class Throttled(Exception):
 class AppState:
     """`state`: enabled, pending, installing or disabled; empty when the answer names none.
 
-    `refused`: Cloudbeds refused to answer. With neither it was an outage.
+    `refused`: Cloudbeds refused to answer. If neither is set, it was an outage.
     """
 
     state: str = ""
@@ -191,7 +191,7 @@ class Unlisted:
 
     @property
     def final(self) -> bool:
-        """Whether the vendor said that this credential may not ask: until that changes, asking again is no use."""
+        """Whether the vendor said that this credential may not ask: until that changes, asking again is of no use."""
         return self.refusal.act is Act.REPORT
 
 
@@ -256,7 +256,7 @@ class Lost(Exception):
 
 
 class Broken(Lost):
-    """The connection broke before the head of an answer came, as an idle one does that the vendor has just closed."""
+    """The connection broke before the head of an answer came, like an idle one that the vendor has just closed."""
 
 
 class UpstreamAnswer(Protocol):
@@ -278,7 +278,7 @@ class UpstreamAnswer(Protocol):
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body's bytes as they came, still encoded; raises Lost when they stop too early."""
+        """The body's bytes as they came, still encoded; raises Lost if they end too early."""
         ...
 
     def close(self) -> None:
@@ -333,14 +333,14 @@ class Deliverer(Protocol):
 
 Fact = str | int | float | bool | None
 REQUEST_ID: ContextVar[str | None] = ContextVar("cloudbeds_auth_request_id", default=None)
-"""The id of the request being served, which each log line written for it has, and its answer."""
+"""The id of the request being served; its answer and each log line written for it carry the id."""
 ACTING: ContextVar[Acting] = ContextVar("cloudbeds_auth_acting", default=PROGRAM)
-"""Who asked for what is being done, as the audit names them; passed to each transaction."""
+"""The actor of the current work, as the audit names it; passed to each transaction."""
 
 
 class Observer(Protocol):
     """Production: `observe`. Implementations never raise: a broken metric must not lose a hotel (F80)."""
 
     def happened(self, what: Happening, /, **facts: Fact) -> None:
-        """`what` is also a `str`: its stable name. `facts` are those that it declares: small, and never secrets."""
+        """`what` is also a `str`: its stable name. `facts` are the ones that it declares: small, and never secrets."""
         ...

@@ -128,8 +128,8 @@ async def build(
 
 
 def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:
-    """Updates the apps from settings that are read again. Settings change nothing if they are invalid at the moment,
-    lack a client id, or name another origin than the one this process sends to.
+    """A function that reads the settings again and updates the apps. Settings change nothing if they are invalid at the
+    moment, lack a client id, or name another origin than the one this process sends to.
     """
 
     def update() -> None:
@@ -172,7 +172,7 @@ def within_callers_trace(app: Asgi) -> Asgi:
 
 @contextmanager
 def shared_metrics() -> Iterator[None]:
-    """A folder in which the workers of one service add up their metrics; set before any of them starts to count."""
+    """Set up a folder in which the workers of one service add up their metrics, before any of them starts to count."""
     with TemporaryDirectory(prefix="cloudbeds-auth-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder
         try:

@@ -127,12 +127,12 @@ def process_identity() -> str:
 
 
 def lease_owner(entropy: Entropy) -> str:
-    """A name for one holder of leases: process, boot, and a random part, by which two in one process differ."""
+    """A name for one holder of leases: process, boot, and a random part that tells two in one process apart."""
     return f"{process_identity()}/{boot_id()}/{entropy.identifier('')}"
 
 
 def is_dead(identity: str, boot: str) -> bool:
-    """Whether the process of a `process_identity` or `lease_owner`, recorded under boot id `boot`, has surely ended.
+    """Whether the process of a `process_identity` or `lease_owner`, recorded under boot id `boot`, has certainly ended.
 
     A process of another boot of this machine is dead (rule-6: one host shares a SQLite file). Of this boot, only a
     process in the same pid namespace can be judged. Where anything is unknown: False.

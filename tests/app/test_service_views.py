@@ -110,7 +110,7 @@ async def test_every_job_has_words(operator: Operator) -> None:
 async def test_work(operator: Operator) -> None:
     """What waits, and that nothing is sent where no address is set."""
     _, _, page = await operator.open("/work")
-    for said in ("Refreshes and keep-alive", "No limit is kept to", "No address is set, so nothing is sent."):
+    for said in ("Refreshes and keep-alive", "No limit applies", "No webhook URL is set, so nothing is sent."):
         assert said in page
 
 
@@ -161,7 +161,7 @@ async def test_what_is_late_or_in_use(operator: Operator, monkeypatch: pytest.Mo
     _, _, page = await operator.open("/work")
     for said in (
         "10,000 or more", '"badge attention">Attention</span> 1 hour', '"badge recovering">Recovering</span> 5 minutes',
-        "all in use: what comes waits its turn", "nothing is sent for 9 seconds", "requests are spaced evenly",
+        "all in use: further requests wait their turn", "nothing is sent for 9 seconds", "requests are spaced evenly",
         "9 within 1.25 s", "5 seconds ago: OSError", "not yet", f"the first {MOST_APPS} by name",
     ):  # fmt: skip
         assert said in page, said

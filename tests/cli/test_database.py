@@ -131,7 +131,7 @@ def test_backup(tmp_path: Path, url: str) -> None:
     assert (tmp_path / "copy.db").stat().st_size > 0
     again = typed(url, "backup", str(tmp_path / "copy.db"))
     assert again.status == 1
-    assert "is there already" in again.err
+    assert "already exists" in again.err
     elsewhere = typed("postgresql://db.example/hotels", "backup", str(tmp_path / "no.db"))
     assert elsewhere.status == 1
     assert "pg_dump" in elsewhere.err

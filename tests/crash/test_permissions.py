@@ -61,7 +61,7 @@ def test_a_folder_that_anybody_may_write_to_is_refused(make_lane: MakeLane) -> N
     folder = held.made.folder / "open"
     folder.mkdir()
     folder.chmod(0o777)
-    assert "anybody may replace files" in refused(held, at(folder / "hotels.sqlite3"))
+    assert "any user may replace files" in refused(held, at(folder / "hotels.sqlite3"))
     assert not list(folder.glob("*.key"))
 
 

@@ -47,7 +47,7 @@ async def test_a_backup_overwrites_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there already"):
         backup.back_up(source.database_path, tmp_path / "there", silent)
     assert (tmp_path / "there").read_text() == "precious"
-    with pytest.raises(ConfigurationError, match="cannot be made"):
+    with pytest.raises(ConfigurationError, match="cannot be created"):
         backup.back_up(source.database_path, tmp_path / "no" / "folder", silent)
 
 
@@ -107,7 +107,7 @@ async def test_one_backup_at_a_time(tmp_path: Path) -> None:
 
     backup.back_up(source.database_path, tmp_path / "to.db", second)
     assert refused
-    assert all("another backup writes" in one for one in refused)
+    assert all("another backup is writing" in one for one in refused)
     assert sorted(tmp_path.glob("to.db*")) == [tmp_path / "to.db"]
 
 
@@ -125,6 +125,6 @@ async def test_a_backup_that_ends_as_another_begins(tmp_path: Path, monkeypatch:
         return file
 
     monkeypatch.setattr(os, "open", opens)
-    with pytest.raises(ConfigurationError, match="another backup writes"):
+    with pytest.raises(ConfigurationError, match="another backup is writing"):
         backup.back_up(source.database_path, to, silent)
     assert to.read_bytes() == b"whole"

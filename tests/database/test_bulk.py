@@ -155,7 +155,7 @@ def _all(table: str, now: Instant) -> Transaction[Any]:
 
 
 HOTELS_KILLED_AT = (
-    "hotels latched", "hotels closed", "grants", "properties", "grants of an earlier try", "newest events",
+    "hotels latched", "hotels closed", "grants", "properties", "grants of an earlier attempt", "newest events",
 )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ async def test_the_keys(one: Settings) -> None:
     assert (found.values, found.seals) == ({first: 1, other: 2 * HOTELS + 2 + len(IN_META)}, {first: 256, other: 256})
     lines = {text for name, text in found.fields() if name == "key"}
     assert lines == {
-        f"{first} sealed 256 of at most 4294967296 values, 1 are stored, and seals",
+        f"{first} sealed 256 of at most 4294967296 values, 1 are stored; it seals new values",
         f"{other} sealed 256 of at most 4294967296 values, {2 * HOTELS + 2 + len(IN_META)} are stored",
     }
 
@@ -167,7 +167,7 @@ async def test_connections_that_lists_do_not_find(one: Settings) -> None:
     for _ in range(2):
         problems = [found for found in (await check.scan(one, silent)).problems if "was altered" not in found]
         assert [problem.split(" is not in the lists")[0] for problem in problems] == ["con_1", "con_2"]
-        assert all("mends that" in problem for problem in problems)
+        assert all("repairs that" in problem for problem in problems)
 
 
 async def test_hotels_that_an_interrupted_copy_holds(one: Settings) -> None:

@@ -131,7 +131,7 @@ async def test_another_target_of_the_same_name(ways: tuple[Settings, Settings], 
     second = settings(f"sqlite:///{tmp_path}/second.db")
     await filled(source)
     await copied_with(source, target, asyncio.sleep)
-    with pytest.raises(ConfigurationError, match="another database than this target"):
+    with pytest.raises(ConfigurationError, match="another database with the same name as this target"):
         await copied_with(source, second, asyncio.sleep)
     async with opened(target) as there:
         assert not there.read_only
@@ -208,7 +208,7 @@ async def test_killed_while_copying(ways: tuple[Settings, Settings]) -> None:
     async with opened(source) as running:
         before = await secrets(running)
 
-    for step in ("hotels latched", "hotels closed", "calls of an earlier try", *HOTEL_TABLES, "newest events"):
+    for step in ("hotels latched", "hotels closed", "calls of an earlier attempt", *HOTEL_TABLES, "newest events"):
 
         def kill(what: str, done: int, total: int, *, at: str = step) -> None:
             if (what, done) == (at, total):
@@ -269,7 +269,7 @@ async def test_a_refresh_under_way_commits_first(ways: tuple[Settings, Settings]
 
         shown: list[tuple[str, int, int]] = []
         await copied_with(source, target, comes_back, lambda *step: shown.append(step))
-        assert [step for step in shown if "under way" in step[0]] == [("refreshes under way that end", 0, 1)]
+        assert [step for step in shown if "under way" in step[0]] == [("refreshes under way, finished", 0, 1)]
     async with opened(target) as there:
         assert (await row(there, "gra_1")).access.reveal() == "A-1-2"
 
@@ -467,7 +467,7 @@ async def test_two_that_copy_one_history(ways: tuple[Settings, Settings]) -> Non
                 work = maintenance.copy_history(source, target.database_url, silent)
                 other[0] = thread.submit(asyncio.run, work).result()
 
-    with pytest.raises(ConfigurationError, match="another process copies"):
+    with pytest.raises(ConfigurationError, match="another process is copying"):
         await maintenance.copy_history(source, target.database_url, overtaken)
     async with opened(source) as here, opened(target) as there:
         assert await there.read(read_history("con_0")) == await here.read(read_history("con_0"))

@@ -1,4 +1,4 @@
-"""The pages about the service itself: registrations at Cloudbeds, the audit, the work that waits, the settings."""
+"""The pages about the service itself: registrations at Cloudbeds, the audit, pending work, the settings."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ CREDENTIALS = {CredentialKind.OAUTH: "OAuth tokens", CredentialKind.API_KEY: "an
 QUEUES = {
     Queue.UPKEEP: (
         "Refreshes and keep-alive",
-        "Tokens are renewed ahead of their end. A few that wait for seconds are normal; many are after an outage.",
+        "Tokens are refreshed before they expire. A few that wait for seconds are normal; so are many after an outage.",
     ),
     Queue.RETRIES: (
-        "Refused hotels, tried again",
-        "A hotel that has to reconnect is tried again now and then: some come back by themselves.",
+        "Retries of refused hotels",
+        "A hotel that has to reconnect is still tried now and then, because some recover by themselves.",
     ),
     Queue.APP_STATES: (
-        "Asking whether a hotel left",
-        "Cloudbeds is asked now and then whether a hotel disabled the app there.",
+        "Checking whether hotels left",
+        "Cloudbeds is asked now and then whether a hotel has disabled the app there.",
     ),
-    Queue.LISTINGS: ("Asking for properties", "Once a day each hotel's properties are listed anew."),
+    Queue.LISTINGS: ("Listing properties", "Each hotel's properties are listed again once a day."),
     Queue.COMPARISONS: (
         "Comparing webhook subscriptions",
-        "What Cloudbeds is to report is compared with what the settings want. All at once after they changed.",
+        "The subscriptions at Cloudbeds are compared with the settings. All are due at once after the settings change.",
     ),
 }
 JOBS = {
-    "write calls": "Writing down how often hotels are called for",
-    "write uses of keys": "Writing down when keys are used",
-    "write failures": "Writing down who failed to sign in",
-    "upkeep": "Refreshing, and keeping alive",
-    "key in use": "Saying which encryption key is in use",
-    "retention": "Deleting what is too old",
-    "app states": "Asking whether hotels left",
-    "groups": "Asking for properties",
+    "write calls": "Recording calls for hotels",
+    "write uses of keys": "Recording when keys are used",
+    "write failures": "Recording failed sign-ins",
+    "upkeep": "Refreshing and keeping alive",
+    "key in use": "Recording which encryption key is in use",
+    "retention": "Deleting old records",
+    "app states": "Checking whether hotels left",
+    "groups": "Listing properties",
     "subscriptions": "Comparing webhook subscriptions",
     "webhooks": "Delivering messages",
 }
@@ -90,7 +90,7 @@ class ServicePages:
         return self._pages.show(session, "audit.html", rows=rows, following=following, later=cursor is not None)
 
     async def work(self, request: PageRequest, session: Session) -> PageAnswer:
-        """What there is to do, and how it goes."""
+        """Pending work, the use of rate limits, and the state of the jobs."""
         found, now = await self._engine.workloads.read(), self._engine.world.clock.wall()
         sends = self._settings.webhook_url is not None
         return self._pages.show(
@@ -111,7 +111,7 @@ class ServicePages:
 
 
 def up_to(number: int, most: int) -> str:
-    """`1,234`; `10,000 or more` of what was counted no further."""
+    """`1,234`; `10,000 or more` where counting stopped there."""
     return f"{number:,} or more" if number >= most else f"{number:,}"
 
 
@@ -135,7 +135,7 @@ def _entry(one: AuditEntry) -> dict[str, object]:
 
 
 def _done(one: AuditEntry) -> str:
-    """In the words of a hotel's history, where it is about one."""
+    """The action, in the words of a hotel's history if it has them."""
     return KINDS.get(one.action) or one.action.replace("_", " ").capitalize()
 
 
@@ -159,16 +159,16 @@ def _window(one: ClientWindow) -> dict[str, object]:
     state, badge = "below the limit", Badge.HEALTHY
     if use.paused:
         state, badge = (
-            f"Cloudbeds said that it is too much: nothing is sent for {duration(use.paused)}",
+            f"Cloudbeds answered 429 (too many requests): nothing is sent for {duration(use.paused)}",
             Badge.RECOVERING,
         )
     elif use.spaced:
-        state, badge = "Cloudbeds said so within the last hour: requests are spaced evenly", Badge.RECOVERING
+        state, badge = "Cloudbeds answered 429 within the last hour: requests are spaced evenly", Badge.RECOVERING
     elif use.taken >= rate.most:
-        state = "all in use: what comes waits its turn"
+        state = "all in use: further requests wait their turn"
     return {
         "name": one.app.id, "client_id": one.app.client_id, "waiting": one.waiting,
-        "allowed": f"{rate.most} within {rate.window:g} s" + (", only watched" if one.limit.observed else ""),
+        "allowed": f"{rate.most} within {rate.window:g} s" + (", observed only" if one.limit.observed else ""),
         "taken": use.taken, "ahead": use.ahead, "state": state, "badge": badge,
     }  # fmt: skip
 
@@ -178,7 +178,7 @@ def _outbox(outbox: Outbox) -> dict[str, object]:
     if outbox.given_up:
         given_up = up_to(outbox.given_up, MOST_MESSAGES)
         text = f"Given up: {given_up}, the last because of {outbox.problem}. Waiting: {waiting}."
-        return {"badge": Badge.ATTENTION, "text": f"{text} Mend the receiver, and let it ask for every connection."}
+        return {"badge": Badge.ATTENTION, "text": f"{text} Repair the receiver, then have it fetch every connection."}
     if not outbox.waiting:
         return {"badge": Badge.HEALTHY, "text": "Every message was delivered."}
     late = outbox.oldest > LATE
@@ -189,8 +189,8 @@ def _outbox(outbox: Outbox) -> dict[str, object]:
 
 
 def _mute(outbox: Outbox) -> dict[str, object]:
-    """No address is set: nothing is sent, and nothing is wrong."""
-    text = f"No address is set, so nothing is sent. Kept for a while: {up_to(outbox.waiting, MOST_MESSAGES)}."
+    """No webhook URL is set: nothing is sent, and nothing is wrong."""
+    text = f"No webhook URL is set, so nothing is sent. Kept for a while: {up_to(outbox.waiting, MOST_MESSAGES)}."
     return {"badge": Badge.HEALTHY, "text": text}
 
 
@@ -205,7 +205,7 @@ def _job(name: str, record: JobRecord, now: float) -> dict[str, object]:
 
 
 def _setting(settings: Settings, attribute: str, row: Setting, field: FieldInfo) -> dict[str, object]:
-    """Of a secret only whether it is set; an address that may hold one is treated alike."""
+    """One setting. A secret is shown only as set or not set, and so is a URL that may contain one."""
     value, given = getattr(settings, attribute), attribute in settings.model_fields_set
     kept = row.secret or not field.repr
     shown = ("set" if value else UNSET) if kept else _written(value)
@@ -218,7 +218,7 @@ def _setting(settings: Settings, attribute: str, row: Setting, field: FieldInfo)
 
 
 def _written(value: object) -> str:
-    """A value as it is written in a variable."""
+    """A value as it is written in an environment variable."""
     match value:
         case None | () | "":
             return UNSET

@@ -1,5 +1,5 @@
-"""Work on every row of a table, a batch at a time. Each batch is a transaction of its own: what else uses the database
-waits for one batch and no longer, and a kill undoes one and no more.
+"""Work on every row of a table, in batches. Each batch is a transaction of its own: other users of the database wait
+for one batch at most, and a kill undoes one batch at most.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ TABLES: dict[str, tuple[str, ...]] = {
     "events": ("connection_id", "sequence"),
     "calls": ("connection_id", "span", "first_us", "generation", "line"),
 }
-"""Every table but `meta`, with its key; what refers to another table comes after it, histories come last."""
+"""Every table but `meta`, with its key. A table comes after the tables that it refers to; histories come last."""
 
-BY_ITSELF = ("circuits", "budgets", "issuers")  # the tables that a service fills where nobody has connected anything
+BY_ITSELF = ("circuits", "budgets", "issuers")  # the tables that a service fills before any hotel is connected
 
 Key = tuple[object, ...]
 Progress = Callable[[str, int, int], None]
-"""Called with the progress: of what, how many are done, how many there are."""
+"""Called with the progress: a label, how many are done, how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The rows of a table whose key comes after `after` (empty: from the first on), up to and with `to`."""
+    """The rows of a table with keys after `after` (empty: from the first row on), up to and including `to`."""
 
     table: str
     after: Key
@@ -51,12 +51,12 @@ class Batch:
 
     @property
     def where(self) -> str:
-        """The condition, for the end of a statement."""
+        """The condition, for a WHERE clause."""
         return _after(self.table, self.after) + f" AND ({_listed(self.table)}) <= ({_named(self.table, 'to')})"
 
     @property
     def parameters(self) -> Mapping[str, object]:
-        """Of the condition."""
+        """The parameters of the condition."""
         return _bound(self.table, "after", self.after) | _bound(self.table, "to", self.to)
 
 
@@ -70,9 +70,9 @@ async def each(
     after: Key = (),
     size: int | None = None,
 ) -> int:
-    """Do `work` with each batch of a table's rows after this key, in the order of their keys; how many rows there were.
+    """Call `work` with each batch of a table's rows after the key `after`, in key order; returns the number of rows.
 
-    Progress is shown as that of `what`, or of the table. A batch has at most `size` rows, or `BATCH`.
+    Progress is labelled `what`, or with the table's name. A batch has at most `size` rows, or `BATCH`.
     """
     shown, done = what or table, 0
     total = await driver.read(partial(_count, table, after))
@@ -86,7 +86,7 @@ async def each(
 
 
 async def each_grant(driver: Driver, name: str, progress: Progress, what: str) -> None:
-    """Run the named query, of :after and :to, for each batch of grants."""
+    """Run the named query, which takes :after and :to, for each batch of grants."""
 
     async def work(batch: Batch) -> None:
         after, to = batch.after[0] if batch.after else "", batch.to[0]
@@ -96,14 +96,14 @@ async def each_grant(driver: Driver, name: str, progress: Progress, what: str) -
 
 
 def in_use(now: Instant) -> Transaction[list[str]]:
-    """The tables that hold something that somebody made."""
+    """The tables that hold rows, without those that a service fills by itself."""
     tables = [table for table in TABLES if table not in BY_ITSELF]
     sql = " UNION ALL ".join(f"SELECT '{table}' AS name WHERE EXISTS (SELECT 1 FROM {table})" for table in tables)  # noqa: S608
     return [row["name"] for row in (yield Statement("bulk_in_use", sql, {}))]
 
 
 def rows(batch: Batch, now: Instant) -> Transaction[Rows]:
-    """The rows of a batch, in the order of their keys."""
+    """The rows of a batch, in key order."""
     sql = f"SELECT * FROM {batch.table} WHERE {batch.where} ORDER BY {_listed(batch.table)}"  # noqa: S608 - our own names
     return (yield Statement(f"bulk_rows_{batch.table}", sql, batch.parameters))
 
@@ -122,7 +122,7 @@ def delete(batch: Batch, now: Instant) -> Transaction[None]:
 
 
 def insert(table: str, found: Rows, *, unless_there: bool = False) -> Transaction[None]:
-    """Insert rows, all with the same columns. `unless_there`: of one whose key is there already the row there stays."""
+    """Insert rows, all with the same columns. With `unless_there`, a row whose key exists already is left out."""
     if found:
         columns, values = ", ".join(found[0]), ", ".join(f":{column}" for column in found[0])
         unless = "ON CONFLICT DO NOTHING" if unless_there else ""

@@ -1,6 +1,6 @@
-"""Reads a whole database: whether it is sound, whether every sealed value opens with the keys at hand, whether what
-is stored may be used with the settings, whether every living grant can come back by itself (I15), whether lists find
-every connection, and whether links, keys and histories are as they were written.
+"""Reads a whole database and checks that it is sound, that every sealed value opens with the configured keys, that
+what is stored may be used with the settings, that every living grant can come back by itself (I15), that lists find
+every connection, and that links, keys and histories are unaltered.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from cloudbeds_auth.transactions.verification import verify_connections, verify_
 
 CHUNK = 500
 VERIFIED = 50  # connections whose histories one transaction reads
-BEHIND = "those of the hotels that were moved here have not all come: `cloudbeds-auth database copy` again brings them"
+BEHIND = "those of hotels that were moved here are not all copied: run `cloudbeds-auth database copy` again"
 
 
 @dataclass
 class Found:
-    """What a scan found; `problems` are sentences for people."""
+    """The result of a scan; `problems` are sentences for people."""
 
     schema: int = 0
     apps: int = 0
@@ -52,13 +52,13 @@ class Found:
     grants: int = 0
     sealed_values: int = 0
     key_id: str = ""
-    values: dict[str, int] = field(default_factory=dict)  # that are stored and open, by the id of the key
-    seals: dict[str, int] = field(default_factory=dict)  # that a key has made at most, by its id
-    history_behind: bool = False  # hotels were moved here, and their histories have not all come
+    values: dict[str, int] = field(default_factory=dict)  # how many are stored and open, by key id
+    seals: dict[str, int] = field(default_factory=dict)  # how many each key has sealed at most, by key id
+    history_behind: bool = False  # hotels were moved here, and their histories are not all copied
     problems: list[str] = field(default_factory=list)
 
     def fields(self) -> list[tuple[str, str]]:
-        """For people."""
+        """Labels and texts, for people."""
         return [
             ("schema", str(self.schema)), ("apps", str(self.apps)), ("connections", str(self.connections)),
             ("grants", str(self.grants)),
@@ -68,14 +68,14 @@ class Found:
         ]  # fmt: skip
 
     def _key(self, key_id: str) -> str:
-        first = ", and seals" if key_id == self.key_id else ""
+        first = "; it seals new values" if key_id == self.key_id else ""
         seals = f"sealed {self.seals.get(key_id, 0)} of at most {MOST_SEALS} values"
         return f"{key_id} {seals}, {self.values.get(key_id, 0)} are stored{first}"
 
 
 async def scan(settings: Settings, progress: Progress) -> Found:
-    """Read everything. Raises ConfigurationError when it cannot be opened at all."""
-    store = await opening.open_database(settings)  # the keys: a wrong one is one error, not one a row
+    """Read and check everything. Raises ConfigurationError when the database cannot be opened at all."""
+    store = await opening.open_database(settings)  # checks the keys: a wrong one is one error, not one per row
     await store.close()
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     driver, _ = await opening.open_driver(settings, bulk=True)
@@ -149,7 +149,7 @@ def _integrity(now: Instant) -> Transaction[list[str]]:
 
 @transaction
 def _foreign(tx: Tx, settings: Settings) -> Transaction[list[str]]:
-    """What came from another origin or client id than the settings name (rules.origins)."""
+    """What came from an origin or client id other than those of the settings (rules.origins)."""
     own = settings.app()
     found = yield from read_foreign(settings.base_url, {own.id: own.client_id or None})(tx)
     return [f"{one.what}: {one.next_step}" for one in found]
@@ -163,8 +163,8 @@ def _ids(now: Instant, after: str) -> Transaction[list[str]]:
 def _wrongly_shown(now: Instant, *, ids: Sequence[str]) -> Transaction[list[str]]:
     rows = yield from query("shown_wrongly", connection_ids=as_keys(ids))
     return [
-        f"{row['connection_id']} is not in the lists where it belongs: a process of an earlier version wrote about it; "
-        "the next change of it, or the daily question for its properties, mends that"
+        f"{row['connection_id']} is not in the lists where it belongs: a process of an earlier version changed it; "
+        "its next change, or the daily listing of its properties, repairs that"
         for row in rows
     ]
 
@@ -197,7 +197,7 @@ def _out_of_reach(grant: Row, tokens: int, now: float) -> list[str]:
 
 
 def _pointless(now: Instant) -> Transaction[list[str]]:
-    """Connections all of whose grants were replaced; and how many hotels a copy to another database holds."""
+    """Connections whose grants were all replaced; and how many hotels a copy to another database holds."""
     rows = yield from query("pointless")
     found = [f"{row['id']} does not come back by itself: it has no grant in use" for row in rows]
     held = yield from query_one("held_by_a_copy")

@@ -46,12 +46,12 @@ class Identity:
     count: int = field(default=0, compare=False)
 
     def is_at(self, known: Identity) -> bool:
-        """Whether a database that was known by that is still where it was: one of device and machine is the same."""
+        """Whether the database `known` is still where it was: inode and either device or machine are the same."""
         same_inode = self.place.partition(":")[2] == known.place.partition(":")[2]
         return self.place == known.place or (same_inode and self.machine == known.machine != "")
 
     def owns(self, known: Identity) -> bool:
-        """Whether a database known by that is this installation's: where it was, and no older than its mark."""
+        """Whether the database `known` is this installation's: still where it was, and no older than its mark file."""
         return self.name == known.name and self.is_at(known) and (self.named or self.count <= known.count)
 
 
@@ -61,10 +61,10 @@ def mark_file(database: Path) -> Path:
 
 
 def identify(database: Path, setting: str | None, fresh: str, machine: str) -> Identity:
-    """This installation's identity: the setting's name, else the mark file's, which is made now if there is none.
+    """This installation's identity: the name in the setting, else in the mark file, which is created if missing.
 
     `fresh` is a name that was never used before, `machine` this machine's id (`os_files.machine_id`). The database file
-    must be there. Raises ConfigurationError when the mark file can be neither read nor made.
+    must exist. Raises ConfigurationError when the mark file can be neither read nor created.
     """
     status = database.stat()
     place = f"{status.st_dev}:{status.st_ino}"
@@ -85,13 +85,13 @@ def identify(database: Path, setting: str | None, fresh: str, machine: str) -> I
 
 
 def read_mark(path: Path) -> tuple[str, int]:
-    """The name and the count in a mark file; one of an earlier version has none. Raises OSError, ValueError."""
+    """The name and the count in a mark file; a file of an earlier version has no count. Raises OSError, ValueError."""
     name, _, count = path.read_text("ascii").strip()[:LONGEST_MARK].partition("\n")
     return name, int(count or 0)
 
 
 def recognise(now: Instant, identity: Identity) -> Transaction[bool]:
-    """Whether the database is this installation's own. One that belongs to no installation yet is claimed."""
+    """Whether the database is this installation's own. A database that belongs to none yet is claimed."""
     known = yield from _known()
     if known is None:
         yield from adopt(now, identity)
@@ -99,7 +99,7 @@ def recognise(now: Instant, identity: Identity) -> Transaction[bool]:
     if identity.owns(known):
         # Where this machine's id is unknown (a container), the stored one is kept.
         found = replace(identity, machine=identity.machine or known.machine)
-        if found != known:  # else nothing is written, and a full disk still starts
+        if found != known:  # else nothing is written: it also starts on a full disk
             yield from _note(found)
         return True
     if identity.named and identity.name == known.name:
@@ -115,7 +115,7 @@ def is_own(now: Instant, identity: Identity) -> Transaction[bool]:
 
 
 def _known() -> Transaction[Identity | None]:
-    """The installation that the database belonged to when it was last opened; None: to none yet."""
+    """The installation to which the database belonged when it was last opened; None if there was none yet."""
     owner = yield from query_one("meta", name="instance")
     place = yield from query_one("meta", name="place")
     machine = yield from query_one("meta", name="machine")
@@ -131,7 +131,7 @@ def _count() -> Transaction[int]:
 
 
 def adopt(now: Instant, identity: Identity) -> Transaction[None]:
-    """The database is this installation's from now on, even if it was moved elsewhere, or is older than its mark."""
+    """Make the database this installation's own, even if it was moved elsewhere, or is older than its mark file."""
     yield from query("forget_meta", name="moved_to")
     yield from _note(identity)
     if identity.count > (yield from _count()):
@@ -159,11 +159,11 @@ class Counter:
         self._due = steady()
 
     def is_due(self) -> bool:
-        """Whether the next transaction counts."""
+        """Whether the next transaction should increment the count."""
         return self._steady() >= self._due
 
     def counted(self, body: Body[T]) -> Body[tuple[T, int]]:
-        """The same transaction, counting on; give the count to `note` when it is committed.
+        """The same transaction, with the count incremented; pass the count to `note` after the commit.
 
         Raises StoreUnavailable when the database is behind its mark file: it was replaced while it was open.
         """
@@ -185,7 +185,7 @@ class Counter:
         return counting
 
     def note(self, count: int) -> None:
-        """Write the count beside the database; if that fails, a later one will be written."""
+        """Write the count to the mark file; if that fails, a later count will be written."""
         self._due = self._steady() + COUNTED_EVERY
         with suppress(OSError):
             text = f"{self._name}\n{count}\n".encode("ascii")

@@ -1,19 +1,19 @@
-"""Moving a database to another one: the hotels are handed over, so that the two never both refresh (F74).
+"""Moves the hotels to another database. They are handed over, so that the two databases never both refresh them (F74).
 
-    latch the source     no grant of it is refreshed any more; what is under way commits first
-    close its grants     a pair that still comes in is dropped unused, so its parent, which is copied, works on
-    empty the target     what an earlier try left
-    copy                 table by table, in the order in which rows refer to each other; of a history the newest event,
-                         from which the next one is numbered
+    latch the source     its grants are refreshed no more; refreshes under way commit first
+    close its grants     a pair that still arrives is dropped unused, so its parent, which is copied, keeps working
+    empty the target     what an earlier attempt left is deleted
+    copy                 table by table, in the order in which rows refer to each other; of a history only the newest
+                         event, from which the next one is numbered
     close the source     it is read-only
-    open the target      it is this installation's from now on, and serves
-    copy the history     behind, while the target is in use
+    open the target      it belongs to this installation from now on, and serves
+    copy the history     afterwards, while the target is in use
 
-The target takes the source's MAC key: what is authenticated there is so here, and what was altered there is refused
-here, too. Of a history the chain begins at the newest event, until what is before it has come.
+The target takes over the source's MAC key: rows that are authentic there are authentic here, and altered rows are
+refused here, too. The chain of a history begins at its newest event until the earlier events have been copied.
 
 Each step may be killed and the whole repeated: until the target is open it is read-only, and is filled from the
-start; its history is resumed at the row that was reached.
+start; the copying of histories resumes at the row that was reached.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.runner import HISTORY_BEHIND, Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
 
-LEASES = 60.0  # seconds that refreshes under way get to end
+LEASES = 60.0  # seconds within which refreshes under way may finish
 LOOK_AGAIN = 0.2
-RUN = "copying_run"  # which of several runs of the command fills the target
-COPYING = "copying"  # the target's owner until it is whole: no installation, so it is read-only
+RUN = "copying_run"  # the run of the command that fills the target
+COPYING = "copying"  # the target's owner until it is complete: no installation, so it is read-only
 HISTORY = ("events", "calls")
-BESIDE = ("chain", "mac_before")  # what the query newest_events has beside the event
+BESIDE = ("chain", "mac_before")  # columns of the query newest_events that are not the event's
 
 Pause = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two databases, and what this installation is known by there."""
+    """One of the two databases, and this installation's identity there."""
 
     driver: Driver
     identity: clone_guard.Identity
@@ -57,9 +57,9 @@ class Side:
 
 
 async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> dict[str, int]:
-    """Move the hotels from `source` to `target`, without their histories; rows copied, by table.
+    """Move the hotels from `source` to `target`, without their histories; returns the number of rows copied, by table.
 
-    Repeating it after it was done copies nothing. `pause` waits so many seconds. Raises ConfigurationError.
+    When all is moved, another call copies nothing. `pause` waits for the given seconds. Raises ConfigurationError.
     """
     is_moved = await source.driver.read(partial(_moved_to, target=target.name))
     if not (is_moved or await source.driver.read(partial(clone_guard.is_own, identity=source.identity))):
@@ -71,7 +71,8 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
         if not is_moved:
             raise ConfigurationError(
                 f"the hotels were moved to {target.name} before, and {source.name} was adopted since",
-                next_step="use one of the two, or both refresh the same hotels; to move again give an empty database",
+                next_step="use only one of the two, or both refresh the same hotels; to move again, name an empty "
+                "database",
             )
         return {}
     keys = await source.driver.read(_keys)
@@ -82,31 +83,31 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
     await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")
     for table in reversed(bulk.TABLES):
         await bulk.each(
-            target.driver, table, partial(_delete, target, run), progress, what=f"{table} of an earlier try"
+            target.driver, table, partial(_delete, target, run), progress, what=f"{table} of an earlier attempt"
         )
     copied = {}
     for table in bulk.TABLES:
         if table not in HISTORY:
             copied[table] = await bulk.each(source.driver, table, partial(_copy, source, target, run), progress)
     copied["events"] = await _copy_newest_events(source, target, run, progress)
-    await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")  # that came meanwhile, too
+    await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")  # those added meanwhile, too
     await source.driver.write(partial(_close, target=target.name))
-    keys |= await source.driver.read(_keys)  # and those that seal since
+    keys |= await source.driver.read(_keys)  # and those that have sealed since
     await target.driver.write(partial(_open, identity=target.identity, keys=keys, run=run))
     return copied
 
 
 async def copy_history(source: Side, target: Side, progress: Progress, clock: Clock) -> dict[str, int]:
-    """Copy the histories, after `copy` and while the target may be in use; rows copied, by table.
+    """Copy the histories, after `copy`; the target may be in use. Returns the number of rows copied, by table.
 
-    Resumed where an earlier try was ended; when all is copied it copies nothing. Between two batches it pauses for as
-    long as one took. Raises ConfigurationError.
+    Resumes where an earlier attempt ended; when all is copied, copies nothing. After each batch it pauses for as long
+    as the batch took. Raises ConfigurationError.
     """
     copied: dict[str, int] = {}
     if not await source.driver.read(partial(_moved_to, target=target.name)):
         raise ConfigurationError(
             f"{source.name} was not moved to {target.name}, or was adopted since",
-            next_step="use one of the two, or both refresh the same hotels",
+            next_step="use only one of the two, or both refresh the same hotels",
         )
     while (reached := await target.driver.read(_behind)) is not None:
         table, *after = json.loads(reached)
@@ -117,14 +118,14 @@ async def copy_history(source: Side, target: Side, progress: Progress, clock: Cl
 
 
 def _moved_to(now: Instant, *, target: str) -> Transaction[bool]:
-    """Whether the source was moved to a target of this name, which another one may have as well."""
+    """Whether the source was moved to a target of this name; another database may have the same name."""
     moved = yield from query_one("meta", name="moved_to")
     return moved is not None and moved["value"] == target
 
 
 def _copied_from(now: Instant, *, source: str, is_moved: bool) -> Transaction[bool]:
-    """Whether the hotels were moved here before. Raises ConfigurationError when the target holds anything else, or when
-    it is not the one to which an earlier try had moved them: the two would refresh the same hotels.
+    """Whether the hotels were moved here before. Raises ConfigurationError when the target holds anything else, or is
+    not the database to which an earlier attempt moved them: both would refresh the same hotels.
     """
     begun = yield from query_one("meta", name="copy_of")
     owner = yield from query_one("meta", name="instance")
@@ -132,8 +133,8 @@ def _copied_from(now: Instant, *, source: str, is_moved: bool) -> Transaction[bo
         return owner is None or owner["value"] != COPYING
     if is_moved:
         raise ConfigurationError(
-            "the hotels were moved to another database than this target, which is known by the same name",
-            next_step=f"use that one; if it is gone for good, `cloudbeds-auth database adopt` for {source} first",
+            "the hotels were moved to another database with the same name as this target",
+            next_step=f"use that one; if it is gone for good, run `cloudbeds-auth database adopt` for {source} first",
         )
     held = yield from bulk.in_use(now)
     if held:
@@ -144,24 +145,24 @@ def _copied_from(now: Instant, *, source: str, is_moved: bool) -> Transaction[bo
 
 
 def _own_by_none(now: Instant, *, source: str, run: str) -> Transaction[None]:
-    """The target is no installation's, and this run's to fill."""
+    """Record that the target belongs to no installation, and that this run fills it."""
     for name, value in (("copy_of", source), ("instance", COPYING), ("place", COPYING), (RUN, run)):
         yield from query("set_meta", name=name, value=value)
 
 
 def _still(run: str) -> Transaction[None]:
-    """Raises ConfigurationError when another run fills the target since, or has opened it."""
+    """Raise ConfigurationError if another run has begun to fill the target, or has opened it."""
     filled_by = yield from query_one("meta", name=RUN)
     if filled_by is None or filled_by["value"] != run:
-        raise ConfigurationError("another `database copy` moves the hotels there", next_step="let it finish")
+        raise ConfigurationError("another `database copy` is moving the hotels there", next_step="let it finish")
 
 
 async def _until_nothing_is_under_way(source: Side, progress: Progress, pause: Pause) -> None:
-    """A refresh that began before the latch commits first, or its lease runs out."""
+    """Wait until each refresh that began before the latch has committed, or its lease has expired."""
     waited, most = 0.0, 0
     while (held := await source.driver.read(_held)) and waited < LEASES:
         most = max(most, held)
-        progress("refreshes under way that end", most - held, most)
+        progress("refreshes under way, finished", most - held, most)
         await pause(LOOK_AGAIN)
         waited += LOOK_AGAIN
 
@@ -190,12 +191,12 @@ async def _copy(source: Side, target: Side, run: str, batch: Batch) -> None:
 def _insert(run: str, table: str, rows: Rows) -> Transaction[None]:
     yield from _still(run)
     yield from bulk.insert(table, rows)
-    if table == "grants":  # rows that were read at different moments may have two marks of one connection
+    if table == "grants":  # rows read at different moments may include two current grants of a connection
         yield from show(*{row["connection_id"] for row in rows})
 
 
 async def _copy_newest_events(source: Side, target: Side, run: str, progress: Progress) -> int:
-    """Of each connection, with progress by connections; how many there were."""
+    """Copy the newest event of each connection, with progress by connections; returns their number."""
     copied, key = 0, await _mac_key(source)
 
     async def work(batch: Batch) -> None:
@@ -223,7 +224,7 @@ async def _mac_key(side: Side) -> MacKey:
 
 
 def _at_its_newest(key: MacKey, row: Row) -> Chain | None:
-    """A chain of the newest event alone; None where that is before it, or not as it was written."""
+    """A chain of the newest event alone; None if that event precedes the stored chain, or if either was altered."""
     home, sequence, chain = row["connection_id"], row["sequence"], Chain.parse(row["chain"])
     if not chain.is_of(key, home) or (chain.last, chain.last_mac) != (sequence, row["mac"]) or sequence <= chain.base:
         return None
@@ -237,7 +238,7 @@ def _close(now: Instant, *, target: str) -> Transaction[None]:
 
 
 def _keys(now: Instant) -> Transaction[dict[str, str]]:
-    """Of `meta`, what is about keys, and what is sealed."""
+    """The rows of `meta` about keys, and those that hold sealed values."""
     rows = yield from query("key_rows")
     found = {row["name"]: row["value"] for row in rows}
     for name in IN_META:
@@ -255,7 +256,7 @@ def _open(now: Instant, *, identity: clone_guard.Identity, keys: Mapping[str, st
     yield from clone_guard.adopt(now, identity)
 
 
-# --- the history, behind
+# --- the history, afterwards
 
 
 def _behind(now: Instant) -> Transaction[str | None]:
@@ -279,13 +280,13 @@ def _rows_and_chains(batch: Batch, now: Instant) -> Transaction[tuple[Rows, Mapp
 def _add_history(
     now: Instant, *, batch: Batch, found: Rows, chains: Mapping[str, Chain], key: MacKey
 ) -> Transaction[None]:
-    """Add a batch, together with the place that is reached by it: no row twice, since calls may have been merged.
+    """Add a batch and the position that it reaches, so that no row is added twice: calls may have been merged.
 
-    A connection that is gone has no history, and one that was forgotten here keeps what `forget` leaves. Raises
-    ConfigurationError when another process copies them too.
+    A connection that was deleted gets no history, and one that was forgotten here gets what `forget` leaves. Raises
+    ConfigurationError when another process copies the histories, too.
     """
     if (yield from _behind(now)) != json.dumps([batch.table, *batch.after]):
-        raise ConfigurationError("another process copies this history", next_step="let it finish")
+        raise ConfigurationError("another process is copying this history", next_step="let it finish")
     ids = as_keys(row["connection_id"] for row in found)
     there = yield from query("connections_locked", connection_ids=ids)
     gone = yield from query("forgotten_at", connection_ids=ids)
@@ -304,7 +305,7 @@ def _add_history(
 
 
 def _reach_back(found: Rows, former: Mapping[str, Chain], key: MacKey) -> Transaction[None]:
-    """Histories of which the event has come that their chains begin behind are chained from where they were."""
+    """Chain a history from its former beginning once the event right before its present chain has been copied."""
     here = yield from read_chains(former)
     macs = {(row["connection_id"], row["sequence"]): row["mac"] for row in found}
     yield from set_chains(
@@ -323,12 +324,12 @@ def _at(row: Row) -> float:
 
 
 def _without_names(row: Row) -> Row:
-    """As `forget` leaves it."""
+    """The row as `forget` leaves it."""
     return {**row, "methods": "{}"} if "methods" in row else without_names(row)
 
 
 def _finish(now: Instant, *, table: str) -> Transaction[None]:
-    """The next table begins, or all is there; then lines that an earlier version wrote as events are merged anew."""
+    """Begin the next table, or end; then event lines of an earlier version are taken over from the beginning again."""
     following = HISTORY[HISTORY.index(table) + 1 :]
     if following:
         yield from query("set_meta", name=HISTORY_BEHIND, value=json.dumps(following[:1]))

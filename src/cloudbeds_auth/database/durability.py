@@ -1,4 +1,4 @@
-"""SQLite as a place where a pair survives a power cut: settings made, then read back, and refused if weaker (F12).
+"""Makes SQLite's commits survive a power cut: settings are made, read back, and refused if weaker (F12).
 
 WAL with `synchronous=FULL` syncs on every commit. SQLite builds 3.7.0 to 3.51.2 carry a WAL-reset bug that several
 processes can meet (fixed in 3.51.3); on such a build the rollback journal with `synchronous=EXTRA` is used instead.
@@ -11,11 +11,11 @@ import apsw
 
 from cloudbeds_auth.errors import ConfigurationError
 
-FIRST_SOUND_WAL = 3_051_003  # SQLite 3.51.3, as sqlite_lib_version counts
-APPLICATION_ID = 0x0C10DBED  # names the file as ours in its header
-NORMAL, FULL, EXTRA = 1, 2, 3  # of `synchronous`
-MEMORY = 2  # of `temp_store`
-MOST_SWITCHES = 100  # of processes that start together on a new database
+FIRST_SOUND_WAL = 3_051_003  # SQLite 3.51.3, in the form of SQLITE_VERSION_NUMBER
+APPLICATION_ID = 0x0C10DBED  # identifies the file as ours, in its header
+NORMAL, FULL, EXTRA = 1, 2, 3  # values of `synchronous`
+MEMORY = 2  # a value of `temp_store`
+MOST_SWITCHES = 100  # attempts, when several processes start together on a new database
 
 
 def version_number() -> int:
@@ -25,10 +25,10 @@ def version_number() -> int:
 
 
 def settle_pragmas(connection: apsw.Connection, *, version: int, synced: bool = True) -> None:
-    """Make the connection durable and read back that it is; raises ConfigurationError naming the setting.
+    """Make the connection durable and verify that it is; raises ConfigurationError, which names the setting.
 
-    Not `synced`: over the write-ahead log it syncs at checkpoints alone. What it commits outlives every process, and a
-    power cut may forget it, without harm to what others committed.
+    If not `synced`, a connection with a write-ahead log syncs at checkpoints only: its commits outlive every process,
+    but a power cut may lose them, without harm to the commits of others.
     """
     journal, synchronous = ("wal", FULL if synced else NORMAL) if version >= FIRST_SOUND_WAL else ("delete", EXTRA)
     _switch_journal(connection, journal)
@@ -41,7 +41,7 @@ def settle_pragmas(connection: apsw.Connection, *, version: int, synced: bool = 
 def claim_file(connection: apsw.Connection, path: str) -> None:
     """Write our application id into an empty database; refuse a database that belongs to another program.
 
-    In one transaction: of several processes that start together, none sees another's half-made database.
+    In one transaction: of several processes that start together, none sees the half-made database of another.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -59,12 +59,12 @@ def claim_file(connection: apsw.Connection, path: str) -> None:
 
 
 def _switch_journal(connection: apsw.Connection, journal: str) -> None:
-    """Set the journal mode. SQLite never waits for a lock to do that: we wait for our turn to write, and try again."""
+    """Set the journal mode. SQLite never waits for a lock to do that, so wait for the write lock and try again."""
     for _ in range(MOST_SWITCHES):
         try:
             _must_be(connection, "journal_mode", journal)
         except apsw.BusyError:
-            connection.execute("BEGIN IMMEDIATE")  # waits, as long as the busy timeout says
+            connection.execute("BEGIN IMMEDIATE")  # waits, for the busy timeout at most
             connection.execute("COMMIT")
         else:
             return
@@ -72,7 +72,7 @@ def _switch_journal(connection: apsw.Connection, journal: str) -> None:
 
 
 def _must_be(connection: apsw.Connection, setting: str, wanted: int | str) -> None:
-    # Each to its end: apsw runs what follows a row only when that row has been read.
+    # Read each to its end: apsw executes a statement further only when the rows so far have been read.
     connection.execute(f"PRAGMA {setting} = {wanted}").fetchall()
     found = connection.execute(f"PRAGMA {setting}").get
     if found != wanted:

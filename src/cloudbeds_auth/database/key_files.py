@@ -1,4 +1,6 @@
-"""The key file and the admin token file: made once beside the SQLite database, 0600, and never made again over data."""
+"""The key file and the admin token file: created once beside the SQLite database, with mode 0600. A missing key file is
+not created again once there is data.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +20,21 @@ LARGEST = 4096  # bytes
 
 
 def key_file(database: Path) -> Path:
-    """Where the encryption key of a SQLite database is, unless the settings name keys."""
+    """The path of a SQLite database's encryption key, if the settings contain no keys."""
     return database.with_name(f"{database.name}.key")
 
 
 def admin_token_file(database: Path) -> Path:
-    """Where the admin token is, unless the settings name one."""
+    """The path of the admin token, if the settings contain none."""
     return database.with_name(f"{database.name}.admin-token")
 
 
 def load_keys(settings: Settings, *, database_has_rows: bool) -> tuple[bytes, ...]:
-    """The encryption keys, the sealing one first: the settings' own, else the key file's, made now if there is none.
+    """The encryption keys, the sealing key first: those of the settings, else the key file's, which is created if
+    missing.
 
-    `database_has_rows`: whether something is sealed already. Then a missing key file raises ConfigurationError: a new
-    key would open none of it. So does a file that is unreadable, open to others, or not a key.
+    `database_has_rows`: whether values are sealed already. If so, a missing key file raises ConfigurationError, because
+    a new key would open none of them. So does a file that is unreadable, open to other users, or not a key.
     """
     if settings.encryption_keys:
         return tuple(key_bytes(key) for key in settings.encryption_keys)
@@ -53,9 +56,10 @@ def load_keys(settings: Settings, *, database_has_rows: bool) -> tuple[bytes, ..
 
 
 def ensure_admin_token(settings: Settings) -> tuple[Secret, Path | None]:
-    """The admin token and the file it came from (None: the settings'); made now if there is none.
+    """The admin token and the file that contains it (None: the settings do); created if there is none.
 
-    Raises ConfigurationError where the contract requires it to be set: listening beyond this machine.
+    Raises ConfigurationError where the settings must contain it (when listening beyond this machine), or when the file
+    cannot be used.
     """
     if settings.admin_token is not None:
         return settings.admin_token, None
@@ -74,7 +78,7 @@ def ensure_admin_token(settings: Settings) -> tuple[Secret, Path | None]:
 
 
 def _make(path: Path, content: bytes, database: Path) -> None:
-    """Write the file, unless another process that starts at the same time was first: then its file counts."""
+    """Write the file, unless another process that starts at the same time was first: then that file is used."""
     private_folder(path.parent)
     try:
         write_private(path, content + b"\n", exclusive=True, beside=database)
@@ -85,8 +89,8 @@ def _make(path: Path, content: bytes, database: Path) -> None:
 
 
 def _read(path: Path, database: Path) -> Secret:
-    """The one line of a private file, which must belong to this user or root, and be closed to all others. Root reads
-    that of the database's owner, too.
+    """The single line of a private file, which must belong to this user or root, and be closed to all others. Root also
+    reads a file of the database's owner.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What commands do to a whole database: take it over, take rows as they are, move it elsewhere."""
+"""What commands do to a whole database: adopt it, accept its rows as they are, move it elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cloudbeds_auth.transactions.verification import accept as accept_connection
 async def adopt(settings: Settings, progress: Progress) -> None:
     """Make the database of the settings this installation's own, after the original is gone for good (rule-16).
 
-    Killed, it is repeated.
+    If it is killed, repeat it.
     """
     driver, identity = await open_driver(settings, bulk=True)
     try:
@@ -41,7 +41,7 @@ def _adopted(identity: clone_guard.Identity, now: Instant) -> Transaction[None]:
 
 
 async def accept(settings: Settings, connection_id: str) -> bool:
-    """Take this connection as it is, after a person has looked. False: there is none."""
+    """Accept this connection as it is stored, after a person has checked it. False: there is no such connection."""
     store = await open_database(settings)
     try:
         return await store.write(accept_connection(connection_id))
@@ -50,9 +50,10 @@ async def accept(settings: Settings, connection_id: str) -> bool:
 
 
 async def accept_all(settings: Settings) -> None:
-    """Take every row as it is, after a person has looked, under a new key. Killed, it is repeated.
+    """Accept every row as it is, after a person has checked them, under a new MAC key if the stored one does not open.
+    If it is killed, repeat it.
 
-    Raises ConfigurationError, and changes nothing, where an encryption key is missing.
+    Raises ConfigurationError, and changes nothing, if an encryption key is missing.
     """
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     driver, _ = await open_driver(settings, bulk=True)
@@ -79,7 +80,7 @@ async def copy_history(settings: Settings, target_url: str, progress: Progress) 
 @asynccontextmanager
 async def _both(settings: Settings, target_url: str) -> AsyncIterator[tuple[copying.Side, copying.Side]]:
     target = _elsewhere(settings, target_url)
-    await (await open_database(settings)).close()  # the keys open what is stored here
+    await (await open_database(settings)).close()  # checks that the keys open what is stored
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     sides: list[copying.Side] = []
     async with AsyncExitStack() as stack:

@@ -31,11 +31,11 @@ REASONS = {
     "InterfaceError": "unreachable",
     "TimeoutError": "unreachable",
 }
-"""What the errors of the two databases mean, by the names of their classes; a pool's timeout is an OperationalError."""
+"""The reasons for the errors of both databases, by class name; a pool's timeout is an OperationalError."""
 
 
 class MeasuredDriver:
-    """`driver`, and what becomes of its transactions as events. What it raises is raised."""
+    """Runs transactions on `driver` and reports how each ended. Its errors are raised unchanged."""
 
     def __init__(self, driver: Driver, clock: Clock, observer: Observer, browse: Browse | None = None) -> None:
         self._driver = driver
@@ -45,26 +45,26 @@ class MeasuredDriver:
 
     @property
     def wakeups(self) -> Wakeups | None:
-        """How other processes notify this one."""
+        """The notifications from other processes, if the driver has any."""
         return self._driver.wakeups
 
     async def read(self, body: Body[T]) -> T:
-        """A transaction that writes nothing."""
+        """Run a transaction that writes nothing."""
         with self._measured("read"):
             return await self._driver.read(body)
 
     async def browse(self, body: Body[T]) -> T:
-        """A transaction that reads much."""
+        """Run a transaction that reads much."""
         with self._measured("read"):
             return await self._browse(body)
 
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
-        """A transaction that may write."""
+        """Run a transaction that may write."""
         with self._measured("write"):
             return await self._driver.write(body, synced=synced)
 
     async def close(self) -> None:
-        """Finish what runs and close."""
+        """Close, after the running transactions."""
         await self._driver.close()
 
     @contextmanager
@@ -80,6 +80,6 @@ class MeasuredDriver:
 
 
 def reason_of(error: StoreUnavailable) -> str:
-    """Why the database could not do it, by the driver's error behind it; one of `STORE_REASONS`."""
+    """Why the database failed, by the driver's error that is the cause; one of `STORE_REASONS`."""
     kinds = type(error.__cause__).__mro__
     return next((REASONS[kind.__name__] for kind in kinds if kind.__name__ in REASONS), "other")

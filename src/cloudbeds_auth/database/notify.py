@@ -1,8 +1,9 @@
-"""Woken by PostgreSQL: a task that waits for another process's refresh is notified of its COMMIT instead of polling.
+"""PostgreSQL's notifications: a task that waits for another process's refresh is notified of its COMMIT, and need not
+poll.
 
-Each process has one connection for this, opened at the first wait, on which nothing but LISTEN runs. It only makes
-waiting shorter: no notification is trusted, and every wait ends by itself. Behind a pooler in transaction mode a
-session belongs to no client; there nothing is listened to, and the waits are as short as polling needs them.
+Each process has one connection for this, opened at the first wait, which runs nothing but LISTEN. Notifications only
+shorten waits: none is trusted, and every wait ends by itself. Behind a pooler in transaction mode, a session belongs to
+no client; there the process does not listen, and its waits are as short as polling requires.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import psycopg
 from cloudbeds_auth import system
 
 CHANNEL = "cloudbeds_auth"
-NOTIFYING = frozenset({"commit_pair", "release_lease"})  # the statements that another process may be waiting for
+NOTIFYING = frozenset({"commit_pair", "release_lease"})  # statements that another process may be waiting for
 NOTIFY = f"SELECT pg_notify('{CHANNEL}', %(grant_id)s)"
-LONGEST = 1.0  # seconds between two reads while listening: a server that went silent is noticed no later
-AGAIN_AFTER = 5.0  # seconds until a connection that was lost is tried for again
+LONGEST = 1.0  # seconds between two reads while listening, in case the server has gone silent
+AGAIN_AFTER = 5.0  # seconds before a lost connection is opened again
 
 
 class Bell:
@@ -34,13 +35,13 @@ class Bell:
         self._first = True
 
     def ring(self) -> None:
-        """The row is worth reading again."""
+        """Wake the waiting task: the row is worth reading again."""
         self._rung.set()
 
     @property
     def longest(self) -> float:
-        """Seconds of one wait, at most."""
-        # What happened between the caller's last read and this bell was not heard: the first wait is as without it.
+        """The longest wait, in seconds."""
+        # A change between the caller's last read and this bell was not notified: the first wait is that of polling.
         return self._poll if self._first or not self._listener.listening else self._listener.longest
 
     async def wait(self, seconds: float) -> None:
@@ -54,7 +55,7 @@ class Bell:
 
 
 class Listener:
-    """Receives what other processes' transactions notify; one per driver, and anew in a child after `fork()`."""
+    """Receives notifications of other processes' transactions; one per driver, which starts anew in a forked child."""
 
     def __init__(self, conninfo: str, *, longest: float = LONGEST) -> None:
         self._conninfo = conninfo
@@ -98,7 +99,7 @@ class Listener:
             with suppress(psycopg.Error, OSError):
                 if not await self._listen():
                     return
-            # What was notified meanwhile was not heard.
+            # Notifications may have been missed meanwhile.
             self.listening = False
             for bells in self._bells.values():
                 for bell in bells:
@@ -106,12 +107,12 @@ class Listener:
             await system.SystemClock().sleep(AGAIN_AFTER)
 
     async def _listen(self) -> bool:
-        """Listen until the connection is lost; False where the session is not our own, and never will be."""
+        """Listen until the connection is lost; False if the session is not our own, and never will be."""
         connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
         async with connection:
             (served_by,) = await (await connection.execute("SELECT pg_backend_pid()")).fetchone() or (0,)
             if served_by != connection.info.backend_pid:
-                return False  # a pooler gave a number of its own for the session
+                return False  # a pooler reported a pid of its own for the session
             await connection.execute(f"LISTEN {CHANNEL}")
             self.listening = True
             async for notification in connection.notifies():

@@ -1,4 +1,4 @@
-"""The database that the settings name, opened and checked: the only place that selects a driver."""
+"""Opens and checks the database that the settings name: the only module that selects a driver."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 async def open_database(settings: Settings, observer: Observer | None = None) -> Database:
-    """The store, open and checked; what becomes of its transactions is reported to `observer`.
+    """The database, open and checked; how each of its transactions ends is reported to `observer`.
 
-    Raises ConfigurationError where a person has to mend something.
+    Raises ConfigurationError where a person has to change something.
     """
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=_has_rows(settings)))
     driver, identity = await open_driver(settings)
-    # Of a process on another machine nothing is known: its lease runs out.
+    # Nothing is known about a process on another machine: its lease has to expire.
     is_dead = system.is_dead_here if settings.is_postgres else system.is_dead
     browse = driver.browse if isinstance(driver, SqliteDriver) else driver.read
     store = Database(driver, sealer, is_dead, browse)
@@ -52,8 +52,8 @@ async def open_database(settings: Settings, observer: Observer | None = None) ->
 
 
 async def migrate(settings: Settings) -> tuple[int, int]:
-    """Bring the database to this version's schema, and its rows; the schema before and after."""
-    if not settings.is_postgres:  # first: a key that is missing beside a file counts as lost
+    """Bring the database and its rows to this version's schema; returns the schema before and after."""
+    if not settings.is_postgres:  # first: once the file exists, a missing key counts as lost
         key_files.load_keys(settings, database_has_rows=_has_rows(settings))
     driver = _driver(settings)
     try:
@@ -66,9 +66,9 @@ async def migrate(settings: Settings) -> tuple[int, int]:
 
 
 async def open_driver(settings: Settings, *, bulk: bool = False) -> tuple[Driver, clone_guard.Identity]:
-    """The database with this version's schema, and what this installation is known by there.
+    """The driver, open and with this version's schema, and this installation's identity there.
 
-    `bulk`: with the time that work on every row needs, where the database sets a limit.
+    `bulk`: with the time that work on every row needs, where the driver limits the time.
     """
     driver = _driver(settings, bulk=bulk)
     await driver.open()
@@ -84,7 +84,9 @@ async def open_driver(settings: Settings, *, bulk: bool = False) -> tuple[Driver
 
 
 def _driver(settings: Settings, *, bulk: bool = False) -> SqliteDriver | PostgresDriver:
-    """The driver for the file or server of the settings, not open yet. Raises ConfigurationError without the extra."""
+    """The driver for the file or server of the settings, not open yet. Raises ConfigurationError if it is not
+    installed.
+    """
     if not settings.is_postgres:
         _check_place(settings)
         return SqliteDriver(settings.database_path, host_clock())
@@ -99,7 +101,7 @@ def _driver(settings: Settings, *, bulk: bool = False) -> SqliteDriver | Postgre
 
 
 def shown(database_url: str) -> str:
-    """Which database it is, for people: a file's path, or an address without user and password."""
+    """The database's name for people: a file's path, or an address without user and password."""
     if database_url.startswith("sqlite:///"):
         return database_url.removeprefix("sqlite:///")
     parts = urlsplit(database_url)
@@ -107,9 +109,9 @@ def shown(database_url: str) -> str:
 
 
 def missing_files(settings: Settings) -> tuple[Path, ...]:
-    """What opening would make because it is not there yet: database, key file, admin token file, as the settings need.
+    """The files that opening would create: the database, and the key and admin token files if the settings need them.
 
-    Reads only; a database file without anything in it counts as missing. Raises ConfigurationError.
+    Reads only; an empty database file counts as missing. Raises ConfigurationError.
     """
     if settings.is_postgres:
         return ()
@@ -124,13 +126,13 @@ def missing_files(settings: Settings) -> tuple[Path, ...]:
 
 
 def host_clock() -> Callable[[], Instant]:
-    """The clock of this host, under the name of this boot."""
+    """The clock of this host, identified by this boot's id."""
     clock, boot = system.SystemClock(), system.boot_id()
     return lambda: Instant(clock.wall(), clock.steady(), boot, boot)
 
 
 def _has_rows(settings: Settings) -> bool:
-    """Whether something is sealed already. Of a server it is not known yet, and its keys are the settings' own."""
+    """Whether values are sealed already. For a server that is not known yet; its keys come from the settings alone."""
     if settings.is_postgres:
         return True
     _check_place(settings)
@@ -138,7 +140,7 @@ def _has_rows(settings: Settings) -> bool:
 
 
 def _check_place(settings: Settings) -> None:
-    """A folder of a local disk, made private if it is not there yet."""
+    """Check that the folder is on a local disk; a missing folder is created, private."""
     path = settings.database_path
     if not path.parent.exists():
         os_files.private_folder(path.parent)
@@ -151,12 +153,12 @@ def _check_place(settings: Settings) -> None:
 
 
 def nobody_is_known_dead(owner: str, clock_id: str) -> bool:
-    """Where no lease is taken."""
+    """For work on a database that takes no lease."""
     return False
 
 
 def _size(path: Path) -> int | None:
-    """Bytes of a file; None when it is not there, or cannot be seen from here."""
+    """The size of a file in bytes; None if it does not exist, or cannot be seen by this user."""
     with suppress(OSError):
         return path.lstat().st_size
     return None

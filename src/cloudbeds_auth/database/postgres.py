@@ -41,13 +41,13 @@ from cloudbeds_auth.transactions.statements import (
 )
 
 PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_]+)")
-# Which start of the server this is. Its counters begin anew also when it recovers from the loss of a process.
+# Identifies this start of the server. Its counters are also reset when it recovers from the crash of a process.
 STARTED = (
     "concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), "
     "extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()))"
 )
-# What became of a transaction. A server that crashed gives the ids of what it forgot to new transactions, and may
-# report on another one.
+# What became of a transaction. After a crash, the server gives the ids of transactions that it lost to new ones, and
+# may report on one of those.
 STATUS = f"SELECT pg_xact_status(CAST(%(xid)s AS xid8)) AS status, {STARTED} <> %(started)s AS crashed"
 
 
@@ -63,7 +63,7 @@ SQL = {name: placeholders(sql) for name, sql in load("postgres.sql").items()}
 
 
 def in_bulk(begin: str) -> str:
-    """The beginning of a transaction, with the time for a statement that bulk work has."""
+    """The beginning of a transaction, with the statement timeout of bulk work."""
     return re.sub(r"statement_timeout = '\w+'", f"statement_timeout = '{BULK_WITHIN:.0f}s'", begin)
 
 
@@ -72,7 +72,7 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 WITHIN = 10.0  # seconds for one transaction with all its repetitions
 MOST_CONNECTIONS = 8  # of one process
-MOST_RUNS = 2 * MOST_CONNECTIONS  # of one transaction: each connection in the pool may have died, and costs it a run
+MOST_RUNS = 2 * MOST_CONNECTIONS  # attempts at one transaction: each connection in the pool may be dead
 CONNECTED_WITHIN = 3.0  # seconds a transaction waits for a connection
 TIMEOUTS = f"{LOCK_TIMEOUT}; SET LOCAL statement_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 NOW = "extract(epoch FROM clock_timestamp())::float8"
@@ -82,7 +82,7 @@ BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {TIMEOUTS}; {MOM
 BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED; {TIMEOUTS}; {MOMENT}, pg_current_xact_id()::text AS xid"
 BEGIN_UNSYNCED = BEGIN_WRITE.replace(TIMEOUTS, f"{TIMEOUTS}; SET LOCAL synchronous_commit = off")
 
-# Connection parameters unless the URL sets them: a server that has gone silent is noticed.
+# Connection parameters, unless the URL sets them: with these, a server that has gone silent is noticed.
 DEFAULTS = {
     "application_name": "cloudbeds-auth",
     "connect_timeout": "5",
@@ -92,8 +92,8 @@ DEFAULTS = {
     "tcp_user_timeout": "10000",
 }
 
-# Ended by another transaction or by a timeout: run it again. A broken constraint is one, too, for a row that another
-# transaction added at the same moment; what is broken each time is a bug, and is raised in the end.
+# After these, a transaction is run again: another transaction or a timeout ended it. A constraint may be violated by a
+# row that another transaction added at the same moment; one that is violated each time is a bug, and is raised.
 AGAIN = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
@@ -106,9 +106,9 @@ NOT_NOW = (*AGAIN, *GONE, *DENIED, psycopg.InternalError, errors.InsufficientRes
 
 
 class UnknownCommit(Exception):
-    """COMMIT was sent and no answer came. `result` is what the transaction found, if it was committed.
+    """COMMIT was sent and no answer came. `result` is the transaction's result, if it was committed.
 
-    `moment`: its id, and when in which life of the server it began.
+    `moment`: the transaction's id, when it began, and at which start of the server.
     """
 
     def __init__(self, moment: DictRow, result: Any) -> None:
@@ -120,8 +120,8 @@ class UnknownCommit(Exception):
 class PostgresDriver:
     """Runs transactions over a pool; opens a pool of its own in a child after `fork()`.
 
-    `bulk`: for work on every row, a transaction and each of its statements have an hour instead of seconds. They wait
-    for a lock no longer than others do.
+    `bulk`: for work on every row, a transaction and each of its statements have an hour instead of seconds. Their
+    timeout for locks remains the same.
     """
 
     def __init__(self, url: str, *, bulk: bool = False) -> None:
@@ -142,10 +142,10 @@ class PostgresDriver:
         return f"{self._clock_id}/{self.database}"
 
     async def open(self) -> int:
-        """Connect, check that commits last, bring the schema up to date; the schema that was found (0: none).
+        """Connect, check that commits are durable, bring the schema up to date; returns the schema found (0: none).
 
-        Raises ConfigurationError where a person has to mend something, StoreUnavailable for the moment; nothing is left
-        open then.
+        Raises ConfigurationError where a person has to change something, StoreUnavailable for a temporary failure; then
+        nothing is left open.
         """
         self._closed = False
         try:
@@ -169,14 +169,16 @@ class PostgresDriver:
         return await self._run(body, BEGIN_READ)
 
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
-        """Committed when this returns, and flushed by the server where it is `synced`."""
+        """Committed when this returns and, if `synced`, flushed to disk by the server."""
         return await self._run(body, BEGIN_WRITE if synced else BEGIN_UNSYNCED)
 
     async def _migrate(self, step: Body[None]) -> None:
         await self._run(partial(alone, step), in_bulk(BEGIN_WRITE), BULK_WITHIN)
 
     async def close(self) -> None:
-        """Close the pool, and stop listening; what has no connection yet, or is asked for later, raises VaultClosed."""
+        """Close the pool, and stop listening. A transaction without a connection yet, or a later one, raises
+        VaultClosed.
+        """
         self._closed = True
         await self.wakeups.close()
         if self._opened_by == os.getpid():
@@ -205,7 +207,7 @@ class PostgresDriver:
                             result: T = unknown.result
                             return result
                     except PoolTimeout:
-                        raise  # no connection comes about: a caller that asks again later may have one
+                        raise  # no connection in time: a caller that tries again later may get one
                     except (*AGAIN, *GONE) as error:
                         failure = error
         except (TimeoutError, PoolTimeout, *NOT_NOW) as error:
@@ -258,7 +260,7 @@ class PostgresDriver:
                     try:
                         (row,) = await (await connection.execute(STATUS, moment)).fetchall()
                     except errors.InvalidParameterValue:
-                        return False  # "in the future": the server crashed, and never wrote it down
+                        return False  # "in the future": the server crashed before it recorded the id
                     if row["crashed"] and row["status"] != "aborted":
                         raise StoreUnavailable(f"PostgreSQL crashed while transaction {xid} was being committed")
                     if row["status"] is None:
@@ -269,7 +271,7 @@ class PostgresDriver:
 
     async def _begin_in_this_process(self) -> None:
         if self._opened_by:
-            # Its sockets are the parent's: closing them here would end the parent's sessions.
+            # The pool's sockets are the parent's: closing them here would end the parent's sessions.
             self._left_behind.append(self._pool)
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._conninfo,
@@ -288,13 +290,15 @@ class PostgresDriver:
 
 
 def _cancelled() -> int:
-    """How often the cancellation of this task was requested so far."""
+    """How often cancellation of this task has been requested."""
     task = asyncio.current_task()
     return task.cancelling() if task is not None else 0
 
 
 def _heed(before: int) -> None:
-    """Raise CancelledError if requested since: Python 3.11's `wait_for`, on which the pool waits, may swallow it."""
+    """Raise CancelledError if cancellation was requested since: `wait_for` of Python 3.11, which the pool uses, may
+    swallow it.
+    """
     if _cancelled() > before:
         raise asyncio.CancelledError
 
@@ -307,22 +311,22 @@ async def _execute(connection: Connection, statement: Statement) -> Rows:
         return ()
     sql = SQL.get(statement.name) or placeholders(statement.sql)
     if isinstance(statement, SelectForUpdate):
-        sql += " FOR NO KEY UPDATE SKIP LOCKED"  # a row that refers to it may still be added
+        sql += " FOR NO KEY UPDATE SKIP LOCKED"  # rows that refer to it may still be added
     cursor = await connection.execute(sql, statement.parameters or None)
-    # Not `description`, which makes an object of each column.
+    # Not `description`, which creates an object for each column.
     rows = await cursor.fetchall() if cursor.rownumber is not None else ()
     if statement.name in NOTIFYING:
-        await connection.execute(NOTIFY, statement.parameters)  # heard when this is committed, and not before
+        await connection.execute(NOTIFY, statement.parameters)  # delivered when this is committed, and not before
     return rows
 
 
 def _sayable(row: Row) -> Row:
-    """JSON has no infinity, and a moment may be one; PostgreSQL reads it as a text."""
+    """The row for JSON, which has no infinity: PostgreSQL reads it from a text."""
     return {name: "Infinity" if value == math.inf else value for name, value in row.items()}
 
 
 def _all_at_once(insert: Insert) -> str:
-    """Several times as fast as one row after the other: the rows as one parameter."""
+    """The INSERT with all rows as one parameter: several times as fast as one row after the other."""
     columns = ", ".join(insert.rows[0])
     return (
         f"INSERT INTO {insert.table} ({columns}) SELECT {columns} "  # noqa: S608 - our own names

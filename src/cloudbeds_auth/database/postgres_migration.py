@@ -1,4 +1,4 @@
-"""A step of the schema on PostgreSQL: how long it may take, and what another process that starts does meanwhile."""
+"""Migrations on PostgreSQL: how long one may take, and how a process that starts meanwhile waits for it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Tra
 
 log: Final = logging.getLogger(__name__)
 
-BULK_WITHIN = 3600.0  # seconds for what may read or write every row, and for each statement of it
+BULK_WITHIN = 3600.0  # seconds for work on every row, and for each of its statements
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 FREE = f"SELECT pg_try_advisory_xact_lock(hashtextextended('{schema.WORK}', 0)) AS free"
 
 
 def alone(step: Body[None], now: Instant) -> Transaction[None]:
-    """Another process may be at a step of the schema: it is waited for, while nothing is held that a call needs. What
-    the step itself locks is waited for no longer than anywhere else: calls would wait behind it.
+    """Run a migration, after waiting for one of another process. That wait holds nothing that a call needs. Locks
+    that the migration itself takes are waited for no longer than usual, because calls would queue behind it.
     """
     (free,) = yield Statement("free_to_migrate", FREE, {})
     if not free["free"]:

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server must be before anything is stored there: reached, durable and new enough."""
+"""Checks a PostgreSQL server before anything is stored there: it must be reachable, durable and new enough."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cloudbeds_auth.errors import ConfigurationError, Error, StoreUnavailable
 
 OLDEST = 140_000  # PostgreSQL 14, as server_version_num counts
 
-# Weaker than these, an answered COMMIT may be gone after a crash (F12); so are `local` and `remote_write`.
+# With anything weaker, such as `local` or `remote_write`, an answered COMMIT may be lost in a crash (F12).
 DURABLE = {
     "fsync": ("on",),
     "full_page_writes": ("on",),
@@ -22,18 +22,18 @@ SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS
     (SELECT system_identifier FROM pg_control_system()) AS system
 """
 
-# What a person has to mend. An error before the session exists carries no SQLSTATE: libpq reports it in words only.
+# A person has to change something. An error before the session exists has no SQLSTATE: libpq reports only its text.
 WRONG = (errors.InvalidCatalogName, errors.InvalidAuthorizationSpecification)
 SIGNS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "could not translate host name")
 
 
-# What the role may not do, whatever it asks for; the second is said of a schema that it may not use.
+# The role lacks a privilege. InvalidSchemaName is reported for a schema that the role may not use.
 DENIED = (errors.InsufficientPrivilege, errors.InvalidSchemaName)
 
 
 async def first_look(conninfo: str) -> dict[str, str]:
-    """What the server says of itself. Raises ConfigurationError where a person has to mend something, StoreUnavailable
-    for the moment.
+    """The server's settings, version and identity. Raises ConfigurationError where a person has to change something,
+    StoreUnavailable for a temporary failure.
     """
     try:
         connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, row_factory=dict_row)
@@ -57,7 +57,7 @@ async def first_look(conninfo: str) -> dict[str, str]:
 
 
 def _not_connected(error: psycopg.Error) -> Error:
-    """Whether a first connection failed for a wrong setting, which a person mends, or for the moment."""
+    """The error for a failed first connection: ConfigurationError for a wrong setting, else StoreUnavailable."""
     text = " ".join(str(error).split())[:300]
     if isinstance(error, WRONG) or any(sign in text for sign in SIGNS):
         return ConfigurationError(
@@ -71,7 +71,7 @@ def _not_connected(error: psycopg.Error) -> Error:
 
 
 def denied(error: BaseException) -> ConfigurationError:
-    """The error about a role that may not make or use the tables."""
+    """The error for a role that may not create or use the tables."""
     return ConfigurationError(
         f"PostgreSQL does not let this role use its schema: {said(error)}",
         next_step="let the role of CLOUDBEDS_AUTH_DATABASE_URL own its tables, and make them: as a superuser `GRANT "

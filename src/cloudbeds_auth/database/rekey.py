@@ -1,9 +1,9 @@
-"""Sealing everything with the first key, so that the others are not needed any more (docs/adr/0026).
+"""Seals everything with the first key, so that the others are no longer needed (docs/adr/0026).
 
-    pass      what another key sealed is sealed anew, a batch of rows at a time
-    again     until a pass finds nothing
+    pass      values that another key sealed are sealed anew, a batch of rows at a time
+    again     until a pass finds none
     retire    the canaries of the other keys are deleted
-    again     what was sealed with one of them meanwhile is found; its canary is put back
+    again     values that one of them has sealed meanwhile are found, and its canary is put back
 
 A service that lacks the first key would lose every hotel. So this begins only if a service with that key was seen, or
 if no process uses the database. A kill undoes one batch at most, and the next run begins with a pass over everything.
@@ -39,15 +39,15 @@ from cloudbeds_auth.transactions.runner import Database, Driver, keys_missing
 from cloudbeds_auth.transactions.seals import is_seen, need_keys, retire_keys
 from cloudbeds_auth.transactions.statements import query_one
 
-MOST_PASSES = 6  # two at least find nothing; a row that was held in one is found by the next
-HELD = 0.2  # seconds for transactions that hold rows to end
+MOST_PASSES = 6  # at least two find nothing; a row that was held during one is found by the next
+HELD = 0.2  # seconds to wait for transactions that hold rows
 
 
 @dataclass
 class Rekeyed:
-    """What was done: `key_id` sealed so many values anew, and these keys are not needed any more.
+    """The result: how many values were sealed anew with `key_id`, and which keys are no longer needed.
 
-    `problems` are sentences for people, of what keeps the others needed.
+    `problems` are sentences for people that say why other keys are still needed.
     """
 
     key_id: str
@@ -58,22 +58,22 @@ class Rekeyed:
 
 @dataclass
 class _Pass:
-    """One pass: by key id, how many values of others it found; and what became of them."""
+    """One pass: how many values of other keys it found, by key id, and what became of them."""
 
     others: Counter[str] = field(default_factory=Counter)
     done: SealedAnew = field(default_factory=SealedAnew)
 
     @property
     def found_broken_alone(self) -> bool:
-        """Whether there is nothing that another pass could do."""
+        """Whether it found only values that do not open: another pass could do nothing."""
         return 0 < self.others.total() == len(self.done.broken)
 
 
 async def rekey(settings: Settings, progress: Progress, *, offline: bool = False) -> Rekeyed:
-    """Seal everything with the first key, while the service runs. Run again after it was ended, it finishes.
+    """Seal everything with the first key, while the service runs. If it is interrupted, another run finishes it.
 
-    Before anything is changed, raises ConfigurationError, where no service was seen that has the first key, too, if
-    it is not known to be `offline`: nobody uses the database now; StoreReadOnly.
+    Before it changes anything, raises StoreReadOnly, or ConfigurationError; also if no service with the first key was
+    seen, unless `offline` says that no process uses the database now.
     """
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     driver, identity = await opening.open_driver(settings, bulk=True)
@@ -82,7 +82,7 @@ async def rekey(settings: Settings, progress: Progress, *, offline: bool = False
         if not await driver.write(partial(clone_guard.recognise, identity=identity)):
             raise StoreReadOnly
         await _check(driver, database, sealer, progress, offline=offline)
-        await _note(database, {"key": sealer.key_id, "begun": True})  # killed, it has an entry, too
+        await _note(database, {"key": sealer.key_id, "begun": True})  # a run that is killed has an entry, too
         done = await _seal_everything(driver, database, sealer, progress)
         numbers = {"sealed_anew": done.sealed_anew, "retired": len(done.retired), "problems": len(done.problems)}
         await _note(database, {"key": sealer.key_id, **numbers})
@@ -92,12 +92,14 @@ async def rekey(settings: Settings, progress: Progress, *, offline: bool = False
 
 
 async def _check(driver: Driver, database: Database, sealer: Sealer, progress: Progress, *, offline: bool) -> None:
-    """Whether it may begin. A value whose key is neither at hand nor needed is an altered one, and is found later."""
+    """Raise ConfigurationError unless it may begin. A value whose key is neither configured nor needed was altered, and
+    is found later.
+    """
     held = await driver.read(lambda now: query_one("held_by_a_copy"))
     if held is not None and held["hotels"]:
         raise ConfigurationError(
             "`cloudbeds-auth database copy` is moving these hotels, sealed as they are",
-            next_step="let it finish, and seal them anew where they are then; or `cloudbeds-auth database adopt` first",
+            next_step="let it finish, then run this for the new database; or run `cloudbeds-auth database adopt` first",
         )
     counts, needed = await count_values(driver, sealer, progress), await database.needed_keys()
     missing = sorted(key_id for key_id in needed if counts[key_id] and key_id not in sealer.key_ids)
@@ -106,10 +108,10 @@ async def _check(driver: Driver, database: Database, sealer: Sealer, progress: P
     is_new = any(counts[key_id] for key_id in sealer.key_ids if key_id != sealer.key_id)
     if is_new and not offline and not await database.read(is_seen()):
         raise ConfigurationError(
-            f"no service that runs was seen with the key {sealer.key_id} first: one that lacks it does not open what "
+            f"no running service was seen with the key {sealer.key_id} first: a service without it cannot open what "
             "is sealed anew",
             next_step="put it first for every process that uses this database, and restart them; then run this again. "
-            "Where nobody uses the database now: `cloudbeds-auth database rekey --offline`",
+            "If no process uses the database now: `cloudbeds-auth database rekey --offline`",
         )
 
 
@@ -128,7 +130,7 @@ async def _seal_everything(driver: Driver, database: Database, sealer: Sealer, p
         if found.found_broken_alone:
             result.problems = [f"a value of {place.table} {place.row} does not open" for place in found.done.broken]
             return result
-        if clean:  # put back, and looked for once more
+        if clean:  # these keys are needed again, and one more pass is made
             await database.write(need_keys(sorted(found.others)))
             retired.difference_update(found.others)
         clean = not found.others
@@ -137,7 +139,7 @@ async def _seal_everything(driver: Driver, database: Database, sealer: Sealer, p
         elif found.others.total() > found.done.values:
             await SystemClock().sleep(HELD)
     result.problems = [
-        f"values are left that the key {key_id} sealed: a process seals with it, or holds their rows; restart every "
+        f"values sealed with the key {key_id} are left: a process seals with it, or holds their rows; restart every "
         f"process with {sealer.key_id} first, then run this again"
         for key_id in sorted(found.others)
     ]

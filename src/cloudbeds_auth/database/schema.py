@@ -1,6 +1,6 @@
-"""Brings a database to this version's schema: numbered files, each applied in one transaction with its number.
+"""Brings a database to this version's schema: numbered files, each applied in one transaction together with its number.
 
-A kill between two files leaves a whole earlier schema, and the next start continues from there (F89).
+A kill between two files leaves a complete earlier schema, and the next start continues from there (F89).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import resources
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction, query, query_one
 
-WORK = "migrate"  # which one process does at a time
+WORK = "migrate"  # only one process does it at a time
 
 
 @cache
@@ -29,12 +29,12 @@ def statements(sql: str) -> list[str]:
 
 
 def beyond(version: int) -> list[tuple[int, str]]:
-    """The migrations that a database of this schema does not have yet, in order."""
+    """The migrations that a database with this schema still needs, in order."""
     return [(number, sql) for number, sql in migrations() if number > version]
 
 
 def step(now: Instant, *, number: int, sql: str) -> Transaction[None]:
-    """Apply one migration, unless another process did meanwhile."""
+    """Apply one migration, unless another process has done so meanwhile."""
     yield from query("one_at_a_time", work=WORK)
     if (yield from version(now)) >= number:
         return
@@ -44,7 +44,9 @@ def step(now: Instant, *, number: int, sql: str) -> Transaction[None]:
 
 
 def version(now: Instant) -> Transaction[int]:
-    """The newest migration that this database has; raises ConfigurationError when it is newer than this program's."""
+    """The number of the database's newest migration (0: none); raises ConfigurationError if this program has none so
+    new.
+    """
     names = yield from query("tables")
     row = (yield from query_one("meta", name="schema_version")) if any(one["name"] == "meta" for one in names) else None
     found = int(row["value"]) if row else 0

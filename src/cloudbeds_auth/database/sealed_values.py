@@ -1,6 +1,7 @@
-"""Where sealed values are stored, all of them: how many each key has sealed, and sealing them with another key.
+"""Lists every place where sealed values are stored, counts how many each key has sealed, and seals them with another
+key.
 
-A sealed value that is added to the database is one more row of `COLUMNS`, or of `IN_META`.
+A new kind of sealed value needs an entry in `COLUMNS`, or in `IN_META`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from cloudbeds_auth.transactions.statements import (
 
 @dataclass(frozen=True, slots=True)
 class SealedColumn:
-    """A column of sealed values, and the place that the value of a row is sealed for."""
+    """A column of sealed values; `place` returns the place for which a row's value is sealed."""
 
     table: str
     name: str
@@ -41,11 +42,11 @@ class SealedColumn:
 
     @property
     def key_id(self) -> str:
-        """The id of the key that sealed the value, in SQL."""
+        """An SQL expression: the id of the key that sealed the value."""
         return f"substr({self.name}, {KEY_ID.start + 1}, {KEY_ID_BYTES})"
 
 
-BATCH = 100  # rows, a statement each: a refresh waits for no more
+BATCH = 100  # rows, with one statement each: a refresh waits for no more than these
 
 COLUMNS = (
     SealedColumn("apps", "secret_sealed", lambda row: secret_place(row["name"], row["generation"])),
@@ -54,18 +55,18 @@ COLUMNS = (
     SealedColumn("tokens", "sealed", lambda row: token_place(row["grant_id"], row["position"], row["generation"])),
 )
 IN_META: dict[str, Place] = {place.row: place for place in (MAC_KEY, AUTHENTICATED)}
-"""The names in `meta` whose values are sealed, as hex, and their places."""
+"""The names in `meta` whose values are sealed (and stored as hex), and their places."""
 
 
 @dataclass
 class SealedAnew:
-    """How many values were sealed with the key that seals, and the places of those that do not open."""
+    """How many values were sealed with the sealing key, and the places of those that did not open."""
 
     values: int = 0
     broken: list[Place] = field(default_factory=list)
 
     def add(self, other: SealedAnew) -> None:
-        """These, too."""
+        """Add another batch's count and places."""
         self.values += other.values
         self.broken += other.broken
 
@@ -73,13 +74,13 @@ class SealedAnew:
 async def each_column(
     driver: Driver, work: Callable[[SealedColumn, Batch], Awaitable[None]], progress: Progress, suffix: str = ""
 ) -> None:
-    """Do `work` with each batch of rows of each column; the progress is shown as that of a table, with this suffix."""
+    """Call `work` with each batch of rows of each column; progress is labelled with the table's name and `suffix`."""
     for column in COLUMNS:
         await bulk.each(driver, column.table, partial(work, column), progress, what=column.table + suffix, size=BATCH)
 
 
 async def count_values(driver: Driver, sealer: Sealer, progress: Progress) -> Counter[str]:
-    """How many stored values each key has sealed, by its id."""
+    """How many stored values each key has sealed, by key id."""
     found: Counter[str] = Counter()
 
     async def work(column: SealedColumn, batch: Batch) -> None:
@@ -112,9 +113,9 @@ def count_meta(sealer: Sealer, now: Instant) -> Transaction[Counter[str]]:
 
 @transaction
 def seal_batch(tx: Tx, column: SealedColumn, batch: Batch) -> Transaction[SealedAnew]:
-    """Seal the values of these rows that another key sealed; nothing else of them changes.
+    """Seal anew the values of these rows that another key sealed; nothing else in the rows changes.
 
-    Where others write at the same time, a row that one of them holds is left out, and none is waited for.
+    Where other transactions write at the same time, a row that one of them holds is skipped, not waited for.
     """
     done = SealedAnew()
     sql = f"SELECT * FROM {column.table} WHERE {batch.where} AND {column.key_id} <> :key_id"  # noqa: S608
@@ -128,7 +129,7 @@ def seal_batch(tx: Tx, column: SealedColumn, batch: Batch) -> Transaction[Sealed
 
 @transaction
 def seal_meta(tx: Tx) -> Transaction[SealedAnew]:
-    """The same with values of `meta`."""
+    """The same for the values of `meta`."""
     done = SealedAnew()
     for name, place in IN_META.items():
         row = yield from query_one("meta", name=name)
@@ -140,7 +141,7 @@ def seal_meta(tx: Tx) -> Transaction[SealedAnew]:
 
 
 def _anew(sealer: Sealer, sealed: bytes, place: Place, done: SealedAnew) -> bytes | None:
-    """The value sealed with the key that seals; None where it does not open."""
+    """The value, sealed with the sealing key; None if it does not open."""
     try:
         secret = sealer.open(sealed, place)
     except SealBroken:

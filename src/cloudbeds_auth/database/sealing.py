@@ -1,9 +1,9 @@
-"""How secrets are stored: AES-256-GCM, bound to the place they belong to, under one of several keys.
+"""Seals secrets for storage: AES-256-GCM, under one of several keys, bound to the place that the value belongs to.
 
 A sealed value is `format (1) | key id (8) | nonce (12) | ciphertext and tag`. Both the encryption key and the key id
 are HKDF outputs (RFC 5869) of the configured key under different labels, so that the id commits to the key and reveals
-nothing about it. The associated data names format, table, row, position, generation and key id, each with its length:
-a value that is moved, swapped, rolled back or relabelled does not open.
+nothing about it. The associated data contains format, table, row, position, generation and key id, each preceded by its
+length: a value that is moved, swapped, rolled back or relabelled does not open.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _derived(key: bytes, label: bytes, length: int) -> bytes:
 
 
 def _key(key: bytes) -> tuple[bytes, AESGCM]:
-    """Its id, and what it seals and opens with."""
+    """The key's id and its cipher."""
     if len(key) != KEY_BYTES:
         raise ValueError(f"an encryption key has {KEY_BYTES} bytes")
     identity = _derived(key, b"cloudbeds-auth key id 1", KEY_ID_BYTES)
@@ -40,7 +40,7 @@ def _key(key: bytes) -> tuple[bytes, AESGCM]:
 
 
 def _associated(place: Place, key_id: bytes) -> bytes:
-    """Every part with its length before it, so that no two places have the same encoding."""
+    """The associated data: each part is preceded by its length, so that no two places have the same encoding."""
     parts = (
         FORMAT,
         place.table.encode(),
@@ -53,9 +53,9 @@ def _associated(place: Place, key_id: bytes) -> bytes:
 
 
 class AesGcmSealer:
-    """ports.Sealer: the first key seals, all open.
+    """ports.Sealer: the first key seals, all keys open.
 
-    `keys` are of 32 bytes each; raises ValueError for none or another length. `random` gives that many random bytes.
+    `keys` have 32 bytes each; raises ValueError for another length, or for none. `random` returns so many random bytes.
     """
 
     def __init__(self, keys: Sequence[bytes], random: Callable[[int], bytes] = random_bytes) -> None:
@@ -82,15 +82,15 @@ class AesGcmSealer:
 
     @property
     def sealed(self) -> int:
-        """How many values this process has sealed; of all processes `transactions.seals` keeps count."""
+        """How many values this process has sealed; `transactions.seals` counts those of all processes."""
         return self._sealed
 
     def key_of(self, sealed: bytes) -> str:
-        """The id of the key that a sealed value is under, in hex; the key may be at hand or not."""
+        """The id of the key that sealed this value, in hex, whether that key is configured or not."""
         return sealed[KEY_ID].hex()
 
     def seal(self, secret: Secret, place: Place) -> bytes:
-        """The sealed bytes; a nonce of its own for every call. Never refuses: the secret may be the only living one."""
+        """The sealed bytes, with a new nonce for every call. Never refuses: the secret may be the only living one."""
         self._sealed += 1
         nonce = self._random(NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, secret.reveal().encode(), _associated(place, self._identity))
@@ -101,7 +101,9 @@ class AesGcmSealer:
         return Secret(self._random(KEY_BYTES).hex())
 
     def open(self, sealed: bytes, place: Place) -> Secret:
-        """The value; raises SealBroken for a wrong key, altered bytes or another place, without saying more."""
+        """The value; raises SealBroken for an unknown format, altered bytes or another place, and KeyNotAtHand for a
+        key that is not configured.
+        """
         key_id = sealed[KEY_ID]
         cipher = self._ciphers.get(key_id)
         if sealed[:1] != FORMAT or len(sealed) < HEADER_BYTES:

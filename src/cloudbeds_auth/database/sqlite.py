@@ -1,4 +1,4 @@
-"""The SQLite driver: a thread of its own, which runs whole transactions.
+"""The SQLite driver, which runs whole transactions on a thread of its own.
 
 A transaction of any length takes two thread switches and one sync; the event loop never waits for the disk. Lists and
 histories are read on other threads and connections, for which no transaction waits.
@@ -35,7 +35,7 @@ class SqliteDriver:
     """Runs a file's transactions on a thread of its own, and opens the file anew in a child after `fork()`."""
 
     wakeups: Wakeups | None = None  # SQLite notifies no other process
-    counter: Counter | None = None  # of a database that is known to be this installation's
+    counter: Counter | None = None  # only of a database that is known to be this installation's
 
     def __init__(self, path: Path, instant: Callable[[], Instant], *, version: int | None = None) -> None:
         self._path = path
@@ -46,8 +46,8 @@ class SqliteDriver:
         self._file: SqliteFile
         self._thread: OwnThreads
         self._readers: list[SqliteFile] = []
-        self._idle: SimpleQueue[SqliteFile]  # those of the readers that do not read at the moment
-        self._reading: OwnThreads | None = None  # where they read, once they do
+        self._idle: SimpleQueue[SqliteFile]  # the readers that are not in use
+        self._reading: OwnThreads | None = None  # the readers' threads, once there are any
         _drivers.add(self)
 
     async def read(self, body: Body[T]) -> T:
@@ -71,7 +71,7 @@ class SqliteDriver:
         self._idle.get().close()
 
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
-        """Committed when this returns, and `synced`."""
+        """Committed when this returns and, if `synced`, synced to disk."""
         return await self._queued(partial(self._write, body, synced))
 
     def _write(self, body: Body[T], synced: bool, file: SqliteFile) -> T:
@@ -91,7 +91,7 @@ class SqliteDriver:
         """Wait for the transactions already requested, and close; later ones raise VaultClosed."""
         if self._opened_by == os.getpid() and not self._closed:
             self._closed, loop = True, asyncio.get_running_loop()
-            if self._reading is not None:  # first: what is closed last empties the log, which a reader could not
+            if self._reading is not None:  # first: the last connection to close empties the log; a reader could not
                 closing = (loop.run_in_executor(self._reading, self._close_reader) for _ in self._readers)
                 await asyncio.gather(*closing)
                 self._reading.shutdown()
@@ -101,8 +101,8 @@ class SqliteDriver:
         self._closed = True
 
     def files_of_this_process(self) -> list[SqliteFile]:
-        """The file and its readers, which may wait for it; none before the first transaction, after `close`, and in a
-        child that has not used it yet.
+        """The readers, which may wait for the file, and the file; none before the first transaction, after `close`, or
+        in a child that has not used it yet.
         """
         return [*self._readers, self._file] if self._opened_by == os.getpid() else []
 
@@ -123,7 +123,8 @@ class SqliteDriver:
     def _begin_in_this_process(self) -> None:
         self._thread = OwnThreads(1, "cloudbeds-auth-sqlite")
         if self._opened_by:
-            # One that could not be closed before the fork is the parent's: closing it would drop this process's locks.
+            # Files that could not be closed before the fork are the parent's: closing one would drop this process's
+            # locks.
             self._left_behind += [*self._readers, self._file]
         self._file, self._reading, self._idle = self._new_file(), None, SimpleQueue()
         self._readers = [self._new_file(beside=self._file) for _ in range(READERS)]
@@ -134,7 +135,7 @@ class SqliteDriver:
 
 _drivers: weakref.WeakSet[SqliteDriver] = weakref.WeakSet()
 _resting: list[SqliteFile] = []
-_working: list[SqliteFile] = []  # through a fork
+_working: list[SqliteFile] = []  # those still in use during a fork
 
 
 def _before_fork() -> None:

@@ -1,6 +1,6 @@
-"""A SQLite file, blocking: its connections, and a whole transaction at a time. `sqlite` runs it on threads.
+"""A SQLite file with blocking calls: its connections, and one whole transaction at a time. `sqlite` runs it on threads.
 
-What need not be synced goes over a second connection, so that the first never has a weaker setting (F12).
+Transactions that need not be synced use a second connection, so that the first never has a weaker setting (F12).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 WRITE = "BEGIN IMMEDIATE"
 BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
-PREPARED = 512  # statements that stay prepared in a connection: all of ours; to prepare one takes longer than to run it
+PREPARED = 512  # statements that stay prepared in a connection: all of ours; preparing one takes longer than running it
 _creating = threading.Lock()
 INHERITED: set[Path] = set()
 """Files that were in use when this process was forked. SQLite would take the parent's locks for its own here, so they
@@ -51,7 +51,8 @@ NOT_NOW = (
 
 
 class SqliteFile:
-    """One file, blocking. `instant` is the clock. `beside`: the main instance of the same file; this one only reads.
+    """One file, with blocking calls. `instant` is the clock. With `beside`, the main instance for the same file, this
+    one only reads.
 
     `version` and `vfs` are for tests: an old SQLite build, and a file system that fails on purpose.
     """
@@ -125,7 +126,7 @@ class SqliteFile:
             return self._file
 
     def _reading(self, file: tuple[int, int] | None) -> apsw.Connection:
-        """A connection that only reads: over the write-ahead log it waits for no writer, nor a writer for it."""
+        """A connection that only reads: with a write-ahead log it waits for no writer, and no writer waits for it."""
         self._file = file
         try:
             self._must_be_the_same_file()
@@ -137,11 +138,13 @@ class SqliteFile:
 
     @property
     def logs_ahead(self) -> bool:
-        """Whether there is a write-ahead log; beside a rollback journal a reader would hold writers up."""
+        """Whether there is a write-ahead log; with a rollback journal a reader would hold up writers."""
         return self._version >= durability.FIRST_SOUND_WAL
 
     def run(self, body: Body[T], begin: str, *, synced: bool = True) -> T:
-        """One transaction, begun with `begin`: committed when this returns, and `synced`. Raises StoreUnavailable."""
+        """Run one transaction, which begins with `begin`: committed when this returns and, if `synced`, synced to disk.
+        Raises StoreUnavailable.
+        """
         with self._in_use:
             if self._connection is None:
                 self._open()
@@ -154,7 +157,7 @@ class SqliteFile:
                 raise StoreUnavailable(f"the database at {self.path} cannot be used: {_said(error)}") from error
 
     def close(self) -> None:
-        """Close the connections, when what runs is done."""
+        """Close the connections, after the running transaction."""
         with self._in_use:
             self._close()
 
@@ -165,8 +168,8 @@ class SqliteFile:
         self._unsynced = self._connection = None
 
     def suspend(self) -> bool:
-        """Close until `wake`, when what runs is done; the next transaction opens the file again. False: it would not
-        end in time, and all stays as it is.
+        """Close until `wake`, after the running transaction; the next transaction opens the file again. False: the
+        running one did not end in time, and nothing is closed.
         """
         if not self._in_use.acquire(timeout=2 * BUSY_MILLISECONDS / 1000):
             return False
@@ -184,7 +187,9 @@ class SqliteFile:
         return connection
 
     def _beside(self, connection: apsw.Connection) -> apsw.Connection:
-        """One that does not sync; `connection` itself where the file is sound only if each transaction does."""
+        """A connection that does not sync commits; `connection` itself where the file is sound only if each commit is
+        synced.
+        """
         if not self.logs_ahead:
             return connection
         unsynced = self._connect()
@@ -203,11 +208,11 @@ class SqliteFile:
         return result
 
     def _create_private(self) -> None:
-        """Make the file, if it is not there: only this user may read it, and the log beside it takes its mode from it.
+        """Create the file if it does not exist: only this user may read it, and the log beside it gets the same mode.
 
-        A file that is there is not opened: to close it would end the locks that another connection of this process has
-        on it (fcntl(2)), and whoever opens and closes it next would delete the log under that one (F61). So would to
-        close one just made, if another thread had opened it meanwhile.
+        An existing file is not opened: closing it would release the locks that another connection of this process has
+        on it (fcntl(2)), and the next process to open and close it would delete the log under that connection (F61).
+        Closing a file just created would do the same, if another thread had opened it meanwhile.
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _creating, suppress(FileExistsError):
@@ -230,7 +235,9 @@ class SqliteFile:
         return status.st_dev, status.st_ino
 
     def _must_be_the_same_file(self) -> None:
-        """A database that was deleted or replaced under us is not written to, and no empty one is made (F58)."""
+        """Raise StoreUnavailable if the file was deleted or replaced while it was open: it is not written to, and no
+        empty one is created (F58).
+        """
         try:
             found = self._identity()
         except OSError:
@@ -242,8 +249,8 @@ class SqliteFile:
 def prepare_once(connection: apsw.Connection) -> None:
     """Keep a statement's plan for all values that are bound to it.
 
-    Else SQLite prepares it anew for each new value that might let it use an index of some rows only: that takes many
-    times as long as to run it.
+    Otherwise SQLite prepares it again for each new value that might permit the use of a partial index, which takes many
+    times as long as running it.
     """
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 

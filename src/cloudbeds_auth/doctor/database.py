@@ -81,7 +81,7 @@ async def histories(subject: Subject) -> Sequence[Finding]:
     if HISTORY_BEHIND not in await subject.vault.store_report():
         return ok("complete")
     return warning(
-        "the histories of the hotels that were moved here have not all come; hotels are served without them",
+        "the histories of hotels that were moved here are not all copied; the hotels are served without them",
         "run the same `cloudbeds-auth database copy` again, with the former CLOUDBEDS_AUTH_DATABASE_URL",
     )
 

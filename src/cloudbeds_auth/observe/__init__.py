@@ -1,7 +1,7 @@
-"""What is reported to people and machines: one stream of happenings, fanned out, and the log lines that it becomes.
+"""Reports for people and machines: one stream of happenings, fanned out to observers, and the log lines made from it.
 
-A broken observer loses nothing (F80). No secret and no control character is in any line: JSON for machines, console for
-people. Numbers are in `metrics`, which only the `server` extra can import.
+A broken observer loses nothing (F80). No log line contains a secret or a control character; the format is JSON for
+machines, console for people. Metrics are in `metrics`, which needs the `server` extra.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FACTS = "facts"
 """The attribute of a log record that carries facts: `logger.info("refreshed", extra={FACTS: {...}})`."""
 
 HIDDEN = "***"
-SHORT, MOST_HARMLESS = 200, 10_000  # characters of a text that is remembered, and how many are
+SHORT, MOST_HARMLESS = 200, 10_000  # characters of a text that is remembered as harmless, and the number of such texts
 LONGEST = 2000  # characters of one value; what the vendor or a browser sends may be long
 SECRET_NAMES = r"access_token|refresh_token|client_secret|id_token|admin_token|password"
 SECRET_FACTS = re.compile(rf"{SECRET_NAMES}|authorization|secret|token", re.IGNORECASE)
@@ -88,7 +88,7 @@ class LogObserver:
         """Log `what` with its facts."""
         level = what.level_of(facts)
         if LOGGER.isEnabledFor(level):
-            line = EventLine(what, facts)  # as `LOGGER.log` does, which would also look for the caller's file: this one
+            line = EventLine(what, facts)  # as `LOGGER.log` does, which would also look up the caller's file: this one
             LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, __file__, 0, line, (), None, extra={FACTS: facts}))
 
 
@@ -108,14 +108,14 @@ def plain(text: str) -> str:
 
 _names_a_secret = lru_cache(maxsize=1024)(SECRET_FACTS.fullmatch)
 _AS_IT_IS = (type(None), bool, int, float)
-_harmless: set[str] = set()  # texts that were found to hold nothing to clean, and so no secret
+_harmless: set[str] = set()  # texts in which nothing had to be cleaned, and so no secret
 
 
 def cleaned(name: str, value: object) -> object:
     """A fact as it may be shown: numbers and None as they are, everything else as plain, redacted text.
 
-    The same paths, addresses and ids are reported over and over: what was found to hold nothing is known. So is what
-    consists of letters, digits and hyphens, such as the id of a request: no shape of a secret does.
+    The same paths, addresses and ids are reported over and over, so texts found harmless are remembered. Short texts of
+    letters, digits and hyphens only, such as the id of a request, match no shape of a secret and are not examined.
     """
     if _names_a_secret(name):
         return HIDDEN
@@ -138,8 +138,8 @@ def pairs(facts: Mapping[str, object]) -> list[str]:
 
 
 class Redacting(logging.Filter):
-    """Rewrites a record before it is formatted: message, facts and traceback lose what looks like a credential. Of one
-    that is written for a request, the facts get its id.
+    """Rewrites a record before it is formatted: what looks like a credential is removed from message, facts and
+    traceback. If the record is written for a request, the request's id is added to the facts.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -177,7 +177,7 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-_encode = json.JSONEncoder(default=str).encode  # what `json.dumps` would make anew for each line
+_encode = json.JSONEncoder(default=str).encode  # `json.dumps` would create an encoder for each line
 
 
 class JsonFormatter(logging.Formatter):
@@ -206,17 +206,17 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class _OurHandler(logging.StreamHandler[TextIO]):
-    """Known by its class, so that `configure` replaces it instead of adding another.
+    """Recognized by its class, so that `configure` replaces it instead of adding another.
 
-    Where an event loop runs, events are written together, `TOGETHER` seconds after the first: a write wakes who reads.
-    Any other line and a warning is written at once, with what waits: a worker's last line is the server's, and then it
-    ends by a signal. `logging.shutdown` writes what waits when a program ends otherwise.
+    While an event loop runs, events are written together, `TOGETHER` seconds after the first: each write wakes the
+    reader. Warnings, and lines that are not events, are written at once, after those that wait: a worker's last line is
+    the server's, and then a signal ends the worker. If a program ends otherwise, `logging.shutdown` writes the rest.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._waiting: list[str] = []
-        self._writes: asyncio.AbstractEventLoop | None = None  # what waits
+        self._writes: asyncio.AbstractEventLoop | None = None  # the loop that writes what waits
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line, now or soon."""
@@ -238,7 +238,7 @@ class _OurHandler(logging.StreamHandler[TextIO]):
             super().flush()
 
     def _soon(self) -> bool:
-        """Whether an event loop of this thread writes what waits."""
+        """Whether an event loop of this thread will write what waits."""
         import asyncio  # a program without one need not import it
 
         try:
@@ -252,13 +252,13 @@ class _OurHandler(logging.StreamHandler[TextIO]):
 
 
 def configure(format: str = "auto", level: str = "INFO", stream: TextIO | None = None) -> None:  # noqa: A002  # the setting's name
-    """Send every log line of this process to `stream` (standard error), once, in `console` or `json` format.
+    """Send every log line of this process to `stream` (default: standard error), once, in `console` or `json` format.
 
-    `auto` is `console` on a terminal. uvicorn's loggers are led here too, but for its access log, which would write
-    query strings; the HTTP stacks' debug lines, which name headers, are not written at any level.
+    `auto` is `console` on a terminal, else `json`. uvicorn's loggers are included, except for its access log, which
+    would write query strings; debug lines of the HTTP libraries, which contain headers, are not written at any level.
     """
     target = stream or sys.stderr
-    # No line shows them: as documented in "How to optimize logging", none is looked up for each.
+    # No line shows these, so they are not looked up for each ("Optimization" in Python's Logging HOWTO).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if format == "auto":
         format = "console" if target.isatty() else "json"  # noqa: A001

@@ -1,7 +1,7 @@
-"""Numbers for Prometheus: how refreshes, proofs and proxied requests end. No hotel, grant or user is ever a label.
+"""Metrics for Prometheus: how refreshes, proofs and proxied requests end. No hotel, grant or user is ever a label.
 
 The only module that imports prometheus_client, which comes with the `server` extra. With `PROMETHEUS_MULTIPROC_DIR` set
-before the first import, the workers of one service are added up when any of them is asked.
+before the first import, the metrics of all workers of a service are added up when any worker is scraped.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from cloudbeds_auth.version import VERSION
 
 PREFIX = "cloudbeds_auth"
 NAMES = re.compile(r"[a-z][a-z0-9_]{0,39}")
-MOST_NAMES = 200  # different values of one label beside those that are known; the rest is counted as `other`
+MOST_NAMES = 200  # distinct values of one label besides the known ones; the rest is counted as `other`
 OTHER = "other"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
 
 @lru_cache(maxsize=1024)
 def status_class(status: object) -> str:
-    """`2xx` of 200: five values instead of hundreds."""
+    """`2xx` for 200: five values instead of hundreds."""
     text = str(status)
     return f"{text[0]}xx" if re.fullmatch(r"[1-5][0-9]{2}", text) else "other"
 
 
 @lru_cache(maxsize=1024)
 def snake(text: str) -> str:
-    """`dead_token` of `DeadToken`: verdicts and answers are labelled with the names of their classes."""
+    """`dead_token` for `DeadToken`: verdicts and answers are labelled with the names of their classes."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
 
 
@@ -57,17 +57,17 @@ class Metrics:
             name = f"{PREFIX}_{timed.name}_seconds"
             self._series[timed] = Histogram(name, timed.help, _names_of(timed), buckets=SECONDS, registry=registry)
         self._upkeep = Gauge(
-            f"{PREFIX}_upkeep_last_success_timestamp_seconds", "When upkeep of a grant last went well (0: never)",
+            f"{PREFIX}_upkeep_last_success_timestamp_seconds", "When upkeep of a grant last succeeded (0: never)",
             registry=registry, multiprocess_mode="max",
         )  # fmt: skip
         self._registry = registry
         self._values = {label: set(_known(one, label)) for one in self._series for label in one.labels}
-        self._more: dict[Label, int] = {}  # how many of them were met, and not known from the start
-        self._children: dict[tuple[object, ...], Any] = {}  # looked up once, by the facts
+        self._more: dict[Label, int] = {}  # how many values were added to the known ones
+        self._children: dict[tuple[object, ...], Any] = {}  # each is looked up once, by the facts
         self._begin()
 
     def happened(self, what: Happening, /, **facts: Fact) -> None:
-        """Count it, `times` among the facts often; its seconds feed the histograms."""
+        """Count the event, as often as its fact `times` says (else once); its seconds go into the histograms."""
         times = facts.get("times", 1)
         self._child(EVERY_EVENT, what, facts).inc(times if isinstance(times, int) else 1)
         metric = what.metric
@@ -87,7 +87,7 @@ class Metrics:
         overdue: float | None = None,
         shares: Mapping[str, float] | None = None,
     ) -> tuple[bytes, str]:
-        """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
+        """The text for Prometheus and its content type, with gauges of those stored values that could be read."""
         stored = {"connections": connections, "outbox": outbox, "upkeep": overdue, "rate_limit": shares}
         gauges = [_of_build(), _of_gauges({name: one is not None for name, one in stored.items()})]
         if connections is not None:
@@ -107,7 +107,7 @@ class Metrics:
         return generate_latest(self._registry) + generate_latest(shown), CONTENT_TYPE_LATEST
 
     def _begin(self) -> None:
-        """Make every series whose labels are known: a rate of one that appears with its first event misses that."""
+        """Create every series whose labels are known: the rate of one that appears with its first event misses that."""
         for one, series in self._series.items():
             for values in product(*(sorted(self._values[label]) for label in one.labels)):
                 if values:
@@ -125,7 +125,7 @@ class Metrics:
         return child
 
     def _shown(self, label: Label, value: Fact) -> str:
-        """The value when it is known, or a short name and not one too many: a label must not grow without end."""
+        """The value if it is known, or a short name while there are not too many; else `other`: labels stay bounded."""
         shown = status_class(value) if label.name == "status" else snake(str(value))
         if shown not in self._values[label]:
             more = self._more.get(label, 0)
@@ -137,7 +137,7 @@ class Metrics:
 
 
 def _names_of(one: EventMetric | EventHistogram) -> list[str]:
-    """Its labels' names."""
+    """The names of its labels."""
     return [label.name for label in one.labels]
 
 
@@ -149,7 +149,7 @@ def _known(metric: EventMetric | EventHistogram, label: Label) -> Iterable[str]:
 
 
 class _Gauges:
-    """Gauges of one moment: every worker would report the same."""
+    """Gauges of values at the scrape: every worker would report the same."""
 
     def __init__(self, gauges: Iterable[Metric]) -> None:
         self._gauges = gauges
@@ -160,7 +160,9 @@ class _Gauges:
 
 
 def _of_gauges(readable: Mapping[str, bool]) -> Metric:
-    gauge = GaugeMetricFamily(f"{PREFIX}_gauge_readable", "0: the store could not be asked for these", labels=["gauge"])
+    gauge = GaugeMetricFamily(
+        f"{PREFIX}_gauge_readable", "0: the database could not be read for these", labels=["gauge"]
+    )
     for name, known in readable.items():
         gauge.add_metric([name], known)
     return gauge
@@ -188,7 +190,7 @@ def _of_outbox(outbox: Outbox) -> list[Metric]:
         for name, text, value in (
             ("waiting", "Messages that wait to be delivered", outbox.waiting),
             ("oldest_seconds", "How long the oldest of them has waited", outbox.oldest),
-            ("given_up", "Messages that were given up and are kept to be seen", outbox.given_up),
+            ("given_up", "Messages that were given up and are kept for inspection", outbox.given_up),
         )
     ]
 

@@ -1,8 +1,8 @@
-"""Spans for OpenTelemetry: one for each proxied call, token request and proof, in the trace of whoever asked for it.
+"""Spans for OpenTelemetry: one for each proxied call, token request and proof, in the caller's trace.
 
-The only module that imports OpenTelemetry, whose API comes with the `otel` extra; a program has set the provider of
-tracers before. A span is made when its event is reported, and begins as long before as that took. No secret, hotel,
-path or address is in a name or an attribute.
+The only module that imports OpenTelemetry, whose API comes with the `otel` extra; the program has set a tracer provider
+before. A span is created when its event is reported, with the time at which the call began. No name or attribute
+contains a secret, hotel, path or address.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Asgi = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class SpanForm:
-    """What the span of an event is called, and the facts that it shows by the names of its attributes."""
+    """The name of an event's span, and the facts that it shows, by attribute name."""
 
     name: str
     attributes: Mapping[str, str]
@@ -46,12 +46,12 @@ class Traces:
     """An Observer that reports calls to Cloudbeds as spans."""
 
     def __init__(self, clock: Clock, provider: trace.TracerProvider | None = None) -> None:
-        """`provider`: of tracers; None: the program's."""
+        """`provider`: a tracer provider; None: the program's."""
         self._clock = clock
         self._tracer = trace.get_tracer("cloudbeds_auth", VERSION, provider)
 
     def happened(self, what: Happening, /, **facts: Fact) -> None:
-        """A span of the seconds until now, where the event has one; failed where a person should look at it."""
+        """Report a span that ends now, if the event has one; its status is an error if a person should look at it."""
         shown, seconds = SPANS.get(what), facts.get("seconds")
         if shown is None or not isinstance(seconds, int | float):
             return
@@ -84,12 +84,12 @@ def within_callers_trace(inside: Asgi) -> Asgi:
 
 
 def provided() -> bool:
-    """Whether the program has set a provider of tracers: without one every span would be made in vain."""
+    """Whether the program has set a tracer provider: without one, every span would be created in vain."""
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def _value(name: str, value: Fact) -> Fact:
-    """A method is the caller's word: one that is none of HTTP's is `_OTHER`."""
+    """The value to show. The method comes from the caller: one that is not in `METHODS` is shown as `_OTHER`."""
     return "_OTHER" if name == METHOD and value not in METHODS else value
 
 
