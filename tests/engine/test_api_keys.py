@@ -30,7 +30,7 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.rules.api_errors import Act, DeadToken, Inconclusive, Proof, Refusal
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import CredentialKind, Grant, Migration, Pair, Role
+from cloudbeds_auth.rules.model import CredentialKind, Fence, Grant, Migration, Pair, Role
 from cloudbeds_auth.rules.presentation import Badge, Responsible, presentation
 from cloudbeds_auth.rules.schedule import RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
@@ -43,9 +43,10 @@ from cloudbeds_auth.rules.token_response import (
     Refused,
     RefusedClient,
 )
+from cloudbeds_auth.transactions.api_keys import begin_migration
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
-from cloudbeds_auth.transactions.grants import take_lease
+from cloudbeds_auth.transactions.grants import Leased, Written, commit_pair, release_lease, take_lease, write_intent
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.rate_limit import pause_turns
 from cloudbeds_auth.transactions.runner import Database
@@ -236,6 +237,48 @@ async def test_killed_while_the_exchange_is_under_way(stage: Stage, received: bo
     assert stage.endpoint.exchanged == ["R-1", "R-1"]
 
 
+async def test_an_earlier_refresh_may_still_arrive(stage: Stage) -> None:
+    """Its answer was lost; that a later one was not sent changes nothing: for ten minutes no key is asked for."""
+    grant = await stage.expired()
+    stage.endpoint.will(Ambiguous("reset by peer"), NotSent("no route"))
+    began = stage.clock.steady()
+    for _ in range(2):
+        with pytest.raises((RefreshInDoubt, TokenEndpointUnavailable)):
+            await stage.one.refresh(grant.id, 1, patient=False)
+        await stage.clock.sleep((await stage.row(grant.id)).held_back)
+    with pytest.raises(RefreshInDoubt, match="would kill the key") as told:
+        await migrate(stage.one, grant)
+    assert told.value.retry_after == pytest.approx(began + stage.timing.unresolved - stage.clock.steady(), abs=1.0)
+    await stage.clock.sleep(told.value.retry_after)
+    stage.endpoint.will(key(1))
+    await migrate(stage.one, grant)
+    assert (stage.endpoint.sent, stage.endpoint.exchanged) == (["R-1", "R-1"], ["R-1"])
+
+
+async def test_a_late_pair_ends_no_doubt_about_an_exchange(stage: Stage) -> None:
+    """A process that stood still stores the pair of its refresh while another one's exchange is open: the latch holds,
+    also where the next exchange is not sent, because a refresh would end the key that may have been issued.
+    """
+    grant, store = await stage.connected(), stage.one.store
+    assert await store.write(take_lease(grant.id, "stands still", 30.0)) == Leased(1)
+    assert await store.write(write_intent(Fence(grant.id, 1, 1), 1, lease=30.0, hold=20.0))
+    await stage.clock.sleep(700.0)
+    assert await store.write(take_lease(grant.id, "exchanges", 30.0)) == Leased(2)
+    fence = Fence(grant.id, 1, 2)
+    assert await store.write(begin_migration(fence, "client-1"))
+    assert await store.write(write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True))
+    await stage.clock.sleep(31.0)
+    assert await store.write(take_lease(grant.id, "stands still", 30.0)) == Leased(3)
+    late = commit_pair(Fence(grant.id, 1, 3), grant.tokens[-1], pair(2), stale_after=HOUR, sent_under=1)
+    assert await store.write(late) is Written.DONE
+    await store.write(release_lease(grant.id, 3))
+    stage.endpoint.will(NotSent("no route"))
+    with pytest.raises(TokenEndpointUnavailable):
+        await migrate(stage.one, grant)
+    row = await stage.row(grant.id)
+    assert (row.latched, row.migration) == (True, Migration.IN_DOUBT)
+
+
 async def test_the_exchange_of_a_dead_process_is_waited_out(stage: Stage) -> None:
     """Its request may still be on its way: the next one is not sent before its deadline."""
     grant = await stage.connected()
@@ -392,7 +435,7 @@ async def test_the_exchange_is_not_offered_any_more(stage: Stage, lost: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("migration", "intent_age", "may"),
+    ("migration", "unresolved_age", "may"),
     [
         (None, None, False),
         (None, 1.0, False),  # a refresh's
@@ -404,14 +447,14 @@ async def test_the_exchange_is_not_offered_any_more(stage: Stage, lost: str) -> 
     ],
 )
 async def test_when_an_earlier_exchange_may_still_be_answered(
-    stage: Stage, migration: Migration | None, intent_age: float | None, may: bool
+    stage: Stage, migration: Migration | None, unresolved_age: float | None, may: bool
 ) -> None:
     """One is pending or in doubt, and was not made ten minutes ago."""
     row = replace(
         await stage.connected(),
         migration=migration,
-        intent_age=intent_age,
-        intent=None if intent_age is None else 1,
+        unresolved_age=unresolved_age,
+        intent=None if unresolved_age is None else 1,
     )
     assert may_still_come(row, stage.timing) is may
 

@@ -124,7 +124,7 @@ async def test_an_attempt_that_failed_a_moment_ago(stage: Stage, back: float, an
     row = await stage.row(grant.id)
     assert 0 < row.held_back <= before.held_back
     assert row.intent == before.intent
-    assert (row.intent_age is None) == (before.intent_age is None)
+    assert (row.unresolved_age is None) == (before.unresolved_age is None)
     stage.endpoint.will(issued(2))
     assert await served_within(stage, MINUTE, grant.connection_id) == "A-2"
 

@@ -12,6 +12,7 @@ from tests.support.stage import Stage
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
+    Error,
     InvalidRequest,
     PropertyMismatch,
     RefreshInDoubt,
@@ -20,10 +21,11 @@ from cloudbeds_auth.errors import (
     Unclaimed,
 )
 from cloudbeds_auth.ports import Unlisted
-from cloudbeds_auth.rules.api_errors import OUTAGE, DeadToken
+from cloudbeds_auth.rules.api_errors import OUTAGE, DeadToken, Proof
 from cloudbeds_auth.rules.code_challenge import challenge_of
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Link, Role
+from cloudbeds_auth.rules.token_response import Ambiguous
 from cloudbeds_auth.transactions.authorizations import add_link, read_authorization
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.connections import list_connections
@@ -422,3 +424,21 @@ async def test_nobody_claims_it(stage: Stage) -> None:
     assert await parked(stage) == []
     await stage.one.authorizer.begin()  # sweeps what is over
     assert await stage.one.store.read(read_authorization(begun)) is None
+
+
+async def test_an_answer_is_lost_while_it_waits_for_its_property(stage: Stage) -> None:
+    """Cloudbeds rejects the token for a moment, and the refresh that this causes gets no answer. Once the token works
+    again, the approval is placed: nobody has a pair in hand that it would have to wait for.
+    """
+    stage.vendor.listed = ("1000",)
+    stage.vendor.thinks("A-1", DeadToken())
+    begun = await stage.one.authorizer.begin(expected_properties=("1000",))
+    stage.endpoint.will(issued(1), Ambiguous("reset by peer"))
+    with pytest.raises(Error):
+        await stage.one.authorizer.finish(code="code", state=begun.state)
+    ((home,),) = stage.sql("SELECT connection_id FROM grants")
+    stage.vendor.thinks("A-1", Proof())
+    await stage.clock.sleep(60.0)
+    await stage.one.upkeep.tick()
+    assert (await stage.one.access.access_token(home)).reveal() == "A-1"
+    assert stage.endpoint.sent == ["R-1"]

@@ -14,7 +14,7 @@ from tests.support.virtual import VirtualLoop, settle
 from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.errors import Error, RefreshPending
 from cloudbeds_auth.rules.model import CredentialKind, Grant
-from cloudbeds_auth.rules.token_response import Refused
+from cloudbeds_auth.rules.token_response import Ambiguous, Issued, Refused
 from cloudbeds_auth.transactions.history import read_history
 
 pytestmark = pytest.mark.row("F97")
@@ -119,6 +119,40 @@ async def test_no_backoff_is_left_behind(stage: Stage) -> None:
 async def taken_away(process: Process) -> None:
     """The database is."""
     process.driver.dark = True
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_with_a_pair_in_hand(stage: Stage, killed: bool) -> None:
+    """Another process sent the same refresh token meanwhile, and was killed or had no answer. Until that request must
+    have arrived, the pair is neither stored nor used: behind its first use, the request would revoke the grant (V3).
+    """
+    grant = await stage.expired()
+    two, sent = await stage.process(), asyncio.Event()
+
+    async def stands_still() -> Issued:
+        stage.one.driver.refuse("renew_lease", 1000)
+        await sent.wait()
+        return issued(2)
+
+    async def anothers() -> Ambiguous:
+        sent.set()
+        if killed:
+            await stage.kill(two)
+            await stage.clock.sleep(HOUR)
+        return Ambiguous("reset by peer")
+
+    stage.endpoint.will(stands_still, anothers)
+    mine = asyncio.create_task(stage.one.refresh(grant.id, 1))
+    await stage.clock.sleep(31.0)
+    began = stage.clock.steady()
+    with suppress(Error, asyncio.CancelledError):
+        await two.refresh(grant.id, 1)
+    while (await stage.row(grant.id)).generation == 1:
+        await stage.clock.sleep(0.5)
+    assert began + stage.timing.deadline <= stage.clock.steady() < began + stage.timing.deadline + 5.0
+    with suppress(Error):
+        await mine
+    assert (stage.endpoint.sent, (await stage.row(grant.id)).access.reveal()) == (["R-1", "R-1"], "A-2")
 
 
 async def test_in_the_background(stage: Stage) -> None:

@@ -93,17 +93,17 @@ REJECTED = Ask("g", seen=3, rejected=3)
         ({"tokens": stored("R-2", "R-3")}, SEEN, Next.PROBE),
         ({}, REJECTED, Next.PROBE),
         ({"valid_for": 0.001}, REJECTED, Next.PROBE),
-        ({"intent": 1, "intent_age": 0.0}, SEEN, Next.PROBE),
-        ({"intent": 1, "intent_age": 599.9}, SEEN, Next.PROBE),
+        ({"intent": 1, "unresolved_age": 0.0}, SEEN, Next.PROBE),
+        ({"intent": 1, "unresolved_age": 599.9}, SEEN, Next.PROBE),
         ({"refused_as": "user_inactive"}, SEEN, Next.PROBE),
         # … unless there is nothing to prove, or nothing in doubt
         ({"refused_as": "user_inactive"}, replace(SEEN, operator=True), Next.SEND),
         ({"refused_as": "revoked"}, SEEN, Next.SEND),
         ({}, SEEN, Next.SEND),
-        ({"intent": 1, "intent_age": 600.0}, SEEN, Next.SEND),
+        ({"intent": 1, "unresolved_age": 600.0}, SEEN, Next.SEND),
         ({"valid_for": 0.0, "tokens": stored("R-2", "R-3")}, SEEN, Next.SEND),
         ({"valid_for": 0.0}, REJECTED, Next.SEND),
-        ({"valid_for": -1.0, "intent": 1, "intent_age": 1.0}, SEEN, Next.SEND),
+        ({"valid_for": -1.0, "intent": 1, "unresolved_age": 1.0}, SEEN, Next.SEND),
     ],
 )
 def test_the_one_next_thing(row: dict[str, object], ask: Ask, step: Next, role: Role) -> None:
@@ -130,7 +130,7 @@ def test_every_combination() -> None:
             ROW, generation=4 if moved else 3, valid_for=9.0 if valid else 0.0, latched=latched,
             kind=CredentialKind.API_KEY if key else CredentialKind.OAUTH, reauth="x" if marked else None,
             held_back=9.0 if held else 0.0, tokens=stored("a", "b") if kept else stored("b"),
-            intent_age=5.0 if doubt else None, braked=9.0 if braked else 0.0,
+            unresolved_age=5.0 if doubt else None, braked=9.0 if braked else 0.0,
         )  # fmt: skip
         step = decide(row, Ask("g", seen=3, rejected=3 if rejected else None, operator=operator), TIMING)
         found.add(step)
@@ -174,7 +174,7 @@ def test_unresolved() -> None:
     """An intent younger than ten minutes."""
     ages = {None: False, 0.0: True, 599.9: True, 600.0: False, 1e9: False}
     for age, doubt in ages.items():
-        assert unresolved(replace(ROW, intent_age=age), TIMING) is doubt
+        assert unresolved(replace(ROW, unresolved_age=age), TIMING) is doubt
 
 
 def test_servable() -> None:

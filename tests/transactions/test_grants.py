@@ -139,7 +139,7 @@ async def test_an_intent(bench: Bench, clock: HandClock) -> None:
     assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
     clock.pass_(3.0)
     row = await bench.row(grant.id)
-    assert (row.intent, row.intent_age, row.state) == (1, about(3.0), State.REFRESHING)
+    assert (row.intent, row.unresolved_age, row.state) == (1, about(3.0), State.REFRESHING)
     assert (row.lease_left, row.held_back) == (about(27.0), about(17.0))
     assert (await bench.kinds(grant.connection_id))[-1] == "intent_written"
 
@@ -176,11 +176,11 @@ async def test_a_reboot_keeps_a_pending_intent(bench: Bench, clock: HandClock) -
     await bench.intent(grant)
     clock.reboot()
     row = await bench.row(grant.id)
-    assert (row.intent, row.intent_age, row.held_back, row.lease_left) == (1, 0.0, 0.0, 0.0)
+    assert (row.intent, row.unresolved_age, row.held_back, row.lease_left) == (1, 0.0, 0.0, 0.0)
     await bench.leased(grant)
     clock.pass_(7.0)
     row = await bench.row(grant.id)
-    assert (row.intent, row.intent_age, row.held_back) == (1, about(7.0), 0.0)
+    assert (row.intent, row.unresolved_age, row.held_back) == (1, about(7.0), 0.0)
 
 
 async def test_a_reboot_without_an_intent(bench: Bench, clock: HandClock) -> None:
@@ -188,20 +188,19 @@ async def test_a_reboot_without_an_intent(bench: Bench, clock: HandClock) -> Non
     grant = await bench.connected()
     clock.reboot()
     await bench.leased(grant)
-    assert (await bench.row(grant.id)).intent_age is None
+    assert (await bench.row(grant.id)).unresolved_age is None
 
 
 # --- how a sending ends
 
 
 @pytest.mark.parametrize(
-    ("attempt", "hold", "state", "intent", "attempts", "problem"),
+    ("attempt", "hold", "state", "attempts", "problem"),
     [
-        (AttemptEnd.REFUSED, 0.0, State.REFRESHING, None, 0, None),
-        (AttemptEnd.CLIENT_REFUSED, 0.0, State.BACKING_OFF, None, 0, "client_refused"),
-        (AttemptEnd.UNSENT, 25.0, State.BACKING_OFF, None, 1, "nothing_sent"),
-        (AttemptEnd.LOST, 25.0, State.IN_DOUBT, 1, 1, "answer_lost"),
-        (AttemptEnd.NOT_OFFERED, 25.0, State.BACKING_OFF, 1, 0, "client_refused"),
+        (AttemptEnd.REFUSED, 0.0, State.REFRESHING, 0, None),
+        (AttemptEnd.CLIENT_REFUSED, 0.0, State.BACKING_OFF, 0, "client_refused"),
+        (AttemptEnd.UNSENT, 25.0, State.BACKING_OFF, 1, "nothing_sent"),
+        (AttemptEnd.LOST, 25.0, State.IN_DOUBT, 1, "answer_lost"),
     ],
 )
 @pytest.mark.usefixtures("clock")
@@ -210,16 +209,16 @@ async def test_each_way_an_attempt_ends(
     attempt: AttemptEnd,
     hold: float,
     state: State,
-    intent: int | None,
     attempts: int,
     problem: str | None,
 ) -> None:
-    """Only a lost answer leaves the intent; a refusal clears the hold; failures are counted; history tells it."""
+    """The intent is over; a lost sending is remembered; a refusal clears the hold; failures are counted."""
     grant = await bench.connected()
     fence = await bench.intent(grant)
     assert await bench.store.write(settle(fence, attempt, hold=hold, detail="HTTP 500")) is Settled.DONE
     row = await bench.row(grant.id)
-    assert (row.state, row.intent, row.attempts) == (state, intent, attempts)
+    assert (row.state, row.intent, row.attempts) == (state, None, attempts)
+    assert (row.unresolved_age is not None) is (attempt is AttemptEnd.LOST)
     assert row.held_back == about(hold)
     connection = await bench.store.read(read_connection(grant.connection_id))
     assert connection is not None
@@ -371,6 +370,41 @@ async def test_only_the_epoch_moved(bench: Bench, clock: HandClock) -> None:
     assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)) is Written.EPOCH_MOVED
     assert await bench.tokens(grant.id) == ["R-1"]
     assert await bench.store.write(commit_pair(newer, grant.tokens[0], pair(2), stale_after=9.0)) is Written.DONE
+
+
+async def test_what_another_process_sent_is_not_over_with_a_late_pair(bench: Bench, clock: HandClock) -> None:
+    """It took the lease while the pair was in hand: its intent stays, and is remembered after the next one."""
+    grant = await bench.hotel()
+    late = await bench.intent(grant)
+    clock.pass_(31.0)
+    await bench.intent(grant)
+    clock.pass_(31.0)
+    fence = await bench.leased(grant)
+    new = commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0, sent_under=late.epoch)
+    assert await bench.store.write(new) is Written.DONE
+    row = await bench.row(grant.id)
+    assert (row.generation, row.intent, row.unresolved_age) == (2, 1, about(31.0))
+    fence = Fence(grant.id, 2, fence.epoch)
+    assert await bench.store.write(write_intent(fence, row.tokens[-1].position, lease=30.0, hold=20.0))
+    await bench.store.write(settle(fence, AttemptEnd.UNSENT))
+    row = await bench.row(grant.id)
+    assert (row.intent, row.unresolved_age) == (None, about(31.0))
+
+
+async def test_a_lost_sending_is_remembered(bench: Bench, clock: HandClock) -> None:
+    """It may arrive whatever came of later ones; a restart of the machine counts from then, as for an intent."""
+    grant = await bench.connected()
+    fence = await bench.intent(grant)
+    await bench.store.write(settle(fence, AttemptEnd.LOST, hold=20.0))
+    clock.pass_(25.0)
+    assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
+    assert (await bench.row(grant.id)).unresolved_age == 0.0, "the newest of the two"
+    await bench.store.write(settle(fence, AttemptEnd.REFUSED))
+    assert (await bench.row(grant.id)).unresolved_age == about(25.0)
+    clock.reboot()
+    await bench.leased(grant)
+    clock.pass_(5.0)
+    assert (await bench.row(grant.id)).unresolved_age == about(5.0)
 
 
 @pytest.mark.parametrize("further", [1, 2])

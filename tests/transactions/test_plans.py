@@ -175,9 +175,11 @@ OF_A_REFRESH: dict[str, dict[str, Any]] = {
     "take_lease": {"epoch": 0, "until": 30}, "renew_lease": {"epoch": 1, "until": 40},
     "write_intent": {"position": 1, "epoch": 1, "not_before": 20, "until": 50, "state": "refreshing", "latched": 0,
                      "seals": "seals:ab12", "most_seals": 1 << 32},
-    "commit_pair": {"epoch": 1, "next_generation": 3, "expires_at": NOW * 2, "lifetime": 3600, "stale_at": NOW * 2,
-                    "state": "fresh", "wall": NOW, "kind": "oauth", "client_id": "client-1", "access_sealed": b"s",
-                    "mac": "m"},
+    "commit_pair": {
+        "epoch": 1, "sent_under": 1, "next_generation": 3, "expires_at": NOW * 2, "lifetime": 3600,
+        "stale_at": NOW * 2, "state": "fresh", "wall": NOW, "kind": "oauth", "client_id": "client-1",
+        "access_sealed": b"s", "mac": "m",
+    },
     "confirm": {"generation": 3, "state": "fresh", "issuer": "https://api.cloudbeds.com", "mac": "m"},
     "release_lease": {"epoch": 1}, "set_used": {"at": NOW + 1},
 }  # fmt: skip

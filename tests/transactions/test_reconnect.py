@@ -15,7 +15,15 @@ from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
 from cloudbeds_auth.transactions.authorizations import Authorization, add_link, read_authorization, read_link_outcome
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote
 from cloudbeds_auth.transactions.connections import disconnect, read_connection
-from cloudbeds_auth.transactions.grants import Written, commit_pair, read_grant, release_lease, write_intent
+from cloudbeds_auth.transactions.grants import (
+    AttemptEnd,
+    Written,
+    commit_pair,
+    read_grant,
+    release_lease,
+    settle,
+    write_intent,
+)
 from cloudbeds_auth.transactions.marketplace import discard_parked
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
 from cloudbeds_auth.transactions.upkeep import claim_due
@@ -184,6 +192,22 @@ async def test_it_moves_when_the_lease_is_over(bench: Bench, clock: HandClock) -
     grant = await unnamed(bench)
     await bench.leased(grant)
     clock.pass_(31.0)
+    assert await home_of(bench, grant) == known.connection_id
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_it_moves_although_an_answer_was_lost(bench: Bench, clock: HandClock, lost: bool) -> None:
+    """Nobody has a pair in hand: the process said that the answer was lost, or it said nothing for ten minutes."""
+    known = await bench.connected(ONE)
+    grant = await unnamed(bench)
+    fence = await bench.intent(grant)
+    if lost:
+        await bench.store.write(settle(fence, AttemptEnd.LOST, hold=20.0))
+        await bench.store.write(release_lease(grant.id, fence.epoch))
+    else:
+        clock.pass_(599.0)
+        assert await bench.store.write(bring_home(grant.id, grant.generation, ("1000",), "gra_new")) is None
+        clock.pass_(2.0)
     assert await home_of(bench, grant) == known.connection_id
 
 

@@ -8,6 +8,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Fence
 from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import AttemptEnd, settle
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import Counted, count_refusal, note_denied
 
@@ -15,9 +16,10 @@ INTERVAL = 60.0
 
 
 async def test_the_first_refused_pass(bench: Bench, clock: HandClock) -> None:
-    """Counted, held back for the interval, not marked; the intent is over."""
+    """Counted, held back for the interval, not marked."""
     grant = await bench.hotel()
     fence = await bench.intent(grant)
+    await bench.store.write(settle(fence, AttemptEnd.REFUSED))
     assert await bench.store.write(count_refusal(fence, "revoked", may_mark=False, interval=INTERVAL)) is Counted.FIRST
     clock.pass_(10.0)
     row = await bench.row(grant.id)

@@ -233,14 +233,14 @@ async def test_a_row_when_the_clock_is_set_back(bench: Bench, clock: HandClock, 
     fence = await bench.intent(grant)
     clock.steady -= back
     row = await bench.row(grant.id)
-    assert (row.lease_left, row.held_back, row.intent_age) == (about(30.0), about(20.0), 0.0)
+    assert (row.lease_left, row.held_back, row.unresolved_age) == (about(30.0), about(20.0), 0.0)
     clock.pass_(5.0)
     assert (await bench.row(grant.id)).lease_left == about(30.0), "nobody has written it yet"
     taken = await bench.store.write(take_lease(grant.id, "others", 30.0))
     assert taken == Busy(about(30.0))
     clock.pass_(10.0)
     row = await bench.row(grant.id)
-    assert (row.lease_left, row.held_back, row.intent_age) == (about(20.0), about(10.0), about(10.0))
+    assert (row.lease_left, row.held_back, row.unresolved_age) == (about(20.0), about(10.0), about(10.0))
     assert await bench.store.write(renew_lease(grant.id, fence.epoch, 30.0))
     clock.pass_(30.0)
     assert isinstance(await bench.store.write(take_lease(grant.id, "others", 30.0)), Leased)

@@ -25,7 +25,7 @@ from cloudbeds_auth.engine.commit import until_stored
 from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.proofs import Marks, verdict_on
-from cloudbeds_auth.engine.sending import InHand, Sender, Stopped, UnderLease
+from cloudbeds_auth.engine.sending import InHand, Sender, Stopped, UnderLease, may_still_come
 from cloudbeds_auth.engine.single_flight import Flights, GrantSuperseded, ServedToken
 from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.errors import (
@@ -178,7 +178,7 @@ class Migrator:
             raise RefreshInDoubt(
                 "the answer of a refresh was lost, and a refresh that arrives late would kill the key",
                 connection_id=row.connection_id,
-                retry_after=world.timing.unresolved - (row.intent_age or 0.0),
+                retry_after=world.timing.unresolved - (row.unresolved_age or 0.0),
             )
         if row.held_back > 0:
             return row.held_back
@@ -191,7 +191,7 @@ class Migrator:
             case InHand():
                 return await self._keep(at, row, sent.pair)
             case Stopped():
-                await self._give_up(fence, sent)
+                await self._give_up(fence, sent, too_late=not may_still_come(row, world.timing))
                 raise sent.error
             case None:
                 return await self._count(at, row)
@@ -221,12 +221,12 @@ class Migrator:
         await self._client_secrets.accepted(at.chosen)
         return AGAIN  # the key is proven next; or the hotel left, or approved again meanwhile
 
-    async def _give_up(self, fence: Fence, stopped: Stopped) -> None:
-        """If certainly nothing was exchanged, or no key can come any more, lift the latch: with it, the hotel would be
-        out for good. Otherwise the latch holds, and the exchange is made again.
+    async def _give_up(self, fence: Fence, stopped: Stopped, *, too_late: bool) -> None:
+        """If certainly nothing was exchanged, or it is `too_late` for a key to come, lift the latch: with it, the hotel
+        would be out for good. Otherwise the latch holds, and the exchange is made again.
         """
         if stopped.answer is None or isinstance(stopped.answer, RefusedClient | NotOffered | NotSent):
-            in_doubt = isinstance(stopped.answer, NotOffered)  # a key that was not issued cannot be killed
+            in_doubt = too_late and isinstance(stopped.answer, NotOffered)  # a key that was not issued cannot be killed
             await self._world.db.write(end_migration(fence, in_doubt=in_doubt))
 
     async def _count(self, at: Exchanging, row: Grant) -> float:

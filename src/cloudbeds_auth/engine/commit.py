@@ -98,7 +98,7 @@ class Committer:
         age = world.clock.steady() - hand.received
         pair = replace(hand.pair, lifetime=max(1.0, hand.pair.lifetime - age), source=world.source(chosen.app))
         stale = stale_after(pair.lifetime, world.entropy.unit())
-        return await world.db.write(commit_pair(fence, hand.sent, pair, stale_after=stale))
+        return await world.db.write(commit_pair(fence, hand.sent, pair, stale_after=stale, sent_under=hand.under))
 
     async def _publish(self, flight: Flight, stored: Grant, chosen: ClientSecretChoice) -> ServedToken:
         """The pair is committed and synced: let callers continue, then prove the new token at once."""

@@ -334,5 +334,5 @@ def still_works(world: World, row: Grant) -> RefreshInDoubt:
     return RefreshInDoubt(
         "the token works, and an earlier attempt to renew it is still open: nothing was sent",
         connection_id=row.connection_id,
-        retry_after=max(timing.backoff_first, timing.unresolved - (row.intent_age or 0.0)),
+        retry_after=max(timing.backoff_first, timing.unresolved - (row.unresolved_age or 0.0)),
     )

@@ -133,7 +133,7 @@ def _doubt(row: Grant) -> str:
     """Why a token is neither proven nor refused yet."""
     if row.refused_as is not None:
         return "Cloudbeds refused it once; it is asked again before that is believed"
-    if row.intent is not None:
+    if row.unresolved_age is not None:
         return "the answer to its refresh was lost; it is asked again"
     if row.valid_for > 0 and row.said_of is not None:
         return "it works, but Cloudbeds has not said yet which property it is for"

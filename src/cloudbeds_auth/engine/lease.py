@@ -112,11 +112,17 @@ class Leases:
                 await self._world.db.write(release_lease(lease.grant_id, lease.epoch))
 
     async def again(self, lease: Lease) -> None:
-        """Take the lease again after only the epoch has moved: the pair in hand may be the only living one."""
+        """Take the lease again after only the epoch has moved: the pair in hand may be the only living one.
+
+        What the other process sent may still arrive. Until that is over, as its hold says, the pair is not stored, and
+        so not used: behind a first use, a late request may revoke the grant (V3, rule-7).
+        """
         world = self._world
         taken = await world.db.write(take_lease(lease.grant_id, world.owner, world.timing.lease))
         if isinstance(taken, Leased):
             lease.epoch = taken.epoch
+            grant = await world.db.read(read_grant(lease.grant_id))
+            await world.clock.sleep(0.0 if grant is None else grant.held_back)
         elif isinstance(taken, Busy):
             await world.clock.sleep(min(taken.left, world.timing.poll))
 

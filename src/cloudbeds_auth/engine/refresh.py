@@ -44,6 +44,7 @@ from cloudbeds_auth.rules.refresh import (
     may_mark,
     servable,
     settles,
+    unresolved,
 )
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.candidates import read_candidate
@@ -185,7 +186,7 @@ class Refresher:
         kind: type[ClientRefused | TryAgain] = TokenEndpointUnavailable
         if row.problem == UNAUTHORIZED_CLIENT:
             kind = ClientRefused
-        elif row.refusals or row.intent is not None:
+        elif row.refusals or unresolved(row, self._world.timing):
             kind = RefreshInDoubt
         return HeldBack(row.held_back, kind(connection_id=row.connection_id, retry_after=row.held_back))
 

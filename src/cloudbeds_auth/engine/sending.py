@@ -61,10 +61,13 @@ class Again(Enum):
 
 @dataclass(frozen=True, slots=True)
 class InHand:
-    """What Cloudbeds issued for `sent`, not yet durable; `received`: when, by the steady clock."""
+    """What Cloudbeds issued for `sent`, not yet durable. `under`: the lease epoch under which it was sent; `received`:
+    when the pair came, by the steady clock.
+    """
 
     pair: Pair
     sent: StoredToken
+    under: int
     received: float
 
 
@@ -121,7 +124,7 @@ class Sender:
             _sending(at, True)
             answer = await self._answer(at, fence, row, token)
             if isinstance(answer, Issued):  # the flight counts as sending until the pair is published
-                return InHand(answer.pair, token, world.clock.steady())
+                return InHand(answer.pair, token, fence.epoch, world.clock.steady())
             ended = answer if isinstance(answer, Again | Stopped) else await self._settle(at, fence, row, answer)
             _sending(at, False)
             if ended is not None:
@@ -188,10 +191,8 @@ class Sender:
             case UnauthorizedClient():
                 error = await self._unauthorized(at, row, answer, ended)
             case NotOffered(reason):
-                if may_still_come(row, timing):  # sent once more when it cannot any more
-                    await db.write(ended(AttemptEnd.NOT_OFFERED, hold=timing.unresolved))
-                else:
-                    await db.write(ended(AttemptEnd.CLIENT_REFUSED))
+                hold = timing.unresolved if may_still_come(row, timing) else 0.0  # then it is sent once more
+                await db.write(ended(AttemptEnd.CLIENT_REFUSED, hold=hold))
                 error = MigrationRefused(reason)
             case NotSent(reason):
                 hold = self._hold(row)
@@ -239,4 +240,4 @@ def may_still_come(row: Grant, timing: Timing) -> bool:
     if a later request was answered, at an unknown time.
     """
     lost = row.migration is Migration.IN_DOUBT or (row.migration is not None and row.intent is not None)
-    return lost and (row.intent_age is None or row.intent_age < timing.unresolved)
+    return lost and (row.unresolved_age is None or row.unresolved_age < timing.unresolved)

@@ -133,7 +133,8 @@ class Grant:
     """One approval by one hotel user, as a coordinator reads it; see docs/rotation.md#algorithm.
 
     `valid_for`: seconds until the access token expires; `held_back`: seconds until the next attempt is allowed;
-    `intent_age`: age in seconds of the pending attempt, whose outcome is unknown (None: no attempt is pending);
+    `intent`: the position of the token that a process is sending, or was when it ended; `unresolved_age`: seconds since
+    the newest attempt began whose outcome is unknown (None: there is none);
     `refused_ago`: seconds since a whole pass was first refused, or `/userinfo` first named a dead grant; `refused_as`:
     the reason of that refusal; `reprieves`: how often the access token has nevertheless worked since. `reauth`: the
     reason of the mark, if the hotel has to approve again. `denied`: successive pairs whose proof was answered 401;
@@ -160,7 +161,7 @@ class Grant:
     property_ids: tuple[str, ...] = ()
     proven: bool = False
     intent: int | None = None
-    intent_age: float | None = None
+    unresolved_age: float | None = None
     held_back: float = 0.0
     lease_left: float = 0.0
     attempts: int = 0

@@ -127,8 +127,8 @@ def reference(ask: Ask) -> int:
 
 
 def unresolved(row: Grant, timing: Timing) -> bool:
-    """Whether an attempt of unknown outcome is pending, recent enough to matter."""
-    return row.intent_age is not None and row.intent_age < timing.unresolved
+    """Whether there was an attempt of unknown outcome, recent enough to matter."""
+    return row.unresolved_age is not None and row.unresolved_age < timing.unresolved
 
 
 def suspected(row: Grant, ask: Ask) -> bool:

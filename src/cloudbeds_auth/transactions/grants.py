@@ -70,7 +70,6 @@ class AttemptEnd(Enum):
     UNAUTHORIZED = "the client was refused, for this grant alone"
     UNSENT = "nothing was sent"
     LOST = "no usable answer"
-    NOT_OFFERED = "the exchange is not offered, and an earlier one may still be answered"
 
 
 class Settled(Enum):
@@ -87,7 +86,6 @@ ENDINGS = {
     AttemptEnd.UNAUTHORIZED: LifecycleEvent.CLIENT_REFUSED,
     AttemptEnd.UNSENT: LifecycleEvent.NOTHING_SENT,
     AttemptEnd.LOST: LifecycleEvent.ANSWER_LOST,
-    AttemptEnd.NOT_OFFERED: LifecycleEvent.CLIENT_REFUSED,
 }
 """The event of each ending in the history and in the table of states."""
 
@@ -194,8 +192,8 @@ def write_intent(
 def settle(
     tx: Tx, fence: Fence, attempt: AttemptEnd, *, hold: float = 0.0, detail: str = "", unrecognized: str | None = None
 ) -> Transaction[Settled]:
-    """Record how a sending ended. REFUSED clears intent and hold; LOST and NOT_OFFERED keep the intent, because an
-    answer to it may still come. `unrecognized`: a refusal in words that are in no table, abbreviated.
+    """Record how a sending ended, and clear its intent. After LOST it is remembered when that sending began, because it
+    may still arrive. `unrecognized`: a refusal in words that are in no table, abbreviated.
     """
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence):
@@ -211,7 +209,7 @@ def settle(
         now=tx.steady,
         not_before=tx.steady + hold if hold > 0 else None,
         failed=int(attempt in {AttemptEnd.UNSENT, AttemptEnd.LOST, AttemptEnd.UNAUTHORIZED}),
-        keep=int(attempt in {AttemptEnd.LOST, AttemptEnd.NOT_OFFERED}),
+        lost=int(attempt is AttemptEnd.LOST),
         problem=UNRECOGNIZED if for_long else PROBLEMS.get(attempt, str(event)),
         unrecognized=unrecognized,
         unrecognized_at=since,
@@ -241,8 +239,12 @@ def _unrecognized_since(now: Instant, row: Row, unrecognized: str | None) -> tup
 
 
 @transaction
-def commit_pair(tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Transaction[Written]:
+def commit_pair(
+    tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float, sent_under: int | None = None
+) -> Transaction[Written]:
     """Make `pair` the next generation: the tokens up to `sent`, then the new one. Repeating it is harmless.
+
+    `sent_under`: the lease epoch under which `sent` was sent, if that of the fence is newer because the lease was lost.
 
     Generations grow within a grant and are unique within a connection. A grant without a known client id is bound to
     that of `pair.source`.
@@ -268,6 +270,7 @@ def commit_pair(tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_af
         access_sealed=tx.sealer.seal(pair.access, access_place(fence.grant_id, generation)),
         state=move(State(row["state"]), LifecycleEvent.PAIR_COMMITTED), kind=pair.kind, wall=tx.wall,
         client_id=pair.source.client_id, mac=mac,
+        sent_under=fence.epoch if sent_under is None else sent_under,
     )  # fmt: skip
     yield from settle_property(tx, {**row, **link, "mac": mac}, pair.property_ids)
     if row["marked_at"] is None:

@@ -33,6 +33,8 @@ from cloudbeds_auth.transactions.audit import audit
 from cloudbeds_auth.transactions.authentic import is_genuine, is_linked, read_chains, set_chains
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one
 
+STANDS_STILL = 600.0  # seconds for which a process that wrote an intent is waited for
+
 
 def access_place(grant_id: str, generation: int) -> Place:
     """The place that a grant's access token is sealed for."""
@@ -50,8 +52,11 @@ def behind(row: Row, now: Instant) -> float:
 
 
 def is_sending(row: Row, now: Instant) -> bool:
-    """Whether a pair of this grant may be on its way: until it is stored, the grant must not move."""
-    return row["intent_position"] is not None or left(row["lease_until"], row, now) > 0
+    """Whether a process may have a pair of this grant in hand: until it is stored, the grant must not move. One that
+    wrote its intent long ago and said nothing since is taken to have ended.
+    """
+    since = ago(row["intent_at"], row, now)
+    return left(row["lease_until"], row, now) > 0 or (since is not None and since < STANDS_STILL)
 
 
 def left(moment_at: float | None, row: Row, now: Instant) -> float:
@@ -96,7 +101,7 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
         property_ids=properties_in(row),
         proven=bool(row["proven"]),
         intent=row["intent_position"],
-        intent_age=ago(row["intent_at"], row, now),
+        unresolved_age=_least(ago(row["intent_at"], row, now), ago(row["unresolved_at"], row, now)),
         held_back=left(row["not_before"], row, now),
         lease_left=left(row["lease_until"], row, now),
         attempts=row["attempts"],
@@ -117,6 +122,10 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
         authorization=row["authorization_id"],
         genuine=is_linked(tx, row) if "c_id" in row else is_genuine(tx, "grants", row),
     )
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return min((age for age in (one, other) if age is not None), default=None)
 
 
 def _token_of(grant_id: str, row: Row, sealer: Sealer) -> StoredToken:

@@ -20,13 +20,15 @@ ORDER BY grant_id, position
 -- The row was last written under another clock: its steady moments mean nothing here. A pending intent stays pending.
 UPDATE grants SET clock_id = :clock_id, measured_at = :now, lease_owner = NULL, lease_until = NULL, not_before = NULL,
     refusals = 0, first_refused = NULL, first_reason = NULL, brake_until = NULL,
-    intent_at = CASE WHEN intent_position IS NULL THEN NULL ELSE :now END
+    intent_at = CASE WHEN intent_position IS NULL THEN NULL ELSE :now END,
+    unresolved_at = CASE WHEN unresolved_at IS NULL THEN NULL ELSE :now END
 WHERE id = :grant_id
 
 -- name: set_back
 -- The clock was set back since the row was last written: all its moments are, so that what was left then is left now.
 UPDATE grants SET measured_at = :now, lease_until = lease_until - :behind, not_before = not_before - :behind,
-    intent_at = intent_at - :behind, first_refused = first_refused - :behind, brake_until = brake_until - :behind
+    intent_at = intent_at - :behind, unresolved_at = unresolved_at - :behind, first_refused = first_refused - :behind,
+    brake_until = brake_until - :behind
 WHERE id = :grant_id
 
 -- name: take_lease
@@ -43,8 +45,10 @@ UPDATE grants SET lease_owner = NULL, lease_until = NULL
 WHERE id = :grant_id AND lease_epoch = :epoch
 
 -- name: write_intent
--- No row: the key has sealed as much as it may.
+-- No row: the key has sealed as much as it may. An intent that is still here is another process's, which may never say
+-- how its sending ended.
 UPDATE grants SET intent_position = :position, intent_epoch = :epoch, intent_at = :now, not_before = :not_before,
+    unresolved_at = COALESCE(intent_at, unresolved_at),
     lease_until = :until, measured_at = :now, state = :state,
     migration = CASE WHEN intent_position IS NULL OR migration IS NULL THEN migration ELSE 'in_doubt' END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched = :latched
@@ -54,24 +58,27 @@ WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND l
 RETURNING id
 
 -- name: settle
--- What a mark says stays until a proof ends it.
+-- What a mark says stays until a proof ends it. What became of an earlier sending is no better known than before.
 UPDATE grants SET state = :state, not_before = :not_before, measured_at = :now, attempts = attempts + :failed,
     problem = CASE WHEN marked_at IS NULL THEN :problem ELSE problem END,
     unrecognized = :unrecognized, unrecognized_at = :unrecognized_at,
-    intent_position = CASE WHEN :keep = 1 THEN intent_position END,
-    intent_epoch = CASE WHEN :keep = 1 THEN intent_epoch END,
-    intent_at = CASE WHEN :keep = 1 THEN intent_at END,
-    migration = CASE WHEN :keep = 1 AND migration IS NOT NULL THEN 'in_doubt' ELSE migration END
+    intent_position = NULL, intent_epoch = NULL, intent_at = NULL,
+    unresolved_at = CASE WHEN :lost = 1 THEN intent_at ELSE unresolved_at END,
+    migration = CASE WHEN :lost = 1 AND migration IS NOT NULL THEN 'in_doubt' ELSE migration END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: commit_pair
 -- A mark stays: only a proof ends it; while no client id was known it may have been another's, so its retries count from
--- here. An API key in the place of a pair is latched: nothing of it is ever refreshed.
+-- here. An API key in the place of a pair is latched: nothing of it is ever refreshed. The intent of another process, which
+-- took the lease while this pair was in hand, stays with its hold: what it sent may still arrive.
 UPDATE grants SET generation = :next_generation, access_sealed = :access_sealed, expires_at = :expires_at,
     lifetime = :lifetime, stale_at = :stale_at, proven = 0, committed_epoch = :epoch, refusals = 0,
     first_refused = NULL, first_reason = NULL, mark_after = NULL, reprieves = 0, unrecognized = NULL,
     unrecognized_at = NULL, problem = CASE WHEN marked_at IS NULL THEN NULL ELSE problem END, attempts = 0,
-    not_before = NULL, intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state,
+    not_before = CASE WHEN intent_epoch <> :sent_under THEN not_before END,
+    intent_position = CASE WHEN intent_epoch <> :sent_under THEN intent_position END,
+    intent_at = CASE WHEN intent_epoch <> :sent_under THEN intent_at END,
+    intent_epoch = CASE WHEN intent_epoch <> :sent_under THEN intent_epoch END, state = :state,
     refreshed_at = :wall, kind = :kind, mac = :mac, latched = CASE WHEN :kind = 'api_key' THEN 1 ELSE latched END,
     client_id = COALESCE(client_id, :client_id), retries = CASE WHEN client_id IS NULL THEN 0 ELSE retries END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
@@ -103,7 +110,7 @@ WHERE id = :grant_id AND generation = :generation
 -- name: reprieve
 -- The access token works although every refresh token is refused: it serves, and the next pass waits.
 UPDATE grants SET reprieves = reprieves + 1, not_before = :not_before, measured_at = :now, state = :state,
-    problem = :reason, intent_position = NULL, intent_epoch = NULL, intent_at = NULL
+    problem = :reason
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: note_denied
@@ -115,22 +122,20 @@ UPDATE grants SET disabled_at = :now WHERE id = :grant_id AND generation = :gene
 
 -- name: count_first
 UPDATE grants SET refusals = 1, first_refused = :now, first_reason = :reason, not_before = :not_before,
-    measured_at = :now, intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state, problem = :reason
+    measured_at = :now, state = :state, problem = :reason
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: hold
-UPDATE grants SET not_before = :not_before, measured_at = :now, intent_position = NULL, intent_epoch = NULL,
-    intent_at = NULL, state = :state, problem = :reason
+UPDATE grants SET not_before = :not_before, measured_at = :now, state = :state, problem = :reason
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: mark
 UPDATE grants SET refusals = refusals + 1, reauth = :reason, problem = :reason, marked_at = :now, retries = 0, mark_after = NULL,
-    not_before = NULL, intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state
+    not_before = NULL, state = :state
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: marked_still
-UPDATE grants SET refusals = refusals + 1, retries = retries + 1, not_before = NULL, intent_position = NULL,
-    intent_epoch = NULL, intent_at = NULL, state = :state
+UPDATE grants SET refusals = refusals + 1, retries = retries + 1, not_before = NULL, state = :state
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: delay_mark

@@ -44,7 +44,8 @@ UPDATE grants SET due_at = due_at - (due_from - :now), retry_at = retry_at - (du
     stale_at = stale_at - CASE WHEN expires_at > :now + lifetime THEN expires_at - :now - lifetime ELSE 0 END,
     expires_at = CASE WHEN expires_at > :now + lifetime THEN :now + lifetime ELSE expires_at END,
     measured_at = measured_at - behind, lease_until = lease_until - behind, not_before = not_before - behind,
-    intent_at = intent_at - behind, first_refused = first_refused - behind, brake_until = brake_until - behind
+    intent_at = intent_at - behind, unresolved_at = unresolved_at - behind, first_refused = first_refused - behind,
+    brake_until = brake_until - behind
 FROM late WHERE id = late_id
 
 -- name: pull_messages

@@ -1,0 +1,4 @@
+-- When the newest sending began of which nobody has seen the answer, and of which nothing else is left in the row.
+
+-- Seconds of the clock named by clock_id, as intent_at.
+ALTER TABLE grants ADD COLUMN unresolved_at DOUBLE PRECISION;
