@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -432,6 +433,76 @@ async def test_the_exchange_is_not_offered_any_more(stage: Stage, lost: str) -> 
     stage.endpoint.script = [issued(2)]
     assert (await two.access.access_token(grant.connection_id)).reveal() == "A-2"
     assert (stage.endpoint.exchanged, stage.endpoint.sent) == (["R-1"] * 3, ["R-1"])
+
+
+# --- two exchanges at once: a process stands still with its key in hand, past its lease
+
+
+async def exchanged_twice(
+    stage: Stage, grant: Grant, second: Callable[[], Awaitable[KeyAnswer]]
+) -> tuple[BaseException | None, BaseException | None]:
+    """The first process has `cbat_1` in hand when its lease is over; another one's exchange is then on its way, and is
+    answered by `second` three seconds later, when the first key is stored. What the two moves raised.
+    """
+    one, two = stage.one, await stage.process()
+
+    async def first() -> KeyAnswer:
+        one.driver.refuse("renew_lease", 1000)
+        await stage.clock.sleep(31.5)
+        return key(1)
+
+    async def later() -> KeyAnswer:
+        await stage.clock.sleep(3.0)
+        return await second()
+
+    stage.endpoint.will(first, later)
+    moving = asyncio.create_task(migrate(one, grant))
+    await stage.clock.sleep(31.0)
+    ended = await asyncio.gather(moving, migrate(two, grant), return_exceptions=True)
+    assert stage.endpoint.exchanged == ["R-1", "R-1"]
+    return ended
+
+
+@pytest.mark.row("F90")
+@pytest.mark.parametrize("living", [1, 2])
+async def test_both_exchanges_bring_a_key(stage: Stage, living: int) -> None:
+    """The second may have ended the first, which is in use by then, or be dead itself: the hotel has the one that
+    works.
+    """
+    grant = await stage.connected()
+
+    async def second() -> KeyAnswer:
+        stage.vendor.thinks(f"cbat_{3 - living}", DeadToken(documented=True))
+        return key(2)
+
+    first, last = await exchanged_twice(stage, grant, second)
+    assert first is None
+    assert (last is None) is (living == 2), "a key that is refused once may work yet"
+    await moved(stage, grant, f"cbat_{living}")
+    await keep_up(stage.one, HOUR)
+    await moved(stage, grant, f"cbat_{living}")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Refused("exchanged before"), Ambiguous("reset"), NotSent("no route"), RefusedClient("no"), NotOffered("no")],
+)
+async def test_the_second_exchange_brings_no_key(stage: Stage, answer: KeyAnswer) -> None:
+    """How it ended is recorded although the first key was stored meanwhile, and that one is proven when it can be."""
+    grant = await stage.connected()
+    stage.vendor.thinks("cbat_1", Inconclusive("HTTP 503"))
+
+    async def second() -> KeyAnswer:
+        return answer
+
+    ended = await exchanged_twice(stage, grant, second)
+    assert all(isinstance(one, Error) for one in ended), ended
+    stage.vendor.thinks("cbat_1", Proof())
+    await migrate(stage.one, grant)
+    await moved(stage, grant)
+    kinds = await stage.kinds(grant.connection_id)
+    how = {"token_refused", "answer_lost", "nothing_sent", "client_refused"} & set(kinds[kinds.index("key_received") :])
+    assert len(how) == 1
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import count_states, disconnect
 from cloudbeds_auth.transactions.grants import AttemptEnd, Settled, read_grant, settle, write_intent
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
 from cloudbeds_auth.transactions.refusals import Counted, count_refusal
 from cloudbeds_auth.transactions.upkeep import claim_due, next_due
 
@@ -132,9 +133,9 @@ async def test_a_killed_exchange_holds_the_latch(bench: Bench) -> None:
 
 async def test_a_key_comes(bench: Bench) -> None:
     """It is a candidate of the same connection, for the same properties and scopes; the old grant serves on."""
-    grant, _ = await exchanging(bench)
-    assert await bench.store.write(add_key(grant.id, "gra_key", "default", KEY))
-    assert await bench.store.write(add_key(grant.id, "gra_key", "default", KEY)), "storing it again is harmless"
+    grant, fence = await exchanging(bench)
+    assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
+    assert await bench.store.write(add_key(fence, "gra_key", "default", KEY)), "storing it again is harmless"
     key, old = await bench.row("gra_key"), await bench.row(grant.id)
     assert (key.kind, key.role, key.property_ids, key.tokens) == (
         CredentialKind.API_KEY, Role.CANDIDATE, ("1000",), ()
@@ -154,11 +155,82 @@ async def test_a_key_comes(bench: Bench) -> None:
 
 async def test_a_key_needs_no_fence(bench: Bench) -> None:
     """A paused process with the key in hand stores it, whoever took the lease or committed since."""
-    grant, _ = await exchanging(bench)
+    grant, fence = await exchanging(bench)
     bench.dead.add("us")
     await bench.leased(grant, owner="them")
-    assert await bench.store.write(add_key(grant.id, "gra_key", "default", KEY))
+    assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
     assert (await bench.row("gra_key")).role is Role.CANDIDATE
+
+
+@pytest.mark.parametrize("end", AttemptEnd)
+async def test_a_key_comes_while_another_process_exchanges(bench: Bench, end: AttemptEnd) -> None:
+    """It is stored, and the exchange that the other process has begun since stays pending until it ends by itself."""
+    grant, fence = await exchanging(bench)
+    bench.dead.add("us")
+    theirs = await bench.leased(grant, owner="them")
+    assert await bench.store.write(write_intent(theirs, 1, lease=30.0, hold=20.0, exchange=True))
+    assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
+    row = await bench.row(grant.id)
+    assert (row.state, row.intent, row.held_back) == (State.REFRESHING, 1, about(20.0))
+    assert (await bench.row("gra_key")).role is Role.CANDIDATE
+    assert await bench.store.write(settle(theirs, end, hold=20.0)) is Settled.DONE
+
+
+async def moved(bench: Bench) -> tuple[Grant, Fence, Fence]:
+    """A hotel that moved to `gra_key` while another process's exchange was under way; both fences."""
+    grant, fence = await exchanging(bench)
+    bench.dead.add("us")
+    theirs = await bench.leased(grant, owner="them")
+    assert await bench.store.write(write_intent(theirs, 1, lease=30.0, hold=20.0, exchange=True))
+    assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
+    assert await bench.store.write(promote(grant.connection_id, "gra_key", None, ()))
+    return grant, fence, theirs
+
+
+async def test_the_key_of_a_second_exchange(bench: Bench) -> None:
+    """The first key came into use meanwhile, and the second may have ended it: a candidate, and the proof decides."""
+    grant, _, theirs = await moved(bench)
+    assert await bench.store.write(add_key(theirs, "gra_second", "default", KEY))
+    first, second = await bench.row("gra_key"), await bench.row("gra_second")
+    assert (first.role, second.role, second.property_ids) == (Role.ACTIVE, Role.CANDIDATE, ("1000",))
+    assert second.generation > first.generation
+    old = await bench.row(grant.id)
+    assert (old.role, old.state, old.latched, old.intent) == (Role.SUPERSEDED, State.SUPERSEDED, True, None)
+    assert await bench.store.write(promote(grant.connection_id, "gra_second", None, ()))
+    assert await bench.store.write(add_key(theirs, "gra_third", "default", KEY)), "the second came from it, too"
+    assert await bench.store.write(promote(grant.connection_id, "gra_third", None, ()))
+    lines = await bench.store.read(read_history(grant.connection_id))
+    assert [(one.grant_id, one.data["reason"]) for one in reversed(lines) if one.kind == "superseded"] == [
+        (grant.id, "moved to an API key"), ("gra_key", "a newer API key"), ("gra_second", "a newer API key")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("since", ["disconnected", "approved", "approved a key", "pasted a key", "moved again"])
+async def test_the_key_of_a_second_exchange_for_a_hotel_that_went_on(
+    bench: Bench, clock: HandClock, since: str
+) -> None:
+    """It was moved, and then it left or brought a newer credential: nothing is stored, and nothing is replaced."""
+    grant, _, theirs = await moved(bench)
+    clock.pass_(31.0)  # a key is pasted when no lease is held any more
+    key = replace(KEY, property_ids=("1000",))
+    match since:
+        case "disconnected":
+            assert await bench.store.write(disconnect(grant.connection_id))
+        case "pasted a key":
+            await bench.store.write(add_pasted_key(PastedKey("hash", "default", key, None), "con_9", "gra_9"))
+        case "approved a key":
+            await bench.connected(key)
+        case _:
+            anew = await bench.connected(pair("anew", property_ids=("1000",)))
+            if since == "moved again":
+                fence = await bench.leased(anew, owner="them")
+                assert await bench.store.write(begin_migration(fence, "client-1"))
+                assert await bench.store.write(add_key(fence, "gra_anew", "default", KEY))
+                assert await bench.store.write(promote(grant.connection_id, "gra_anew", None, ()))
+    before = await bench.look(grant.connection_id)
+    assert not await bench.store.write(add_key(theirs, "gra_second", "default", KEY))
+    assert await bench.store.read(read_grant("gra_second")) is None
+    assert await bench.look(grant.connection_id) == before
 
 
 async def test_a_key_for_a_hotel_that_left(bench: Bench) -> None:
@@ -171,9 +243,9 @@ async def test_a_key_for_a_hotel_that_left(bench: Bench) -> None:
             await bench.store.write(disconnect(grant.connection_id))
         else:
             await bench.connected(pair("anew", property_ids=(leave,)))
-        assert not await bench.store.write(add_key(grant.id, f"gra_{leave}", "default", KEY))
+        assert not await bench.store.write(add_key(fence, f"gra_{leave}", "default", KEY))
         assert await bench.store.read(read_grant(f"gra_{leave}")) is None
-    assert not await bench.store.write(add_key("gra_nobody", "gra_key", "default", KEY))
+    assert not await bench.store.write(add_key(Fence("gra_nobody", 1, 1), "gra_key", "default", KEY))
 
 
 async def test_a_refused_move_is_marked_and_tried_again(bench: Bench, clock: HandClock) -> None:
@@ -199,6 +271,6 @@ async def test_a_move_that_was_cut_off_is_due_in_a_minute(bench: Bench, clock: H
     assert await bench.store.read(next_due()) == about(60.0)
     assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True))
     assert await bench.store.read(next_due()) == about(20.0)
-    assert await bench.store.write(add_key(grant.id, "gra_key", "default", KEY))
+    assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
     clock.pass_(61.0)
     assert await bench.store.write(claim_due(4, 60.0)) == [grant.id, "gra_key"]

@@ -213,7 +213,7 @@ async def test_an_app_of_keys_that_were_moved_stays(bench: Bench) -> None:
     fence = await bench.leased(hotel)
     assert await bench.store.write(begin_migration(fence, "client-3"))
     key = pair("key", refresh=None, kind=CredentialKind.API_KEY, property_ids=("1000",))
-    assert await bench.store.write(add_key(hotel.id, "gra_key", "boreal", key))
+    assert await bench.store.write(add_key(fence, "gra_key", "boreal", key))
     assert await bench.store.write(promote(hotel.connection_id, "gra_key", None, ()))
     for name in ("aurora", "boreal"):
         assert await bench.store.write(remove_app(name)) == 1

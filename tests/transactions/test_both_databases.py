@@ -438,12 +438,13 @@ class Operations(RuleBasedStateMachine):
         self.both(lambda store: store.write(write_intent(fence, position, lease=30.0, hold=hold, exchange=True)))
 
     @precondition(lambda self: self.grants)
-    @rule(at=small, covered=properties, app=st.sampled_from(APPS), again=st.booleans())
-    def key_comes(self, at: int, covered: tuple[str, ...], app: str, again: bool) -> None:
+    @rule(at=small, epoch=st.integers(1, 3), covered=properties, app=st.sampled_from(APPS), again=st.booleans())
+    def key_comes(self, at: int, epoch: int, covered: tuple[str, ...], app: str, again: bool) -> None:
         self.pairs += 1
+        fence = Fence(self._grant(at), 1, epoch)
         key = pair(self.pairs, refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER, property_ids=covered)
         name = self._grant(at + 1) if again else f"gra_key_{self.pairs}"
-        if self.both(lambda store: store.write(add_key(self._grant(at), name, app, key))) and name not in self.grants:
+        if self.both(lambda store: store.write(add_key(fence, name, app, key))) and name not in self.grants:
             self.grants.append(name)
 
     @precondition(lambda self: self.grants)
@@ -460,7 +461,7 @@ class Operations(RuleBasedStateMachine):
                 self.migration_ends(back=0, in_doubt=False)
                 self.token_is_exchanged(back=0, position=1, hold=20.0)
             if comes:
-                self.key_comes(at=at, covered=(), app="default", again=False)
+                self.key_comes(at=at, epoch=self._fence(0).epoch, covered=(), app="default", again=False)
 
     @precondition(lambda self: self.fences)
     @rule(back=small, attempt=st.sampled_from(AttemptEnd), hold=held)

@@ -362,7 +362,7 @@ async def moved(bench: Bench, app: str) -> Grant:
     assert await bench.store.write(begin_migration(fence, "client-2"))
     assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True))
     key = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER, property_ids=("1000",))
-    assert await bench.store.write(add_key(grant.id, "gra_key", app, key))
+    assert await bench.store.write(add_key(fence, "gra_key", app, key))
     assert await bench.store.write(promote(grant.connection_id, "gra_key", None, ()))
     await bench.store.write(confirm("gra_key", (await bench.row("gra_key")).generation))
     return await bench.row("gra_key")

@@ -253,7 +253,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         note_use(one.id, 1.0),
         begin_migration(fence, "client-1"),
         end_migration(fence),
-        add_key(one.id, "gra_9", "default", KEY),
+        add_key(fence, "gra_9", "default", KEY),
         add_pasted_key(PastedKey("hash-key", "default", KEY, None), "con_8", "gra_8"),
         open_circuit("default", "f1", trial_after=60.0),
         close_circuit("default", "f1"),

@@ -215,7 +215,8 @@ class Migrator:
         """The key is only in memory: storing it is retried for as long as it takes, and it is not used before that."""
         world, app, grant_id = self._world, at.chosen.app, self._world.entropy.identifier("gra_")
         key = replace(key, source=Source(world.issuer, _bound_to(row, app)))
-        store = partial(world.db.write, add_key(row.id, grant_id, app.id, key))
+        fence = Fence(row.id, row.generation, at.lease.epoch)
+        store = partial(world.db.write, add_key(fence, grant_id, app.id, key))
         if await until_stored(world, row.connection_id, store):
             world.observer.happened(Happening.KEY_RECEIVED, connection_id=row.connection_id)
         await self._client_secrets.accepted(at.chosen)

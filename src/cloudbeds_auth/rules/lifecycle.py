@@ -82,6 +82,7 @@ TABLE: dict[tuple[State, LifecycleEvent], State] = {
     (S.SUPERSEDED, E.PAIR_COMMITTED): S.SUPERSEDED,
     # The exchange for an API key was answered: the key is a grant of its own, and this one serves until it is proven.
     **{(state, E.KEY_RECEIVED): S.FRESH for state in (*_SERVING, S.REFRESHING)},
+    (S.SUPERSEDED, E.KEY_RECEIVED): S.SUPERSEDED,  # late: another key of the same move took over
     # A marked grant is tried again from time to time (rule-12). Only a proof ends the mark, never a pair alone.
     **{(state, event): state for state in _MARKED for event in (*_ATTEMPT, E.PAIR_COMMITTED, E.KEY_RECEIVED)},
     # A whole pass was refused: the first is counted; a second, late enough, sets the mark (rule-12). `/userinfo` may

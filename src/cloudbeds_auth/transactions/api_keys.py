@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from cloudbeds_auth.rules.lifecycle import MIGRATION_BEGUN, MIGRATION_ENDED, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Fence, Pair, Role
-from cloudbeds_auth.transactions.candidates import Ends, add_grant
+from cloudbeds_auth.transactions.candidates import Ends, add_grant, exchanged_from
 from cloudbeds_auth.transactions.grants import MOVED, holds
 from cloudbeds_auth.transactions.rows import add_event, locked
-from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due
 
 
@@ -49,17 +49,19 @@ def end_migration(tx: Tx, fence: Fence, *, in_doubt: bool = False) -> Transactio
 
 
 @transaction
-def add_key(tx: Tx, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> Transaction[bool]:
+def add_key(tx: Tx, fence: Fence, grant_id: str, app: str, pair: Pair) -> Transaction[bool]:
     """Store the key that an exchange of this grant's token brought, as a candidate of its connection.
 
-    It needs no fence: even if the grant moved meanwhile, the key in hand may be the hotel's only living credential, and
-    the proof decides. Repeating it is harmless. False: the hotel was disconnected, or approved anew.
+    No fence keeps it out: even if the grant moved meanwhile, or another key of the same move superseded it, the key in
+    hand may be the hotel's only living credential, and the proof decides. The fence tells whose exchange is over: one
+    that another process has begun since stays pending. Repeating it is harmless. False: the hotel was disconnected, or
+    approved anew, or its grants live in another database now.
     """
-    row = yield from locked(tx, old_grant_id)
-    if row is None or row["role"] != Role.ACTIVE or row["latched"] >= MOVED:
-        return (yield from query_one("grant", grant_id=grant_id)) is not None
+    row = yield from locked(tx, fence.grant_id)
     if (yield from query_one("grant", grant_id=grant_id)) is not None:
         return True  # a commit whose answer was lost: it is here
+    if row is None or row["latched"] >= MOVED or not (yield from _in_use(row)):
+        return False
     key = replace(
         pair,
         property_ids=tuple(dict.fromkeys((*json.loads(row["property_ids"]), *pair.property_ids))),
@@ -67,9 +69,21 @@ def add_key(tx: Tx, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> T
     )
     never = Ends(math.inf, math.inf, math.inf)
     made = yield from add_grant(tx, row["connection_id"], grant_id, app, key, never, tx.sealer)
-    yield from query("key_received", grant_id=row["id"], state=move(State(row["state"]), LifecycleEvent.KEY_RECEIVED))
+    if row["intent_epoch"] == fence.epoch:
+        state = move(State(row["state"]), LifecycleEvent.KEY_RECEIVED)
+        yield from query("key_received", grant_id=row["id"], epoch=fence.epoch, state=state)
     yield from add_event(tx, row, LifecycleEvent.KEY_RECEIVED)
     yield from add_event(
-        tx, made, "candidate_received", expires_at=None, property_ids=list(key.property_ids), exchanged=True
-    )
+        tx, made, "candidate_received", expires_at=None, property_ids=list(key.property_ids), exchanged=True,
+        exchanged_from=row["id"],
+    )  # fmt: skip
     return True
+
+
+def _in_use(row: Row) -> Transaction[bool]:
+    """Whether the connection uses this grant, or a key that one of its tokens was exchanged for."""
+    if row["role"] == Role.ACTIVE:
+        return True
+    grants = yield from query("grants_of", connection_id=row["connection_id"])
+    in_use = next((one for one in grants if one["role"] == Role.ACTIVE), None)
+    return in_use is not None and (yield from exchanged_from(in_use)) == row["id"]

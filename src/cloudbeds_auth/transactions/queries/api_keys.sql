@@ -14,9 +14,14 @@ WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND m
     AND intent_position IS NULL
 
 -- name: key_received
+-- The exchange that brought it is over; one that another process has begun since is not.
 UPDATE grants SET state = :state, problem = NULL, not_before = NULL, attempts = 0,
     intent_position = NULL, intent_epoch = NULL, intent_at = NULL
-WHERE id = :grant_id
+WHERE id = :grant_id AND intent_epoch = :epoch
+
+-- name: how_received
+SELECT data FROM events
+WHERE connection_id = :connection_id AND grant_id = :grant_id AND kind = 'candidate_received'
 
 -- name: latch
 UPDATE grants SET latched = latched + 1 WHERE id = :grant_id AND latched % 2 = 0
