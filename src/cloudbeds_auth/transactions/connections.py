@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
+from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Connection, Grant, Page, Role
 from cloudbeds_auth.rules.origins import Cohort
@@ -243,11 +244,35 @@ def count_of_apps(tx: Tx, names: Sequence[str], most: int) -> Transaction[Mappin
 
 
 @transaction
-def disconnect(tx: Tx, connection_id: str, *, detail: str = "") -> Transaction[bool]:
-    """Forget every token of every grant; the epoch grows, so that a running attempt finds its fence moved."""
+def newest_ordinal(tx: Tx, connection_id: str) -> Transaction[float]:
+    """The ordinal of the connection's newest grant: one that is approved, claimed or imported later has a higher."""
+    row = yield from query_one("last_ordinal", connection_id=connection_id)
+    return 0 if row is None else row["ordinal"]
+
+
+@transaction
+def must_be_newest(tx: Tx, connection_id: str, ordinal: float) -> Transaction[None]:
+    """Check that the connection has no grant newer than this. Raises InvalidRequest."""
+    if (yield from newest_ordinal(connection_id)(tx)) > ordinal:
+        raise InvalidRequest(
+            "the hotel approved again after this disconnect began: the newer approval is kept, and nothing was deleted",
+            connection_id=connection_id,
+            next_step="disconnect the hotel again if it is to be disconnected all the same",
+        )
+
+
+@transaction
+def disconnect(tx: Tx, connection_id: str, *, detail: str = "", newest: float = math.inf) -> Transaction[bool]:
+    """Forget every token of every grant; the epoch grows, so that a running attempt finds its fence moved. False: there
+    is no such connection.
+
+    `newest`: the `newest_ordinal` when the disconnect began. Raises InvalidRequest, and nothing changes, if there is a
+    newer grant: it was approved afterwards, and the vendor was not notified about it.
+    """
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
         return False
+    yield from must_be_newest(connection_id, newest)(tx)
     grants = yield from query("grants_of", connection_id=connection_id)
     for row in grants:
         if row["role"] == Role.DISCONNECTED:
