@@ -40,7 +40,8 @@ from cloudbeds_auth.rules.model import AccessToken, App, CredentialKind, Grant, 
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.rules.webhooks import APP_DISABLED, POLL, Hint, hint_of
-from cloudbeds_auth.transactions.connections import disconnect, must_be_newest, newest_ordinal, read_connection
+from cloudbeds_auth.transactions.connections import disconnect, read_connection
+from cloudbeds_auth.transactions.newest import must_be_newest, newest_ordinal
 from cloudbeds_auth.transactions.refusals import note_disabled, note_problem
 from cloudbeds_auth.transactions.statements import Call
 from cloudbeds_auth.transactions.upkeep import claim_polls

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
-from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Connection, Grant, Page, Role
 from cloudbeds_auth.rules.origins import Cohort
@@ -19,6 +18,7 @@ from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
 from cloudbeds_auth.rules.webhooks import Standing
 from cloudbeds_auth.transactions.authentic import changed_mac
+from cloudbeds_auth.transactions.newest import must_be_newest
 from cloudbeds_auth.transactions.origins import all_sourced, sourced
 from cloudbeds_auth.transactions.outbox import announce, standing_of
 from cloudbeds_auth.transactions.roles import show
@@ -244,27 +244,8 @@ def count_of_apps(tx: Tx, names: Sequence[str], most: int) -> Transaction[Mappin
 
 
 @transaction
-def newest_ordinal(tx: Tx, connection_id: str) -> Transaction[float]:
-    """The ordinal of the connection's newest grant: one that is approved, claimed or imported later has a higher."""
-    row = yield from query_one("last_ordinal", connection_id=connection_id)
-    return 0 if row is None else row["ordinal"]
-
-
-@transaction
-def must_be_newest(tx: Tx, connection_id: str, ordinal: float) -> Transaction[None]:
-    """Check that the connection has no grant newer than this. Raises InvalidRequest."""
-    if (yield from newest_ordinal(connection_id)(tx)) > ordinal:
-        raise InvalidRequest(
-            "the hotel approved again after this disconnect began: the newer approval is kept, and nothing was deleted",
-            connection_id=connection_id,
-            next_step="disconnect the hotel again if it is to be disconnected all the same",
-        )
-
-
-@transaction
 def disconnect(tx: Tx, connection_id: str, *, detail: str = "", newest: float = math.inf) -> Transaction[bool]:
-    """Forget every token of every grant; the epoch grows, so that a running attempt finds its fence moved. False: there
-    is no such connection.
+    """Forget every token of every grant; the epoch grows, so that a running attempt finds its fence moved.
 
     `newest`: the `newest_ordinal` when the disconnect began. Raises InvalidRequest, and nothing changes, if there is a
     newer grant: it was approved afterwards, and the vendor was not notified about it.
