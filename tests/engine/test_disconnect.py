@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.support.fakes import APP, issued, pair
@@ -13,6 +15,7 @@ from tests.support.virtual import settle
 
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
+    InvalidRequest,
     ReauthorizationRequired,
     RefreshInDoubt,
     RefreshPending,
@@ -297,17 +300,104 @@ async def test_it_waits_for_another_process(stage: Stage) -> None:
     assert await stage.tokens(other.id) == ["R-b"]
 
 
+# --- the hotel approves again after the disconnect began
+
+
+async def approved_again(stage: Stage, grant: Grant, *, proven: bool = True) -> Grant:
+    """A newer approval of this hotel: in use, or still a candidate."""
+    new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    if proven:
+        assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
+    return new
+
+
+async def kept(stage: Stage, *grants: Grant) -> bool:
+    """Whether each has its tokens, and the hotel is served by the newest."""
+    await stage.one.candidates.resume(grants[0].connection_id)
+    stage.one.access.forget(grants[0].connection_id)
+    served = await stage.one.access.access_token(grants[0].connection_id)
+    return served.grant_id == grants[-1].id and all([await stage.tokens(one.id) for one in grants])
+
+
+@contextmanager
+def given_up() -> Iterator[None]:
+    """The disconnect ends with an error that says why."""
+    with pytest.raises(InvalidRequest, match="approved again") as raised:
+        yield
+    assert "disconnect the hotel again" in raised.value.next_step
+
+
+@pytest.mark.parametrize("proven", [True, False], ids=["in use", "not proven yet"])
+async def test_a_newer_approval_comes_while_the_vendor_is_told(stage: Stage, proven: bool) -> None:
+    """The person approved after the disconnect: nothing is deleted; disconnected again, the vendor is told about it."""
+    grant, new = await stage.connected(), list[Grant]()
+    tell = stage.vendor.disable_app
+
+    async def disable_app(access: Secret, property_ids: tuple[str, ...]) -> bool:
+        stage.vendor.disable_app = tell  # type: ignore[method-assign]
+        new.append(await approved_again(stage, grant, proven=proven))
+        return await tell(access, property_ids)
+
+    stage.vendor.disable_app = disable_app  # type: ignore[method-assign]
+    with given_up():
+        await leave(stage, grant)
+    assert await kept(stage, grant, new[0])
+    await leave(stage, grant)
+    assert [token for token, _ in stage.vendor.disabled] == ["A-1", "A-new"]
+    assert await gone(stage, grant)
+    assert await gone(stage, new[0])
+
+
 async def test_a_newer_approval_comes_while_the_lease_is_waited_for(stage: Stage) -> None:
-    """Both leave."""
+    """Its own lease is not taken, and nothing is deleted, even where the operator insists."""
     grant = await stage.connected()
     await stage.one.store.write(take_lease(grant.id, "somebody", 9.0))
+    leaving = asyncio.create_task(leave(stage, grant, forget=True))
+    await stage.clock.sleep(1.0)
+    new = await approved_again(stage, grant)
+    with given_up():
+        await leaving
+    assert (await stage.row(new.id)).lease_left == 0.0
+    assert await kept(stage, grant, new)
+    assert stage.notes.times("disconnected") == 0
+
+
+async def test_a_newer_approval_comes_once_the_lease_is_taken(stage: Stage) -> None:
+    """The transaction that would delete it is fenced; the lease is given back."""
+    grant = await stage.connected()
+    stage.one.driver.after("take_lease", partial(approved_again, stage, grant))
+    with given_up():
+        await leave(stage, grant)
+    assert (await stage.row(grant.id)).lease_left == 0.0
+    assert await stage.tokens(grant.id) == ["R-1"]
+
+
+async def test_a_newer_approval_comes_while_a_living_token_is_awaited(stage: Stage) -> None:
+    """The token that comes then is the newer approval's: the vendor is told nothing with it."""
+    grant = await stage.expired()
+    stage.endpoint.will(stage.later(5.0, Refused("dead")))
     leaving = asyncio.create_task(leave(stage, grant))
     await stage.clock.sleep(1.0)
-    new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
-    assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
-    await leaving
-    assert await gone(stage, grant)
-    assert await gone(stage, new)
+    new = await approved_again(stage, grant)
+    with given_up():
+        await leaving
+    assert stage.vendor.disabled == []
+    assert await kept(stage, grant, new)
+
+
+async def test_a_newer_approval_comes_between_two_properties(stage: Stage) -> None:
+    """`disabled` for the second one would end the newer approval."""
+    grant = await stage.connected(pair(1, property_ids=("1000", "1001")))
+    tell = stage.vendor.disable_app
+
+    async def disable_app(access: Secret, property_ids: tuple[str, ...]) -> bool:
+        await approved_again(stage, grant)
+        return await tell(access, property_ids)
+
+    stage.vendor.disable_app = disable_app  # type: ignore[method-assign]
+    with given_up():
+        await leave(stage, grant)
+    assert stage.vendor.disabled == [("A-1", ("1000",))]
 
 
 async def test_a_full_disk(stage: Stage) -> None:

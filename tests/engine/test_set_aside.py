@@ -8,6 +8,7 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed, UnknownConnection
+from cloudbeds_auth.ports import Listed, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
@@ -142,6 +143,26 @@ async def test_a_hotel_that_approves_by_wrong_links_again_and_again(stage: Stage
     assert [one.id for one in await parked(stage)] == [second.id]
     assert (await stage.one.views.connection(first.id)).problem == f"replaced by {second.id}"
     assert await stage.tokens((await row_of(stage, second)).id) == ["R-2"]
+
+
+async def test_an_approval_that_is_settled_after_a_newer_one(stage: Stage) -> None:
+    """Its process stood still with the list of properties in hand: the newer approval waits, the older one ends."""
+    lists = stage.vendor.properties
+    newer: list[Connection] = []
+
+    async def properties(access: Secret, turn: Turn) -> Listed | Unlisted:
+        found = await lists(access, turn)
+        stage.vendor.properties = lists  # type: ignore[method-assign]
+        await stage.clock.sleep(10.0)
+        newer.append(await wrong(stage, "new", "2000"))
+        return found
+
+    stage.vendor.listed = ("2000",)
+    stage.vendor.properties = properties  # type: ignore[method-assign]
+    with pytest.raises(PropertyMismatch):
+        await stage.approve(issued("old"), expected_properties=("1000",))
+    assert [one.id for one in await parked(stage)] == [newer[0].id]
+    assert await stage.tokens((await row_of(stage, newer[0])).id) == ["R-new"]
 
 
 async def test_a_group_of_which_one_property_is_connected(stage: Stage) -> None:

@@ -18,7 +18,8 @@ INSERT INTO properties SELECT 'gra_' || n, n FROM generate_series(1, 20000) n;
 SEARCHES: dict[str, dict[str, object]] = {
     "parked_too_long": {"now": 1e9},
     "count_parked": {},
-    "set_aside": {"app": "default", "property_id": "7", "connection_id": "con_8"},
+    "set_aside": {"app": "default", "property_id": "7", "connection_id": "con_8", "received_at": 9.0},
+    "set_aside_since": {"app": "default", "property_id": "7", "connection_id": "con_8", "received_at": 1.0, "now": 9.0},
     "connections_covering": {"app": "default", "property_id": "7"},
 }
 

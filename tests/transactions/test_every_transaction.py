@@ -111,6 +111,7 @@ from cloudbeds_auth.transactions.history import (
 )
 from cloudbeds_auth.transactions.imports import NewImport, add_import, read_refused
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
+from cloudbeds_auth.transactions.newest import must_be_newest, newest_ordinal
 from cloudbeds_auth.transactions.origins import (
     move_app,
     move_grants,
@@ -219,6 +220,8 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_outbox": lambda one: read_outbox(),
     "read_authorization": lambda one: read_authorization("aut_1"),
     "read_challenge": lambda one: read_challenge("state-1"),
+    "newest_ordinal": lambda one: newest_ordinal(one.connection_id),
+    "must_be_newest": lambda one: must_be_newest(one.connection_id, 9),
     "read_covered": lambda one: read_covered(one.connection_id),
     "read_refused": lambda one: read_refused("hash"),
     "read_ids": lambda one: read_ids(["1000"]),

@@ -10,7 +10,7 @@ from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
 from cloudbeds_auth.transactions.authorizations import read_authorization
-from cloudbeds_auth.transactions.candidates import drop_candidate
+from cloudbeds_auth.transactions.candidates import drop_candidate, promote
 from cloudbeds_auth.transactions.expectations import Settlement, Spare, set_aside, settle_approval
 from cloudbeds_auth.transactions.grants import take_lease
 
@@ -78,3 +78,86 @@ async def test_it_leaves_a_connection_that_has_more(bench: Bench, clock: HandClo
     assert ((await bench.row(newer.id)).role, (await bench.row("gra_spare")).role) == (Role.SUPERSEDED, Role.SET_ASIDE)
     assert (await bench.look(known.connection_id)).state is State.FRESH
     assert (await bench.kinds("con_spare"))[-1] == "property_mismatch"
+
+
+# --- approvals that are settled in another order than they came in
+
+
+async def two_approvals(bench: Bench, clock: HandClock) -> tuple[Grant, Grant]:
+    """The older and the newer of two approvals of one hotel, each by a link for property 1000; neither is settled."""
+    older = await bench.approved(pair("old"), expected=("1000",))
+    clock.pass_(60.0)
+    return older, await bench.approved(pair("new"), expected=("1000",))
+
+
+async def state_of(bench: Bench, grant: Grant) -> tuple[Role, list[str], str | None]:
+    """Its role, its refresh tokens, and the problem that its connection shows."""
+    return (
+        (await bench.row(grant.id)).role,
+        await bench.tokens(grant.id),
+        (await bench.look(grant.connection_id)).problem,
+    )
+
+
+async def test_an_older_approval_is_settled_after_a_newer_one(bench: Bench, clock: HandClock) -> None:
+    """The newer one waits on with its tokens; the older one ends, as it would have in the other order."""
+    older, newer = await two_approvals(bench, clock)
+    await settled(bench, newer, "2000")
+    clock.pass_(60.0)
+    placed = await settled(bench, older, "2000")
+    assert placed is not None
+    assert placed.turned_down is not None
+    assert await state_of(bench, newer) == (Role.SET_ASIDE, ["R-new"], "property_mismatch")
+    assert await state_of(bench, older) == (Role.PARKED, [], f"replaced by {newer.connection_id}")
+    assert (await bench.kinds(older.connection_id))[-2:] == ["property_mismatch", "superseded"]
+
+
+async def test_an_older_approval_of_more_properties_is_settled_late(bench: Bench, clock: HandClock) -> None:
+    """Nothing else may be left of the others: both wait."""
+    older, newer = await two_approvals(bench, clock)
+    await settled(bench, newer, "2000")
+    await settled(bench, older, "2000", "2001")
+    assert await state_of(bench, newer) == (Role.SET_ASIDE, ["R-new"], "property_mismatch")
+    assert await state_of(bench, older) == (Role.SET_ASIDE, ["R-old"], "property_mismatch")
+
+
+async def test_an_older_approval_leaves_a_connection_after_a_newer_one_was_set_aside(
+    bench: Bench, clock: HandClock
+) -> None:
+    """It is as old as when it came in, not as the connection that its tokens move to."""
+    known = await bench.connected(pair("known", property_ids=("1000",)))
+    older = await bench.approved(pair("old"), connection_id=known.connection_id)
+    clock.pass_(60.0)
+    newer = await bench.approved(pair("new"), expected=("1000",))
+    await settled(bench, newer, "2000")
+    clock.pass_(60.0)
+    assert await bench.store.write(set_aside(older.id, older.generation, ("2000",), SPARE, ("1000",)))
+    assert await state_of(bench, newer) == (Role.SET_ASIDE, ["R-new"], "property_mismatch")
+    moved = await bench.row("gra_spare")
+    assert await state_of(bench, moved) == (Role.PARKED, [], f"replaced by {newer.connection_id}")
+
+
+async def test_an_older_approval_is_promoted_after_a_newer_one_was_set_aside(bench: Bench, clock: HandClock) -> None:
+    """The newer one waits on; one that came in before both ends."""
+    oldest = await bench.approved(pair("oldest"), expected=("1000",))
+    await settled(bench, oldest, "2000")
+    clock.pass_(60.0)
+    older = await bench.approved(pair("old"))
+    clock.pass_(60.0)
+    newer = await bench.approved(pair("new", property_ids=("2000", "2001")), expected=("1000",))
+    await settled(bench, newer, "2001")
+    assert await bench.store.write(promote(older.connection_id, older.id, None, ("2000", "2001")))
+    assert await bench.tokens(older.id) == ["R-old"]
+    assert await state_of(bench, oldest) == (Role.PARKED, [], f"replaced by {older.connection_id}")
+    assert await state_of(bench, newer) == (Role.SET_ASIDE, ["R-new"], "property_mismatch")
+
+
+async def test_the_clock_was_set_back_between_two_approvals(bench: Bench, clock: HandClock) -> None:
+    """Which one is newer is not known: neither ends."""
+    older = await bench.approved(pair("old"), expected=("1000",))
+    await settled(bench, older, "2000")
+    clock.wall -= 3600.0
+    newer = await bench.approved(pair("new"), expected=("1000",))
+    await settled(bench, newer, "2000")
+    for grant, token in ((older, "R-old"), (newer, "R-new")):
+        assert await state_of(bench, grant) == (Role.SET_ASIDE, [token], "property_mismatch")

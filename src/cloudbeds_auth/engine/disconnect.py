@@ -1,6 +1,7 @@
 """The end of a connection, from either side.
 
-Disconnected here: the vendor is notified with a living token, then the tokens are deleted. Disconnected at Cloudbeds:
+Disconnected here: the vendor is notified with a living token, then the tokens are deleted; an approval that is newer
+than the disconnect ends it, and nothing is deleted (rule-13). Disconnected at Cloudbeds:
 learnt from its webhook, which is a hint, and by asking now and then. Neither deletes anything. If Cloudbeds itself says
 `disabled`, for every property of the grant, that is recorded, and the grant is checked as in `engine.refused_calls`: a
 token that works withdraws it, and a grant that is dead twice, an interval apart, is shown as disconnected and retried
@@ -40,7 +41,9 @@ from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.rules.webhooks import APP_DISABLED, POLL, Hint, hint_of
 from cloudbeds_auth.transactions.connections import disconnect, read_connection
+from cloudbeds_auth.transactions.newest import must_be_newest, newest_ordinal
 from cloudbeds_auth.transactions.refusals import note_disabled, note_problem
+from cloudbeds_auth.transactions.statements import Call
 from cloudbeds_auth.transactions.upkeep import claim_polls
 
 Part = tuple[str, ...]  # one property, or none if none is known
@@ -65,32 +68,34 @@ class Disconnecter:
         """Notify the vendor, then delete the tokens. Unless `forget` is set, a failed notification raises, and nothing
         is lost.
 
-        Disconnecting a disconnected hotel changes nothing. A read-only copy raises StoreReadOnly.
+        Disconnecting a disconnected hotel changes nothing. A read-only copy raises StoreReadOnly. If the hotel approves
+        again meanwhile, that is what it wants now: InvalidRequest, and every token is kept.
         """
         if self._world.db.read_only:
             raise StoreReadOnly(connection_id=connection_id)
+        newest = await self._world.db.read(newest_ordinal(connection_id))  # before all else: a later grant is newer
         row = await current_grant(self._world.db, connection_id)
-        if row is None:
+        if row is None:  # nothing of it is left
             await self._world.known(connection_id)
+            return
         try:
-            detail = await self._notify(connection_id)
+            detail = await self._notify(connection_id, newest)
         except ConnectionDisconnected:
-            if row is None or row.role is Role.DISCONNECTED:
+            if row.role is Role.DISCONNECTED:
                 return
             detail = "the hotel disconnected the app at Cloudbeds before"
         except Error as error:
             if not forget:
                 raise
             detail = f"the vendor could not be told ({error.code})"
-        if row is not None:
-            await self._under_lease(row, connection_id, detail)
+        await self._under_lease(row, connection_id, newest, detail)
         self._access.forget(connection_id)
         self._world.observer.happened(Happening.DISCONNECTED, connection_id=connection_id)
 
-    async def _notify(self, connection_id: str) -> str:
+    async def _notify(self, connection_id: str, newest: float) -> str:
         """Send `postAppState disabled`; returns the detail for the history."""
         try:
-            noted = await self._notified(connection_id)
+            noted = await self._notified(connection_id, newest)
         except ReauthorizationRequired:
             return "Cloudbeds refuses every token already"
         except Unclaimed:
@@ -105,7 +110,7 @@ class Disconnecter:
             )
         return "Cloudbeds was told"
 
-    async def _notified(self, connection_id: str) -> bool | None:
+    async def _notified(self, connection_id: str, newest: float) -> bool | None:
         """Whether the vendor acknowledged; None if there is no state to disable. A dead token is refreshed (rule-9).
 
         The vendor says that `disabled` ends every session, and it is sent for each property: if the first one ends the
@@ -115,6 +120,8 @@ class Disconnecter:
         found = await self._world.db.read(read_connection(connection_id))
         assert found is not None  # noqa: S101 - its token was just lent
         app = await self._world.app_of(found)
+        check = must_be_newest(connection_id, newest)
+        await self._world.db.read(check)  # else the token may be a newer grant's
         await self._subscriber.end(app, found, token)
         if app.level == "property":
             return None
@@ -122,7 +129,7 @@ class Disconnecter:
         began = self._world.clock.steady()
         left = parts
         for _ in range(MOST_SENDS):
-            left = await self._left(app, left, token)
+            left = await self._left(app, left, token, check)
             if not left:
                 return True
             try:
@@ -143,31 +150,38 @@ class Disconnecter:
             return row.token()
         return await self._access.access_token(connection_id)
 
-    async def _left(self, app: App, parts: Sequence[Part], token: AccessToken) -> list[Part]:
+    async def _left(self, app: App, parts: Sequence[Part], token: AccessToken, check: Call[None]) -> list[Part]:
         """Notify the vendor for each; returns those that it did not acknowledge."""
         left: list[Part] = []
         for part in parts:  # one request each, so one turn each
-            disable = partial(self._world.vendor.disable_app, token.value, part)
+            disable = partial(self._disabled, token, part, check)
             if not await self._world.limiter(app).ask(self._world.timing.wait, disable):
                 left.append(part)
         return left
+
+    async def _disabled(self, token: AccessToken, part: Part, check: Call[None]) -> bool:
+        """Whether the vendor acknowledged; its turn may come late, and `disabled` would end a newer approval, too."""
+        await self._world.db.read(check)
+        return await self._world.vendor.disable_app(token.value, part)
 
     async def _refused_since(self, began: float, connection_id: str) -> bool:
         """Whether the vendor has refused every token since it was first notified."""
         row = await current_grant(self._world.db, connection_id)
         return row is not None and row.refused_ago is not None and row.refused_ago <= self._world.clock.steady() - began
 
-    async def _under_lease(self, row: Grant, connection_id: str, detail: str) -> None:
+    async def _under_lease(self, row: Grant, connection_id: str, newest: float, detail: str) -> None:
         """Disconnect under the lease, so that no refresh is running (rule-15); waits no longer than a caller would."""
         world = self._world
         until = world.clock.steady() + world.timing.wait
         lease: Lease | ServedToken | None = None
         while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask with the present generation
+            await world.db.read(must_be_newest(connection_id, newest))  # no newer grant's lease is taken
             current = await current_grant(world.db, connection_id) or row
             ask = Ask(current.id, current.generation, connection_id=current.connection_id)
             with suppress(GrantSuperseded):
                 lease = await self._leases.take(ask, until)
-        await world.db.write(disconnect(connection_id, detail=detail))
+        async with self._leases.keep(lease):  # given back if a newer approval came
+            await world.db.write(disconnect(connection_id, detail=detail, newest=newest))
 
 
 class AppStates:

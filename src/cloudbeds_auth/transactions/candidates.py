@@ -147,9 +147,11 @@ def add_grant(
     sealer: Sealer,
     *,
     kept: Iterable[Secret] = (),
+    received_at: float | None = None,
 ) -> Transaction[Row]:
     """Store a candidate of this connection, newer than all its grants; `kept`: older refresh tokens, oldest first.
-    Returns the part of its row that other transactions need.
+    `received_at`: when the approval came in, if it was stored elsewhere before. Returns the part of its row that other
+    transactions need.
     """
     yield from query("connection_locked", connection_id=home)
     former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
@@ -165,7 +167,8 @@ def add_grant(
         "add_grant", ordinal=ordinal, generation=generation, state=State.IN_DOUBT,
         access_sealed=sealer.seal(pair.access, access_place(grant_id, generation)),
         expires_at=ends.expires_at, lifetime=ends.lifetime, stale_at=ends.stale_at,
-        clock_id=tx.clock_id, scopes=listed(scopes), now=tx.wall, mac=mac, **link,
+        clock_id=tx.clock_id, scopes=listed(scopes), mac=mac,
+        received_at=tx.wall if received_at is None else received_at, **link,
     )  # fmt: skip
     yield from bind(tx, app, pair.source.issuer)
     tokens = [*kept] if pair.refresh is None else [*kept, pair.refresh]
@@ -239,7 +242,7 @@ def promote(
         if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
             yield from supersede(tx, other, (yield from _replaced(other, row)))
     row = yield from _identify(tx, row, user, property_ids)
-    yield from end_set_aside(tx, row["app"], json.loads(row["property_ids"]), connection_id)
+    yield from end_set_aside(tx, row["app"], json.loads(row["property_ids"]), connection_id, row["received_at"])
     state = move(State(row["state"]), LifecycleEvent.PROMOTED)
     yield from set_role(tx, row, Role.ACTIVE, state)
     yield from set_due(row, tx, role=Role.ACTIVE, marked_at=None)

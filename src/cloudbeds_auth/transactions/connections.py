@@ -18,6 +18,7 @@ from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
 from cloudbeds_auth.rules.webhooks import Standing
 from cloudbeds_auth.transactions.authentic import changed_mac
+from cloudbeds_auth.transactions.newest import must_be_newest
 from cloudbeds_auth.transactions.origins import all_sourced, sourced
 from cloudbeds_auth.transactions.outbox import announce, standing_of
 from cloudbeds_auth.transactions.roles import show
@@ -243,11 +244,16 @@ def count_of_apps(tx: Tx, names: Sequence[str], most: int) -> Transaction[Mappin
 
 
 @transaction
-def disconnect(tx: Tx, connection_id: str, *, detail: str = "") -> Transaction[bool]:
-    """Forget every token of every grant; the epoch grows, so that a running attempt finds its fence moved."""
+def disconnect(tx: Tx, connection_id: str, *, detail: str = "", newest: float = math.inf) -> Transaction[bool]:
+    """Forget every token of every grant; the epoch grows, so that a running attempt finds its fence moved.
+
+    `newest`: the `newest_ordinal` when the disconnect began. Raises InvalidRequest, and nothing changes, if there is a
+    newer grant: it was approved afterwards, and the vendor was not notified about it.
+    """
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
         return False
+    yield from must_be_newest(connection_id, newest)(tx)
     grants = yield from query("grants_of", connection_id=connection_id)
     for row in grants:
         if row["role"] == Role.DISCONNECTED:

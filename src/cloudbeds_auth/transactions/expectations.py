@@ -2,7 +2,8 @@
 
 Until then the grant is alone in a connection without a reference (`add_candidate`). An approval for another hotel is
 set aside, not dropped: its tokens may be the only living ones of that hotel. They are kept alive like those of an idle
-hotel until they are claimed or deleted, or the hotel approves again: only its newest approval stays set aside.
+hotel until they are claimed or deleted, or the hotel approves again: only its newest approval stays set aside, in
+whatever order approvals are settled.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.transactions.authorizations import Authorization, authorization_of, ids_of, link_is_used
 from cloudbeds_auth.transactions.candidates import take_effect
 from cloudbeds_auth.transactions.homes import add_connection, covering
-from cloudbeds_auth.transactions.leaving import end_set_aside
+from cloudbeds_auth.transactions.leaving import end_set_aside, leave, newer_set_aside
 from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
 from cloudbeds_auth.transactions.reconnect import candidate_locked, name_properties
 from cloudbeds_auth.transactions.roles import set_role
@@ -112,13 +113,23 @@ def _put_aside(
         yield from name_properties(tx, row, named)
     about = yield from query_one("grant", grant_id=placed.grant_id)
     assert about is not None  # noqa: S101 - it exists, or was just created
-    if home is None:
-        state = move(State(about["state"]), LifecycleEvent.SET_ASIDE)
-        yield from set_role(tx, about, Role.SET_ASIDE, state)
-        yield from set_due(about, tx, role=Role.SET_ASIDE)
-        yield from end_set_aside(tx, about["app"], named, placed.connection_id)
     yield from add_event(tx, about, PROPERTY_MISMATCH, expected=list(expected), found=list(named))
+    if home is None:
+        yield from _let_newest_wait(tx, about, named)
     return placed
+
+
+def _let_newest_wait(tx: Tx, row: Row, named: Sequence[str]) -> Transaction[None]:
+    """Have the approval wait to be claimed in the place of those that came before it; if a newer one waits already,
+    because this one was settled late, it is this one that ends.
+    """
+    newer = yield from newer_set_aside(tx, row["app"], named, row["connection_id"], row["received_at"])
+    if newer is not None:
+        yield from leave(tx, row, f"replaced by {newer}")
+        return
+    yield from set_role(tx, row, Role.SET_ASIDE, move(State(row["state"]), LifecycleEvent.SET_ASIDE))
+    yield from set_due(row, tx, role=Role.SET_ASIDE)
+    yield from end_set_aside(tx, row["app"], named, row["connection_id"], row["received_at"])
 
 
 def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> Transaction[Settlement]:

@@ -162,7 +162,7 @@ def _add(tx: Tx, new: NewImport, home: str, grant_id: str, hand: Hand, sealer: S
     yield from query(
         "add_grant", ordinal=ordinal, generation=generation, state=State.IN_DOUBT, access_sealed=access,
         expires_at=hand.expires_at, lifetime=hand.lifetime, stale_at=hand.expires_at, clock_id=tx.clock_id,
-        scopes=listed(new.pair.scopes or ()), now=tx.wall, mac=mac_of(tx, "grants", link), **link,
+        scopes=listed(new.pair.scopes or ()), received_at=tx.wall, mac=mac_of(tx, "grants", link), **link,
     )  # fmt: skip
     for position, token in enumerate(hand.refresh, 1):
         sealed = sealer.seal(token, token_place(grant_id, position, generation))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Role
@@ -24,13 +24,28 @@ def leave(tx: Tx, row: Row, why: str) -> Transaction[None]:
     yield from add_event(tx, row, LifecycleEvent.SUPERSEDED, reason=why)
 
 
-def end_set_aside(tx: Tx, app: str, named: Collection[str], home: str) -> Transaction[None]:
-    """A newer approval of these properties is in the connection `home`: end what was set aside for them and for no
-    other property. The caller holds the lock on the approvals of this app, so no other one is stored meanwhile.
+def end_set_aside(tx: Tx, app: str, named: Collection[str], home: str, received_at: float) -> Transaction[None]:
+    """The approval of these properties that came in at `received_at` is in the connection `home`: end what was set
+    aside before it for them and for no other property. The caller holds the lock on the approvals of this app, so no
+    other one is stored meanwhile.
     """
+    where: dict[str, object] = {"app": app, "connection_id": home, "received_at": received_at}
     for property_id in named:
-        for found in (yield from query("set_aside", app=app, property_id=property_id, connection_id=home)):
+        for found in (yield from query("set_aside", property_id=property_id, **where)):
             row = yield from locked(tx, found["id"])
             still = row is not None and row["role"] == Role.SET_ASIDE
             if row is not None and still and {*json.loads(row["property_ids"])} <= {*named}:
                 yield from leave(tx, row, f"replaced by {home}")
+
+
+def newer_set_aside(tx: Tx, app: str, named: Sequence[str], home: str, received_at: float) -> Transaction[str | None]:
+    """The connection, other than `home`, of an approval of all these properties that came in after `received_at` and
+    was set aside. None: there is none.
+    """
+    for property_id in named[:1]:  # one that covers all of them covers the first
+        where: dict[str, object] = {"app": app, "connection_id": home, "received_at": received_at, "now": tx.wall}
+        for found in (yield from query("set_aside_since", property_id=property_id, **where)):
+            if {*named} <= {*json.loads(found["property_ids"])}:
+                newer: str = found["connection_id"]
+                return newer
+    return None

@@ -164,7 +164,9 @@ def move_tokens(
         CredentialKind(row["kind"]), grant.source,
     )  # fmt: skip
     ends = Ends(row["expires_at"], row["lifetime"], row["stale_at"])
-    candidate = yield from add_grant(tx, home, grant_id, row["app"], pair, ends, sealer, kept=tokens)
+    candidate = yield from add_grant(
+        tx, home, grant_id, row["app"], pair, ends, sealer, kept=tokens, received_at=row["received_at"]
+    )
     yield from leave(tx, row, leaving.why)
     yield from add_event(
         tx, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),

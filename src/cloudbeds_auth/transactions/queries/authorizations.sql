@@ -121,7 +121,7 @@ SELECT COALESCE(MAX(ordinal), 0) AS ordinal, COALESCE(MAX(generation), 0) AS gen
 INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, access_sealed, expires_at, lifetime,
     stale_at, clock_id, property_ids, scopes, received_at, issuer, client_id, mac)
 VALUES (:id, :connection_id, :app, :ordinal, :kind, :role, :state, :generation, :access_sealed, :expires_at, :lifetime,
-    :stale_at, :clock_id, :property_ids, :scopes, :now, :issuer, :client_id, :mac)
+    :stale_at, :clock_id, :property_ids, :scopes, :received_at, :issuer, :client_id, :mac)
 
 -- name: add_property
 INSERT INTO properties (grant_id, property_id) VALUES (:grant_id, :property_id) ON CONFLICT DO NOTHING
@@ -131,9 +131,18 @@ INSERT INTO properties (grant_id, property_id) VALUES (:grant_id, :property_id) 
 SELECT * FROM grants WHERE connection_id = :connection_id AND state = 'parked' AND (role = 'set_aside' OR due_at > :now)
 
 -- name: set_aside
+-- What came in by this moment; what came later is a newer approval's.
 SELECT g.id FROM properties p JOIN grants g ON g.id = p.grant_id
 WHERE g.app = :app AND p.property_id = :property_id AND g.role = 'set_aside' AND g.connection_id <> :connection_id
+    AND g.received_at <= :received_at
 ORDER BY g.id
+
+-- name: set_aside_since
+-- What came in after this moment, newest first. A moment ahead of now is from before the clock was set back.
+SELECT g.connection_id, g.property_ids FROM properties p JOIN grants g ON g.id = p.grant_id
+WHERE g.app = :app AND p.property_id = :property_id AND g.role = 'set_aside' AND g.connection_id <> :connection_id
+    AND g.received_at > :received_at AND g.received_at <= :now
+ORDER BY g.received_at DESC
 
 -- name: parked_too_long
 SELECT id FROM grants WHERE role = 'parked' AND due_at <= :now ORDER BY received_at
