@@ -12,7 +12,7 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.jobs import AFTER_FAILURE
 from cloudbeds_auth.engine.single_flight import Flight, Flights, ServedToken
-from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending, StoreUnavailable
+from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
@@ -200,23 +200,19 @@ async def test_work_whose_grant_was_superseded(stage: Stage) -> None:
 # --- leaving
 
 
-async def test_it_leaves_when_nothing_is_left_to_forget(stage: Stage) -> None:
-    """Its only candidate was dropped and the store fails for a moment: `forget` ends in the same state as without."""
+@pytest.mark.parametrize("forget", [False, True])
+async def test_it_leaves_when_nothing_is_left_to_forget(stage: Stage, forget: bool) -> None:
+    """Its only candidate was dropped: no token is asked for. What comes a moment later stays."""
     grant = await stage.connected(proven=False)
     await stage.one.store.write(drop_candidate(grant.id, "refused twice"))
+    new: list[Grant] = []
 
-    async def known() -> None:
-        stage.one.driver.after("current", failing)
+    async def approves() -> None:
+        new.append(await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",))))
 
-    async def failing() -> None:
-        stage.one.driver.refuse("current")
-
-    stage.one.driver.after("current", known)
-    with pytest.raises(StoreUnavailable):
-        await stage.one.disconnecter.disconnect(grant.connection_id, forget=False)
-    stage.one.driver.after("current", known)
-    await stage.one.disconnecter.disconnect(grant.connection_id, forget=True)
-    assert (await stage.one.views.connection(grant.connection_id)).state is State.DISCONNECTED
+    stage.one.driver.after("current", approves)
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=forget)
+    assert (await stage.tokens(new[0].id), stage.vendor.disabled) == (["R-new"], [])
 
 
 # --- replaced again and again
