@@ -288,9 +288,7 @@ def _replaced(former: Row, row: Row) -> Transaction[str]:
 
 
 def exchanged_from(row: Row) -> Transaction[str | None]:
-    """The id of the grant whose refresh token was exchanged for the key in `row`, as its history says; None: it came
-    otherwise.
-    """
+    """The grant whose refresh token was exchanged for the key in `row`, by its history; None: it came otherwise."""
     received = yield from query_one("how_received", connection_id=row["connection_id"], grant_id=row["id"])
     former: str | None = None if received is None else json.loads(received["data"]).get("exchanged_from")
     return former

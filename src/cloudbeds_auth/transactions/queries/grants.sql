@@ -70,12 +70,13 @@ WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 -- name: commit_pair
 -- A mark stays: only a proof ends it; while no client id was known it may have been another's, so its retries count from
 -- here. An API key in the place of a pair is latched: nothing of it is ever refreshed. The intent of another process, which
--- took the lease while this pair was in hand, stays with its hold: what it sent may still arrive.
+-- took the lease while this pair was in hand, stays with its hold: what it sent may still arrive. What was sent before that
+-- carries an older token, which the first use of this pair ends.
 UPDATE grants SET generation = :next_generation, access_sealed = :access_sealed, expires_at = :expires_at,
     lifetime = :lifetime, stale_at = :stale_at, proven = 0, committed_epoch = :epoch, refusals = 0,
     first_refused = NULL, first_reason = NULL, mark_after = NULL, reprieves = 0, unrecognized = NULL,
     unrecognized_at = NULL, problem = CASE WHEN marked_at IS NULL THEN NULL ELSE problem END, attempts = 0,
-    not_before = CASE WHEN intent_epoch <> :sent_under THEN not_before END,
+    unresolved_at = NULL, not_before = CASE WHEN intent_epoch <> :sent_under THEN not_before END,
     intent_position = CASE WHEN intent_epoch <> :sent_under THEN intent_position END,
     intent_at = CASE WHEN intent_epoch <> :sent_under THEN intent_at END,
     intent_epoch = CASE WHEN intent_epoch <> :sent_under THEN intent_epoch END, state = :state,
