@@ -121,10 +121,11 @@ async def taken_away(process: Process) -> None:
     process.driver.dark = True
 
 
-@pytest.mark.parametrize("killed", [True, False])
-async def test_with_a_pair_in_hand(stage: Stage, killed: bool) -> None:
+@pytest.mark.parametrize("end", ["killed", "lost", "refused"])
+async def test_with_a_pair_in_hand(stage: Stage, end: str) -> None:
     """Another process sent the same refresh token meanwhile, and was killed or had no answer. Until that request must
-    have arrived, the pair is neither stored nor used: behind its first use, the request would revoke the grant (V3).
+    have arrived, the pair is neither stored nor used: behind its first use, the request would revoke the grant (V3). An
+    answered one is not waited for.
     """
     grant = await stage.expired()
     two, sent = await stage.process(), asyncio.Event()
@@ -134,12 +135,12 @@ async def test_with_a_pair_in_hand(stage: Stage, killed: bool) -> None:
         await sent.wait()
         return issued(2)
 
-    async def anothers() -> Ambiguous:
+    async def anothers() -> Ambiguous | Refused:
         sent.set()
-        if killed:
+        if end == "killed":
             await stage.kill(two)
             await stage.clock.sleep(HOUR)
-        return Ambiguous("reset by peer")
+        return Refused("it is dead") if end == "refused" else Ambiguous("reset by peer")
 
     stage.endpoint.will(stands_still, anothers)
     mine = asyncio.create_task(stage.one.refresh(grant.id, 1))
@@ -149,7 +150,8 @@ async def test_with_a_pair_in_hand(stage: Stage, killed: bool) -> None:
         await two.refresh(grant.id, 1)
     while (await stage.row(grant.id)).generation == 1:
         await stage.clock.sleep(0.5)
-    assert began + stage.timing.deadline <= stage.clock.steady() < began + stage.timing.deadline + 5.0
+    wait = 0.0 if end == "refused" else stage.timing.deadline
+    assert began + wait <= stage.clock.steady() < began + wait + 5.0
     with suppress(Error):
         await mine
     assert (stage.endpoint.sent, (await stage.row(grant.id)).access.reveal()) == (["R-1", "R-1"], "A-2")

@@ -16,6 +16,7 @@ from cloudbeds_auth.rules.refresh import (
     Ask,
     Next,
     Timing,
+    arrives_within,
     backoff,
     brake,
     candidates,
@@ -171,10 +172,18 @@ def test_the_generation_to_be_replaced() -> None:
 
 
 def test_unresolved() -> None:
-    """An intent younger than ten minutes."""
+    """An attempt of unknown outcome that is younger than ten minutes."""
     ages = {None: False, 0.0: True, 599.9: True, 600.0: False, 1e9: False}
     for age, doubt in ages.items():
         assert unresolved(replace(ROW, unresolved_age=age), TIMING) is doubt
+
+
+def test_when_a_lost_request_has_arrived() -> None:
+    """Within the deadline of a request, if at all."""
+    ages = {None: 0.0, 0.0: 20.0, 15.0: 5.0, 20.0: 0.0, 1e9: 0.0}
+    for age, seconds in ages.items():
+        assert arrives_within(replace(ROW, unresolved_age=age), TIMING) == seconds
+    assert arrives_within(None, TIMING) == 0.0
 
 
 def test_servable() -> None:

@@ -1,12 +1,12 @@
 """The end of a connection, from either side.
 
-Disconnected here: the vendor is notified with a living token, then the tokens are deleted; an approval that is newer
-than the disconnect ends it, and nothing is deleted (rule-13). Disconnected at Cloudbeds:
-learnt from its webhook, which is a hint, and by asking now and then. Neither deletes anything. If Cloudbeds itself says
-`disabled`, for every property of the grant, that is recorded, and the grant is checked as in `engine.refused_calls`: a
-token that works withdraws it, and a grant that is dead twice, an interval apart, is shown as disconnected and retried
-like any other marked grant (rule-12). A refusal instead of a state leads to the same check. A property-level client may
-not ask for an app state, so for it there is only that check.
+Disconnected here: the vendor is notified with a living token, then the tokens are deleted. If the hotel approves again
+meanwhile, the disconnect stops, and nothing is deleted (rule-13). Disconnected at Cloudbeds: learnt from its webhook,
+which is a hint, and by asking now and then. Neither deletes anything. If Cloudbeds itself says `disabled`, for every
+property of the grant, that is recorded, and the grant is checked as in `engine.refused_calls`: a token that works
+withdraws it, and a grant that is dead twice, an interval apart, is shown as disconnected and retried like any other
+marked grant (rule-12). A refusal instead of a state leads to the same check. A property-level client may not ask for an
+app state, so for it there is only that check.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from cloudbeds_auth.engine.single_flight import GrantSuperseded, ServedToken
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending
 from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.rules.model import Role
-from cloudbeds_auth.rules.refresh import Ask, reference
+from cloudbeds_auth.rules.refresh import Ask, arrives_within, reference
 from cloudbeds_auth.transactions.grants import Busy, Leased, read_grant, release_lease, renew_lease, take_lease
 
 
@@ -114,15 +114,15 @@ class Leases:
     async def again(self, lease: Lease) -> None:
         """Take the lease again after only the epoch has moved: the pair in hand may be the only living one.
 
-        What the other process sent may still arrive. Until that is over, as its hold says, the pair is not stored, and
-        so not used: behind a first use, a late request may revoke the grant (V3, rule-7).
+        What the other process sent may still arrive, unless it was answered. Until then the pair is not stored, and so
+        not used: behind a first use, a late request may revoke the grant (V3, rule-7).
         """
         world = self._world
         taken = await world.db.write(take_lease(lease.grant_id, world.owner, world.timing.lease))
         if isinstance(taken, Leased):
             lease.epoch = taken.epoch
             grant = await world.db.read(read_grant(lease.grant_id))
-            await world.clock.sleep(0.0 if grant is None else grant.held_back)
+            await world.clock.sleep(arrives_within(grant, world.timing))
         elif isinstance(taken, Busy):
             await world.clock.sleep(min(taken.left, world.timing.poll))
 

@@ -131,6 +131,13 @@ def unresolved(row: Grant, timing: Timing) -> bool:
     return row.unresolved_age is not None and row.unresolved_age < timing.unresolved
 
 
+def arrives_within(row: Grant | None, timing: Timing) -> float:
+    """Seconds in which the newest request of unknown outcome arrives, if it arrives at all; 0 if there is none."""
+    if row is None or row.unresolved_age is None:
+        return 0.0
+    return max(0.0, timing.deadline - row.unresolved_age)
+
+
 def suspected(row: Grant, ask: Ask) -> bool:
     """Whether `/userinfo` named a dead grant once: it is asked again, and until then no refresh token is spent.
 
