@@ -1,4 +1,4 @@
-"""A database with very many hotels, of the schema two before this version's.
+"""A database with very many hotels, of the last schema without MACs: opening it computes them for every row.
 
 One hotel is connected by the product, and copied. Most copies are healthy and nothing is due for an hour; one in a
 thousand waits to try again, one is disconnected, one in ten belongs to one of twenty further apps.
@@ -26,7 +26,7 @@ from cloudbeds_auth.transactions.history import ALL, TAKEN_OVER
 from cloudbeds_auth.transactions.seals import FORMER
 from cloudbeds_auth.transactions.subscriptions import WANTED
 
-BEFORE = 2  # migrations that are missing
+FORMER_SCHEMA = 25  # the last without MACs
 EVENTS, DAYS = 8, 4  # of each hotel: lines of history, and days of counted calls
 AGE = 45.0  # days between two of them
 SHARED = 20  # apps to which one hotel in ten belongs
@@ -81,11 +81,11 @@ def _former_schema(settings: Settings) -> None:
         if not sql.is_postgres:
             durability.claim_file(sql.connection, str(settings.database_path))
             durability.settle_pragmas(sql.connection, version=durability.version_number())
-        former = schema.migrations()[:-BEFORE]
+        former = [one for one in schema.migrations() if one[0] <= FORMER_SCHEMA]
         for _, text in former:
             for statement in schema.statements(text):
                 sql(statement)
-        sql(f"INSERT INTO meta (name, value) VALUES ('schema_version', '{former[-1][0]}')")
+        sql(f"INSERT INTO meta (name, value) VALUES ('schema_version', '{FORMER_SCHEMA}')")
         sealer = AesGcmSealer(load_keys(settings, database_has_rows=True))
         canary = sealer.seal(Secret("canary"), Place("meta", "canary", 0, 0)).hex()
         sql(f"INSERT INTO meta (name, value) VALUES ('{FORMER}', '{canary}')")
