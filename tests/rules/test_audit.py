@@ -52,7 +52,7 @@ def test_the_address_is_of_who_acts(name: str, address: str | None) -> None:
     ("actor", "words"),
     [
         ("session:9G5FAV3KQ2", "the signed-in operator 9G5FAV3KQ2"), ("admin", "the admin token"), ("key_1", "key_1"),
-        ("anyone", "somebody unknown"),
+        ("anyone", "an unknown caller"),
     ],
 )  # fmt: skip
 def test_who_did_it_for_people(actor: str, words: str) -> None:

@@ -13,8 +13,8 @@ OF_STATUS = {
     429: "Cloudbeds asks for a pause: calls for this client id wait until it is over",
 }
 OF_ACT = {
-    Act.SUSPECT: "Cloudbeds says that the approval has ended: that is looked into, and the hotel's page will say so",
-    Act.LOOK: "the access token may have ended: that is looked into now",
+    Act.SUSPECT: "Cloudbeds says that the approval has ended: that is checked, and the hotel's page will say so",
+    Act.LOOK: "the access token may have ended: that is checked now",
     Act.HEAL: OF_STATUS[401],
 }
 FINE, REDIRECTED = "Cloudbeds answered", "Cloudbeds names another address, which is not followed"

@@ -46,7 +46,7 @@ _PEOPLE = {
     "admin": "the admin token", "command": "the command line", "program": "a program that uses the library",
     "vault": "the service itself", "hotel": "the hotel", "cloudbeds": "Cloudbeds", "caller": "programs",
     UNKNOWN_MAKER: "an operator",
-    STRANGERS: "somebody unknown",
+    STRANGERS: "an unknown caller",
 }  # fmt: skip
 
 

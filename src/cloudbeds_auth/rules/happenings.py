@@ -248,7 +248,7 @@ class Happening(StrEnum):
         "a message was not taken, and is sent again after `again_in`", WEBHOOKS)
     WEBHOOK_GIVEN_UP = ("webhook_given_up", WARNING, "message type connection_id attempts problem again_in",
         "a message was not taken, and is not sent again", WEBHOOKS)
-    HINT_RECEIVED = "hint_received", INFO, "property", "a webhook of Cloudbeds came: the connection is looked into"
+    HINT_RECEIVED = "hint_received", INFO, "property", "a webhook of Cloudbeds came: the connection is checked"
     HINT_IGNORED = ("hint_ignored", INFO, "",
         "a webhook of Cloudbeds came that says nothing of a disconnect, or came to a read-only copy")
     HINT_DROPPED = "hint_dropped", INFO, "", "a webhook of Cloudbeds came while too many waited"
@@ -257,7 +257,7 @@ class Happening(StrEnum):
     LISTING_FAILED = ("listing_failed", WARNING, "connection_id error",
         "Cloudbeds could not be asked for a connection's properties; it is asked again later")
     AT_RISK = "at_risk", WARNING, "connection_id risk", "a connection works, and something may end or cripple it"
-    RISK_OVER = "risk_over", INFO, "connection_id risk", "what was reported as a risk is none any more"
+    RISK_OVER = "risk_over", INFO, "connection_id risk", "a risk that was reported is over"
     SUBSCRIPTIONS_CHANGED = ("subscriptions_changed", INFO, "connection_id property made ended",
         "subscriptions to Cloudbeds' webhooks were made or ended, this many")
     SUBSCRIPTION_FAILED = ("subscription_failed", WARNING, "connection_id error",
