@@ -78,6 +78,10 @@ LIES: dict[str, Any] = {  # … and the child of another machine's pass is refus
     "calls": 40.0,
     "mischief": {"pause": 60.0, "tokens refused by mistake": 20.0, "expire early": 40.0},
 }
+LATE_PAIR: dict[str, Any] = {  # a machine stands still with a pair in hand; what others send meanwhile is not answered
+    "rates": {"token:late answer": 0.2, "token:lose answer": 0.2},
+    "mischief": {"pause": 60.0, "lease taken": 40.0, "expire early": 40.0},
+}
 TWICE: dict[str, Any] = {"rates": UNPROVEN | {"token:duplicate": 0.9}, "mischief": {"expire early": 30.0}}
 HERDS: dict[str, Any] = {
     "calls": 120.0,
@@ -171,6 +175,8 @@ CONTROLS = (
             {"calls": 60.0, "mischief": {"stopped before a send": 60.0, "expire early": 20.0}}),
     Control("no hold after an attempt without an answer", seeded_marks.no_hold_back, ("I4",),
             {"calls": 120.0, "rates": {"token:gateway unacted": 0.6}, "mischief": {"expire early": 20.0}}),
+    Control("a late pair used beside a request that may arrive", seeded_marks.no_wait_with_a_pair_in_hand, ("I4",),
+            OVERLAP | {"linger": 0.05} | LATE_PAIR, variants=("V3/n",)),
     Control("no brake", seeded_marks.no_brake, ("I4",),
             {"calls": 120.0, "lifetime": 3600.0, "upkeep": True, "mischief": {"401s everywhere": 4.0}}),
     Control("a process that never serves again", seeded_marks.deaf_after_a_while, ("I10",),

@@ -8,6 +8,7 @@ from typing import Any
 from tests.simulation.patch import Patch
 
 from cloudbeds_auth.engine import commit as commit_module
+from cloudbeds_auth.engine import lease as lease_module
 from cloudbeds_auth.engine import sending as sending_module
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World
@@ -33,6 +34,11 @@ def mark_never_retries(patch: Patch) -> None:
 def no_hold_back(patch: Patch) -> None:
     """An attempt without an answer is followed by the next at once."""
     patch.put(sending_module.Sender, "_hold", lambda self, row: 0.0)
+
+
+def no_wait_with_a_pair_in_hand(patch: Patch) -> None:
+    """A pair that comes late is stored, and used, at once."""
+    patch.put(lease_module, "arrives_within", lambda row, timing: 0.0)
 
 
 def no_brake(patch: Patch) -> None:

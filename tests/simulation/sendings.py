@@ -58,6 +58,7 @@ class Sendings:
         self._of_call: dict[str, list[Exchange]] = {}
         self._of_code: dict[str, list[Exchange]] = {}
         self._of_grant: dict[str, list[Exchange]] = {}
+        self._used: set[str] = set()  # access tokens that were sent to a resource or to `/userinfo`
         self.booted = 0.0  # when the host last started: what was held back before is not known any more
         self.strangers: set[tuple[str, object]] = set()  # (grant, epoch) of leases that no refresh took
         self._sends: dict[tuple[str, int], int] = {}
@@ -138,6 +139,7 @@ class Sendings:
         for credential in exchange.call.credentials:
             if credential not in self.invariants.ever_access:
                 self.trace.violate("I1", f"{self.trace.called(credential)} is sent before it is durable")
+            self._used_alone(credential, exchange)
         if exchange.call_id:
             before = self._of_call.setdefault(exchange.call_id, [])
             for earlier in before:
@@ -145,6 +147,27 @@ class Sendings:
                     self.trace.violate("I13", f"call {exchange.call_id} is sent again though #{earlier.number} "
                                        f"was answered {earlier.answered}")  # fmt: skip
             before.append(exchange)
+
+    def _used_alone(self, access: str, use: Exchange) -> None:
+        """I4: a new access token is not used beside a request of its generation that may still arrive (rule 7)."""
+        if access in self._used:
+            return
+        self._used.add(access)
+        for exchanges in self._of_grant.values():
+            asked_at = [one.generation for one in exchanges if one.access == access]
+            for other in exchanges:
+                if other.generation in asked_at and other.access != access and self._may_arrive(other):
+                    self.trace.violate(
+                        "I4",
+                        f"{self.trace.called(access)} is used in #{use.number}, and #{other.number}, sent "
+                        f"{self._loop.now - other.at:.1f} s before, may still be acted on",
+                    )
+
+    def _may_arrive(self, earlier: Exchange) -> bool:
+        """Whether this request has no definitive answer, and its deadline, which runs from its intent, is not over."""
+        begun = earlier.at if earlier.intended is None else earlier.intended
+        unknown = earlier.sent and not earlier.settles and earlier.at > self.booted
+        return unknown and self._loop.now - begun < HELD
 
     def _code(self, exchange: Exchange) -> None:
         before = self._of_code.setdefault(exchange.code, [])
