@@ -7,14 +7,20 @@ from tests.support.fakes import issued, key
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import current_grant
-from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed, UnknownConnection
+from cloudbeds_auth.errors import (
+    PropertyMismatch,
+    RefreshInDoubt,
+    RefreshPending,
+    Unclaimed,
+    UnknownConnection,
+)
 from cloudbeds_auth.ports import Listed, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
 from cloudbeds_auth.rules.schedule import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.token_response import Refused
+from cloudbeds_auth.rules.token_response import Ambiguous, Issued, Refused
 from cloudbeds_auth.transactions.connections import list_connections
 from cloudbeds_auth.transactions.grants import take_lease
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query, transaction
@@ -91,6 +97,32 @@ async def test_an_api_key_is_kept_alive(stage: Stage) -> None:
     assert stage.vendor.asked[before:] == [(await row_of(stage, waits)).access.reveal()]
     assert stage.endpoint.sent == []
     assert [one.id for one in await parked(stage)] == [waits.id]
+
+
+async def test_it_is_claimed_a_second_after_a_refresh_was_lost(stage: Stage) -> None:
+    """The same refresh token is not sent again before the first request must have arrived: behind the first use of the
+    new pair it would revoke the grant (V3).
+    """
+    waits = await wrong(stage, 1, "2000", "2001")
+    await stage.clock.sleep(3600.0)
+    home = (await stage.approve(issued("home", property_ids=("2000",)))).connection.id
+    stage.endpoint.will(Ambiguous("reset by peer"))
+    row = await row_of(stage, waits)
+    with pytest.raises(RefreshInDoubt):
+        await stage.one.refresh(row.id, row.generation, upkeep=True, patient=False)
+    began, when = stage.clock.steady(), list[float]()
+
+    async def again() -> Issued:
+        when.append(stage.clock.steady())
+        return issued(2)
+
+    await stage.clock.sleep(1.0)
+    stage.vendor.thinks("A-1", DeadToken())
+    stage.endpoint.will(again)
+    assert await stage.one.authorizer.claim(waits.id, None) == home
+    assert (await stage.one.access.access_token(home)).reveal() == "A-2"
+    assert stage.endpoint.sent == ["R-1", "R-1"]
+    assert when == pytest.approx([began + stage.timing.deadline], abs=1.0)
 
 
 @pytest.mark.parametrize("how", ["approval", "pasted key"])

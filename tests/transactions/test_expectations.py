@@ -7,12 +7,14 @@ from tests.support.bench import Bench, HandClock
 from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.context import resolve
+from cloudbeds_auth.errors import RefreshPending
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
 from cloudbeds_auth.transactions.authorizations import read_authorization
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote
 from cloudbeds_auth.transactions.expectations import Settlement, Spare, set_aside, settle_approval
 from cloudbeds_auth.transactions.grants import take_lease
+from cloudbeds_auth.transactions.marketplace import claim
 
 SPARE = Spare("gra_spare", "con_spare")
 
@@ -51,6 +53,19 @@ async def test_another_hotels(bench: Bench) -> None:
     row = await bench.row(grant.id)
     assert (row.role, row.state, await bench.tokens(grant.id)) == (Role.SET_ASIDE, State.PARKED, ["R-1"])
     assert await resolve(bench.store, "2000") == []
+
+
+async def test_a_claim_after_a_reboot(bench: Bench, clock: HandClock) -> None:
+    """The machine was switched off between an intent and its answer: after ten minutes nobody is waited for."""
+    grant = await expected(bench)
+    await settled(bench, grant, "2000")
+    await bench.intent(grant)
+    clock.reboot()
+    with pytest.raises(RefreshPending):
+        await bench.store.write(claim(grant.connection_id, None, "gra_new"))
+    await bench.leased(grant, owner="upkeep, after the reboot")
+    clock.pass_(601.0)
+    assert await bench.store.write(claim(grant.connection_id, None, "gra_new")) == grant.connection_id
 
 
 @pytest.mark.parametrize("why", ["unknown", "another generation", "dropped", "a lease"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.bench import Bench, HandClock, link
+from tests.support.bench import Bench, HandClock, about, link
 from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.authorize import spend
@@ -209,6 +209,29 @@ async def test_it_moves_although_an_answer_was_lost(bench: Bench, clock: HandClo
         assert await bench.store.write(bring_home(grant.id, grant.generation, ("1000",), "gra_new")) is None
         clock.pass_(2.0)
     assert await home_of(bench, grant) == known.connection_id
+
+
+async def test_what_was_sent_moves_with_the_tokens(bench: Bench, clock: HandClock) -> None:
+    """A second after an answer was lost: the request may still arrive, and nothing is sent before it must have."""
+    await bench.connected(ONE)
+    grant = await unnamed(bench)
+    fence = await bench.intent(grant)
+    await bench.store.write(settle(fence, AttemptEnd.LOST, hold=20.0))
+    await bench.store.write(release_lease(grant.id, fence.epoch))
+    clock.pass_(1.0)
+    await home_of(bench, grant)
+    row = await bench.row("gra_new")
+    assert (row.unresolved_age, row.held_back) == (about(1.0), about(19.0))
+
+
+async def test_a_process_that_ended_is_waited_for_no_longer(bench: Bench, clock: HandClock) -> None:
+    """What it sent ten minutes ago and more is not forgotten."""
+    await bench.connected(ONE)
+    grant = await unnamed(bench)
+    await bench.intent(grant)
+    clock.pass_(601.0)
+    await home_of(bench, grant)
+    assert (await bench.row("gra_new")).unresolved_age == about(601.0)
 
 
 async def test_every_token_moves(bench: Bench) -> None:

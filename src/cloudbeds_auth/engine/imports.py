@@ -22,7 +22,7 @@ from cloudbeds_auth.rules.imports import MEANINGS, Handover, Imported, Outcome
 from cloudbeds_auth.rules.inputs import checked_reference, is_property
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State
 from cloudbeds_auth.rules.model import Connection, Grant, Pair, Role
-from cloudbeds_auth.rules.refresh import Ask
+from cloudbeds_auth.rules.refresh import Ask, Timing, unresolved
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.history import read_history
@@ -110,7 +110,9 @@ class Importer:
         if row.role in {Role.ACTIVE, Role.CANDIDATE}:
             asked = error.retry_after if error is not None and error.retry_after is not None else 0.0
             wait = max(row.held_back, asked, self._world.timing.backoff_first)
-            return Imported(Outcome.IN_DOUBT, connection, _doubt(row) if error is None else error.detail, wait)
+            return Imported(
+                Outcome.IN_DOUBT, connection, _doubt(row, self._world.timing) if error is None else error.detail, wait
+            )
         if connection.state is State.DISCONNECTED:
             if row.role is Role.SUPERSEDED and row.said_of is not None:
                 return Imported(Outcome.OTHER_PROPERTY, connection, await self._why_dropped(row))
@@ -129,11 +131,11 @@ def _imported(outcome: Outcome, connection: Connection) -> Imported:
     return Imported(outcome, connection, MEANINGS[outcome])
 
 
-def _doubt(row: Grant) -> str:
+def _doubt(row: Grant, timing: Timing) -> str:
     """Why a token is neither proven nor refused yet."""
     if row.refused_as is not None:
         return "Cloudbeds refused it once; it is asked again before that is believed"
-    if row.unresolved_age is not None:
+    if unresolved(row, timing):
         return "the answer to its refresh was lost; it is asked again"
     if row.valid_for > 0 and row.said_of is not None:
         return "it works, but Cloudbeds has not said yet which property it is for"

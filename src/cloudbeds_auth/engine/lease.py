@@ -115,14 +115,14 @@ class Leases:
         """Take the lease again after only the epoch has moved: the pair in hand may be the only living one.
 
         What the other process sent may still arrive, unless it was answered. Until then the pair is not stored, and so
-        not used: behind a first use, a late request may revoke the grant (V3, rule-7).
+        not used: behind a first use, a late request may revoke the grant (V3, rule-7). The lease counts as taken once
+        that is over: if the wait fails, nothing is stored under it.
         """
         world = self._world
         taken = await world.db.write(take_lease(lease.grant_id, world.owner, world.timing.lease))
         if isinstance(taken, Leased):
+            await world.clock.sleep(arrives_within(taken.sent_ago, world.timing))
             lease.epoch = taken.epoch
-            grant = await world.db.read(read_grant(lease.grant_id))
-            await world.clock.sleep(arrives_within(grant, world.timing))
         elif isinstance(taken, Busy):
             await world.clock.sleep(min(taken.left, world.timing.poll))
 

@@ -131,11 +131,11 @@ def unresolved(row: Grant, timing: Timing) -> bool:
     return row.unresolved_age is not None and row.unresolved_age < timing.unresolved
 
 
-def arrives_within(row: Grant | None, timing: Timing) -> float:
-    """Seconds in which the newest request of unknown outcome arrives, if it arrives at all; 0 if there is none."""
-    if row is None or row.unresolved_age is None:
-        return 0.0
-    return max(0.0, timing.deadline - row.unresolved_age)
+def arrives_within(sent_ago: float | None, timing: Timing) -> float:
+    """Seconds in which a request of unknown outcome, sent `sent_ago` seconds ago, arrives if it arrives at all; 0 if
+    there is none.
+    """
+    return 0.0 if sent_ago is None else max(0.0, timing.deadline - sent_ago)
 
 
 def suspected(row: Grant, ask: Ask) -> bool:

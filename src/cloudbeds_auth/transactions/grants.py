@@ -32,6 +32,7 @@ from cloudbeds_auth.transactions.rows import (
     lasting,
     left,
     locked,
+    sent_ago,
     token_place,
 )
 from cloudbeds_auth.transactions.seals import MOST_SEALS, SEALS, spent
@@ -41,9 +42,12 @@ from cloudbeds_auth.transactions.upkeep import set_due, set_due_in, set_retry_in
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """The refresh lease is ours under `epoch`."""
+    """The refresh lease is ours under `epoch`. `sent_ago`: seconds since the newest sending began whose answer nobody
+    has seen; None: there is none.
+    """
 
     epoch: int
+    sent_ago: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ def take_lease(tx: Tx, grant_id: str, owner: str, seconds: float) -> Transaction
     yield from query(
         "take_lease", grant_id=grant_id, owner=owner, until=tx.steady + seconds, now=tx.steady, epoch=epoch
     )
-    return Leased(epoch + 1)
+    return Leased(epoch + 1, sent_ago(row, tx))
 
 
 @transaction

@@ -101,7 +101,7 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
         property_ids=properties_in(row),
         proven=bool(row["proven"]),
         intent=row["intent_position"],
-        unresolved_age=_least(ago(row["intent_at"], row, now), ago(row["unresolved_at"], row, now)),
+        unresolved_age=_least(ago(row["intent_at"], row, now), _lost_ago(row, tokens, now)),
         held_back=left(row["not_before"], row, now),
         lease_left=left(row["lease_until"], row, now),
         attempts=row["attempts"],
@@ -122,6 +122,19 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
         authorization=row["authorization_id"],
         genuine=is_linked(tx, row) if "c_id" in row else is_genuine(tx, "grants", row),
     )
+
+
+def sent_ago(row: Row, now: Instant) -> float | None:
+    """Seconds since the newest sending whose answer nobody has seen began; None: there is none."""
+    return _least(ago(row["intent_at"], row, now), ago(row["unresolved_at"], row, now))
+
+
+def _lost_ago(row: Row, tokens: Rows, now: Instant) -> float | None:
+    """Seconds since the newest sending whose answer was lost, of a token that may still live: what a proof has dropped
+    is dead, and a request that carries it does nothing.
+    """
+    lives = any(token["position"] == row["unresolved_position"] for token in tokens)
+    return ago(row["unresolved_at"], row, now) if lives else None
 
 
 def _least(one: float | None, other: float | None) -> float | None:
@@ -289,6 +302,19 @@ def add_event(
     yield from set_chains({home: tx.chains[home]})
     if actor not in UNASKED:
         yield from audit(tx, kind, home, data, tx.acting.of(actor))
+
+
+def carry_sendings(former: Row, grant_id: str) -> Transaction[None]:
+    """The tokens of `former`, a row that was locked, are those of this grant now: what was sent of them may still
+    arrive, whichever of them it was, and the next sending is held back for as long as before.
+    """
+    yield from query(
+        "carry_sendings",
+        grant_id=grant_id,
+        not_before=former["not_before"],
+        measured_at=former["measured_at"],
+        unresolved_at=former["unresolved_at"] if former["intent_at"] is None else former["intent_at"],
+    )
 
 
 def locked(tx: Tx, grant_id: str) -> Transaction[Row | None]:

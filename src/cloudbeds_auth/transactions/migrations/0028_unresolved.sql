@@ -1,4 +1,6 @@
--- When the newest sending began of which nobody has seen the answer, and of which nothing else is left in the row.
+-- When the newest sending began of which nobody has seen the answer, and of which nothing else is left in the row; and which
+-- token it was of: once a proof has dropped that one, the sending can do nothing any more.
 
 -- Seconds of the clock named by clock_id, as intent_at.
 ALTER TABLE grants ADD COLUMN unresolved_at DOUBLE PRECISION;
+ALTER TABLE grants ADD COLUMN unresolved_position BIGINT;

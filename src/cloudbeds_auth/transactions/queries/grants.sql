@@ -31,6 +31,11 @@ UPDATE grants SET measured_at = :now, lease_until = lease_until - :behind, not_b
     brake_until = brake_until - :behind
 WHERE id = :grant_id
 
+-- name: carry_sendings
+UPDATE grants SET not_before = :not_before, measured_at = :measured_at, unresolved_at = :unresolved_at,
+    unresolved_position = (SELECT MAX(position) FROM tokens WHERE grant_id = :grant_id)
+WHERE id = :grant_id
+
 -- name: take_lease
 UPDATE grants SET lease_owner = :owner, lease_epoch = lease_epoch + 1, lease_until = :until, measured_at = :now
 WHERE id = :grant_id AND lease_epoch = :epoch
@@ -49,6 +54,7 @@ WHERE id = :grant_id AND lease_epoch = :epoch
 -- how its sending ended.
 UPDATE grants SET intent_position = :position, intent_epoch = :epoch, intent_at = :now, not_before = :not_before,
     unresolved_at = COALESCE(intent_at, unresolved_at),
+    unresolved_position = COALESCE(intent_position, unresolved_position),
     lease_until = :until, measured_at = :now, state = :state,
     migration = CASE WHEN intent_position IS NULL OR migration IS NULL THEN migration ELSE 'in_doubt' END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched = :latched
@@ -63,20 +69,20 @@ UPDATE grants SET state = :state, not_before = :not_before, measured_at = :now, 
     problem = CASE WHEN marked_at IS NULL THEN :problem ELSE problem END,
     unrecognized = :unrecognized, unrecognized_at = :unrecognized_at,
     intent_position = NULL, intent_epoch = NULL, intent_at = NULL,
-    unresolved_at = CASE WHEN :lost = 1 THEN intent_at ELSE unresolved_at END,
+    unresolved_at = CASE WHEN :lost = 1 THEN COALESCE(intent_at, unresolved_at) ELSE unresolved_at END,
+    unresolved_position = CASE WHEN :lost = 1 THEN COALESCE(intent_position, unresolved_position) ELSE unresolved_position END,
     migration = CASE WHEN :lost = 1 AND migration IS NOT NULL THEN 'in_doubt' ELSE migration END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: commit_pair
 -- A mark stays: only a proof ends it; while no client id was known it may have been another's, so its retries count from
 -- here. An API key in the place of a pair is latched: nothing of it is ever refreshed. The intent of another process, which
--- took the lease while this pair was in hand, stays with its hold: what it sent may still arrive. What was sent before that
--- carries an older token, which the first use of this pair ends.
+-- took the lease while this pair was in hand, stays with its hold: what it sent may still arrive.
 UPDATE grants SET generation = :next_generation, access_sealed = :access_sealed, expires_at = :expires_at,
     lifetime = :lifetime, stale_at = :stale_at, proven = 0, committed_epoch = :epoch, refusals = 0,
     first_refused = NULL, first_reason = NULL, mark_after = NULL, reprieves = 0, unrecognized = NULL,
     unrecognized_at = NULL, problem = CASE WHEN marked_at IS NULL THEN NULL ELSE problem END, attempts = 0,
-    unresolved_at = NULL, not_before = CASE WHEN intent_epoch <> :sent_under THEN not_before END,
+    not_before = CASE WHEN intent_epoch <> :sent_under THEN not_before END,
     intent_position = CASE WHEN intent_epoch <> :sent_under THEN intent_position END,
     intent_at = CASE WHEN intent_epoch <> :sent_under THEN intent_at END,
     intent_epoch = CASE WHEN intent_epoch <> :sent_under THEN intent_epoch END, state = :state,
