@@ -2,3 +2,6 @@
 
 -- Seconds of the clock named by clock_id, as intent_at.
 ALTER TABLE grants ADD COLUMN unresolved_at DOUBLE PRECISION;
+
+-- The grant whose refresh token was exchanged for this key; NULL: it came otherwise.
+ALTER TABLE grants ADD COLUMN exchanged_from TEXT;
