@@ -570,6 +570,36 @@ async def test_the_second_exchange_brings_no_key(stage: Stage, answer: KeyAnswer
     assert len(how) == 1
 
 
+async def test_a_key_that_waits_for_its_proof_is_not_ended_by_a_refresh(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stored while the second process waits for its turn, whose exchange is then not sent: the latch holds."""
+    grant, one, two = await stage.connected(), stage.one, await stage.process()
+
+    async def first() -> KeyAnswer:
+        one.driver.refuse("renew_lease", 1000)
+        await stage.clock.sleep(31.5)
+        return key(1)
+
+    async def waits_for_its_turn(*_: object) -> None:
+        await stage.clock.sleep(5.0)
+
+    monkeypatch.setattr(two.migrator._sender, "_no_turn", waits_for_its_turn)
+    stage.endpoint.will(first, NotSent("no route"))
+    stage.vendor.thinks("cbat_1", Inconclusive("HTTP 502"))
+    moving = asyncio.create_task(migrate(one, grant))
+    await stage.clock.sleep(31.0)
+    ended = await asyncio.gather(moving, migrate(two, grant), return_exceptions=True)
+    assert all(isinstance(each, Error) for each in ended), ended
+    await stage.clock.sleep(HOUR)
+    with pytest.raises(RefreshInDoubt, match="the key was stored"):
+        await two.access.access_token(grant.connection_id)
+    assert stage.endpoint.sent == []
+    stage.vendor.thinks("cbat_1", Proof())
+    await migrate(two, grant)
+    await moved(stage, grant)
+
+
 @pytest.mark.parametrize(
     ("migration", "unresolved_age", "may"),
     [
@@ -1030,6 +1060,39 @@ async def test_a_hotel_that_leaves_while_its_key_is_on_the_way(stage: Stage) -> 
     with pytest.raises(ConnectionDisconnected):
         await migrate(stage.one, grant)
     assert stage.sql("SELECT COUNT(*) FROM grants") == [(1,)]
+
+
+async def test_a_hotel_that_approves_again_while_its_key_is_on_the_way(stage: Stage) -> None:
+    """That approval decides: it is proven and moved in its turn, and the key of the older one is not stored."""
+    grant = await stage.connected()
+
+    async def meanwhile() -> KeyAnswer:
+        await stage.candidate(grant.connection_id, pair("new", property_ids=("1000", "1001")))
+        return key(1)
+
+    stage.endpoint.will(meanwhile, key(2))
+    await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == ["R-1", "R-new"]
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_2"
+    assert (await stage.one.views.connection(grant.connection_id)).property_ids == ("1000", "1001")
+    assert stage.sql("SELECT role FROM grants ORDER BY ordinal") == [("superseded",), ("superseded",), ("active",)]
+
+
+async def test_a_newer_approval_dies_after_the_key_was_not_stored_for_it(stage: Stage) -> None:
+    """The exchange is made again for the older one, and the hotel has its key."""
+    grant = await stage.connected()
+
+    async def meanwhile() -> KeyAnswer:
+        await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+        return key(1)
+
+    stage.vendor.thinks("A-new", DeadToken())
+    stage.endpoint.will(meanwhile, Refused("dead"), Refused("dead"), key(2))
+    with pytest.raises(RefreshInDoubt, match="approved again"):
+        await migrate(stage.one, grant)
+    await keep_up(stage.one, 600.0)
+    assert (stage.endpoint.sent, stage.endpoint.exchanged) == (["R-new", "R-new"], ["R-1", "R-1"])
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_2"
 
 
 async def test_the_row_goes_while_the_lease_is_taken(stage: Stage) -> None:

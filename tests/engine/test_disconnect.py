@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from tests.support.fakes import APP, issued, pair
+from tests.support.fakes import APP, issued, key, pair
 from tests.support.stage import Stage
 from tests.support.virtual import settle
 
@@ -27,7 +27,7 @@ from cloudbeds_auth.rules.api_errors import DeadToken, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.token_response import Ambiguous, Refused
+from cloudbeds_auth.rules.token_response import Ambiguous, KeyAnswer, Refused
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote
 from cloudbeds_auth.transactions.grants import take_lease
 from cloudbeds_auth.transactions.history import read_history
@@ -398,6 +398,42 @@ async def test_a_newer_approval_comes_between_two_properties(stage: Stage) -> No
     with given_up():
         await leave(stage, grant)
     assert stage.vendor.disabled == [("A-1", ("1000",))]
+
+
+# --- a move to an API key is under way
+
+
+@pytest.mark.parametrize("forget", [False, True])
+@pytest.mark.parametrize("asked_after", [0.0, 1.0])
+async def test_a_key_comes_while_the_hotel_is_disconnected(stage: Stage, forget: bool, asked_after: float) -> None:
+    """It is no newer approval: it ends with the tokens that it came from, proven or not."""
+    grant, two = await stage.connected(), await stage.process()
+    stage.endpoint.will(stage.later(3.0, key(1)))
+    moving = asyncio.create_task(two.migrator.migrate(grant.connection_id))
+    await stage.clock.sleep(asked_after)
+    await leave(stage, grant, forget=forget)
+    await asyncio.gather(moving, return_exceptions=True)
+    assert stage.vendor.disabled
+    assert await gone(stage, grant)
+    assert stage.sql("SELECT DISTINCT role, access_sealed FROM grants") == [("disconnected", None)]
+
+
+async def test_a_key_comes_after_the_hotel_was_disconnected(stage: Stage) -> None:
+    """A process stood still with it, past its lease: it is not stored."""
+    grant, two = await stage.connected(), await stage.process()
+
+    async def stands_still() -> KeyAnswer:
+        two.driver.refuse("renew_lease", 1000)
+        await stage.clock.sleep(60.0)
+        return key(1)
+
+    stage.endpoint.will(stands_still)
+    moving = asyncio.create_task(two.migrator.migrate(grant.connection_id))
+    await stage.clock.sleep(31.0)
+    await leave(stage, grant)
+    with pytest.raises(ConnectionDisconnected):
+        await moving
+    assert stage.sql("SELECT role FROM grants") == [("disconnected",)]
 
 
 async def test_a_full_disk(stage: Stage) -> None:

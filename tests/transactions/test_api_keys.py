@@ -12,10 +12,11 @@ from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Fence, Grant, Migration, Role
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
-from cloudbeds_auth.transactions.candidates import promote
+from cloudbeds_auth.transactions.candidates import promote, read_candidate
 from cloudbeds_auth.transactions.connections import count_states, disconnect
-from cloudbeds_auth.transactions.grants import AttemptEnd, Settled, read_grant, settle, write_intent
+from cloudbeds_auth.transactions.grants import AttemptEnd, Settled, read_grant, release_lease, settle, write_intent
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.newest import newest_ordinal
 from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
 from cloudbeds_auth.transactions.refusals import Counted, count_refusal
 from cloudbeds_auth.transactions.upkeep import claim_due, next_due
@@ -246,6 +247,106 @@ async def test_a_key_for_a_hotel_that_left(bench: Bench) -> None:
         assert not await bench.store.write(add_key(fence, f"gra_{leave}", "default", KEY))
         assert await bench.store.read(read_grant(f"gra_{leave}")) is None
     assert not await bench.store.write(add_key(Fence("gra_nobody", 1, 1), "gra_key", "default", KEY))
+
+
+async def refused_twice(bench: Bench, clock: HandClock, grant: Grant) -> None:
+    """Cloudbeds refuses it: it is marked."""
+    for _ in range(2):
+        fence = await bench.leased(grant)
+        await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=60.0))
+        await bench.store.write(release_lease(grant.id, fence.epoch))
+        clock.pass_(61.0)
+    assert (await bench.row(grant.id)).reauth == "revoked"
+
+
+NEWER = pair("new", property_ids=("1000", "1001"))
+
+
+@pytest.mark.parametrize("first_is_in_use", [False, True], ids=["the first key", "a second key"])
+async def test_a_key_ends_no_newer_approval(bench: Bench, first_is_in_use: bool) -> None:
+    """The hotel approves while the exchange is on its way: once that is proven, no key of the older grant ends it."""
+    grant, fence = (await moved(bench))[::2] if first_is_in_use else await exchanging(bench)
+    new = await bench.approved(NEWER, connection_id=grant.connection_id)
+    assert not await bench.store.write(add_key(fence, "gra_late", "default", KEY))
+    assert await bench.store.read(read_grant("gra_late")) is None
+    assert await bench.store.write(promote(grant.connection_id, new.id, None, ()))
+    assert (await bench.look(grant.connection_id)).property_ids == ("1000", "1001")
+
+
+async def test_a_newer_approval_that_is_refused_keeps_no_key_out(bench: Bench, clock: HandClock) -> None:
+    """The key may be all that the hotel has."""
+    grant, fence = await exchanging(bench)
+    new = await bench.approved(NEWER, connection_id=grant.connection_id)
+    await refused_twice(bench, clock, new)
+    assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
+    assert await bench.store.write(promote(grant.connection_id, "gra_key", None, ()))
+
+
+async def test_an_exchange_whose_key_was_not_stored_is_in_doubt(bench: Bench, clock: HandClock) -> None:
+    """The newer approval turns out to be dead: the exchange is made again, as after a lost answer."""
+    grant, fence = await exchanging(bench)
+    new = await bench.approved(NEWER, connection_id=grant.connection_id)
+    assert not await bench.store.write(add_key(fence, "gra_late", "default", KEY))
+    await refused_twice(bench, clock, new)
+    again = await bench.leased(grant)
+    assert not await bench.store.write(end_migration(again))
+    assert await bench.store.write(write_intent(again, 1, lease=30.0, hold=20.0, exchange=True))
+    assert (await bench.row(grant.id)).migration is Migration.IN_DOUBT
+    assert await bench.store.write(add_key(again, "gra_key", "default", KEY))
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["not sent", "no turn"])
+async def test_the_latch_holds_while_a_key_waits_for_its_proof(bench: Bench, clock: HandClock, sent: bool) -> None:
+    """It came while a second process waited for its turn, whose exchange is not sent: a refresh would end the key."""
+    grant, fence = await exchanging(bench)
+    bench.dead.add("us")
+    theirs = await bench.leased(grant, owner="them")
+    assert await bench.store.read(read_candidate(grant.connection_id)) is None, "as the second process looked"
+    assert await bench.store.write(begin_migration(theirs, "client-1"))
+    assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
+    if sent:
+        assert await bench.store.write(write_intent(theirs, 1, lease=30.0, hold=20.0, exchange=True))
+        await bench.store.write(settle(theirs, AttemptEnd.UNSENT, hold=20.0))
+    for in_doubt in (False, True):
+        assert not await bench.store.write(end_migration(theirs, in_doubt=in_doubt))
+    assert (await bench.row(grant.id)).latched
+    assert not await bench.store.write(write_intent(theirs, 1, lease=30.0, hold=20.0)), "a refresh"
+    bench.dead.clear()
+    await refused_twice(bench, clock, await bench.row("gra_key"))
+    assert await bench.store.write(end_migration(theirs)), "the key is dead"
+
+
+async def test_a_move_elsewhere_waits_for_no_key_of_this_one(bench: Bench) -> None:
+    """Each grant's latch is its own."""
+    await exchanging(bench)
+    other = await bench.connected(pair("other", property_ids=("2000",)))
+    fence = await bench.leased(other)
+    assert await bench.store.write(begin_migration(fence, "client-1"))
+    assert await bench.store.write(end_migration(fence))
+
+
+async def test_history_that_was_altered_keeps_no_key_in_memory(bench: Bench) -> None:
+    """A key in hand is stored whatever a line about another one says."""
+    _, _, theirs = await moved(bench)
+    bench.attack("UPDATE events SET data = 'x' WHERE grant_id = 'gra_key' AND kind = 'candidate_received'")
+    assert await bench.store.write(add_key(theirs, "gra_second", "default", KEY))
+
+
+@pytest.mark.parametrize("in_use", [False, True], ids=["waits", "in use"])
+async def test_an_exchanged_key_is_no_newer_approval(bench: Bench, in_use: bool) -> None:
+    """A disconnect that began before it came ends it, too: it is not taken into use, and no other one is stored."""
+    grant, fence = await exchanging(bench)
+    home, newest = grant.connection_id, await bench.store.read(newest_ordinal(grant.connection_id))
+    assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
+    if in_use:
+        assert await bench.store.write(promote(home, "gra_key", None, ()))
+    assert await bench.store.write(disconnect(home, newest=newest))
+    key = await bench.row("gra_key")
+    assert (key.role, bool(key.access)) == (Role.DISCONNECTED, False)
+    assert not await bench.store.write(add_key(fence, "gra_late", "default", KEY))
+    if not in_use:
+        assert await bench.store.write(promote(home, "gra_key", None, ())) is None
+    assert (await bench.look(home)).state is State.DISCONNECTED
 
 
 async def test_a_refused_move_is_marked_and_tried_again(bench: Bench, clock: HandClock) -> None:

@@ -13,8 +13,9 @@ from cloudbeds_auth.rules.model import Grant, Role
 from cloudbeds_auth.transactions.authorizations import read_authorization
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote
 from cloudbeds_auth.transactions.expectations import Settlement, Spare, set_aside, settle_approval
-from cloudbeds_auth.transactions.grants import take_lease
+from cloudbeds_auth.transactions.grants import release_lease, take_lease
 from cloudbeds_auth.transactions.marketplace import claim
+from cloudbeds_auth.transactions.refusals import count_refusal
 
 SPARE = Spare("gra_spare", "con_spare")
 
@@ -125,6 +126,20 @@ async def test_an_older_approval_is_settled_after_a_newer_one(bench: Bench, cloc
     assert await state_of(bench, newer) == (Role.SET_ASIDE, ["R-new"], "property_mismatch")
     assert await state_of(bench, older) == (Role.PARKED, [], f"replaced by {newer.connection_id}")
     assert (await bench.kinds(older.connection_id))[-2:] == ["property_mismatch", "superseded"]
+
+
+async def test_an_older_approval_is_settled_after_a_newer_one_that_is_refused(bench: Bench, clock: HandClock) -> None:
+    """It was just seen to work, and the newer one may be dead: both wait."""
+    older, newer = await two_approvals(bench, clock)
+    await settled(bench, newer, "2000")
+    for _ in range(2):
+        fence = await bench.leased(newer)
+        await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=60.0))
+        await bench.store.write(release_lease(newer.id, fence.epoch))
+        clock.pass_(61.0)
+    await settled(bench, older, "2000")
+    assert await state_of(bench, newer) == (Role.SET_ASIDE, ["R-new"], "revoked")
+    assert await state_of(bench, older) == (Role.SET_ASIDE, ["R-old"], "property_mismatch")
 
 
 async def test_an_older_approval_of_more_properties_is_settled_late(bench: Bench, clock: HandClock) -> None:

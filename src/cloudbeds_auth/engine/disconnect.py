@@ -73,7 +73,7 @@ class Disconnecter:
         """
         if self._world.db.read_only:
             raise StoreReadOnly(connection_id=connection_id)
-        newest = await self._world.db.read(newest_ordinal(connection_id))  # before all else: a later grant is newer
+        newest = await self._world.db.read(newest_ordinal(connection_id))  # before all else: a later one is newer
         row = await current_grant(self._world.db, connection_id)
         if row is None:  # nothing of it is left
             await self._world.known(connection_id)
@@ -121,7 +121,7 @@ class Disconnecter:
         assert found is not None  # noqa: S101 - its token was just lent
         app = await self._world.app_of(found)
         check = must_be_newest(connection_id, newest)
-        await self._world.db.read(check)  # else the token may be a newer grant's
+        await self._world.db.read(check)  # else the token may be a newer approval's
         await self._subscriber.end(app, found, token)
         if app.level == "property":
             return None
@@ -175,7 +175,7 @@ class Disconnecter:
         until = world.clock.steady() + world.timing.wait
         lease: Lease | ServedToken | None = None
         while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask with the present generation
-            await world.db.read(must_be_newest(connection_id, newest))  # no newer grant's lease is taken
+            await world.db.read(must_be_newest(connection_id, newest))  # no newer approval's lease is taken
             current = await current_grant(world.db, connection_id) or row
             ask = Ask(current.id, current.generation, connection_id=current.connection_id)
             with suppress(GrantSuperseded):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cloudbeds_auth.rules.lifecycle import MIGRATION_BEGUN, MIGRATION_ENDED, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Fence, Pair, Role
-from cloudbeds_auth.transactions.candidates import Ends, add_grant, exchanged_from
+from cloudbeds_auth.transactions.candidates import Ends, add_grant
 from cloudbeds_auth.transactions.grants import MOVED, holds
 from cloudbeds_auth.transactions.rows import add_event, locked
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
@@ -33,7 +33,8 @@ def begin_migration(tx: Tx, fence: Fence, client_id: str) -> Transaction[bool]:
 
 @transaction
 def end_migration(tx: Tx, fence: Fence, *, in_doubt: bool = False) -> Transaction[bool]:
-    """Give the migration up and lift the latch. False, and nothing changes: an exchange may have been accepted.
+    """Give the migration up and lift the latch. False, and nothing changes: an exchange may have been accepted, or its
+    key waits for its proof.
 
     `in_doubt`: lift it nevertheless, because the answer to that exchange can no longer come.
     """
@@ -42,7 +43,8 @@ def end_migration(tx: Tx, fence: Fence, *, in_doubt: bool = False) -> Transactio
         return False
     if row["migration"] == "in_doubt" and not in_doubt:
         return False
-    yield from query("end_migration", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch)
+    if not (yield from query("end_migration", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch)):
+        return False  # a key of this move waits
     yield from set_due(row, tx, migration=None)
     yield from add_event(tx, row, MIGRATION_ENDED)
     return True
@@ -55,12 +57,12 @@ def add_key(tx: Tx, fence: Fence, grant_id: str, app: str, pair: Pair) -> Transa
     No fence keeps it out: even if the grant moved meanwhile, or another key of the same move superseded it, the key in
     hand may be the hotel's only living credential, and the proof decides. The fence tells whose exchange is over: one
     that another process has begun since stays pending. Repeating it is harmless. False: the hotel was disconnected, or
-    approved anew, or its grants live in another database now.
+    approved anew, also where that approval is not proven yet, or its grants live in another database now.
     """
     row = yield from locked(tx, fence.grant_id)
     if (yield from query_one("grant", grant_id=grant_id)) is not None:
         return True  # a commit whose answer was lost: it is here
-    if row is None or row["latched"] >= MOVED or not (yield from _in_use(row)):
+    if row is None or row["latched"] >= MOVED or not (yield from _is_wanted(row)):
         return False
     key = replace(
         pair,
@@ -69,21 +71,27 @@ def add_key(tx: Tx, fence: Fence, grant_id: str, app: str, pair: Pair) -> Transa
     )
     never = Ends(math.inf, math.inf, math.inf)
     made = yield from add_grant(tx, row["connection_id"], grant_id, app, key, never, tx.sealer)
+    yield from query("mark_exchanged", grant_id=grant_id, former=row["id"])
     if row["intent_epoch"] == fence.epoch:
         state = move(State(row["state"]), LifecycleEvent.KEY_RECEIVED)
         yield from query("key_received", grant_id=row["id"], epoch=fence.epoch, state=state)
     yield from add_event(tx, row, LifecycleEvent.KEY_RECEIVED)
     yield from add_event(
-        tx, made, "candidate_received", expires_at=None, property_ids=list(key.property_ids), exchanged=True,
-        exchanged_from=row["id"],
+        tx, made, "candidate_received", expires_at=None, property_ids=list(key.property_ids), exchanged=True
     )  # fmt: skip
     return True
 
 
-def _in_use(row: Row) -> Transaction[bool]:
-    """Whether the connection uses this grant, or a key that one of its tokens was exchanged for."""
-    if row["role"] == Role.ACTIVE:
-        return True
+def _is_wanted(row: Row) -> Transaction[bool]:
+    """Whether the connection uses this grant, or a key that one of its tokens was exchanged for, and no newer approval
+    waits for its proof: the key, stored after it, would end it. One that Cloudbeds refused, twice, keeps no key out.
+    """
     grants = yield from query("grants_of", connection_id=row["connection_id"])
     in_use = next((one for one in grants if one["role"] == Role.ACTIVE), None)
-    return in_use is not None and (yield from exchanged_from(in_use)) == row["id"]
+    if in_use is None or row["id"] not in {in_use["id"], in_use["exchanged_from"]}:
+        return False
+    return not any(
+        one["ordinal"] > row["ordinal"] and one["exchanged_from"] != row["id"]
+        and one["role"] == Role.CANDIDATE and one["marked_at"] is None
+        for one in grants
+    )  # fmt: skip

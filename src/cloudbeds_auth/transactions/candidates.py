@@ -240,7 +240,7 @@ def promote(
     former = yield from query("grants_of", connection_id=connection_id)
     for other in former:
         if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
-            yield from supersede(tx, other, (yield from _replaced(other, row)))
+            yield from supersede(tx, other, _replaced(other, row))
     row = yield from _identify(tx, row, user, property_ids)
     yield from end_set_aside(tx, row["app"], json.loads(row["property_ids"]), connection_id, row["received_at"])
     state = move(State(row["state"]), LifecycleEvent.PROMOTED)
@@ -280,18 +280,11 @@ def _renewed(tx: Tx, row: Row) -> Transaction[None]:
     yield from change_risks(tx, {**row, "role": Role.ACTIVE, "reauth": None}, found)
 
 
-def _replaced(former: Row, row: Row) -> Transaction[str]:
+def _replaced(former: Row, row: Row) -> str:
     """Why `former` is superseded by the grant in `row`."""
     if row["kind"] == CredentialKind.API_KEY and former["latched"] % 2:
         return MOVED_TO_KEY
-    return NEWER_KEY if is_pasted(row) or (yield from exchanged_from(row)) else NEWER_APPROVAL
-
-
-def exchanged_from(row: Row) -> Transaction[str | None]:
-    """The grant whose refresh token was exchanged for the key in `row`, by its history; None: it came otherwise."""
-    received = yield from query_one("how_received", connection_id=row["connection_id"], grant_id=row["id"])
-    former: str | None = None if received is None else json.loads(received["data"]).get("exchanged_from")
-    return former
+    return NEWER_KEY if is_pasted(row) or row["exchanged_from"] is not None else NEWER_APPROVAL
 
 
 def _identify(tx: Tx, row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[Row]:

@@ -248,7 +248,7 @@ def disconnect(tx: Tx, connection_id: str, *, detail: str = "", newest: float = 
     """Forget every token of every grant; the epoch grows, so that a running attempt finds its fence moved.
 
     `newest`: the `newest_ordinal` when the disconnect began. Raises InvalidRequest, and nothing changes, if there is a
-    newer grant: it was approved afterwards, and the vendor was not notified about it.
+    newer approval: it came afterwards, and the vendor was not notified about it. An exchanged key is none, and ends.
     """
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:

@@ -3,7 +3,7 @@
 Until then the grant is alone in a connection without a reference (`add_candidate`). An approval for another hotel is
 set aside, not dropped: its tokens may be the only living ones of that hotel. They are kept alive like those of an idle
 hotel until they are claimed or deleted, or the hotel approves again: only its newest approval stays set aside, in
-whatever order approvals are settled.
+whatever order approvals are settled; one that Cloudbeds refuses ends no older one.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _put_aside(
 
 def _let_newest_wait(tx: Tx, row: Row, named: Sequence[str]) -> Transaction[None]:
     """Have the approval wait to be claimed in the place of those that came before it; if a newer one waits already,
-    because this one was settled late, it is this one that ends.
+    because this one was settled late, and Cloudbeds does not refuse it, it is this one that ends.
     """
     newer = yield from newer_set_aside(tx, row["app"], named, row["connection_id"], row["received_at"])
     if newer is not None:

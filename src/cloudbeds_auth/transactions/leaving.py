@@ -40,7 +40,7 @@ def end_set_aside(tx: Tx, app: str, named: Collection[str], home: str, received_
 
 def newer_set_aside(tx: Tx, app: str, named: Sequence[str], home: str, received_at: float) -> Transaction[str | None]:
     """The connection, other than `home`, of an approval of all these properties that came in after `received_at` and
-    was set aside. None: there is none.
+    was set aside, and that Cloudbeds does not refuse. None: there is none.
     """
     for property_id in named[:1]:  # one that covers all of them covers the first
         where: dict[str, object] = {"app": app, "connection_id": home, "received_at": received_at, "now": tx.wall}

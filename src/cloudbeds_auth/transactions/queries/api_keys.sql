@@ -9,9 +9,13 @@ UPDATE grants SET latched = 1, migration = COALESCE(migration, 'begun'), migrati
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched <= 1 AND role = 'active'
 
 -- name: end_migration
+-- Not while a key of this move waits for its proof: a refresh would end it.
 UPDATE grants SET latched = 0, migration = NULL, migration_client = NULL
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND migration IS NOT NULL
     AND intent_position IS NULL
+    AND NOT EXISTS (SELECT 1 FROM grants k WHERE k.connection_id = grants.connection_id AND k.exchanged_from = grants.id
+        AND k.role = 'candidate' AND k.marked_at IS NULL)
+RETURNING id
 
 -- name: key_received
 -- The exchange that brought it is over; one that another process has begun since is not.
@@ -19,9 +23,8 @@ UPDATE grants SET state = :state, problem = NULL, not_before = NULL, attempts = 
     intent_position = NULL, intent_epoch = NULL, intent_at = NULL
 WHERE id = :grant_id AND intent_epoch = :epoch
 
--- name: how_received
-SELECT data FROM events
-WHERE connection_id = :connection_id AND grant_id = :grant_id AND kind = 'candidate_received'
+-- name: mark_exchanged
+UPDATE grants SET exchanged_from = :former WHERE id = :grant_id
 
 -- name: latch
 UPDATE grants SET latched = latched + 1 WHERE id = :grant_id AND latched % 2 = 0

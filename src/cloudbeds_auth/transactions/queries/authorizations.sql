@@ -117,6 +117,10 @@ UPDATE connections SET reference = :reference, reference_trusted = :trusted, mac
 -- name: last_ordinal
 SELECT COALESCE(MAX(ordinal), 0) AS ordinal, COALESCE(MAX(generation), 0) AS generation FROM grants WHERE connection_id = :connection_id
 
+-- name: last_approved
+-- A key that came by an exchange is of an approval that was there before.
+SELECT COALESCE(MAX(ordinal), 0) AS ordinal FROM grants WHERE connection_id = :connection_id AND exchanged_from IS NULL
+
 -- name: add_grant
 INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, access_sealed, expires_at, lifetime,
     stale_at, clock_id, property_ids, scopes, received_at, issuer, client_id, mac)
@@ -138,10 +142,11 @@ WHERE g.app = :app AND p.property_id = :property_id AND g.role = 'set_aside' AND
 ORDER BY g.id
 
 -- name: set_aside_since
--- What came in after this moment, newest first. A moment ahead of now is from before the clock was set back.
+-- What came in after this moment, newest first, unless Cloudbeds refuses it. A moment ahead of now is from before the
+-- clock was set back.
 SELECT g.connection_id, g.property_ids FROM properties p JOIN grants g ON g.id = p.grant_id
 WHERE g.app = :app AND p.property_id = :property_id AND g.role = 'set_aside' AND g.connection_id <> :connection_id
-    AND g.received_at > :received_at AND g.received_at <= :now
+    AND g.received_at > :received_at AND g.received_at <= :now AND g.marked_at IS NULL
 ORDER BY g.received_at DESC
 
 -- name: parked_too_long
