@@ -387,3 +387,25 @@ async def test_an_access_token_that_cannot_be_asked_about(stage: Stage) -> None:
     stage.vendor.thinks("A-old", DeadToken())
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     assert (await bring_in(stage, hotel)).outcome is Outcome.CONNECTED
+
+
+async def test_a_token_that_is_corrected_is_not_sent_beside_itself(stage: Stage) -> None:
+    """A refresh of it got no answer a moment ago, and then it turned out to be another hotel's: that request may still
+    arrive, and behind the first use of a new pair it would revoke the grant (V3).
+    """
+    hotel = old(access_token=Secret("A-old"), expires_at=in_an_hour(stage))
+    stage.vendor.listed = ("2000",)
+    began, when = stage.clock.steady(), list[float]()
+
+    async def again() -> Issued:
+        when.append(stage.clock.steady())
+        return issued(2)
+
+    stage.endpoint.will(Ambiguous("reset by peer"), again)
+    for verdict, outcome in ((DeadToken(), Outcome.IN_DOUBT), (Proof(ADA), Outcome.OTHER_PROPERTY)):
+        stage.vendor.thinks("A-old", verdict)
+        assert (await bring_in(stage, hotel)).outcome is outcome
+    stage.vendor.thinks("A-old", DeadToken())
+    await bring_in(stage, replace(hotel, property_id="2000"))
+    assert stage.endpoint.sent == ["R-old", "R-old"]
+    assert when == pytest.approx([began + stage.timing.deadline], abs=1.0)

@@ -26,6 +26,7 @@ from cloudbeds_auth.transactions.grants import (
 )
 from cloudbeds_auth.transactions.marketplace import discard_parked
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
+from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.upkeep import claim_due
 
 DAY = 86400.0
@@ -232,6 +233,19 @@ async def test_a_process_that_ended_is_waited_for_no_longer(bench: Bench, clock:
     clock.pass_(601.0)
     await home_of(bench, grant)
     assert (await bench.row("gra_new")).unresolved_age == about(601.0)
+
+
+async def test_what_is_over_does_not_begin_anew(bench: Bench, clock: HandClock) -> None:
+    """A proof has dropped the token that was sent without an answer, before the tokens move."""
+    await bench.connected(ONE)
+    grant = await unnamed(bench)
+    fence = await bench.intent(grant)
+    await bench.store.write(settle(fence, AttemptEnd.LOST))
+    await bench.store.write(release_lease(grant.id, fence.epoch))
+    grant = await bench.committed(grant, 3)
+    await bench.store.write(confirm(grant.id, grant.generation))
+    assert await home_of(bench, grant) is not None
+    assert (await bench.row("gra_new")).unresolved_age is None
 
 
 async def test_every_token_moves(bench: Bench) -> None:

@@ -136,10 +136,10 @@ class Migrator:
         return row
 
     async def _resume(self, connection_id: str) -> None:
-        """First resume a key that was stored but not proven, or a newer approval."""
-        promoted = await self._candidates.resume(connection_id)
-        if promoted is not None and promoted.kind is CredentialKind.API_KEY:
-            self._world.observer.happened(Happening.MIGRATED, connection_id=connection_id)
+        """First resume a key that was stored but not proven, or a newer approval; or both, where the key came later."""
+        while (promoted := await self._candidates.resume(connection_id)) is not None:
+            if promoted.kind is CredentialKind.API_KEY:
+                self._world.observer.happened(Happening.MIGRATED, connection_id=connection_id)
 
     async def _attempt(self, row: Grant, app: App, until: float, *, named: bool) -> float:
         """One attempt that did not raise; seconds until the connection is read again, moved or not."""

@@ -121,7 +121,8 @@ class Leases:
         world = self._world
         taken = await world.db.write(take_lease(lease.grant_id, world.owner, world.timing.lease))
         if isinstance(taken, Leased):
-            await world.clock.sleep(arrives_within(taken.sent_ago, world.timing))
+            if (wait := arrives_within(taken.sent_ago, world.timing)) > 0:
+                await world.clock.sleep(wait)
             lease.epoch = taken.epoch
         elif isinstance(taken, Busy):
             await world.clock.sleep(min(taken.left, world.timing.poll))

@@ -57,12 +57,12 @@ def add_key(tx: Tx, fence: Fence, grant_id: str, app: str, pair: Pair) -> Transa
     No fence keeps it out: even if the grant moved meanwhile, or another key of the same move superseded it, the key in
     hand may be the hotel's only living credential, and the proof decides. The fence tells whose exchange is over: one
     that another process has begun since stays pending. Repeating it is harmless. False: the hotel was disconnected, or
-    approved anew, also where that approval is not proven yet, or its grants live in another database now.
+    approved anew, or its grants live in another database now.
     """
     row = yield from locked(tx, fence.grant_id)
     if (yield from query_one("grant", grant_id=grant_id)) is not None:
         return True  # a commit whose answer was lost: it is here
-    if row is None or row["latched"] >= MOVED or not (yield from _is_wanted(row)):
+    if row is None or row["latched"] >= MOVED or not (yield from _in_use(row)):
         return False
     key = replace(
         pair,
@@ -82,16 +82,9 @@ def add_key(tx: Tx, fence: Fence, grant_id: str, app: str, pair: Pair) -> Transa
     return True
 
 
-def _is_wanted(row: Row) -> Transaction[bool]:
-    """Whether the connection uses this grant, or a key that one of its tokens was exchanged for, and no newer approval
-    waits for its proof: the key, stored after it, would end it. One that Cloudbeds refused, twice, keeps no key out.
-    """
+def _in_use(row: Row) -> Transaction[bool]:
+    """Whether the connection uses this grant, or a key that one of its tokens was exchanged for."""
+    if row["role"] == Role.ACTIVE:
+        return True
     grants = yield from query("grants_of", connection_id=row["connection_id"])
-    in_use = next((one for one in grants if one["role"] == Role.ACTIVE), None)
-    if in_use is None or row["id"] not in {in_use["id"], in_use["exchanged_from"]}:
-        return False
-    return not any(
-        one["ordinal"] > row["ordinal"] and one["exchanged_from"] != row["id"]
-        and one["role"] == Role.CANDIDATE and one["marked_at"] is None
-        for one in grants
-    )  # fmt: skip
+    return any(one["role"] == Role.ACTIVE and one["exchanged_from"] == row["id"] for one in grants)

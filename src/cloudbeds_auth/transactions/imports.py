@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
-from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
+from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.authentic import changed_mac, mac_of
 from cloudbeds_auth.transactions.homes import add_connection, homes_of, refer
 from cloudbeds_auth.transactions.roles import show
-from cloudbeds_auth.transactions.rows import access_place, add_event, listed, token_place
+from cloudbeds_auth.transactions.rows import access_place, add_event, carry_sendings, grant_of, listed, token_place
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, as_keys, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due_at
 
@@ -44,7 +44,7 @@ class Placed:
 @dataclass(frozen=True, slots=True)
 class Hand:
     """The tokens of a grant about to be stored; moments are unix seconds. `refreshed_at`: None if we never refreshed
-    it.
+    it. `former`: the grant that they were taken back from.
     """
 
     refresh: tuple[Secret, ...]
@@ -52,6 +52,7 @@ class Hand:
     expires_at: float
     lifetime: float
     refreshed_at: float | None = None
+    former: Grant | None = None
 
 
 @transaction
@@ -73,6 +74,8 @@ def add_import(tx: Tx, new: NewImport, connection_id: str, grant_id: str) -> Tra
         return home
     hand = _received(tx, new) if known is None else (yield from _taken_back(tx, known))
     yield from _add(tx, new, home.connection_id, grant_id, hand, tx.sealer)
+    if hand.former is not None:
+        yield from carry_sendings(tx, hand.former, grant_id)
     return Placed(home.connection_id, grant_id)
 
 
@@ -133,19 +136,17 @@ def _received(tx: Tx, new: NewImport) -> Hand:
 
 def _taken_back(tx: Tx, known: Row) -> Transaction[Hand]:
     """All that the dropped grant holds. Its row keeps nothing and takes no late pair, so no token is stored twice."""
-    rows = yield from query("tokens", grant_id=known["id"])
-    refresh = tuple(
-        tx.sealer.open(row["sealed"], token_place(known["id"], row["position"], row["generation"])) for row in rows
-    )
-    sealed = known["access_sealed"]
-    access = None if sealed is None else tx.sealer.open(sealed, access_place(known["id"], known["generation"]))
+    former = grant_of(known, (yield from query("tokens", grant_id=known["id"])), tx)
     gone = move(State(known["state"]), LifecycleEvent.DISCONNECTED)
     mac = changed_mac(tx, "grants", known, role=Role.DISCONNECTED)
     yield from query("forget_access", grant_id=known["id"], state=gone, mac=mac)
     yield from show(known["connection_id"])
     yield from query("drop_all_tokens", grant_id=known["id"])
     yield from query("forget_import", grant_id=known["id"])
-    return Hand(refresh, access, known["expires_at"], known["lifetime"], known["refreshed_at"])
+    return Hand(
+        tuple(token.value for token in former.tokens), former.access or None, former.expires_at, former.lifetime,
+        known["refreshed_at"], former,
+    )  # fmt: skip
 
 
 def _add(tx: Tx, new: NewImport, home: str, grant_id: str, hand: Hand, sealer: Sealer) -> Transaction[None]:

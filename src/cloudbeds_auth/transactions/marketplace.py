@@ -26,7 +26,7 @@ from cloudbeds_auth.transactions.candidates import Ends, add_grant, supersede
 from cloudbeds_auth.transactions.homes import covering, must_be_allowed, refer, set_reference
 from cloudbeds_auth.transactions.leaving import leave
 from cloudbeds_auth.transactions.roles import set_role
-from cloudbeds_auth.transactions.rows import add_event, carry_sendings, grant_of, is_sending, lasting, locked
+from cloudbeds_auth.transactions.rows import add_event, carry_sendings, grant_of, is_sending, lasting
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due
 
@@ -86,7 +86,6 @@ def claim(
         return None  # in the last case its day is over as well: the challenge that it waits for is deleted
     if not is_genuine(tx, "grants", row):
         raise altered(connection_id)
-    row = (yield from locked(tx, row["id"])) or row
     if is_sending(row, tx):
         raise RefreshPending(connection_id=connection_id)
     waits = _proven(begun, reference, challenge)  # where it belongs is decided once its properties are named
@@ -168,7 +167,7 @@ def move_tokens(
     candidate = yield from add_grant(
         tx, home, grant_id, row["app"], pair, ends, sealer, kept=tokens, received_at=row["received_at"]
     )
-    yield from carry_sendings(row, grant_id)
+    yield from carry_sendings(tx, grant, grant_id)
     yield from leave(tx, row, leaving.why)
     yield from add_event(
         tx, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),

@@ -53,9 +53,10 @@ def behind(row: Row, now: Instant) -> float:
 
 def is_sending(row: Row, now: Instant) -> bool:
     """Whether a process may have a pair of this grant in hand: until it is stored, the grant must not move. One that
-    wrote its intent long ago and said nothing since is taken to have ended.
+    wrote its intent long ago and said nothing since is taken to have ended, as is one that wrote it by another clock:
+    the machine has started anew since, or this is a copy of its database.
     """
-    since = ago(row["intent_at"], row, now)
+    since = ago(row["intent_at"], row, now) if row["clock_id"] == now.clock_id else None
     return left(row["lease_until"], row, now) > 0 or (since is not None and since < STANDS_STILL)
 
 
@@ -130,11 +131,11 @@ def sent_ago(row: Row, now: Instant) -> float | None:
 
 
 def _lost_ago(row: Row, tokens: Rows, now: Instant) -> float | None:
-    """Seconds since the newest sending whose answer was lost, of a token that may still live: what a proof has dropped
-    is dead, and a request that carries it does nothing.
+    """Seconds since the newest sending whose answer was lost and may still change something: a request with a token
+    that a proof has dropped does nothing, but an exchange may have been accepted before.
     """
     lives = any(token["position"] == row["unresolved_position"] for token in tokens)
-    return ago(row["unresolved_at"], row, now) if lives else None
+    return ago(row["unresolved_at"], row, now) if lives or row["migration"] is not None else None
 
 
 def _least(one: float | None, other: float | None) -> float | None:
@@ -304,16 +305,16 @@ def add_event(
         yield from audit(tx, kind, home, data, tx.acting.of(actor))
 
 
-def carry_sendings(former: Row, grant_id: str) -> Transaction[None]:
-    """The tokens of `former`, a row that was locked, are those of this grant now: what was sent of them may still
-    arrive, whichever of them it was, and the next sending is held back for as long as before.
+def carry_sendings(now: Instant, former: Grant, grant_id: str) -> Transaction[None]:
+    """The tokens of `former` are those of this grant now: what was sent of them may still arrive, whichever of them it
+    was, and the next sending is held back for as long as before.
     """
     yield from query(
         "carry_sendings",
         grant_id=grant_id,
-        not_before=former["not_before"],
-        measured_at=former["measured_at"],
-        unresolved_at=former["unresolved_at"] if former["intent_at"] is None else former["intent_at"],
+        now=now.steady,
+        not_before=now.steady + former.held_back if former.held_back > 0 else None,
+        unresolved_at=None if former.unresolved_age is None else now.steady - former.unresolved_age,
     )
 
 

@@ -32,7 +32,7 @@ UPDATE grants SET measured_at = :now, lease_until = lease_until - :behind, not_b
 WHERE id = :grant_id
 
 -- name: carry_sendings
-UPDATE grants SET not_before = :not_before, measured_at = :measured_at, unresolved_at = :unresolved_at,
+UPDATE grants SET not_before = :not_before, measured_at = :now, unresolved_at = :unresolved_at,
     unresolved_position = (SELECT MAX(position) FROM tokens WHERE grant_id = :grant_id)
 WHERE id = :grant_id
 
