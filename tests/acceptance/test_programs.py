@@ -39,8 +39,11 @@ FLASK = """
         return str(vault.access_token(hotel).generation)
 """
 GUNICORN = """
+    import os
+
     def post_worker_init(worker):
-        print("worker ready", worker.pid, flush=True)
+        line = f"worker ready {worker.pid}\\n"
+        os.write(1, line.encode())  # in one piece: both workers write here
 """
 ASGI = """
     from fastapi import FastAPI
