@@ -11,8 +11,8 @@ INTENT_RESTS = 1
 
 def broken(left: str, gained: int) -> str:
     """What is said of a process that left these marks of a refresh whose pair is stored or not."""
-    before = {"generation": 3, "intent_position": None}
-    after = {"generation": 3 + gained, "intent_position": None if gained else INTENT_RESTS}
+    before = {"generation": 3, "intent_position": None, "unresolved_at": None}
+    after = {**before, "generation": 3 + gained, "intent_position": None if gained else INTENT_RESTS}
     return broken_promise(point_of(left, []), Life(left, []), before, after)
 
 
@@ -38,12 +38,21 @@ def test_a_pair_that_nobody_committed_is_told(left: str) -> None:
     assert broken(left, 1) == "0 commits were seen and the generation moved by 1"
 
 
+@pytest.mark.parametrize(("lost_at", "said"), [(9.0, ""), (None, "no intent rests")])
+def test_an_answer_that_was_lost(lost_at: float | None, said: str) -> None:
+    """The process noted that in the place of its intent, and was killed behind that."""
+    (sent,) = (mark for mark, point in POINTS.items() if point == "K3")
+    before = {"generation": 3, "intent_position": None, "unresolved_at": None}
+    after = {**before, "unresolved_at": lost_at, "state": "in_doubt"}
+    assert broken_promise(point_of(sent, []), Life(sent, []), before, after) == said
+
+
 @pytest.mark.parametrize(("state", "said"), [("backing_off", ""), ("stale", "no intent rests")])
 def test_an_intent_that_was_taken_back(state: str, said: str) -> None:
     """By a process that stood still for longer than it may before it sends: it says so in the row. Negative control: of
     a killed one that did not, the intent rests.
     """
     (intent,) = (mark for mark, point in POINTS.items() if point == "K1")
-    before = {"generation": 3, "intent_position": None}
-    after = {"generation": 3, "intent_position": None, "state": state}
+    before = {"generation": 3, "intent_position": None, "unresolved_at": None}
+    after = {**before, "state": state}
     assert broken_promise(point_of(intent, []), Life(intent, []), before, after) == said

@@ -102,7 +102,7 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
         property_ids=properties_in(row),
         proven=bool(row["proven"]),
         intent=row["intent_position"],
-        unresolved_age=_least(ago(row["intent_at"], row, now), _lost_ago(row, tokens, now)),
+        unresolved_age=sent_ago(row, now),
         held_back=left(row["not_before"], row, now),
         lease_left=left(row["lease_until"], row, now),
         attempts=row["attempts"],
@@ -126,20 +126,9 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
 
 
 def sent_ago(row: Row, now: Instant) -> float | None:
-    """Seconds since the newest sending whose answer nobody has seen began; None: there is none."""
-    return _least(ago(row["intent_at"], row, now), ago(row["unresolved_at"], row, now))
-
-
-def _lost_ago(row: Row, tokens: Rows, now: Instant) -> float | None:
-    """Seconds since the newest sending whose answer was lost and may still change something: a request with a token
-    that a proof has dropped does nothing, but an exchange may have been accepted before.
-    """
-    lives = any(token["position"] == row["unresolved_position"] for token in tokens)
-    return ago(row["unresolved_at"], row, now) if lives or row["migration"] is not None else None
-
-
-def _least(one: float | None, other: float | None) -> float | None:
-    return min((age for age in (one, other) if age is not None), default=None)
+    """Seconds since the newest sending began whose answer nobody has seen; None: there is none."""
+    ages = (ago(row["intent_at"], row, now), ago(row["unresolved_at"], row, now))
+    return min((age for age in ages if age is not None), default=None)
 
 
 def _token_of(grant_id: str, row: Row, sealer: Sealer) -> StoredToken:
@@ -306,8 +295,8 @@ def add_event(
 
 
 def carry_sendings(now: Instant, former: Grant, grant_id: str) -> Transaction[None]:
-    """The tokens of `former` are those of this grant now: what was sent of them may still arrive, whichever of them it
-    was, and the next sending is held back for as long as before.
+    """The tokens of `former` are those of this grant now: what was sent of them may still arrive, and the next sending
+    is held back for as long as before.
     """
     yield from query(
         "carry_sendings",

@@ -1,10 +1,10 @@
 -- What the rows of grants did not say about sendings.
 
--- When the newest sending began of which nobody has seen the answer, and of which nothing else is left in the row; and which
--- token it was of: once a proof has dropped that one, the sending can do nothing any more.
+-- When the newest sending began of which nobody has seen the answer, and of which nothing else is left in the row; and under
+-- which generation: once a later one is proven, the token that was sent is dead.
 -- Seconds of the clock named by clock_id, as intent_at.
 ALTER TABLE grants ADD COLUMN unresolved_at DOUBLE PRECISION;
-ALTER TABLE grants ADD COLUMN unresolved_position BIGINT;
+ALTER TABLE grants ADD COLUMN unresolved_generation BIGINT;
 
 -- The grant whose refresh token was exchanged for this key; NULL: it came otherwise.
 ALTER TABLE grants ADD COLUMN exchanged_from TEXT;

@@ -33,7 +33,7 @@ WHERE id = :grant_id
 
 -- name: carry_sendings
 UPDATE grants SET not_before = :not_before, measured_at = :now, unresolved_at = :unresolved_at,
-    unresolved_position = (SELECT MAX(position) FROM tokens WHERE grant_id = :grant_id)
+    unresolved_generation = generation
 WHERE id = :grant_id
 
 -- name: take_lease
@@ -54,7 +54,7 @@ WHERE id = :grant_id AND lease_epoch = :epoch
 -- how its sending ended.
 UPDATE grants SET intent_position = :position, intent_epoch = :epoch, intent_at = :now, not_before = :not_before,
     unresolved_at = COALESCE(intent_at, unresolved_at),
-    unresolved_position = COALESCE(intent_position, unresolved_position),
+    unresolved_generation = CASE WHEN intent_at IS NULL THEN unresolved_generation ELSE generation END,
     lease_until = :until, measured_at = :now, state = :state,
     migration = CASE WHEN intent_position IS NULL OR migration IS NULL THEN migration ELSE 'in_doubt' END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched = :latched
@@ -70,7 +70,7 @@ UPDATE grants SET state = :state, not_before = :not_before, measured_at = :now, 
     unrecognized = :unrecognized, unrecognized_at = :unrecognized_at,
     intent_position = NULL, intent_epoch = NULL, intent_at = NULL,
     unresolved_at = CASE WHEN :lost = 1 THEN COALESCE(intent_at, unresolved_at) ELSE unresolved_at END,
-    unresolved_position = CASE WHEN :lost = 1 THEN COALESCE(intent_position, unresolved_position) ELSE unresolved_position END,
+    unresolved_generation = CASE WHEN :lost = 1 THEN generation ELSE unresolved_generation END,
     migration = CASE WHEN :lost = 1 AND migration IS NOT NULL THEN 'in_doubt' ELSE migration END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
@@ -107,10 +107,12 @@ INSERT INTO tokens (grant_id, position, generation, sealed) VALUES (:grant_id, :
 UPDATE grants SET problem = :problem WHERE id = :grant_id AND generation = :generation AND state = 'fresh'
 
 -- name: confirm
--- A problem that is kept while the state is fresh is of the hotel's calls (note_problem): a proof says nothing of it.
+-- A problem that is kept while the state is fresh is of the hotel's calls (note_problem): a proof says nothing of it. What was
+-- sent under an earlier generation is over: its token is dead. But an exchange may have been accepted before that.
 UPDATE grants SET proven = 1, refusals = 0, first_refused = NULL, first_reason = NULL, reauth = NULL, marked_at = NULL,
     retry_at = NULL, mark_after = NULL, denied = 0, brake_until = NULL, unrecognized = NULL, unrecognized_at = NULL,
     disabled_at = NULL, attempts = 0, state = :state, problem = CASE WHEN state = 'fresh' THEN problem END,
+    unresolved_at = CASE WHEN migration IS NULL AND unresolved_generation < :generation THEN NULL ELSE unresolved_at END,
     issuer = COALESCE(issuer, :issuer), mac = :mac
 WHERE id = :grant_id AND generation = :generation
 
