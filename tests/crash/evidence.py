@@ -55,7 +55,10 @@ def broken_promise(point: str, life: Life, before: dict[str, Any], after: dict[s
     outcomes = [entry["outcome"] for entry in life.refreshes]
     settled = "refused" in outcomes or "client_refused" in outcomes  # a refusal takes the intent back
     settled |= point == "K1" and after["state"] == "backing_off"  # it stood still before it sent, and took it back
-    settled |= after["unresolved_at"] != before["unresolved_at"]  # the answer was lost, which is noted instead
+    settled |= after["unresolved_at"] not in {
+        None,
+        before["unresolved_at"],
+    }  # the answer was lost, which is noted instead
     if point in WITH_INTENT and gained == committed and after["intent_position"] is None and not settled:
         return "no intent rests"
     issued = {entry["ordinal"] for entry in life.refreshes if entry["outcome"] == "issued"}

@@ -278,27 +278,6 @@ async def test_an_earlier_refresh_may_still_arrive_behind_a_pair(stage: Stage) -
     assert stage.endpoint.exchanged == ["R-2"]
 
 
-async def test_a_lost_refresh_is_remembered_where_the_tokens_move(stage: Stage) -> None:
-    """An approval waited for its property, a refresh of it got no answer, and it went to the hotel's connection: the
-    request may still arrive, so no key is asked for.
-    """
-    known = await stage.connected(pair("known", property_ids=("1000",)))
-    stage.vendor.listed = ("1000",)
-    stage.vendor.thinks("A-1", DeadToken())
-    begun = await stage.one.authorizer.begin(expected_properties=("1000",))
-    stage.endpoint.will(issued(1), Ambiguous("reset by peer"))
-    with pytest.raises(Error):
-        await stage.one.authorizer.finish(code="code", state=begun.state)
-    stage.vendor.thinks("A-1", Proof())
-    await stage.clock.sleep(60.0)
-    await stage.one.upkeep.tick()
-    assert (await stage.one.access.access_token(known.connection_id)).reveal() == "A-1"
-    stage.endpoint.will(key(1))
-    with pytest.raises(RefreshInDoubt, match="would kill the key"):
-        await stage.one.migrator.migrate(known.connection_id)
-    assert (stage.endpoint.sent, stage.endpoint.exchanged) == (["R-1"], [])
-
-
 async def test_not_offered_after_a_late_pair(stage: Stage) -> None:
     """A process that stood still stored its pair, whose proof ended the token that another one's exchange was of. When
     that was sent is known all the same, and the latch is lifted in the end.

@@ -426,9 +426,9 @@ async def test_nobody_claims_it(stage: Stage) -> None:
     assert await stage.one.store.read(read_authorization(begun)) is None
 
 
-async def test_an_answer_is_lost_while_it_waits_for_its_property(stage: Stage) -> None:
-    """Cloudbeds rejects the token for a moment, and the refresh that this causes gets no answer. Once the token works
-    again, the approval is placed: nobody has a pair in hand that it would have to wait for.
+async def lost_while_it_waits(stage: Stage) -> None:
+    """Cloudbeds rejects the token for a moment, and the refresh that this causes gets no answer; a minute later it
+    accepts the token again.
     """
     stage.vendor.listed = ("1000",)
     stage.vendor.thinks("A-1", DeadToken())
@@ -436,9 +436,25 @@ async def test_an_answer_is_lost_while_it_waits_for_its_property(stage: Stage) -
     stage.endpoint.will(issued(1), Ambiguous("reset by peer"))
     with pytest.raises(Error):
         await stage.one.authorizer.finish(code="code", state=begun.state)
-    ((home,),) = stage.sql("SELECT connection_id FROM grants")
     stage.vendor.thinks("A-1", Proof())
     await stage.clock.sleep(60.0)
     await stage.one.upkeep.tick()
+
+
+async def test_an_answer_is_lost_while_it_waits_for_its_property(stage: Stage) -> None:
+    """The approval is placed all the same: nobody has a pair in hand that it would have to wait for."""
+    await lost_while_it_waits(stage)
+    ((home,),) = stage.sql("SELECT connection_id FROM grants")
     assert (await stage.one.access.access_token(home)).reveal() == "A-1"
     assert stage.endpoint.sent == ["R-1"]
+
+
+async def test_what_was_lost_is_remembered_where_it_goes(stage: Stage) -> None:
+    """The hotel has a connection already. The lost request may still arrive there, so no API key is asked for."""
+    known = await stage.connected(pair("known", property_ids=("1000",)))
+    await lost_while_it_waits(stage)
+    assert (await stage.one.access.access_token(known.connection_id)).reveal() == "A-1"
+    stage.endpoint.will(key(1))
+    with pytest.raises(RefreshInDoubt, match="would kill the key"):
+        await stage.one.migrator.migrate(known.connection_id)
+    assert (stage.endpoint.sent, stage.endpoint.exchanged) == (["R-1"], [])

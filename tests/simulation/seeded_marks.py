@@ -38,7 +38,7 @@ def no_hold_back(patch: Patch) -> None:
 
 def no_wait_with_a_pair_in_hand(patch: Patch) -> None:
     """A pair that comes late is stored, and used, at once."""
-    patch.put(lease_module, "arrives_within", lambda row, timing: 0.0)
+    patch.put(lease_module, "arrives_within", lambda sent_ago, timing: 0.0)
 
 
 def no_brake(patch: Patch) -> None:
