@@ -427,7 +427,7 @@ async def test_what_is_authenticated_stays_so(ways: tuple[Settings, Settings]) -
         await running.write(_rewritten("con_2"))
     await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
-        broken = await there.read(altered())
+        broken = await altered(there)
         assert {one.split(":")[0] for one in broken} == {"con_2"}
         assert not (await row(there, "gra_2")).genuine
         assert (await row(there, "gra_0")).genuine
@@ -437,7 +437,7 @@ async def test_what_is_authenticated_stays_so(ways: tuple[Settings, Settings]) -
             assert (await there.read(verify_history(home))).problems == []
     await maintenance.copy_history(source, target.database_url, silent)
     async with opened(target) as there:
-        assert {one.split(":")[0] for one in await there.read(altered())} == {"con_2"}
+        assert {one.split(":")[0] for one in await altered(there)} == {"con_2"}
         for home in ("con_0", "con_1"):
             found = await there.read(verify_history(home))
             assert (found.problems, {verified for _, verified in found.events}) == ([], {True}), home

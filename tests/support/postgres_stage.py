@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
+from tests.support.genuine import PostgresSql, Sql
+from tests.support.stage import StageDatabase
 
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.transactions.statements import Body, Instant
@@ -81,7 +84,7 @@ class _Lent(TimedDriver):
         pass
 
 
-class PostgresDatabase:
+class PostgresDatabase(StageDatabase):
     """A stage's database in PostgreSQL, by its URL."""
 
     def __init__(self, url: str, elsewhere: Elsewhere) -> None:
@@ -93,8 +96,8 @@ class PostgresDatabase:
         self._elsewhere.run(made.open())
         return TimedDriver(made, self._elsewhere, instant)
 
-    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    @contextmanager
+    def connected(self) -> Iterator[Sql]:
         """Behind everybody's back."""
         with psycopg.connect(self._url, autocommit=True) as connection:
-            cursor = connection.execute(statement.replace("%", "%%").replace("?", "%s"), values)
-            return cursor.fetchall() if cursor.description is not None else []
+            yield PostgresSql(connection)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import apsw
 from tests.support.failing import FailingDriver
 from tests.support.fakes import APP, HOUR, ISSUER, Dice, Notebook, Reply, ScriptedEndpoint, ScriptedVendor, pair
-from tests.support.genuine import altered, written
+from tests.support.genuine import Sql, altered, written
 from tests.support.keys import KEY
 from tests.support.shown import wrongly_shown
 from tests.support.template import begin_with_schema
@@ -94,20 +95,25 @@ def another(
     return Process(changed, process.driver, wanted, deliverer, decided=decided)
 
 
-class StageDatabase(Protocol):
+class StageDatabase(ABC):
     """What a stage rests on: SQLite here, PostgreSQL in `postgres_stage`."""
 
+    @abstractmethod
     async def driver(self, instant: Callable[[], Instant]) -> Driver:
         """One more process's driver, open, by this clock."""
-        ...
+
+    @abstractmethod
+    def connected(self) -> AbstractContextManager[Sql]:
+        """Statements over one connection, behind everybody's back."""
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Behind everybody's back."""
-        ...
+        with self.connected() as sql:
+            return sql(statement, *values)
 
 
 @dataclass
-class SqliteDatabase:
+class SqliteDatabase(StageDatabase):
     """A file."""
 
     path: Path
@@ -118,10 +124,11 @@ class SqliteDatabase:
         await made.open()
         return made
 
-    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    @contextmanager
+    def connected(self) -> Iterator[Sql]:
         """With the SQLite that the driver uses: a second library in one process would drop its locks (F61)."""
         with closing(apsw.Connection(str(self.path))) as connection:
-            return connection.execute(statement, values).fetchall()
+            yield lambda statement, *values: connection.execute(statement, values).fetchall()
 
 
 @dataclass
@@ -185,7 +192,7 @@ class Stage:
             if process not in self.killed:
                 await process.drain()
             assert self.attacked or await process.store.read(wrongly_shown()) == []
-            found = [] if self.attacked else await process.store.read(altered())
+            found = [] if self.attacked else await altered(process.store)
             assert found == [], found
             await process.store.close()
 
@@ -274,7 +281,8 @@ class Stage:
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Look into the database, or alter it, behind everybody's back, as if the product had; `?` for each value."""
         self.attacked |= statement.startswith("DELETE FROM grants") or "role = 'superseded'" in statement
-        return written(self.database.sql, statement, *values)
+        with self.database.connected() as sql:
+            return written(sql, statement, *values)
 
 
 @asynccontextmanager

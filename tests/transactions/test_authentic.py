@@ -85,11 +85,11 @@ async def test_a_row_that_was_altered(bench: Bench, attack: Sequence[str]) -> No
     current = await current_grant(bench.store, first.connection_id)
     assert current is None or not current.genuine
     assert (await bench.look(first.connection_id)).problem == ALTERED
-    named = await bench.store.read(altered())
+    named = await altered(bench.store)
     assert any(one.startswith(f"{first.connection_id}: ") for one in named)
     assert await bench.store.write(accept(first.connection_id))
     assert (await bench.kinds(first.connection_id))[-1] == "accepted"
-    left = await bench.store.read(altered())
+    left = await altered(bench.store)
     no_grant_is_used = "'superseded'" in attack[0]
     assert no_grant_is_used or not any(one.startswith(first.connection_id) for one in left)
 
@@ -132,14 +132,14 @@ async def test_a_row_of_a_property_that_its_grant_does_not_name(bench: Bench) ->
         assert await resolve(bench.store, property_id) == []
         assert await bench.store.read(_homes(property_id)) == set()
     assert await resolve(bench.store, "1000") == [first.connection_id]
-    assert await bench.store.read(altered()) == [
+    assert await altered(bench.store) == [
         f"{second.connection_id}: the property 2000 does not lead to it any more (table `properties`)",
         f"{first.connection_id}: the property 2000 leads to it, and its grant does not name it (table `properties`)",
         f"{first.connection_id}: the property 3000 leads to it, and its grant does not name it (table `properties`)",
     ]
     for grant in (first, second):
         assert await bench.store.write(accept(grant.connection_id))
-    assert await bench.store.read(altered()) == []
+    assert await altered(bench.store) == []
     assert await resolve(bench.store, "2000") == [second.connection_id]
 
 
@@ -237,7 +237,7 @@ async def test_a_key_that_was_altered(bench: Bench, statement: str) -> None:
     assert isinstance(await bench.store.read(find_caller("key_1")), GoodKey)
     bench.attack(statement)
     assert await bench.store.read(find_caller("key_1")) == AlteredKey("key_1")
-    assert [one.split(":")[0] for one in await bench.store.read(altered())] == ["the key key_1 for callers was altered"]
+    assert [one.split(":")[0] for one in await altered(bench.store)] == ["the key key_1 for callers was altered"]
 
 
 @pytest.mark.row("A76")
@@ -412,7 +412,7 @@ async def test_a_database_from_before(bench: Bench, monkeypatch: pytest.MonkeyPa
     grant = await former(bench)
     store = await bench.another()
     bench.opened.reverse()  # the other one has the former key
-    assert await store.read(altered()) == []
+    assert await altered(store) == []
     found = await store.read(verify_history(grant.connection_id))
     assert {verified for _, verified in found.events} == {None}
     await bench.committed(grant, 3)
@@ -467,7 +467,7 @@ async def test_everything_is_taken_as_it_is(bench: Bench, statements: Sequence[s
     store = Database(bench.store._driver, bench.store._sealer, bench.is_dead)
     bench.opened.insert(0, store)  # the other one may have a former key
     await store.open_anew()
-    assert await store.read(altered()) == []
+    assert await altered(store) == []
     assert (bench.attack("SELECT value FROM meta WHERE name = 'mac_key'") == before) is (not statements)
     current = await current_grant(store, grant.connection_id)
     assert current is not None
@@ -502,5 +502,5 @@ async def test_a_store_that_was_not_opened(bench: Bench) -> None:
     bench.attack("DELETE FROM meta WHERE name = 'mac_key'")
     store = Database(bench.store._driver, bench.store._sealer, bench.is_dead)
     with pytest.raises(StoreUnavailable):
-        await store.read(altered())
+        await altered(store)
     bench.attack("INSERT INTO meta VALUES ('mac_key', ?)", sealed)
