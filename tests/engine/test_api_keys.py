@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support.hotels import BusyVendor, keep_up, limited
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine.sending import may_still_come
+from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import (
     ClientRefused,
     ConnectionDisconnected,
@@ -256,26 +258,29 @@ async def test_an_earlier_refresh_may_still_arrive(stage: Stage) -> None:
     assert (stage.endpoint.sent, stage.endpoint.exchanged) == (["R-1", "R-1"], ["R-1"])
 
 
-async def test_an_earlier_refresh_may_still_arrive_behind_a_pair(stage: Stage) -> None:
-    """The next refresh brought a pair that could not be proven: the token that was sent without an answer lives until
-    the first use, so no key is asked for. A proof ends the doubt with that token.
+@pytest.mark.parametrize("second", ["R-2", "R-1"])
+async def test_an_earlier_refresh_may_still_arrive_behind_a_pair(stage: Stage, second: str) -> None:
+    """The next refresh brought a pair that is not proven, or the same refresh token (V6): the one that was sent without
+    an answer may live, so no key is asked for. A proof ends that doubt for refreshes; a move waits for ten minutes.
     """
     grant = await stage.expired()
-    stage.endpoint.will(Ambiguous("reset by peer"), issued(2), key(1))
+    stage.endpoint.will(Ambiguous("reset by peer"), issued(2, refresh=second), key(1))
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, 1, patient=False)
     await stage.clock.sleep((await stage.row(grant.id)).held_back)
     await stage.one.refresh(grant.id, 1)
-    assert await stage.tokens(grant.id) == ["R-1", "R-2"]
-    with pytest.raises(RefreshInDoubt, match="would kill the key"):
-        await migrate(stage.one, grant)
-    assert stage.endpoint.exchanged == []
+    assert (await stage.tokens(grant.id))[-1] == second
+    assert (await stage.row(grant.id)).unresolved_age is not None
     stage.vendor.thinks("A-2", Proof())
     await stage.one.refresh(grant.id, 2, rejected=2)
     assert (await stage.row(grant.id)).unresolved_age is None
+    with pytest.raises(RefreshInDoubt, match="would kill the key") as raised:
+        await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == []
+    await stage.clock.sleep(raised.value.retry_after or 0.0)
     await migrate(stage.one, grant)
-    assert stage.endpoint.exchanged == ["R-2"]
+    assert stage.endpoint.exchanged == [second]
 
 
 async def test_not_offered_after_a_late_pair(stage: Stage) -> None:
@@ -601,7 +606,7 @@ async def test_a_key_that_waits_for_its_proof_is_not_ended_by_a_refresh(
 
 
 @pytest.mark.parametrize(
-    ("migration", "unresolved_age", "may"),
+    ("migration", "sent_ago", "may"),
     [
         (None, None, False),
         (None, 1.0, False),  # a refresh's
@@ -613,14 +618,14 @@ async def test_a_key_that_waits_for_its_proof_is_not_ended_by_a_refresh(
     ],
 )
 async def test_when_an_earlier_exchange_may_still_be_answered(
-    stage: Stage, migration: Migration | None, unresolved_age: float | None, may: bool
+    stage: Stage, migration: Migration | None, sent_ago: float | None, may: bool
 ) -> None:
     """One is pending or in doubt, and was not made ten minutes ago."""
     row = replace(
         await stage.connected(),
         migration=migration,
-        unresolved_age=unresolved_age,
-        intent=None if unresolved_age is None else 1,
+        sent_ago=sent_ago,
+        intent=None if sent_ago is None else 1,
     )
     assert may_still_come(row, stage.timing) is may
 
@@ -1078,20 +1083,51 @@ async def test_a_hotel_that_approves_again_while_its_key_is_on_the_way(stage: St
     assert stage.sql("SELECT role FROM grants ORDER BY ordinal") == [*[("superseded",)] * 3, ("active",)]
 
 
-async def test_a_hotel_that_approves_again_and_is_not_named(stage: Stage) -> None:
-    """Cloudbeds names no property of the newer approval: the key serves, also when the last access token has ended."""
-    grant = await stage.connected()
+async def approved_meanwhile(stage: Stage) -> tuple[Grant, Grant]:
+    """A hotel that approved again while its key was on the way, and Cloudbeds names no property of that approval."""
+    grant, made = await stage.connected(), list[Grant]()
     stage.vendor.listed = ()
 
     async def meanwhile() -> KeyAnswer:
-        await stage.candidate(grant.connection_id, pair("new"))
+        made.append(await stage.candidate(grant.connection_id, pair("new", lifetime=1e6)))
         return key(1)
 
     stage.endpoint.will(meanwhile)
-    with pytest.raises(RefreshInDoubt, match="approved again"):
+    with pytest.raises(RefreshInDoubt, match=r"approved again|key was stored"):
         await migrate(stage.one, grant)
+    return grant, made[0]
+
+
+async def test_a_hotel_that_approves_again_and_is_not_named(stage: Stage) -> None:
+    """Cloudbeds names no property of the newer approval: the key serves, also when the last access token has ended."""
+    grant, _ = await approved_meanwhile(stage)
     await keep_up(stage.one, 3 * HOUR)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_1"
+
+
+async def test_a_key_dies_while_a_newer_approval_waits(stage: Stage) -> None:
+    """The key was stored behind that approval and is the older credential: the hotel is not asked for a third one."""
+    await approved_meanwhile(stage)
+    ((key_id, used),) = stage.sql("SELECT id, generation FROM grants WHERE role = 'active'")
+    stage.vendor.thinks("cbat_1", DeadToken())
+    for _ in range(3):
+        with suppress(RefreshInDoubt, GrantSuperseded):
+            await stage.one.refresh(key_id, used, rejected=used)
+        await stage.clock.sleep(61.0)
+    assert (await stage.row(key_id)).reauth is None
+
+
+async def test_a_newer_approval_dies_while_a_key_waits(stage: Stage) -> None:
+    """The key is of the older approval, so that one's death is known although the key is not proven yet."""
+    stage.vendor.thinks("cbat_1", DeadToken(documented=False))
+    _, newer = await approved_meanwhile(stage)
+    stage.vendor.thinks("A-new", DeadToken())
+    stage.endpoint.will(*[Refused("dead")] * 4)
+    for _ in range(2):
+        with suppress(GrantSuperseded, ReauthorizationRequired):  # behind it, the key is asked about
+            await stage.one.refresh(newer.id, newer.generation, rejected=newer.generation)
+        await stage.clock.sleep(61.0)
+    assert (await stage.row(newer.id)).reauth is not None
 
 
 async def test_the_row_goes_while_the_lease_is_taken(stage: Stage) -> None:

@@ -12,6 +12,7 @@ from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Fence, Role, StoredToken
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.api_keys import begin_migration
 from cloudbeds_auth.transactions.apps import close_circuit, open_circuit, open_circuits
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect, read_connection
@@ -373,7 +374,9 @@ async def test_only_the_epoch_moved(bench: Bench, clock: HandClock) -> None:
 
 
 async def test_what_another_process_sent_is_not_over_with_a_late_pair(bench: Bench, clock: HandClock) -> None:
-    """It took the lease while the pair was in hand: its intent stays, and is remembered after the next one."""
+    """It took the lease while the pair was in hand: its own pair would be dropped, but what it sent may still arrive,
+    until a proof of the late pair for a refresh, and for ten minutes for a move.
+    """
     grant = await bench.hotel()
     late = await bench.intent(grant)
     clock.pass_(31.0)
@@ -383,12 +386,30 @@ async def test_what_another_process_sent_is_not_over_with_a_late_pair(bench: Ben
     new = commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0, sent_under=late.epoch)
     assert await bench.store.write(new) is Written.DONE
     row = await bench.row(grant.id)
-    assert (row.generation, row.intent, row.unresolved_age) == (2, 1, about(31.0))
+    assert (row.generation, row.intent, row.unresolved_age) == (2, None, about(31.0))
     fence = Fence(grant.id, 2, fence.epoch)
     assert await bench.store.write(write_intent(fence, row.tokens[-1].position, lease=30.0, hold=20.0))
     await bench.store.write(settle(fence, AttemptEnd.UNSENT))
     row = await bench.row(grant.id)
     assert (row.intent, row.unresolved_age) == (None, about(31.0))
+    assert await bench.store.write(confirm(grant.id, 2))
+    row = await bench.row(grant.id)
+    assert (row.unresolved_age, row.sent_ago) == (None, about(31.0))
+
+
+async def test_the_exchange_of_another_process_stays_pending_with_a_late_pair(bench: Bench, clock: HandClock) -> None:
+    """Its key would be stored, and so the grant does not move."""
+    grant = await bench.hotel()
+    late = await bench.intent(grant)
+    clock.pass_(31.0)
+    fence = await bench.leased(grant)
+    assert await bench.store.write(begin_migration(fence, "client-1"))
+    assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True))
+    clock.pass_(31.0)
+    again = await bench.leased(grant)
+    new = commit_pair(again, grant.tokens[0], pair(2), stale_after=9.0, sent_under=late.epoch)
+    assert await bench.store.write(new) is Written.DONE
+    assert (await bench.row(grant.id)).intent == 1
 
 
 async def test_a_lost_sending_is_remembered(bench: Bench, clock: HandClock) -> None:

@@ -41,7 +41,7 @@ from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.rules.origins import Source
-from cloudbeds_auth.rules.refresh import Ask, unresolved
+from cloudbeds_auth.rules.refresh import Ask, may_arrive
 from cloudbeds_auth.rules.token_response import (
     NotOffered,
     NotSent,
@@ -174,11 +174,11 @@ class Migrator:
         ):
             return AGAIN
         self._must_match(row, at.chosen.app, named=at.named)  # another process may have bound the grant meanwhile
-        if row.migration is None and unresolved(row, world.timing):
+        if row.migration is None and may_arrive(row, world.timing):
             raise RefreshInDoubt(
                 "the answer of a refresh was lost, and a refresh that arrives late would kill the key",
                 connection_id=row.connection_id,
-                retry_after=world.timing.unresolved - (row.unresolved_age or 0.0),
+                retry_after=world.timing.unresolved - (row.sent_ago or 0.0),
             )
         if row.held_back > 0:
             return row.held_back

@@ -31,7 +31,7 @@ from cloudbeds_auth.rules.credential import GrantType
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT
 from cloudbeds_auth.rules.model import Fence, Grant, Migration, Pair, StoredToken
-from cloudbeds_auth.rules.refresh import Ask, Timing, backoff, candidates, unresolved
+from cloudbeds_auth.rules.refresh import Ask, Timing, backoff, candidates, may_arrive
 from cloudbeds_auth.rules.token_response import (
     Ambiguous,
     Answer,
@@ -238,4 +238,4 @@ def _sending(at: UnderLease, value: bool) -> None:
 def may_still_come(row: Grant, timing: Timing) -> bool:
     """Whether the answer of an exchange that may have been accepted can still come: it was sent a short while ago."""
     lost = row.migration is Migration.IN_DOUBT or (row.migration is not None and row.intent is not None)
-    return lost and unresolved(row, timing)
+    return lost and may_arrive(row, timing)

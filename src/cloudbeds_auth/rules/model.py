@@ -133,8 +133,9 @@ class Grant:
     """One approval by one hotel user, as a coordinator reads it; see docs/rotation.md#algorithm.
 
     `valid_for`: seconds until the access token expires; `held_back`: seconds until the next attempt is allowed;
-    `intent`: the position of the token that a process is sending, or was when it ended; `unresolved_age`: seconds since
-    the newest attempt began whose outcome is unknown (None: there is none);
+    `intent`: the position of the token that a process is sending, or was when it ended; `sent_ago`: seconds since the
+    newest sending began whose answer nobody has seen (None: there is none); `unresolved_age`: the same, of those after
+    which no later pair was seen to work;
     `refused_ago`: seconds since a whole pass was first refused, or `/userinfo` first named a dead grant; `refused_as`:
     the reason of that refusal; `reprieves`: how often the access token has nevertheless worked since. `reauth`: the
     reason of the mark, if the hotel has to approve again. `denied`: successive pairs whose proof was answered 401;
@@ -161,6 +162,7 @@ class Grant:
     property_ids: tuple[str, ...] = ()
     proven: bool = False
     intent: int | None = None
+    sent_ago: float | None = None
     unresolved_age: float | None = None
     held_back: float = 0.0
     lease_left: float = 0.0

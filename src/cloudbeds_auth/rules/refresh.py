@@ -127,8 +127,15 @@ def reference(ask: Ask) -> int:
 
 
 def unresolved(row: Grant, timing: Timing) -> bool:
-    """Whether there was an attempt of unknown outcome, recent enough to matter."""
+    """Whether there was an attempt of unknown outcome, recent enough to matter for a refresh."""
     return row.unresolved_age is not None and row.unresolved_age < timing.unresolved
+
+
+def may_arrive(row: Grant, timing: Timing) -> bool:
+    """Whether what was sent without an answer may still arrive at Cloudbeds. A pair that works does not end that: it
+    may have brought the same refresh token (V6), which a late request spends once more, and so ends a key.
+    """
+    return row.sent_ago is not None and row.sent_ago < timing.unresolved
 
 
 def arrives_within(sent_ago: float | None, timing: Timing) -> float:

@@ -31,7 +31,7 @@ from cloudbeds_auth.transactions.leaving import end_set_aside
 from cloudbeds_auth.transactions.origins import bind, sourced
 from cloudbeds_auth.transactions.outbox import announce, standing_of
 from cloudbeds_auth.transactions.risks import change_risks
-from cloudbeds_auth.transactions.roles import set_role, show
+from cloudbeds_auth.transactions.roles import place, set_role, show
 from cloudbeds_auth.transactions.rows import (
     access_place,
     add_event,
@@ -42,7 +42,7 @@ from cloudbeds_auth.transactions.rows import (
     locked,
     token_place,
 )
-from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import never_due, set_comparison, set_due, set_due_at, set_due_in, set_poll
 
 
@@ -239,7 +239,7 @@ def promote(
         )
     former = yield from query("grants_of", connection_id=connection_id)
     for other in former:
-        if _place(other, former) < _place(row, former) and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
+        if place(other, former) < place(row, former) and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
             yield from supersede(tx, other, _replaced(other, row))
     row = yield from _identify(tx, row, user, property_ids)
     yield from end_set_aside(tx, row["app"], json.loads(row["property_ids"]), connection_id, row["received_at"])
@@ -274,14 +274,6 @@ def _renewed(tx: Tx, row: Row) -> Transaction[None]:
     if row["kind"] == CredentialKind.OAUTH and not (yield from query("tokens", grant_id=row["id"])):
         found[NOT_RENEWABLE] = "Cloudbeds gave no refresh token"
     yield from change_risks(tx, {**row, "role": Role.ACTIVE, "reauth": None}, found)
-
-
-def _place(row: Row, grants: Rows) -> tuple[float, float]:
-    """Where a grant stands among those of its connection, by approval: a key that was exchanged stands right behind the
-    grant that it came from, also if the hotel has approved again before the key was stored.
-    """
-    approval = next((one for one in grants if one["id"] == row["exchanged_from"]), row)
-    return approval["ordinal"], row["ordinal"]
 
 
 def _replaced(former: Row, row: Row) -> str:

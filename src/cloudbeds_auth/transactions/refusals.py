@@ -29,6 +29,7 @@ from cloudbeds_auth.transactions.grants import holds
 from cloudbeds_auth.transactions.origins import bind
 from cloudbeds_auth.transactions.outbox import announce_grant
 from cloudbeds_auth.transactions.risks import change_risks
+from cloudbeds_auth.transactions.roles import place
 from cloudbeds_auth.transactions.rows import add_event, locked
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_comparison, set_due, set_due_in, set_retry, set_retry_in
@@ -163,8 +164,9 @@ def count_refusal(tx: Tx, fence: Fence, reason: str, *, may_mark: bool, interval
 
 def _newer_waits(row: Row) -> Transaction[bool]:
     """Whether a newer approval or key waits to be proven, and was not refused itself."""
-    waiting = yield from query("candidates", connection_id=row["connection_id"])
-    return any(other["ordinal"] > row["ordinal"] and other["marked_at"] is None for other in waiting)
+    grants = yield from query("grants_of", connection_id=row["connection_id"])
+    waiting = [other for other in grants if other["role"] == Role.CANDIDATE and other["marked_at"] is None]
+    return any(place(other, grants) > place(row, grants) for other in waiting)
 
 
 def _storm(tx: Tx, row: Row) -> Transaction[bool]:

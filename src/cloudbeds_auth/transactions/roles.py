@@ -9,7 +9,7 @@ from __future__ import annotations
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.transactions.authentic import changed_mac
-from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, as_keys, query
+from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, as_keys, query
 
 
 def show(*connection_ids: str) -> Transaction[None]:
@@ -22,3 +22,11 @@ def set_role(tx: Tx, row: Row, role: Role, state: State) -> Transaction[None]:
     mac = changed_mac(tx, "grants", row, role=role)
     yield from query("set_role", grant_id=row["id"], role=role, state=state, mac=mac)
     yield from show(row["connection_id"])
+
+
+def place(row: Row, grants: Rows) -> tuple[float, float]:
+    """Where a grant stands among those of its connection, by approval: a key that was exchanged stands right behind the
+    grant that it came from, also if the hotel has approved again before the key was stored.
+    """
+    approval = next((one for one in grants if one["id"] == row["exchanged_from"]), row)
+    return approval["ordinal"], row["ordinal"]

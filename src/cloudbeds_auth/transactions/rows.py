@@ -102,7 +102,8 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
         property_ids=properties_in(row),
         proven=bool(row["proven"]),
         intent=row["intent_position"],
-        unresolved_age=sent_ago(row, now),
+        sent_ago=sent_ago(row, now),
+        unresolved_age=_unresolved_ago(row, now),
         held_back=left(row["not_before"], row, now),
         lease_left=left(row["lease_until"], row, now),
         attempts=row["attempts"],
@@ -127,8 +128,17 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
 
 def sent_ago(row: Row, now: Instant) -> float | None:
     """Seconds since the newest sending began whose answer nobody has seen; None: there is none."""
-    ages = (ago(row["intent_at"], row, now), ago(row["unresolved_at"], row, now))
-    return min((age for age in ages if age is not None), default=None)
+    return _least(ago(row["intent_at"], row, now), ago(row["unresolved_at"], row, now))
+
+
+def _unresolved_ago(row: Row, now: Instant) -> float | None:
+    """As `sent_ago`, of those sendings after which no later pair was seen to work."""
+    lost = None if row["unresolved_generation"] is None else ago(row["unresolved_at"], row, now)
+    return _least(ago(row["intent_at"], row, now), lost)
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return min((age for age in (one, other) if age is not None), default=None)
 
 
 def _token_of(grant_id: str, row: Row, sealer: Sealer) -> StoredToken:
@@ -303,7 +313,8 @@ def carry_sendings(now: Instant, former: Grant, grant_id: str) -> Transaction[No
         grant_id=grant_id,
         now=now.steady,
         not_before=now.steady + former.held_back if former.held_back > 0 else None,
-        unresolved_at=None if former.unresolved_age is None else now.steady - former.unresolved_age,
+        unresolved_at=None if former.sent_ago is None else now.steady - former.sent_ago,
+        open=int(former.unresolved_age is not None),
     )
 
 

@@ -33,7 +33,7 @@ WHERE id = :grant_id
 
 -- name: carry_sendings
 UPDATE grants SET not_before = :not_before, measured_at = :now, unresolved_at = :unresolved_at,
-    unresolved_generation = generation
+    unresolved_generation = CASE WHEN :open = 1 THEN generation END
 WHERE id = :grant_id
 
 -- name: take_lease
@@ -76,16 +76,20 @@ WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: commit_pair
 -- A mark stays: only a proof ends it; while no client id was known it may have been another's, so its retries count from
--- here. An API key in the place of a pair is latched: nothing of it is ever refreshed. The intent of another process, which
--- took the lease while this pair was in hand, stays with its hold: what it sent may still arrive.
+-- here. An API key in the place of a pair is latched: nothing of it is ever refreshed. What another process sent, which took
+-- the lease while this pair was in hand, may still arrive: its hold stays. The pair of its refresh would be dropped, so that one
+-- is unresolved from now on; the key of its exchange would not be, so the intent stays.
 UPDATE grants SET generation = :next_generation, access_sealed = :access_sealed, expires_at = :expires_at,
     lifetime = :lifetime, stale_at = :stale_at, proven = 0, committed_epoch = :epoch, refusals = 0,
     first_refused = NULL, first_reason = NULL, mark_after = NULL, reprieves = 0, unrecognized = NULL,
     unrecognized_at = NULL, problem = CASE WHEN marked_at IS NULL THEN NULL ELSE problem END, attempts = 0,
     not_before = CASE WHEN intent_epoch <> :sent_under THEN not_before END,
-    intent_position = CASE WHEN intent_epoch <> :sent_under THEN intent_position END,
-    intent_at = CASE WHEN intent_epoch <> :sent_under THEN intent_at END,
-    intent_epoch = CASE WHEN intent_epoch <> :sent_under THEN intent_epoch END, state = :state,
+    unresolved_at = CASE WHEN intent_epoch <> :sent_under AND migration IS NULL THEN intent_at ELSE unresolved_at END,
+    unresolved_generation = CASE WHEN intent_epoch <> :sent_under AND migration IS NULL THEN generation
+        ELSE unresolved_generation END,
+    intent_position = CASE WHEN intent_epoch <> :sent_under AND migration IS NOT NULL THEN intent_position END,
+    intent_at = CASE WHEN intent_epoch <> :sent_under AND migration IS NOT NULL THEN intent_at END,
+    intent_epoch = CASE WHEN intent_epoch <> :sent_under AND migration IS NOT NULL THEN intent_epoch END, state = :state,
     refreshed_at = :wall, kind = :kind, mac = :mac, latched = CASE WHEN :kind = 'api_key' THEN 1 ELSE latched END,
     client_id = COALESCE(client_id, :client_id), retries = CASE WHEN client_id IS NULL THEN 0 ELSE retries END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
@@ -108,11 +112,11 @@ UPDATE grants SET problem = :problem WHERE id = :grant_id AND generation = :gene
 
 -- name: confirm
 -- A problem that is kept while the state is fresh is of the hotel's calls (note_problem): a proof says nothing of it. What was
--- sent under an earlier generation is over: its token is dead. But an exchange may have been accepted before that.
+-- sent under an earlier generation asks for no more proofs; when it was sent is still known.
 UPDATE grants SET proven = 1, refusals = 0, first_refused = NULL, first_reason = NULL, reauth = NULL, marked_at = NULL,
     retry_at = NULL, mark_after = NULL, denied = 0, brake_until = NULL, unrecognized = NULL, unrecognized_at = NULL,
     disabled_at = NULL, attempts = 0, state = :state, problem = CASE WHEN state = 'fresh' THEN problem END,
-    unresolved_at = CASE WHEN migration IS NULL AND unresolved_generation < :generation THEN NULL ELSE unresolved_at END,
+    unresolved_generation = CASE WHEN unresolved_generation < :generation THEN NULL ELSE unresolved_generation END,
     issuer = COALESCE(issuer, :issuer), mac = :mac
 WHERE id = :grant_id AND generation = :generation
 
