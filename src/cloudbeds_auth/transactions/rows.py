@@ -81,9 +81,8 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
     """The grant as a coordinator reads it; raises SealBroken if one of its secrets does not open. For a row of
     `current`, its connection is verified, too.
     """
-    now, sealer = tx, tx.sealer
-    grant_id, generation, sealed = row["id"], row["generation"], row["access_sealed"]
-    same_clock = row["clock_id"] == now.clock_id
+    grant_id, generation, sealed, sealer = row["id"], row["generation"], row["access_sealed"], tx.sealer
+    same_clock = row["clock_id"] == tx.clock_id
     return Grant(
         id=grant_id,
         connection_id=row["c_id"] if "c_id" in row else row["connection_id"],
@@ -96,23 +95,23 @@ def grant_of(row: Row, tokens: Rows, tx: Tx) -> Grant:
         expires_at=row["expires_at"],
         lifetime=row["lifetime"],
         # A wall clock that was set back must not stretch a token's life.
-        valid_for=min(row["expires_at"] - now.wall, row["lifetime"]) if sealed is not None else 0.0,
-        stale_in=row["stale_at"] - now.wall,
+        valid_for=min(row["expires_at"] - tx.wall, row["lifetime"]) if sealed is not None else 0.0,
+        stale_in=row["stale_at"] - tx.wall,
         tokens=tuple(_token_of(grant_id, token, sealer) for token in tokens),
         property_ids=properties_in(row),
         proven=bool(row["proven"]),
         intent=row["intent_position"],
-        sent_ago=sent_ago(row, now),
-        unresolved_age=_unresolved_ago(row, now),
-        held_back=left(row["not_before"], row, now),
-        lease_left=left(row["lease_until"], row, now),
+        sent_ago=sent_ago(row, tx),
+        unresolved_age=_unresolved_ago(row, tx),
+        held_back=left(row["not_before"], row, tx),
+        lease_left=left(row["lease_until"], row, tx),
         attempts=row["attempts"],
         refusals=row["refusals"] if same_clock else 0,
-        refused_ago=ago(row["first_refused"], row, now) if same_clock else None,
+        refused_ago=ago(row["first_refused"], row, tx) if same_clock else None,
         refused_as=row["first_reason"] if same_clock else None,
         reprieves=row["reprieves"],
         denied=row["denied"],
-        braked=left(row["brake_until"], row, now),
+        braked=left(row["brake_until"], row, tx),
         problem=row["problem"],
         reauth=row["reauth"],
         latched=bool(row["latched"]),
