@@ -122,8 +122,9 @@ test-instructions: venv ## what each call costs, in instructions that no clock h
 
 coverage: venv ## every branch of rules, transactions and engine is taken by a test
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && export COVERAGE_FILE="$$place/data" && \
-	$(BIN)/python -m coverage run -m pytest -p no:xdist tests/rules tests/transactions tests/engine \
+	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist worksteal tests/rules tests/transactions tests/engine \
 	  -k "not postgresql" && \
+	$(BIN)/python -m coverage combine --quiet "$$place" && \
 	$(BIN)/python -m coverage report \
 	  --include='*/cloudbeds_auth/rules/*,*/cloudbeds_auth/transactions/*,*/cloudbeds_auth/engine/*' \
 	  --fail-under=100 --precision=2 --show-missing --skip-covered

@@ -32,12 +32,12 @@ YEAR = 365 * DAY
 @pytest.mark.long
 @pytest.mark.row("F76")
 async def test_all_hotels_expire_together(stage: Stage) -> None:
-    """Five hundred are refreshed ahead of time by two processes: the first to expire first, ten requests a second.
+    """Two hundred are refreshed ahead of time by two processes: the first to expire first, ten requests a second.
 
     Over a server, where each transaction takes its time, it is eighty.
     """
     vendor = BusyVendor()
-    known = await hotels(stage, 500 if isinstance(stage.database, SqliteDatabase) else 80)
+    known = await hotels(stage, 200 if isinstance(stage.database, SqliteDatabase) else 80)
     processes = [await limited(stage, vendor), await limited(stage, vendor)]
     await stage.clock.sleep(STALE)
     began = stage.clock.steady()
