@@ -206,9 +206,10 @@ def database(url: str) -> Iterator[str]:
 
 
 def _descendants(pid: int) -> list[int]:
-    found = []
-    for line in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found += [int(line), *_descendants(int(line))]
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since it was found
+        for line in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += [int(line), *_descendants(int(line))]
     return found
 
 
