@@ -15,8 +15,9 @@ import base64
 import dataclasses
 import gc
 import logging
+import os
 import re
-import sys
+import subprocess
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cache
@@ -148,7 +149,7 @@ def begin_watching() -> Watch:
     watch = Watch.current = Watch()
     _hear_of_secrets(watch)
     _hear_of_metrics(watch)
-    sys.addaudithook(lambda event, about: _hear_of_process(watch, about) if event == "subprocess.Popen" else None)
+    _hear_of_processes(watch)
     return watch
 
 
@@ -181,8 +182,16 @@ def _hear_of_metrics(watch: Watch) -> None:
     metrics.Metrics.render = noted  # type: ignore[method-assign]
 
 
-def _hear_of_process(watch: Watch, about: tuple[Any, ...]) -> None:
-    """Of a command or service of ours the arguments."""
-    arguments = [str(one) for one in about[1]]
-    if arguments[1:3] == ["-m", "cloudbeds_auth"] or arguments[0].endswith("cloudbeds-auth"):
-        watch.see(" ".join(arguments))
+def _hear_of_processes(watch: Watch) -> None:
+    """Of a command or service of ours the arguments. No audit hook: it would be called for every event, among them that
+    a thread sets its trace function, which another thread must not do meanwhile (coverage over Python 3.11).
+    """
+    begun = subprocess.Popen.__init__
+
+    def noted(self: subprocess.Popen[Any], args: Any, *others: Any, **named: Any) -> None:
+        arguments = [str(one) for one in ([args] if isinstance(args, str | bytes | os.PathLike) else args)]
+        if arguments[1:3] == ["-m", "cloudbeds_auth"] or arguments[0].endswith("cloudbeds-auth"):
+            watch.see(" ".join(arguments))
+        begun(self, args, *others, **named)
+
+    subprocess.Popen.__init__ = noted  # type: ignore[method-assign]
