@@ -70,9 +70,9 @@ test-oldest: oldest ## what leans on other packages, with the oldest versions of
 	@$(IN_PLACE) .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not long" \
 	  tests/acceptance tests/app tests/cli tests/contrib tests/database tests/observe tests/postgres tests/settings tests/simulator tests/vault tests/wire
 
-test-long: venv ## what `make test` leaves out but for kills and poolers: simulation, processes, every reading of the rotation
+test-long: venv ## what `make test` leaves out: simulation, processes (the engine over SQLite: coverage; over PostgreSQL: test-pgbouncer)
 	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long -k "not (vault and postgresql)" \
-	  tests/acceptance tests/app tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/simulator tests/database tests/transactions tests/engine
+	  tests/acceptance tests/app tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/simulator tests/database tests/transactions
 
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
@@ -85,7 +85,7 @@ browser: venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/browser.txt
 
 test-browser: browser ## the pages in a real browser, and axe-core on each (needs `make system`)
-	@$(BIN)/python -m pytest tests/browser
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/browser
 
 images: browser ## docs/images: every page that people look at, or those with ONLY=link in their name (needs `make system`)
 	@$(BIN)/python -m tests.browser.images $(ONLY)
@@ -118,7 +118,7 @@ test-namespaces: venv ## eight processes on each of two machines, which are netw
 	@$(BIN)/python -m pytest tests/namespaces
 
 test-instructions: venv ## what each call costs, in instructions that no clock has a part in (needs `make system`)
-	@$(BIN)/python -m pytest tests/instructions
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/instructions
 
 coverage: venv ## every branch of rules, transactions and engine is taken by a test
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && export COVERAGE_FILE="$$place/data" && \
