@@ -397,7 +397,7 @@ class RefreshInDoubt(TryAgain):
     """An answer was lost, or a refresh was refused once; the next attempt is not due yet
 
     An answer of the token endpoint was lost or unusable, every stored refresh token was refused once, or Cloudbeds
-    could not be asked whether the token works, or has not said which property it is for. Every refresh token is kept.
+    has not said yet whether a new approval works, or which property it is for. Every refresh token is kept.
     """
 
     code = "refresh_in_doubt"

@@ -673,7 +673,7 @@ async def test_a_newer_approval_ends_the_wait(stage: Stage) -> None:
     asking = asyncio.create_task(lent(stage, grant))
     await stage.clock.sleep(1.0)
     new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
-    assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
+    assert await stage.one.store.write(promote(grant.connection_id, new.id, new.generation, None, ()))
     with suppress(GrantSuperseded):
         await ahead
     assert (await stage.row(grant.id)).generation > 1

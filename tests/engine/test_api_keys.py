@@ -989,7 +989,7 @@ async def test_a_newer_approval_comes_while_the_lease_is_waited_for(stage: Stage
     moving = asyncio.create_task(migrate(stage.one, grant))
     await stage.clock.sleep(1.0)
     new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
-    assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
+    assert await stage.one.store.write(promote(grant.connection_id, new.id, new.generation, None, ()))
     stage.endpoint.will(key(1))
     await moving
     assert stage.endpoint.exchanged == ["R-new"]
@@ -1093,7 +1093,7 @@ async def approved_meanwhile(stage: Stage) -> tuple[Grant, Grant]:
         return key(1)
 
     stage.endpoint.will(meanwhile)
-    with pytest.raises(RefreshInDoubt, match=r"approved again|key was stored"):
+    with pytest.raises(RefreshInDoubt, match=r"for which property|key was stored"):
         await migrate(stage.one, grant)
     return grant, made[0]
 

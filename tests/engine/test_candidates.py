@@ -10,7 +10,7 @@ from tests.support.fakes import ADA, issued, pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import current_grant, resolve
-from cloudbeds_auth.errors import PropertyMismatch, RefreshInDoubt
+from cloudbeds_auth.errors import PropertyMismatch, ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
@@ -215,6 +215,55 @@ async def test_a_late_proof_of_a_candidate_says_nothing_of_a_pair_that_came_sinc
     stage.vendor.script = [overtaken]
     assert await stage.one.candidates.resume(old.connection_id)
     assert await stage.tokens(newer.id) == ["R-new", "R-newer"]
+
+
+@pytest.mark.row("F86")
+async def test_a_late_proof_of_a_candidate_moves_no_pointer_to_a_pair_that_came_since(stage: Stage) -> None:
+    """The process stood still with the proof in hand. The newer pair has to work itself: till then the old grant
+    serves.
+    """
+    old = await stage.connected()
+    newer = await stage.candidate(old.connection_id, pair("new", property_ids=("1000",)))
+    two = await stage.process()
+
+    async def overtaken() -> Verdict:
+        stage.vendor.thinks(["A-new", "A-newer"], DeadToken())
+        stage.endpoint.will(issued("newer"))
+        assert await two.candidates.resume(old.connection_id) is None
+        return Proof()
+
+    stage.vendor.script = [overtaken]
+    assert await stage.one.candidates.resume(old.connection_id) is None
+    waiting = await stage.row(newer.id)
+    assert (waiting.role, waiting.access.reveal()) == (Role.CANDIDATE, "A-newer")
+    assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-1"
+    stage.vendor.thinks("A-newer", Proof())
+    assert await stage.one.candidates.resume(old.connection_id)
+    assert await stage.tokens(newer.id) == ["R-newer"]
+
+
+async def test_a_marked_hotel_that_approved_again_is_in_doubt_until_that_is_proven(stage: Stage) -> None:
+    """Nobody is told that it has to approve: it has just done so. Once that approval is refused, too, they are."""
+    old = await stage.expired()
+    stage.endpoint.will(Refused("dead"), Refused("dead"))
+    for _ in range(2):
+        with pytest.raises((RefreshInDoubt, ReauthorizationRequired)):
+            await stage.one.access.access_token(old.connection_id)
+        await stage.clock.sleep(60.0)
+    assert (await stage.row(old.id)).reauth == "revoked"
+    newer = await stage.candidate(old.connection_id, pair("new", property_ids=("1000",)))
+    stage.vendor.thinks("A-new", Inconclusive("HTTP 503"))
+    with pytest.raises(RefreshInDoubt, match="the hotel approved again"):
+        await stage.one.access.access_token(old.connection_id)
+    stage.vendor.thinks("A-new", DeadToken())
+    stage.endpoint.will(Refused("dead"), Refused("dead"))
+    for _ in range(2):
+        with pytest.raises((RefreshInDoubt, ReauthorizationRequired)):
+            await stage.one.access.access_token(old.connection_id)
+        await stage.clock.sleep(60.0)
+    assert (await stage.row(newer.id)).reauth == "revoked"
+    with pytest.raises(ReauthorizationRequired):
+        await stage.one.access.access_token(old.connection_id)
 
 
 @pytest.mark.row("F87")

@@ -307,7 +307,7 @@ async def approved_again(stage: Stage, grant: Grant, *, proven: bool = True) -> 
     """A newer approval of this hotel: in use, or still a candidate."""
     new = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
     if proven:
-        assert await stage.one.store.write(promote(grant.connection_id, new.id, None, ()))
+        assert await stage.one.store.write(promote(grant.connection_id, new.id, new.generation, None, ()))
     return new
 
 

@@ -311,7 +311,7 @@ async def test_a_new_approval_is_promoted_while_the_old_token_is_read(stage: Sta
     grant = await stage.connected()
     await stage.one.access.access_token(grant.connection_id)
     newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
-    await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
+    await stage.one.store.write(promote(grant.connection_id, newer.id, newer.generation, None, ()))
     await hinted(stage, app_states, payload())
     assert stage.vendor.asked_states == []
 

@@ -319,7 +319,7 @@ async def test_superseded_in_the_middle_of_its_refresh(stage: Stage) -> None:
     async def approved_meanwhile() -> Ambiguous:
         home = (await resolve(stage.one.store, "1000"))[0]
         newer = await stage.candidate(home, pair(7, property_ids=("1000",)))
-        assert await stage.one.store.write(promote(home, newer.id, None, ()))
+        assert await stage.one.store.write(promote(home, newer.id, newer.generation, None, ()))
         return issued(2)  # type: ignore[return-value]
 
     stage.vendor.listed = ("1000",)

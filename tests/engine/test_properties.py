@@ -221,7 +221,7 @@ async def test_a_hotel_that_approves_again_meanwhile(stage: Stage, monkeypatch: 
 
     async def approved_meanwhile(access: Secret, turn: Turn, /) -> Listed:
         newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000", "1001")))
-        assert await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
+        assert await stage.one.store.write(promote(grant.connection_id, newer.id, newer.generation, None, ()))
         return Listed(("9999",))
 
     monkeypatch.setattr(stage.vendor, "properties", approved_meanwhile)
@@ -237,7 +237,7 @@ async def test_a_newer_approval_is_served_before_the_question(stage: Stage, monk
 
     async def approved_meanwhile() -> None:
         newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
-        assert await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
+        assert await stage.one.store.write(promote(grant.connection_id, newer.id, newer.generation, None, ()))
 
     stage.one.driver.after("current", approved_meanwhile)
     answers = Answers(stage, monkeypatch)

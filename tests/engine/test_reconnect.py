@@ -17,7 +17,7 @@ from cloudbeds_auth.errors import (
     StoreUnavailable,
 )
 from cloudbeds_auth.ports import Unlisted
-from cloudbeds_auth.rules.api_errors import OUTAGE, DeadToken
+from cloudbeds_auth.rules.api_errors import OUTAGE, DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Finished, Grant, Role
 from cloudbeds_auth.rules.token_response import Answer
@@ -153,6 +153,26 @@ async def test_a_refresh_of_it_is_under_way(stage: Stage) -> None:
     await stage.one.upkeep.tick()
     assert (await stage.row(waiting.id)).role is Role.PARKED
     assert (await stage.row(old.id)).role is Role.SUPERSEDED
+
+
+async def test_it_is_refreshed_right_after_the_move(stage: Stage) -> None:
+    """Nobody has seen the newer pair work: what was in use stays so until that is proven."""
+    old = await stage.connected(KNOWN)
+    waiting, two = await waits(stage), await stage.process()
+    stage.vendor.thinks("A-newer", Inconclusive("HTTP 503"))
+
+    async def refreshed() -> None:
+        moved = await stage.one.store.read(read_candidate(old.connection_id))
+        assert moved is not None
+        stage.endpoint.will(issued("newer"))
+        await two.refresh(moved.id, moved.generation, operator=True)
+
+    stage.one.driver.after("move_outcomes", refreshed)
+    assert await stage.one.candidates.resume(waiting.connection_id) is None
+    assert (await stage.row(old.id)).role is Role.ACTIVE
+    stage.vendor.thinks("A-newer", Proof())
+    assert (await stage.one.candidates.resume(old.connection_id)) is not None
+    assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-newer"
 
 
 @pytest.mark.parametrize("how", ["refuse", "forget"])

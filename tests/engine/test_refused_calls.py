@@ -161,7 +161,7 @@ async def test_a_grant_that_was_replaced_elsewhere(stage: Stage) -> None:
     """The hotel approved again at another process and the old grant died: the next caller here has the new one."""
     grant, token = await lent(stage)
     newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
-    assert await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
+    assert await stage.one.store.write(promote(grant.connection_id, newer.id, newer.generation, None, ()))
     assert (await stage.one.access.access_token(grant.connection_id)).is_same(token), "from memory"
     await note_refusal(stage, token, INACTIVE)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-new"

@@ -77,7 +77,7 @@ async def test_a_database_that_goes_away_meanwhile(stage: Stage, monkeypatch: py
 async def test_a_hotel_is_forgotten(stage: Stage) -> None:
     """Once it is disconnected, and not before."""
     grant = await stage.connected(pair(1), proven=False)
-    await stage.one.store.write(promote(grant.connection_id, grant.id, ADA, ()))
+    await stage.one.store.write(promote(grant.connection_id, grant.id, grant.generation, ADA, ()))
     forgotten = forgets(stage.one)
     with pytest.raises(InvalidRequest, match="still connected"):
         await forgotten.forget(grant.connection_id)

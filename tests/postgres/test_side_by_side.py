@@ -74,7 +74,10 @@ async def test_one_hotel_approves_again_on_every_machine(processes: Processes) -
     generations = [(await row(askers[0], f"gra_x{at}")).generation for at in range(AT_ONCE)]
     assert sorted(generations) == list(range(2, AT_ONCE + 2))
     await asyncio.gather(
-        *(one.write(promote(hotel.connection_id, f"gra_x{at}", None, ())) for at, one in enumerate(askers))
+        *(
+            one.write(promote(hotel.connection_id, f"gra_x{at}", generations[at], None, ()))
+            for at, one in enumerate(askers)
+        )
     )
     current = await current_grant(askers[0], hotel.connection_id)
     assert current is not None

@@ -30,6 +30,7 @@ from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.model import Connection, Fence, Grant, Pair
+from cloudbeds_auth.rules.properties import PropertyChanges
 from cloudbeds_auth.transactions.authorizations import NewAuthorization, NewLink, add_authorization
 from cloudbeds_auth.transactions.candidates import add_candidate, promote
 from cloudbeds_auth.transactions.connections import read_connection
@@ -149,9 +150,14 @@ class Bench(ABC):
     async def connected(self, first: Pair | None = None, **more: Any) -> Grant:
         """A connected hotel, proven."""
         grant = await self.approved(first, **more)
-        assert await self.store.write(promote(grant.connection_id, grant.id, None, ()))
+        assert await self.promoted(grant.id)
         await self.store.write(confirm(grant.id, grant.generation))
         return await self.row(grant.id)
+
+    async def promoted(self, grant_id: str, learnt: tuple[str, ...] = ()) -> PropertyChanges | None:
+        """The candidate's stored pair worked."""
+        row = await self.row(grant_id)
+        return await self.store.write(promote(row.connection_id, grant_id, row.generation, None, learnt))
 
     async def hotel(self) -> Grant:
         """A connected hotel of property 1000 with R-1."""

@@ -59,7 +59,7 @@ async def filled(where: Settings) -> list[Grant]:
             await spend(store, new.state_hash, None, "code")
             first = pair(f"{number}-1", property_ids=(str(1000 + number),))
             home = await store.write(add_candidate(new.id, f"con_{number}", f"gra_{number}", first, stale_after=3240.0))
-            assert await store.write(promote(home, f"gra_{number}", None, ()))
+            assert await store.write(promote(home, f"gra_{number}", 1, None, ()))
             found.append(await row(store, f"gra_{number}"))
         assert await store.write(add_app(APP)) is None
         assert await store.write(rotate_secret(APP.id, Secret("second")))

@@ -69,7 +69,7 @@ class Processes:
         await spend(store, new.state_hash, None, "code")
         grant_id, first = f"gra_{number}", pair(1, property_ids=(str(1000 + number),))
         home = await store.write(add_candidate(new.id, f"con_{number}", grant_id, first, stale_after=3240.0))
-        assert await store.write(promote(home, grant_id, None, ()))
+        assert await store.write(promote(home, grant_id, 1, None, ()))
         await store.write(confirm(grant_id, 1))
         return await row(store, grant_id)
 

@@ -214,7 +214,7 @@ class Stage:
             add_candidate(f"aut_{number}", f"con_{number}", f"gra_{number}", first, stale_after=0.9 * first.lifetime)
         )
         if proven:
-            assert await store.write(promote(connection, f"gra_{number}", None, ()))
+            assert await store.write(promote(connection, f"gra_{number}", 1, None, ()))
             await store.write(confirm(f"gra_{number}", 1))
         return await self.row(f"gra_{number}")
 

@@ -144,7 +144,7 @@ async def test_a_key_comes(bench: Bench) -> None:
     assert (old.role, old.state, old.intent, old.held_back) == (Role.ACTIVE, State.FRESH, None, 0.0)
     assert key.generation > old.generation
     assert (await bench.kinds(grant.connection_id))[-2:] == ["key_received", "candidate_received"]
-    assert await bench.store.write(promote(grant.connection_id, key.id, None, ()))
+    assert await bench.store.write(promote(grant.connection_id, key.id, key.generation, None, ()))
     old, shown = await bench.row(grant.id), await bench.look(grant.connection_id)
     assert (old.role, old.latched) == (Role.SUPERSEDED, True)
     assert (shown.credential, shown.scopes, shown.property_ids) == ("api_key", ("read:hotel",), ("1000",))
@@ -184,7 +184,7 @@ async def moved(bench: Bench) -> tuple[Grant, Fence, Fence]:
     theirs = await bench.leased(grant, owner="them")
     assert await bench.store.write(write_intent(theirs, 1, lease=30.0, hold=20.0, exchange=True))
     assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
-    assert await bench.store.write(promote(grant.connection_id, "gra_key", None, ()))
+    assert await bench.promoted("gra_key")
     return grant, fence, theirs
 
 
@@ -197,9 +197,9 @@ async def test_the_key_of_a_second_exchange(bench: Bench) -> None:
     assert second.generation > first.generation
     old = await bench.row(grant.id)
     assert (old.role, old.state, old.latched, old.intent) == (Role.SUPERSEDED, State.SUPERSEDED, True, None)
-    assert await bench.store.write(promote(grant.connection_id, "gra_second", None, ()))
+    assert await bench.promoted("gra_second")
     assert await bench.store.write(add_key(theirs, "gra_third", "default", KEY)), "the second came from it, too"
-    assert await bench.store.write(promote(grant.connection_id, "gra_third", None, ()))
+    assert await bench.promoted("gra_third")
     lines = await bench.store.read(read_history(grant.connection_id))
     assert [(one.grant_id, one.data["reason"]) for one in reversed(lines) if one.kind == "superseded"] == [
         (grant.id, "moved to an API key"), ("gra_key", "a newer API key"), ("gra_second", "a newer API key")
@@ -227,7 +227,7 @@ async def test_the_key_of_a_second_exchange_for_a_hotel_that_went_on(
                 fence = await bench.leased(anew, owner="them")
                 assert await bench.store.write(begin_migration(fence, "client-1"))
                 assert await bench.store.write(add_key(fence, "gra_anew", "default", KEY))
-                assert await bench.store.write(promote(grant.connection_id, "gra_anew", None, ()))
+                assert await bench.promoted("gra_anew")
     before = await bench.look(grant.connection_id)
     assert not await bench.store.write(add_key(theirs, "gra_second", "default", KEY))
     assert await bench.store.read(read_grant("gra_second")) is None
@@ -273,9 +273,9 @@ async def test_a_key_ends_no_newer_approval(bench: Bench, first_is_in_use: bool,
     new = await bench.approved(NEWER, connection_id=home)
     assert await bench.store.write(add_key(fence, "gra_late", "default", KEY))
     if first == "key":
-        assert await bench.store.write(promote(home, "gra_late", None, ()))
-    assert await bench.store.write(promote(home, new.id, None, ()))
-    assert first == "key" or await bench.store.write(promote(home, "gra_late", None, ())) is None
+        assert await bench.promoted("gra_late")
+    assert await bench.store.write(promote(home, new.id, new.generation, None, ()))
+    assert first == "key" or await bench.promoted("gra_late") is None
     assert [(await bench.row(one)).role for one in (new.id, "gra_late")] == [Role.ACTIVE, Role.SUPERSEDED]
     assert (await bench.look(home)).property_ids == ("1000", "1001")
 
@@ -324,13 +324,13 @@ async def test_an_exchanged_key_is_no_newer_approval(bench: Bench, in_use: bool)
     home, newest = grant.connection_id, await bench.store.read(newest_ordinal(grant.connection_id))
     assert await bench.store.write(add_key(fence, "gra_key", "default", KEY))
     if in_use:
-        assert await bench.store.write(promote(home, "gra_key", None, ()))
+        assert await bench.promoted("gra_key")
     assert await bench.store.write(disconnect(home, newest=newest))
     key = await bench.row("gra_key")
     assert (key.role, bool(key.access)) == (Role.DISCONNECTED, False)
     assert not await bench.store.write(add_key(fence, "gra_late", "default", KEY))
     if not in_use:
-        assert await bench.store.write(promote(home, "gra_key", None, ())) is None
+        assert await bench.promoted("gra_key") is None
     assert (await bench.look(home)).state is State.DISCONNECTED
 
 

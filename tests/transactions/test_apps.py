@@ -214,7 +214,7 @@ async def test_an_app_of_keys_that_were_moved_stays(bench: Bench) -> None:
     assert await bench.store.write(begin_migration(fence, "client-3"))
     key = pair("key", refresh=None, kind=CredentialKind.API_KEY, property_ids=("1000",))
     assert await bench.store.write(add_key(fence, "gra_key", "boreal", key))
-    assert await bench.store.write(promote(hotel.connection_id, "gra_key", None, ()))
+    assert await bench.promoted("gra_key")
     for name in ("aurora", "boreal"):
         assert await bench.store.write(remove_app(name)) == 1
         assert await bench.store.read(read_app(name)) is not None
@@ -231,7 +231,7 @@ async def test_an_app_stays_where_the_mark_is_lost(bench: Bench) -> None:
     back = await bench.approved(pair(2, property_ids=("1000",)), app="aurora", connection_id=left.connection_id)
     await bench.store.write(show_no_more(left.connection_id))
     assert await bench.store.write(remove_app("aurora")) == 1
-    await bench.store.write(promote(back.connection_id, back.id, None, ()))
+    await bench.store.write(promote(back.connection_id, back.id, back.generation, None, ()))
     assert await bench.store.write(remove_app("aurora")) == 1
 
 

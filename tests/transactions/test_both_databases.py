@@ -322,7 +322,7 @@ class Operations(RuleBasedStateMachine):
     @rule(at=small, user=st.sampled_from([None, ADA]), learnt=properties)
     def candidate_is_promoted(self, at: int, user: User | None, learnt: tuple[str, ...]) -> None:
         row = self.stores.row(self._grant(at))
-        self.both(lambda store: store.write(promote(row.connection_id, row.id, user, learnt)))
+        self.both(lambda store: store.write(promote(row.connection_id, row.id, row.generation, user, learnt)))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, generation=small, problem=st.sampled_from(["a", "b"]), again_in=st.none() | seconds)

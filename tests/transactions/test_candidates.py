@@ -139,7 +139,7 @@ async def test_promoting(bench: Bench, clock: HandClock) -> None:
     connected_at = clock.wall
     clock.pass_(1000.0)
     new = await bench.approved(pair(2, property_ids=("1000",)))
-    assert await bench.store.write(promote(old.connection_id, new.id, ADA, ("1001", "1000")))
+    assert await bench.store.write(promote(old.connection_id, new.id, new.generation, ADA, ("1001", "1000")))
     rows = [await bench.row(old.id), await bench.row(new.id)]
     assert [(row.role, row.state) for row in rows] == [
         (Role.SUPERSEDED, State.SUPERSEDED), (Role.ACTIVE, State.FRESH)
@@ -151,7 +151,9 @@ async def test_promoting(bench: Bench, clock: HandClock) -> None:
     assert found.connected_at is not None
     assert found.connected_at.timestamp() == connected_at, "a reconnect keeps the day it was first connected"
     assert await resolve(bench.store, "1001") == [old.connection_id]
-    assert await bench.store.write(promote(old.connection_id, new.id, ADA, ())), "promoting it again is harmless"
+    assert await bench.store.write(promote(old.connection_id, new.id, new.generation, ADA, ())), (
+        "promoting it again is harmless"
+    )
 
 
 async def test_promoting_too_late(bench: Bench) -> None:
@@ -159,11 +161,11 @@ async def test_promoting_too_late(bench: Bench) -> None:
     first = await bench.connected(pair(1, property_ids=("1000",)))
     older = await bench.approved(pair(2, property_ids=("1000",)))
     newer = await bench.approved(pair(3, property_ids=("1000",)))
-    assert await bench.store.write(promote(first.connection_id, newer.id, None, ()))
-    assert not await bench.store.write(promote(first.connection_id, older.id, ADA, ()))
+    assert await bench.store.write(promote(first.connection_id, newer.id, newer.generation, None, ()))
+    assert not await bench.store.write(promote(first.connection_id, older.id, older.generation, ADA, ()))
     assert (await bench.row(older.id)).role is Role.SUPERSEDED
-    assert not await bench.store.write(promote("con_nobody", newer.id, None, ()))
-    assert not await bench.store.write(promote(first.connection_id, "gra_nobody", None, ()))
+    assert not await bench.store.write(promote("con_nobody", newer.id, newer.generation, None, ()))
+    assert not await bench.store.write(promote(first.connection_id, "gra_nobody", 1, None, ()))
 
 
 async def test_promoting_the_older_leaves_the_newer_waiting(bench: Bench) -> None:
@@ -171,19 +173,30 @@ async def test_promoting_the_older_leaves_the_newer_waiting(bench: Bench) -> Non
     first = await bench.connected(pair(1, property_ids=("1000",)))
     older = await bench.approved(pair(2, property_ids=("1000",)))
     newer = await bench.approved(pair(3, property_ids=("1000",)))
-    assert await bench.store.write(promote(first.connection_id, older.id, None, ()))
+    assert await bench.store.write(promote(first.connection_id, older.id, older.generation, None, ()))
     waiting = await bench.store.read(read_candidate(first.connection_id))
     assert waiting is not None
     assert waiting.id == newer.id
-    assert await bench.store.write(promote(first.connection_id, newer.id, None, ()))
+    assert await bench.store.write(promote(first.connection_id, newer.id, newer.generation, None, ()))
     assert (await bench.row(older.id)).role is Role.SUPERSEDED
+
+
+async def test_promoting_for_a_proof_of_a_former_pair(bench: Bench) -> None:
+    """The newer pair has to work itself: the grant in use stays so."""
+    old = await bench.connected(pair(1, property_ids=("1000",)))
+    new = await bench.approved(pair(2, property_ids=("1000",)))
+    fence = await bench.intent(new)
+    await bench.store.write(commit_pair(fence, new.tokens[-1], pair(3), stale_after=9.0))
+    assert await bench.store.write(promote(old.connection_id, new.id, new.generation, ADA, ())) is None
+    assert [(await bench.row(one.id)).role for one in (old, new)] == [Role.ACTIVE, Role.CANDIDATE]
+    assert await bench.promoted(new.id)
 
 
 async def test_promoting_one_whose_refresh_runs(bench: Bench) -> None:
     """The attempt goes on running."""
     grant = await bench.approved()
     await bench.intent(grant)
-    assert await bench.store.write(promote(grant.connection_id, grant.id, None, ()))
+    assert await bench.store.write(promote(grant.connection_id, grant.id, grant.generation, None, ()))
     assert (await bench.row(grant.id)).state is State.REFRESHING
 
 
@@ -206,8 +219,8 @@ async def test_two_writers_promote_at_once(bench: Bench) -> None:
     older = await bench.approved(pair(2, property_ids=("1000",)))
     newer = await bench.approved(pair(3, property_ids=("1000",)))
     await asyncio.gather(
-        bench.store.write(promote(first.connection_id, older.id, None, ())),
-        other.write(promote(first.connection_id, newer.id, None, ())),
+        bench.store.write(promote(first.connection_id, older.id, older.generation, None, ())),
+        other.write(promote(first.connection_id, newer.id, newer.generation, None, ())),
     )
     current = await current_grant(bench.store, first.connection_id)
     assert current is not None
@@ -242,7 +255,7 @@ async def test_only_a_candidate_waits_for_its_property(bench: Bench) -> None:
     """One in use is not told of, and what was in the way before is over when it is promoted."""
     new = await bench.approved(pair(1))
     assert await bench.store.write(note_unnamed(new.id, 1, "property_unknown", {}, again_in=None))
-    assert await bench.store.write(promote(new.connection_id, new.id, None, ("1000",)))
+    assert await bench.store.write(promote(new.connection_id, new.id, new.generation, None, ("1000",)))
     shown = await bench.store.read(read_connection(new.connection_id))
     assert shown is not None
     assert shown.problem is None

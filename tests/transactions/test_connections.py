@@ -105,7 +105,7 @@ async def test_a_first_grant_not_proven_yet(bench: Bench) -> None:
     assert (await bench.look(grant.connection_id)).state is State.IN_DOUBT
     assert (await bench.look(grant.connection_id)).connected_at is None
     assert await current_grant(bench.store, grant.connection_id) == grant
-    await bench.store.write(promote(grant.connection_id, grant.id, None, ()))
+    await bench.store.write(promote(grant.connection_id, grant.id, grant.generation, None, ()))
     await bench.approved(pair("new"), connection_id=grant.connection_id)
     current = await current_grant(bench.store, grant.connection_id)
     assert current is not None
@@ -363,7 +363,7 @@ async def moved(bench: Bench, app: str) -> Grant:
     assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True))
     key = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER, property_ids=("1000",))
     assert await bench.store.write(add_key(fence, "gra_key", app, key))
-    assert await bench.store.write(promote(grant.connection_id, "gra_key", None, ()))
+    assert await bench.promoted("gra_key")
     await bench.store.write(confirm("gra_key", (await bench.row("gra_key")).generation))
     return await bench.row("gra_key")
 
@@ -491,7 +491,7 @@ async def test_an_approval_that_works_has_no_problem(bench: Bench, clock: HandCl
     waiting = await bench.approved()
     await bench.store.write(settle(await bench.intent(waiting), AttemptEnd.UNSENT, hold=20.0))
     assert (await bench.look(waiting.connection_id)).problem == "nothing_sent"
-    assert await bench.store.write(promote(waiting.connection_id, waiting.id, None, ()))
+    assert await bench.store.write(promote(waiting.connection_id, waiting.id, waiting.generation, None, ()))
     await bench.store.write(confirm(waiting.id, 1))
     found = await bench.look(waiting.connection_id)
     assert (found.state, found.problem) == (State.FRESH, None)

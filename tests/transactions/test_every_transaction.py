@@ -268,7 +268,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         claim(one.connection_id, "tenant-9", "gra_9"),
         discard_parked(one.id),
         add_import(NewImport("hash", "default", None, "2000", pair(8, lifetime=0)), "con_8", "gra_8"),
-        promote(one.connection_id, one.id, None, ()),
+        promote(one.connection_id, one.id, one.generation, None, ()),
         settle_approval(one.id, one.generation, ("1000",), Spare("gra_9", "con_9")),
         set_aside(one.id, one.generation, ("2000",), Spare("gra_9", "con_9"), ("1000",)),
         bring_home(one.id, one.generation, ("1000",), "gra_9"),

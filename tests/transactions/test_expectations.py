@@ -174,7 +174,7 @@ async def test_an_older_approval_is_promoted_after_a_newer_one_was_set_aside(ben
     clock.pass_(60.0)
     newer = await bench.approved(pair("new", property_ids=("2000", "2001")), expected=("1000",))
     await settled(bench, newer, "2001")
-    assert await bench.store.write(promote(older.connection_id, older.id, None, ("2000", "2001")))
+    assert await bench.store.write(promote(older.connection_id, older.id, older.generation, None, ("2000", "2001")))
     assert await bench.tokens(older.id) == ["R-old"]
     assert await state_of(bench, oldest) == (Role.PARKED, [], f"replaced by {older.connection_id}")
     assert await state_of(bench, newer) == (Role.SET_ASIDE, ["R-new"], "property_mismatch")

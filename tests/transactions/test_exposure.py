@@ -25,7 +25,7 @@ async def test_each_kind_is_counted(bench: Bench, clock: HandClock) -> None:
     another one made ends with it.
     """
     left = await bench.approved(pair(1, property_ids=("1000",)))
-    await bench.store.write(promote(left.connection_id, left.id, ADA, ()))
+    await bench.store.write(promote(left.connection_id, left.id, left.generation, ADA, ()))
     await bench.store.write(disconnect(left.connection_id))
     await bench.connected(pair(2, property_ids=("1001",)))
     await bench.approved(pair(3, property_ids=("1002",)))

@@ -507,7 +507,7 @@ async def test_a_promotion_under_way_drops_no_pair(bench: Bench) -> None:
     candidate = await bench.approved(pair("new", property_ids=("1000",)))
     await bench.committed(old, 2, 3, 4)
     fence = await bench.intent(candidate)
-    assert await bench.store.write(promote(old.connection_id, candidate.id, None, ()))
+    assert await bench.store.write(promote(old.connection_id, candidate.id, candidate.generation, None, ()))
     written = await bench.store.write(commit_pair(fence, candidate.tokens[0], pair("newer"), stale_after=9.0))
     assert written is Written.DONE
     assert (await bench.tokens(candidate.id))[-1] == "R-newer"

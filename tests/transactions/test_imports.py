@@ -110,7 +110,7 @@ async def test_several_that_need_mending(bench: Bench) -> None:
     """None of them is guessed: the token gets a connection of its own."""
     for number in (1, 2):
         one = await bench.approved(pair(number, property_ids=(str(number),)))
-        assert await bench.store.write(promote(one.connection_id, one.id, None, ("1000",)))
+        assert await bench.store.write(promote(one.connection_id, one.id, one.generation, None, ("1000",)))
         await bench.store.write(disconnect(one.connection_id))
     assert await bench.store.write(add_import(of("1000", "old"), "con_9", "gra_9")) == Placed("con_9", "gra_9")
 
@@ -140,7 +140,7 @@ async def test_the_answer_names_another_property(bench: Bench) -> None:
 async def test_what_was_promoted_is_settled(bench: Bench) -> None:
     """The vendor named the property by then."""
     await bench.store.write(add_import(of("1000"), "con_1", "gra_1"))
-    assert await bench.store.write(promote("con_1", "gra_1", None, ("1000", "1001")))
+    assert await bench.promoted("gra_1", ("1000", "1001"))
     row = await bench.row("gra_1")
     assert (row.said_of, row.property_ids, row.role) == (None, ("1000", "1001"), Role.ACTIVE)
 

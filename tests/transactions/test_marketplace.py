@@ -54,7 +54,7 @@ async def test_nobody_finds_it_by_its_property(bench: Bench) -> None:
     grant = await arrived(bench)
     assert await resolve(bench.store, "1000") == []
     assert await bench.store.read(read_candidate(grant.connection_id)) is None
-    assert not await bench.store.write(promote(grant.connection_id, grant.id, None, ()))
+    assert not await bench.store.write(promote(grant.connection_id, grant.id, grant.generation, None, ()))
     assert (await bench.approved(pair(2, property_ids=("1000",)))).connection_id != grant.connection_id
     counted = (await bench.store.read(count_states())).connections
     assert (counted[State.PARKED], counted[State.IN_DOUBT]) == (1, 1)
@@ -108,7 +108,7 @@ async def test_it_is_claimed(bench: Bench) -> None:
     found = await bench.store.read(read_candidate(grant.connection_id))
     assert found == replace(grant, role=Role.CANDIDATE, state=State.IN_DOUBT)
     assert (await bench.look(grant.connection_id)).reference == "tenant-7"
-    assert await bench.store.write(promote(grant.connection_id, grant.id, None, ()))
+    assert await bench.store.write(promote(grant.connection_id, grant.id, grant.generation, None, ()))
     assert await bench.kinds(grant.connection_id) == ["parked", "claimed", "promoted"]
     assert await resolve(bench.store, "1000") == [grant.connection_id]
 
@@ -154,7 +154,7 @@ async def test_it_is_claimed_for_a_hotel_that_is_connected(bench: Bench, clock: 
     assert await bench.store.write(discard_parked(grant.id))
     assert await bench.store.read(read_connection(grant.connection_id)) is None
     assert (await bench.kinds(known.connection_id))[-1] == "candidate_received"
-    assert await bench.store.write(promote(known.connection_id, new.id, None, ()))
+    assert await bench.store.write(promote(known.connection_id, new.id, new.generation, None, ()))
 
 
 async def test_an_api_key_is_claimed_for_a_hotel_that_is_connected(bench: Bench) -> None:

@@ -56,7 +56,7 @@ async def test_a_hotel_that_connects(bench: Bench) -> None:
     """Told when its grant was seen to work, once."""
     grant = await bench.approved()
     assert await told(bench) == []
-    await bench.store.write(promote(grant.connection_id, grant.id, None, ()))
+    await bench.store.write(promote(grant.connection_id, grant.id, grant.generation, None, ()))
     assert await told(bench) == ["connected"]
     await bench.store.write(confirm(grant.id, grant.generation))
     assert await told(bench) == []
@@ -132,7 +132,7 @@ async def test_a_candidate_that_was_refused_and_then_worked(bench: Bench) -> Non
     """Connected, and nothing else."""
     grant = await bench.approved()
     await marked(bench, grant)
-    await bench.store.write(promote(grant.connection_id, grant.id, None, ()))
+    await bench.store.write(promote(grant.connection_id, grant.id, grant.generation, None, ()))
     await bench.store.write(confirm(grant.id, grant.generation))
     assert await told(bench) == ["connected"]
 
@@ -155,7 +155,7 @@ async def test_what_a_message_says(bench: Bench) -> None:
     Nobody's name or address, no token, and no connect link.
     """
     grant = await bench.approved(pair(1, property_ids=("1000",)), reference="seaside")
-    await bench.store.write(promote(grant.connection_id, grant.id, ADA, ()))
+    await bench.store.write(promote(grant.connection_id, grant.id, grant.generation, ADA, ()))
     message = await one(bench)
     body: dict[str, Any] = json.loads(message.body)
     (line,) = await bench.store.read(read_history(grant.connection_id, limit=1))

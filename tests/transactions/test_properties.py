@@ -83,7 +83,7 @@ async def test_those_that_wait_longest_come_first(bench: Bench, clock: HandClock
 async def test_one_whose_properties_were_just_listed_waits_a_day(bench: Bench, clock: HandClock) -> None:
     """What was learnt when it was promoted is new enough."""
     new = await bench.approved(pair(1))
-    await bench.store.write(promote(new.connection_id, new.id, None, ("1000",)))
+    await bench.store.write(promote(new.connection_id, new.id, new.generation, None, ("1000",)))
     clock.pass_(0.9 * EVERY - 1)
     assert list(await bench.store.write(claim_listings(9, HOLD))) == []
     clock.pass_(0.1 * EVERY + 1)
@@ -131,12 +131,12 @@ async def test_an_approval_for_a_part_of_a_group(bench: Bench, ended: bool) -> N
     if ended:
         await bench.store.write(disconnect(grant.connection_id))
     again = await bench.approved(pair("again", property_ids=("1001",)), connection_id=grant.connection_id)
-    change = await bench.store.write(promote(grant.connection_id, again.id, None, ("1002",)))
+    change = await bench.store.write(promote(grant.connection_id, again.id, again.generation, None, ("1002",)))
     assert change == PropertyChanges(("1001", "1002"), added=("1002",), dropped=("1000",))
-    change = await bench.store.write(promote(grant.connection_id, again.id, None, ("1002",)))
+    change = await bench.store.write(promote(grant.connection_id, again.id, again.generation, None, ("1002",)))
     assert change == PropertyChanges(("1001", "1002")), "it is in use already"
     same = await bench.approved(pair("same", property_ids=("1002", "1001")), connection_id=grant.connection_id)
-    change = await bench.store.write(promote(grant.connection_id, same.id, None, ()))
+    change = await bench.store.write(promote(grant.connection_id, same.id, same.generation, None, ()))
     assert change == PropertyChanges(("1002", "1001"))
     (line,) = await lines(bench, grant)
     assert (line.kind, line.actor, line.grant_id) == ("properties_changed", "vault", again.id)
@@ -199,7 +199,7 @@ async def test_a_property_that_two_others_cover(bench: Bench) -> None:
     ours = await bench.hotel()
     first = await bench.connected(pair(2, property_ids=("2000",)))
     second = await bench.approved(pair(3, property_ids=()))
-    assert await bench.store.write(promote(second.connection_id, second.id, None, ("2000",)))
+    assert await bench.store.write(promote(second.connection_id, second.id, second.generation, None, ("2000",)))
     assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == PropertyChanges(("1000",), elsewhere=("2000",))
     (line,) = await lines(bench, ours)
     assert line.data == {"properties": {"2000": min(first.connection_id, second.connection_id)}}

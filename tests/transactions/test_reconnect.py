@@ -68,7 +68,7 @@ async def test_it_goes_where_its_hotel_is(bench: Bench, clock: HandClock) -> Non
     assert (await bench.kinds(known.connection_id))[-1] == "candidate_received"
     assert (await bench.look(known.connection_id)).reference == "tenant-7"
     assert await resolve(bench.store, "1000") == [known.connection_id]
-    assert await bench.store.write(promote(known.connection_id, new.id, None, ()))
+    assert await bench.store.write(promote(known.connection_id, new.id, new.generation, None, ()))
     clock.pass_(DAY)
     assert await bench.store.write(claim_due(9, 60.0)) == [left.id]
     assert await bench.store.write(discard_parked(left.id))
@@ -115,7 +115,7 @@ async def test_a_new_hotel_stays_and_is_found_by_the_next_approval(bench: Bench)
     assert (await bench.row(first.id)).property_ids == ("1000",)
     assert await home_of(bench, first) == first.connection_id, "asking again is harmless"
     assert await home_of(bench, second) == first.connection_id
-    assert await bench.store.write(promote(first.connection_id, "gra_new", None, ("1000",)))
+    assert await bench.promoted("gra_new", ("1000",))
     assert (await bench.row(first.id)).role is Role.SUPERSEDED
     assert await resolve(bench.store, "1000") == [first.connection_id]
 

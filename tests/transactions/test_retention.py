@@ -22,7 +22,7 @@ DAY = 86400.0
 async def hotel(bench: Bench, number: int = 1) -> Grant:
     """A connected hotel that Ada approved, with calls."""
     grant = await bench.approved(pair(number, property_ids=(str(999 + number),)))
-    assert await bench.store.write(promote(grant.connection_id, grant.id, ADA, ()))
+    assert await bench.store.write(promote(grant.connection_id, grant.id, grant.generation, ADA, ()))
     await record_calls(bench.store, [Calls(grant.id, 1, 1.0, 2.0, 1, 0, {"GET /api/v1.3/getGuest/Ada": 1})])
     return grant
 
@@ -65,7 +65,7 @@ async def test_a_former_approval_is_forgotten_too(bench: Bench) -> None:
     """Whoever approved before is no less a person."""
     former = await hotel(bench)
     newer = await bench.approved(pair(2, property_ids=("1000",)))
-    assert await bench.store.write(promote(newer.connection_id, newer.id, ADA, ()))
+    assert await bench.store.write(promote(newer.connection_id, newer.id, newer.generation, ADA, ()))
     await bench.store.write(disconnect(former.connection_id))
     assert await bench.store.write(forget(former.connection_id))
     assert await bench.store.write(sweep(-DAY, 9)) > 0

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from cloudbeds_auth.engine.candidates import Candidates
+from cloudbeds_auth.engine.candidates import Candidates, why_unnamed
 from cloudbeds_auth.engine.context import World, current_grant, refused_for_good, still_works
 from cloudbeds_auth.engine.counted_apps import CountedApps
 from cloudbeds_auth.engine.memory import Cached, Recent
@@ -24,16 +24,14 @@ from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
     ReauthorizationRequired,
-    RefreshInDoubt,
     RefreshPending,
     StoreUnavailable,
     Unclaimed,
 )
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
-from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, State
+from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, CredentialKind, Grant, Role
-from cloudbeds_auth.rules.presentation import WAITING
 from cloudbeds_auth.rules.rate_limit import TurnLine
 from cloudbeds_auth.rules.refresh import Ask, servable
 from cloudbeds_auth.transactions.connections import read_connection
@@ -206,6 +204,7 @@ class Access:
             promoted = await self._candidates.resume(connection_id)
             row = promoted if promoted is not None else row
         if row.role is Role.DISCONNECTED:
+            await self._candidates.must_not_wait(connection_id)
             raise ConnectionDisconnected(connection_id=connection_id)
         _must_be_claimed(row)
         # A further app cannot change its client id while it has grants, so none is read here.
@@ -214,6 +213,7 @@ class Access:
         failed_move = row.kind is CredentialKind.OAUTH and row.latched and row.valid_for > 0
         if row.reauth and not failed_move:  # after a failed move, the token serves until it expires
             self.forget(connection_id)
+            await self._candidates.must_not_wait(connection_id)  # the hotel did what the mark asks for
             if row.state is State.DISCONNECTED:
                 raise ConnectionDisconnected(
                     "Cloudbeds says that the hotel disconnected the app, and refuses every stored token",
@@ -244,18 +244,8 @@ class Access:
         if not self._asked_lately(row):
             self._not_before[row.id] = self._world.clock.steady() + self._world.timing.lease
         shown = await self._world.db.read(read_connection(row.connection_id))
-        if shown is not None and shown.problem == HOTEL_SCOPE_MISSING:
-            raise ReauthorizationRequired(
-                "Cloudbeds does not say which property this is: the approval lacks the scope read:hotel",
-                connection_id=row.connection_id,
-                next_step=WAITING[HOTEL_SCOPE_MISSING].text,
-            )
-        raise RefreshInDoubt(
-            "the hotel approved, but Cloudbeds has not said yet for which property",
-            connection_id=row.connection_id,
-            next_step=WAITING[PROPERTY_UNKNOWN].text,
-            retry_after=self._not_before[row.id] - self._world.clock.steady(),
-        )
+        problem = None if shown is None else shown.problem
+        raise why_unnamed(row.connection_id, problem, self._not_before[row.id] - self._world.clock.steady())
 
     async def _nothing(self, connection_id: str) -> ConnectionDisconnected:
         """The error for a connection whose only candidate was dropped; raises UnknownConnection."""

@@ -35,7 +35,8 @@ from cloudbeds_auth.rules.api_errors import (
 )
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
-from cloudbeds_auth.rules.model import CredentialKind, Grant
+from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
+from cloudbeds_auth.rules.presentation import WAITING
 from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.transactions.authorizations import Authorization
@@ -93,14 +94,19 @@ class Candidates:
                     raise still_works(self._world, served.grant)
 
     async def must_not_wait(self, connection_id: str) -> None:
-        """Raises RefreshInDoubt if a candidate waits, saying what it is and that it is not known to work yet."""
+        """Raises RefreshInDoubt if a candidate waits, saying what it is and that it is not known to work yet; or as
+        `why_unnamed`.
+        """
         waiting = await self._world.db.read(read_candidate(connection_id))
-        if waiting is not None:
-            what = "the key was stored" if waiting.kind is CredentialKind.API_KEY else "the hotel approved again"
-            raise RefreshInDoubt(
-                f"{what}, and Cloudbeds could not yet be asked whether it works",
-                connection_id=connection_id,
-            )
+        if waiting is None:
+            return
+        if waiting.problem in {HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN}:
+            raise why_unnamed(connection_id, waiting.problem)
+        what = "the key was stored" if waiting.kind is CredentialKind.API_KEY else "the hotel approved again"
+        raise RefreshInDoubt(
+            f"{what}, and Cloudbeds did not say yet whether it works",
+            connection_id=connection_id,
+        )
 
     async def _verdict(self, candidate: Grant) -> Verdict:
         """What `/userinfo` says about the candidate; Inconclusive if there was no turn to ask."""
@@ -138,8 +144,10 @@ class Candidates:
         at_home = None if settled is None else await self._at_home(settled, learnt)
         if at_home is None:
             return None
+        if at_home.role is Role.CANDIDATE and at_home.access != candidate.access:
+            return None  # refreshed meanwhile: the newer pair has to work itself
         await self._must_be_same_hotel(at_home, (*at_home.property_ids, *learnt))
-        change = await db.write(promote(at_home.connection_id, at_home.id, proof.user, learnt))
+        change = await db.write(promote(at_home.connection_id, at_home.id, at_home.generation, proof.user, learnt))
         if change is None:
             return None
         self._promoted(at_home.connection_id)
@@ -254,6 +262,24 @@ class Candidates:
             connection_id=candidate.connection_id,
             next_step="approve as the hotel that was connected, or connect the other one with a link of its own",
         )
+
+
+def why_unnamed(
+    connection_id: str, problem: str | None, retry_after: float | None = None
+) -> RefreshInDoubt | ReauthorizationRequired:
+    """The error for an approval whose property is not known: only another approval helps where a scope is missing."""
+    if problem == HOTEL_SCOPE_MISSING:
+        return ReauthorizationRequired(
+            "Cloudbeds does not say which property this is: the approval lacks the scope read:hotel",
+            connection_id=connection_id,
+            next_step=WAITING[HOTEL_SCOPE_MISSING].text,
+        )
+    return RefreshInDoubt(
+        "the hotel approved, but Cloudbeds has not said yet for which property",
+        connection_id=connection_id,
+        next_step=WAITING[PROPERTY_UNKNOWN].text,
+        retry_after=retry_after,
+    )
 
 
 def why_turned_down(approval: Authorization) -> PropertyMismatch | StateMismatch:

@@ -220,11 +220,12 @@ def read_unproven(tx: Tx, connection_id: str, behind: str) -> Transaction[Sequen
 
 @transaction
 def promote(
-    tx: Tx, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
+    tx: Tx, connection_id: str, grant_id: str, generation: int, user: User | None, property_ids: tuple[str, ...]
 ) -> Transaction[PropertyChanges | None]:
-    """The candidate worked: make it the connection's grant, and supersede the old one. Returns which properties were
-    added and dropped compared with the grant that was in use. None: a newer one came first. `property_ids`: those
-    learnt besides the grant's own.
+    """The candidate's pair of this generation worked: make it the connection's grant, and supersede the old one.
+    Returns which properties were added and dropped compared with the grant that was in use. None: a newer grant came
+    first, or the candidate has a newer pair, which has to work itself. `property_ids`: those learnt besides the
+    grant's own.
     """
     found = yield from query_one("grant", grant_id=grant_id)
     if found is not None:
@@ -237,6 +238,8 @@ def promote(
         return (
             PropertyChanges(tuple(json.loads(row["property_ids"]))) if connection["active_grant"] == grant_id else None
         )
+    if row["generation"] != generation:
+        return None
     former = yield from query("grants_of", connection_id=connection_id)
     for other in former:
         if place(other, former) < place(row, former) and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:

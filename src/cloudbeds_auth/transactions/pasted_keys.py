@@ -196,7 +196,7 @@ def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[Proper
         tx, row, "candidate_received", actor=tx.acting.name if key.link_hash is None else "hotel", expires_at=None,
         property_ids=list(key.pair.property_ids), pasted=True,
     )  # fmt: skip
-    change = yield from promote(home, grant_id, key.user, ())(tx)
+    change = yield from promote(home, grant_id, row["generation"], key.user, ())(tx)
     yield from confirm(grant_id, row["generation"], issuer=key.pair.source.issuer)(tx)
     yield from query("link_led_to", hash=key.link_hash, connection_id=home)
     return change if change is not None and change.count else None
