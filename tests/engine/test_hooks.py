@@ -13,9 +13,9 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.engine.disconnect import APART, AT_ONCE, LEFT_OUT, MOST_WAITING, AppStates
-from cloudbeds_auth.errors import ConnectionDisconnected
+from cloudbeds_auth.errors import ConnectionDisconnected, RefreshInDoubt
 from cloudbeds_auth.ports import AppState, Throttled
-from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
+from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.schedule import PAUSE, RETRY_FIRST
@@ -125,6 +125,20 @@ async def test_a_disabled_said_after_a_refused_pass(stage: Stage, app_states: Ap
     assert (await stage.kinds(grant.connection_id))[-1] == "reauthorization_required"
     kinds = [one.kind for one in await stage.one.store.write(claim_messages(9, 60.0))]
     assert kinds == ["connection.connected", "connection.reauthorization_required"]
+
+
+async def test_it_approves_again_and_that_is_in_doubt(stage: Stage, app_states: AppStates) -> None:
+    """Nobody is told that it left: it has just come back, and Cloudbeds does not say yet whether that works."""
+    grant = await stage.connected()
+    stage.vendor.app_states["1000"] = DISABLED
+    stage.vendor.thinks("A-1", DeadGrant("revoked"))
+    stage.endpoint.will(Refused("dead"), Refused("dead"))
+    await looked_at_twice(stage, app_states, payload())
+    assert await state_of(stage, grant) is State.DISCONNECTED
+    stage.vendor.thinks("A-new", Inconclusive("HTTP 503"))
+    await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    with pytest.raises(RefreshInDoubt, match="the hotel approved again"):
+        await stage.one.access.access_token(grant.connection_id)
 
 
 @pytest.mark.row("F95")

@@ -204,7 +204,6 @@ class Access:
             promoted = await self._candidates.resume(connection_id)
             row = promoted if promoted is not None else row
         if row.role is Role.DISCONNECTED:
-            await self._candidates.must_not_wait(connection_id)
             raise ConnectionDisconnected(connection_id=connection_id)
         _must_be_claimed(row)
         # A further app cannot change its client id while it has grants, so none is read here.
