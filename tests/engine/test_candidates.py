@@ -244,24 +244,13 @@ async def test_a_late_proof_of_a_candidate_moves_no_pointer_to_a_pair_that_came_
 
 async def test_a_marked_hotel_that_approved_again_is_in_doubt_until_that_is_proven(stage: Stage) -> None:
     """Nobody is told that it has to approve: it has just done so. Once that approval is refused, too, they are."""
-    old = await stage.expired()
-    stage.endpoint.will(Refused("dead"), Refused("dead"))
-    for _ in range(2):
-        with pytest.raises((RefreshInDoubt, ReauthorizationRequired)):
-            await stage.one.access.access_token(old.connection_id)
-        await stage.clock.sleep(60.0)
-    assert (await stage.row(old.id)).reauth == "revoked"
+    old = await stage.marked(await stage.connected())
     newer = await stage.candidate(old.connection_id, pair("new", property_ids=("1000",)))
     stage.vendor.thinks("A-new", Inconclusive("HTTP 503"))
     with pytest.raises(RefreshInDoubt, match="the hotel approved again"):
         await stage.one.access.access_token(old.connection_id)
     stage.vendor.thinks("A-new", DeadToken())
-    stage.endpoint.will(Refused("dead"), Refused("dead"))
-    for _ in range(2):
-        with pytest.raises((RefreshInDoubt, ReauthorizationRequired)):
-            await stage.one.access.access_token(old.connection_id)
-        await stage.clock.sleep(60.0)
-    assert (await stage.row(newer.id)).reauth == "revoked"
+    await stage.marked(newer)
     with pytest.raises(ReauthorizationRequired):
         await stage.one.access.access_token(old.connection_id)
 

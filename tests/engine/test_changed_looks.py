@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.engine.test_marked_grants import marked
 from tests.support.fakes import issued, pair
 from tests.support.stage import Stage
 
@@ -59,7 +58,7 @@ async def test_a_hotel_that_has_to_approve_again(stage: Stage) -> None:
     await stage.clock.sleep(2 * WITHIN)
     async with watching(stage) as (looks, found):
         assert found == []
-        await marked(stage, grant)
+        await stage.marked(grant)
         assert await news(looks) == [(grant.connection_id, "reconnect needed")]
         assert await news(looks) == []
         stage.endpoint.script = [issued(2)]
@@ -70,7 +69,7 @@ async def test_a_hotel_that_has_to_approve_again(stage: Stage) -> None:
 
 async def test_those_that_are_not_well_are_known_from_the_beginning(stage: Stage) -> None:
     """They are what watching begins with; when they change, that is news."""
-    grant = await marked(stage, await stage.connected())
+    grant = await stage.marked(await stage.connected())
     async with watching(stage) as (looks, (found,)):
         assert (found.id, found.state) == (grant.connection_id, State.REAUTHORIZATION_REQUIRED)
         assert await news(looks) == []

@@ -41,18 +41,6 @@ async def ask(stage: Stage, grant: Grant) -> str:
         return error.code
 
 
-async def marked(stage: Stage, grant: Grant) -> Grant:
-    """The hotel after its access token ran out and everything was refused, twice."""
-    await stage.clock.sleep(max(0.0, (await stage.row(grant.id)).valid_for))
-    stage.endpoint.script = [Refused("dead"), Refused("dead")]
-    for _ in range(2):
-        await ask(stage, grant)
-        await stage.clock.sleep(INTERVAL)
-    row = await stage.row(grant.id)
-    assert row.reauth == "revoked"
-    return row
-
-
 # --- before a mark an unexpired token is asked about
 
 
@@ -162,7 +150,7 @@ async def test_what_was_heard_before_the_interval_is_no_evidence(stage: Stage) -
 @pytest.mark.row("F93")
 async def test_a_marked_hotel_whose_tokens_live(stage: Stage) -> None:
     """The vendor refused by mistake: five minutes after the mark it is tried again, and everybody hears of it."""
-    grant = await marked(stage, await stage.connected())
+    grant = await stage.marked(await stage.connected())
     assert await ask(stage, grant) == "reauthorization_required"
     await keep_up(stage.one, RETRY_FIRST - INTERVAL - 1.0)
     assert len(stage.endpoint.sent) == 2, "not before its time"
@@ -179,7 +167,7 @@ async def test_a_marked_hotel_whose_tokens_live(stage: Stage) -> None:
 @pytest.mark.row("F93")
 async def test_how_often_a_marked_hotel_is_tried(stage: Stage) -> None:
     """After five minutes, then doubling to six hours, for thirty days; then with keep-alive. People see one mark."""
-    grant = await marked(stage, await stage.connected())
+    grant = await stage.marked(await stage.connected())
     at = stage.clock.wall() - INTERVAL
     retries: list[float] = []
 
@@ -209,7 +197,7 @@ async def test_how_often_a_marked_hotel_is_tried(stage: Stage) -> None:
 @pytest.mark.parametrize("answer", [Ambiguous("HTTP 502"), NotSent("no route")])
 async def test_a_retry_without_an_answer(stage: Stage, answer: Answer) -> None:
     """It stays marked, as people saw it, and is tried again in its time."""
-    grant = await marked(stage, await stage.connected())
+    grant = await stage.marked(await stage.connected())
     stage.endpoint.will(answer)
     await stage.clock.sleep(RETRY_FIRST)
     await stage.one.upkeep.tick()
@@ -224,7 +212,7 @@ async def test_a_pair_alone_ends_no_mark(stage: Stage) -> None:
     """It is committed, and the proof is lost: the mark stays, nobody is told; the next proof ends it, nothing more is
     sent.
     """
-    grant = await marked(stage, await stage.connected())
+    grant = await stage.marked(await stage.connected())
     stage.endpoint.will(issued(2))
     stage.vendor.thinks("A-2", Inconclusive("HTTP 503"))
     await stage.clock.sleep(RETRY_FIRST)
@@ -243,7 +231,7 @@ async def test_a_pair_alone_ends_no_mark(stage: Stage) -> None:
 )
 async def test_an_operator_sees_what_the_proof_said(stage: Stage, verdict: Verdict, state: State) -> None:
     """Who refreshes a marked hotel is told when its new token was asked about: a mark is gone then, or it is not."""
-    grant = await marked(stage, await stage.connected())
+    grant = await stage.marked(await stage.connected())
     stage.endpoint.will(issued(2))
     stage.vendor.thinks("A-2", stage.later(3.0, verdict))
     await stage.one.access.refresh_now(grant.connection_id)
@@ -363,7 +351,7 @@ async def held_in_a_storm(stage: Stage, *, after: float = 0.0) -> Grant:
     *first, last = [await stage.connected(pair(f"h{at}", property_ids=(f"{at}",))) for at in range(3)]
     await stage.clock.sleep(after)
     for grant in first:
-        await marked(stage, grant)
+        await stage.marked(grant)
     stage.endpoint.will(*[Refused("dead")] * 40)
     for _ in range(2):
         assert await ask(stage, last) == "refresh_in_doubt"
@@ -400,7 +388,7 @@ async def test_a_storm_that_is_over(stage: Stage) -> None:
     """The mark that waits is never made: the vendor takes the token five minutes later."""
     hotels = [await stage.connected(pair(f"h{at}", property_ids=(f"{at}",))) for at in range(3)]
     for grant in hotels[:2]:
-        await marked(stage, grant)
+        await stage.marked(grant)
     stage.endpoint.will(Refused("dead"), Refused("dead"))
     for _ in range(2):
         await ask(stage, hotels[2])
@@ -582,7 +570,7 @@ async def test_a_401_causes_a_refresh_whatever_its_shape(stage: Stage, shape: Ve
 @pytest.mark.row("F100")
 async def test_a_marked_hotel_whose_new_tokens_are_answered_401(stage: Stage) -> None:
     """Its retries give pairs again that nobody can prove: at most eight in an hour, and then it serves."""
-    grant = await marked(stage, await stage.connected())
+    grant = await stage.marked(await stage.connected())
     stage.vendor.thinks([f"A-{number}" for number in range(2, 60)], DeadToken(documented=False))
     stage.endpoint.sent.clear()
     stage.endpoint.will(*[issued(number, lifetime=8 * 3600.0) for number in range(2, 60)])

@@ -175,6 +175,23 @@ async def test_it_is_refreshed_right_after_the_move(stage: Stage) -> None:
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-newer"
 
 
+async def test_it_is_proven_and_refreshed_elsewhere_right_after_the_move(stage: Stage) -> None:
+    """It is in use by then: whoever moved it goes on with it, although its own proof is of a former pair."""
+    old = await stage.connected(KNOWN)
+    waiting, two = await waits(stage), await stage.process()
+
+    async def refreshed() -> None:
+        moved = await two.candidates.resume(old.connection_id)
+        assert moved is not None
+        stage.endpoint.will(issued("newer"))
+        await two.refresh(moved.id, moved.generation, operator=True)
+
+    stage.one.driver.after("move_outcomes", refreshed)
+    found = await stage.one.candidates.resume(waiting.connection_id)
+    assert found is not None
+    assert (found.access.reveal(), found.role) == ("A-newer", Role.ACTIVE)
+
+
 @pytest.mark.parametrize("how", ["refuse", "forget"])
 async def test_a_process_dies_over_the_move(stage: Stage, how: str) -> None:
     """Where it was, or moved, never between: whoever is behind goes on, and the same click shows where it is."""

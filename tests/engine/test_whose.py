@@ -13,7 +13,6 @@ from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, Inconclusiv
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
 from cloudbeds_auth.rules.presentation import WAITING
-from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.history import read_history
 
@@ -76,12 +75,7 @@ async def test_no_property_is_named(
 @pytest.mark.parametrize("answer", [SCOPE, Unlisted(OUTAGE)])
 async def test_a_marked_hotel_approves_again_and_is_not_named(stage: Stage, answer: tuple[str, ...] | Unlisted) -> None:
     """Its callers are told what is in the way of the approval that it just gave, not that the former one is over."""
-    old = await stage.expired()
-    stage.endpoint.will(Refused("dead"), Refused("dead"))
-    for _ in range(2):
-        with pytest.raises((RefreshInDoubt, ReauthorizationRequired)):
-            await stage.one.access.access_token(old.connection_id)
-        await stage.clock.sleep(60.0)
+    old = await stage.marked(await stage.connected())
     stage.vendor.listed = answer
     with pytest.raises(RefreshInDoubt, match="the approval is stored"):
         await stage.approve(issued("new"), connection_id=old.connection_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,14 @@ from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.single_flight import ServedToken
 from cloudbeds_auth.engine.wiring import Engine
+from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports import Deliverer, TokenEndpoint, Vendor
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Fence, Finished, Grant, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.refresh import Ask, Timing
 from cloudbeds_auth.rules.subscriptions import Wanted
+from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.transactions.authorizations import NewAuthorization, add_authorization
 from cloudbeds_auth.transactions.candidates import add_candidate, promote
@@ -223,6 +225,18 @@ class Stage:
         grant = await self.connected(first, **parts)
         await self.clock.sleep(HOUR)
         return grant
+
+    async def marked(self, grant: Grant) -> Grant:
+        """The hotel after its access token ran out and everything was refused, twice."""
+        await self.clock.sleep(max(0.0, (await self.row(grant.id)).valid_for))
+        self.endpoint.script = [Refused("dead"), Refused("dead")]
+        for _ in range(2):
+            with suppress(Error):
+                await self.one.access.access_token(grant.connection_id)
+            await self.clock.sleep(self.timing.refusal_interval)
+        row = await self.row(grant.id)
+        assert row.reauth == "revoked"
+        return row
 
     async def approve(self, *answers: Reply, **parts: Any) -> Finished:
         """The whole way in at the first process; the exchange is answered so."""
