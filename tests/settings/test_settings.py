@@ -534,6 +534,14 @@ def test_an_unknown_name_that_may_be_the_programs_own(slip: str, meant: str) -> 
     assert warning == f"{slip} is not a setting and was ignored" + (f"; did you mean {meant}?" if meant else "")
 
 
+def test_a_required_one_that_is_misspelt() -> None:
+    """What is missing is said together with the name that was probably meant to be it."""
+    problem, other = problems({"CLOUDBEDS_CLIENT_IDD": "x"}, need=Need.APP)
+    assert problem.startswith("CLOUDBEDS_CLIENT_ID: is not set")
+    assert ", but CLOUDBEDS_CLIENT_IDD is; write " in problem
+    assert "but" not in other
+
+
 @pytest.mark.parametrize(
     ("slip", "said"),
     [

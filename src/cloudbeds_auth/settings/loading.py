@@ -39,12 +39,13 @@ ALIKE = 0.75  # how close an unknown name must come to a known one to be taken f
 
 @dataclass(slots=True)
 class Findings:
-    """What was found while reading: problems prevent the start, warnings do not; `from_file` are the variables that
-    came from `.env`.
+    """What was found while reading: problems prevent the start, warnings do not; `misspelt` has by the name that was
+    probably meant the one that is no setting; `from_file` are the variables that came from `.env`.
     """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    misspelt: dict[str, str] = field(default_factory=dict)
     from_file: tuple[str, ...] = ()
 
     def raise_problems(self) -> None:
@@ -68,7 +69,8 @@ def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: 
     for attribute, row in table.items():
         why = row.needed(settings, need)
         if why and not getattr(settings, attribute) and attribute not in failed | unread:
-            findings.problems.append(_problem(row, why))
+            slip = findings.misspelt.get(row.name)
+            findings.problems.append(_problem(row, f"{why}, but {slip} is" if slip else why))
     findings.raise_problems()
     noted: dict[str, Any] = {"warnings": (*findings.warnings, *_risks(settings))}
     if dotenv is not None and findings.from_file:
@@ -273,6 +275,7 @@ def _report_unknown(given: Mapping[str, str], findings: Findings) -> None:
             findings.problems.append(f"{name}: is not a setting; {meant or 'remove it, or correct the name'}")
         else:
             findings.warnings.append(f"{name} is not a setting and was ignored{meant and f'; {meant}'}")
+            findings.misspelt |= {tails[one]: name for one in close}
 
 
 def _tail(name: str) -> str:
