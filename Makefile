@@ -58,8 +58,8 @@ venv: ## make .venv from the hash-pinned lock
 demo: venv ## the whole journey against the simulator, step by step; STAY=1 leaves both running, to watch them side by side
 	@$(BIN)/cloudbeds-auth demo $(if $(STAY),--stay)
 
-test: venv ## the tests that need nothing else, the import contract included; long ones are left out
-	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/pytest_plugin $(TESTS)
+test: venv ## the tests that need nothing else, the import contract included; long ones are left out, and folders named by WITHOUT=
+	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(patsubst %,--ignore=tests/%,pytest_plugin $(WITHOUT)) $(TESTS)
 
 oldest: venv
 	@test -d .venv-oldest || $(BIN)/python -m venv .venv-oldest
@@ -109,8 +109,8 @@ fuzz: venv ## every parser of what comes from outside under a coverage-guided fu
 
 test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in transaction mode (needs `make system`)
 	@$(BIN)/python -m tests.support.pgbouncer pytest -n $(WORKERS) --dist worksteal \
-	  tests/postgres/test_troubles.py tests/database tests/transactions tests/engine tests/crash \
-	  tests/acceptance/test_herd.py \
+	  tests/postgres/test_troubles.py tests/database tests/transactions tests/engine \
+	  tests/crash/test_crowds.py tests/crash/test_paused.py tests/crash/test_random.py tests/acceptance/test_herd.py \
 	  -k "postgres or two_machines"
 	@$(BIN)/python -m pytest tests/pgbouncer
 
