@@ -47,6 +47,14 @@ def test_wrong_usage_is_2(args: list[str]) -> None:
     assert "Usage:" in result.err
 
 
+@pytest.mark.parametrize(("args", "meant"), [(["conections"], "connections"), (["connections", "lst"], "list")])
+def test_a_command_that_is_misspelt(args: list[str], meant: str) -> None:
+    """It is answered with those that are alike, whether they are imported yet or not."""
+    _, likely = invoke(*args).err.split("Did you mean ")
+    assert f"'{meant}'" in likely
+    assert "Did you mean" not in invoke("nonsense").err
+
+
 def test_version() -> None:
     """--version names the distribution."""
     result = invoke("--version")

@@ -535,11 +535,11 @@ def test_an_unknown_name_that_may_be_the_programs_own(slip: str, meant: str) -> 
 
 
 def test_a_required_one_that_is_misspelt() -> None:
-    """What is missing is said together with the name that was probably meant to be it."""
+    """To rename what was probably meant to be it is the first thing to do."""
     problem, other = problems({"CLOUDBEDS_CLIENT_IDD": "x"}, need=Need.APP)
     assert problem.startswith("CLOUDBEDS_CLIENT_ID: is not set")
-    assert ", but CLOUDBEDS_CLIENT_IDD is; write " in problem
-    assert "but" not in other
+    assert "; rename CLOUDBEDS_CLIENT_IDD, or write the client id " in problem
+    assert "rename" not in other
 
 
 @pytest.mark.parametrize(

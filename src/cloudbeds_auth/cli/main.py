@@ -52,6 +52,15 @@ class Root(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - our own modules define it so
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As Click's, which knows commands that are alike only of those that are imported."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(error.command_name, possibilities=MODULES, ctx=ctx) from None
+
 
 def _close_stdout() -> None:
     """The reader closed the pipe: print no more, and nothing when the interpreter exits."""

@@ -69,8 +69,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: 
     for attribute, row in table.items():
         why = row.needed(settings, need)
         if why and not getattr(settings, attribute) and attribute not in failed | unread:
-            slip = findings.misspelt.get(row.name)
-            findings.problems.append(_problem(row, f"{why}, but {slip} is" if slip else why))
+            findings.problems.append(_problem(row, why, findings.misspelt.get(row.name)))
     findings.raise_problems()
     noted: dict[str, Any] = {"warnings": (*findings.warnings, *_risks(settings))}
     if dotenv is not None and findings.from_file:
@@ -248,8 +247,9 @@ def worded(message: str) -> str:
     return f"{what[:1].lower()}{what[1:]}"
 
 
-def _problem(row: Setting, what: str) -> str:
-    return f"{row.name}: {what}; write {row.write}"
+def _problem(row: Setting, what: str, misspelt: str | None = None) -> str:
+    rename = f"rename {misspelt}, or " if misspelt else ""
+    return f"{row.name}: {what}; {rename}write {row.write}"
 
 
 def _risks(settings: Settings) -> Iterable[str]:
