@@ -29,10 +29,10 @@
     │   └── BodyNotReplayable
     ├── ClientRefused               the app's own client id or secret is refused, or is not this grant's
     ├── VaultClosed                 the vault was closed before the call, or before it answered
-    └── UpstreamError               the vendor's side of a proxied call
-        ├── UpstreamFailed
-        └── OutcomeUnknown
-    ForeignOrigin                   a ValueError too: the credential was about to be sent to another host
+    ├── UpstreamError               the vendor's side of a proxied call
+    │   ├── UpstreamFailed
+    │   └── OutcomeUnknown
+    └── ForeignOrigin               a ValueError, too: the credential was about to be sent to another host
 
 Each class carries the stable `code` and HTTP `status` of the public contract, and `diagnosis()` says what happened,
 whether anything is lost, and what to do next. The first line of a class's docstring is its title, and the rest its
@@ -376,9 +376,8 @@ class RateLimited(TryAgain):
     """Too many requests at once
 
     `CLOUDBEDS_AUTH_RATE_LIMIT` (a tenth of it while the database does not answer) leaves no room for this call within
-    five seconds, or Cloudbeds answered another call 429. Or fifty calls from the caller's address are in progress in
-    the proxy, or too many connections are open, from that address or in total. Nothing was sent. A 429 of Cloudbeds is
-    passed on unchanged, without this code. Also when too many approvals are unfinished, here or from the Marketplace.
+    five seconds, Cloudbeds answered another call 429, or there are too many calls of one key in the proxy (fifty with
+    its children), connections, or unfinished approvals. Nothing was sent. Cloudbeds' own 429s come without this code.
     """
 
     code = "rate_limited"
@@ -421,9 +420,9 @@ class ClientRefused(Error):
     rows were altered (`problem` is `altered`); then nothing was sent. If the detail names two origins or two client
     ids, the hotel's grant or the app's secret came from another one than the settings name: neither tokens nor secret
     were sent. No hotel is at fault, and none is marked. For the settings' own app, correct the id, the secret or
-    `CLOUDBEDS_BASE_URL` and restart; during a reset keep the former secret in `CLOUDBEDS_CLIENT_SECRET_PREVIOUS`. For
-    another app, run `cloudbeds-auth apps rotate-secret NAME`, or `cloudbeds-auth apps add NAME` with its former client
-    id. If the vendor really moved, run `cloudbeds-auth apps move-origin NAME --from ORIGIN`.
+    `CLOUDBEDS_BASE_URL`, and restart if it is in the environment; during a reset keep the former secret in
+    `CLOUDBEDS_CLIENT_SECRET_PREVIOUS`. For another app, `cloudbeds-auth apps rotate-secret NAME`, or `apps add NAME`
+    with its former client id. If the vendor really moved, run `cloudbeds-auth apps move-origin`.
     """
 
     code = "client_refused"

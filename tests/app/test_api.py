@@ -206,7 +206,8 @@ async def test_authorization(service: Running[RealVault]) -> None:
         "expires_at": moment(link.expires_at),
     }
     assert service.vault.sql("SELECT reference, return_to FROM links") == [("tenant-7", "https://app.example/done")]
-    assert (await ask(service, "POST", "/api/v1/authorizations", json={}))[0] == 201
+    for default in ({}, {"app": None, "reference": None, "return_to": None, "expires_in": None}):
+        assert (await ask(service, "POST", "/api/v1/authorizations", json=default))[0] == 201
 
 
 @pytest.mark.parametrize(
@@ -320,7 +321,7 @@ async def test_ambiguous_property(service: Running[RealVault]) -> None:
 
 @pytest.mark.row("A58")
 async def test_ready() -> None:
-    """Ready while the store is; else 503 with the check's name and nothing about the machine."""
+    """Ready while the store is; else a problem with the code of what failed, and nothing about the machine."""
     clock = HandClock()
     vault = RealVault(clock=clock)
     async with a_service(vault) as service:
@@ -328,8 +329,11 @@ async def test_ready() -> None:
         vault.ready = False
         clock.now += 1.0
         status, body, headers = await ask(service, "GET", "/readyz")
-        assert (status, body) == (503, {"status": "unready", "checks": {"store": "store_unavailable"}})
+        assert (status, body["status"], body["code"]) == (503, 503, "store_unavailable")
+        assert body["detail"] == body["title"], "and no more"
+        assert headers["Content-Type"] == "application/problem+json"
         assert headers["X-Cloudbeds-Auth-Code"] == "store_unavailable"
+        assert int(headers["Retry-After"]) > 0
 
 
 @pytest.mark.row("A79")

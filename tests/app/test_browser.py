@@ -66,7 +66,9 @@ async def test_the_path_of_the_redirect_uri_with_escapes(path: str) -> None:
 
 async def test_to_the_approval_page(tab: Tab) -> None:
     """The approval page is the vendor's, with a one-time state."""
-    status, location, _ = await tab.open("/connect?reference=tenant-7")
+    assert (await tab.open("/connect?reference=tenant-7", "HEAD"))[0] == 405
+    assert tab.service.vault.pending() == []
+    status, location, _ = await tab.open("/connect?app=&return_to=&reference=tenant-7")
     assert status == 303
     assert location.startswith(f"{tab.service.vault.base_url}/api/v1.3/oauth?")
     assert [parse_qs(urlsplit(location).query)["state"][0]] == tab.service.vault.vendor.states

@@ -42,7 +42,7 @@ async def test_a_key_is_shown_once(service: Running[RealVault]) -> None:
     key = await made(service, scopes=["read"], expires_in=3600)
     assert key["key"].startswith("cbauth_")
     status, shown = await answered(service, "GET", f"{KEYS}/{key['id']}", key["key"])
-    assert (status, shown["code"]) == (400, "invalid_request"), "it is no child of its own"
+    assert (status, shown["code"]) == (404, "invalid_request"), "it is no child of its own"
     admin = AS_ADMIN["Authorization"].removeprefix("Bearer ")
     assert await answered(service, "GET", f"{KEYS}/{key['id']}", admin) == (
         200,
@@ -130,7 +130,7 @@ async def test_a_child_key(service: Running[RealVault]) -> None:
     body = {"name": "x", "scopes": ["proxy"]}
     assert (await answered(service, "POST", KEYS, child["key"], json=body))[0] == 403
     assert (await answered(service, "POST", KEYS, other["key"], json=body))[0] == 403
-    for credential, named, status in ((other, child, 400), (parent, other, 400), (parent, child, 200)):
+    for credential, named, status in ((other, child, 404), (parent, other, 404), (parent, child, 200)):
         assert (await answered(service, "DELETE", f"{KEYS}/{named['id']}", credential["key"]))[0] == status
     assert (await answered(service, "GET", "/api/v1/connections", child["key"]))[0] == 401
 

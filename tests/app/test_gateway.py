@@ -89,7 +89,7 @@ async def test_route_table() -> None:
         *(("GET", path) for path in ANYONE | OPERATORS),
         *(("POST", path) for path in SENT | SIGN_IN),
         *((method, SIGN_IN_FIRST) for method in METHODS),
-        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors", "/errors/{code}", *FORMS)),
+        *(("HEAD", path) for path in FORMS),
         *(("POST", path) for path in FORMS),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
@@ -147,7 +147,9 @@ async def test_every_route_needs_a_credential(service: Running[RealVault]) -> No
             _ours(dict(answer.headers))
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/errors/forbidden"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/errors/forbidden", "/", "/connected", "/sign-in", "/static/style.css"]
+)
 async def test_without_the_body(service: Running[RealVault], path: str) -> None:
     """What watches a service, or checks a link, asks with HEAD: the head of the answer to a GET, and no body."""
     heads = {}

@@ -27,21 +27,26 @@ def typed(hotels: dict[str, str]) -> Typed:
 
 @pytest.mark.row("A59")
 def test_a_history_is_exported_and_verified(typed: Typed, database: SqliteDatabase) -> None:
-    """A JSON object in each line; what is missing is named, and the exit status says so."""
-    plain = typed("connections", "events", "1000")
+    """A row, or a JSON object, for each event; what is missing is named, and the exit status says so."""
+    plain = typed("connections", "events", "1000", "--json")
     assert plain.status == 0, plain.err
-    events = [json.loads(line) for line in plain.out.splitlines()]
+    events = json.loads(plain.out)["events"]
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
     assert "verified" not in events[0]
-    whole = typed("connections", "events", "con_0", "--verify")
-    assert (whole.status, {json.loads(line)["verified"] for line in whole.out.splitlines()}) == (0, {True})
+    heading, *rows = typed("connections", "events", "1000").out.splitlines()
+    assert heading.split() == ["event", "when", "what", "pair", "who"]
+    assert [row.split()[0] for row in rows] == [str(event["sequence"]) for event in events]
+    heading, *rows = typed("connections", "events", "con_0", "--verify").out.splitlines()
+    assert heading.split()[-1] == "verified"
+    assert {row.split()[-1] for row in rows} == {"unaltered"}
     database.sql("DELETE FROM events WHERE connection_id = 'con_0' AND sequence = 2")
     database.sql("UPDATE events SET actor = 'nobody' WHERE connection_id = 'con_0' AND sequence = 4")
     cut = typed("connections", "events", "con_0", "--verify")
     assert cut.status == 1
     assert "event 2 is missing" in cut.err
-    assert {json.loads(line)["sequence"]: json.loads(line)["verified"] for line in cut.out.splitlines()}[4] is False
+    assert {row.split()[0]: row.split()[-1] for row in cut.out.splitlines()}["4"] == "altered"
     document = json.loads(typed("connections", "events", "con_0", "--verify", "--json").out)
+    assert {event["sequence"]: event["verified"] for event in document["events"]}[4] is False
     assert document["problems"] == ["event 2 is missing", "event 4 was altered, or written by something else"]
 
 

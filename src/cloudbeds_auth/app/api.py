@@ -7,21 +7,22 @@ the webhooks that Cloudbeds sends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from cloudbeds_auth.app import asgi
 from cloudbeds_auth.app.api_description import describe_api
 from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.limits import sharing
 from cloudbeds_auth.app.permits import Administering, Connecting, Measuring, Permit, Proxying, Reading, Tokens
-from cloudbeds_auth.app.problems import CODE, AboutToStop, RequestTimedOut
+from cloudbeds_auth.app.problems import AboutToStop, RequestTimedOut
 from cloudbeds_auth.app.relaying import ProxiedCall, Relay
 from cloudbeds_auth.app.schemas import (
+    DAY,
     AccessTokenShape,
     AuditEntryShape,
     AuditShape,
@@ -69,42 +70,34 @@ machines: Final = APIRouter()
 router: Final = APIRouter(prefix="/api/v1")
 
 
-@machines.head("/healthz", include_in_schema=False)  # what watches a service from outside asks without a body
 @machines.get("/healthz")
 async def alive() -> dict[str, str]:
     """The process runs and answers."""
     return {"status": "ok"}
 
 
-@machines.head("/readyz", include_in_schema=False)
-@machines.get("/readyz", responses={503: {"description": "a check failed, or the service is about to stop"}})
-async def ready(request: Request) -> JSONResponse:
-    """The database is writable and the keys open it; otherwise 503 with the name of the failed check. Also 503 as soon
-    as the service is about to stop.
+@machines.get("/readyz", responses={503: {"description": "the database failed, or the service is about to stop"}})
+async def ready(request: Request) -> dict[str, Any]:
+    """The database is writable and the keys open it; otherwise 503 with the code of what failed. Also 503 as soon as
+    the service is about to stop.
     """
     draining: Draining = request.app.state.draining
     draining.asked()
-    if draining.begun:
-        return _not_ready("draining", AboutToStop.code, {})
-    problem: str | None = await request.app.state.unready()
+    problem: type[Error] | None = AboutToStop if draining.begun else await request.app.state.unready()
     if problem is not None:
-        return _not_ready("unready", problem, {"store": problem})
-    return JSONResponse({"status": "ready", "checks": {"store": "ok"}})
+        raise problem  # without the details, which are not for strangers (A58)
+    return {"status": "ready", "checks": {"store": "ok"}}
 
 
-def _not_ready(status: str, code: str, checks: Mapping[str, str]) -> JSONResponse:
-    return JSONResponse({"status": status, "checks": checks}, 503, {CODE: code, "retry-after": "1"})
-
-
-async def unready(vault: TokenVault) -> str | None:
-    """The code of what keeps the service from being ready, else None. Writes to the database."""
+async def unready(vault: TokenVault) -> type[Error] | None:
+    """What keeps the service from being ready, else None. Writes to the database."""
     try:
         async with asyncio.timeout(CHECK_WITHIN):
             await vault.check()
     except Error as error:
-        return error.code
+        return type(error)
     except TimeoutError:
-        return StoreUnavailable.code
+        return StoreUnavailable
     return None
 
 
@@ -157,7 +150,8 @@ async def create_authorization(body: NewAuthorizationShape, permit: Connecting) 
     """Create a one-time `connect_url` to give to a hotel; a `reference` given here is trusted."""
     permit.require_hotel(body.reference, body.expected_properties or ())
     link = await permit.vault.create_link(
-        app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in,
+        app=body.app or "default", reference=body.reference, return_to=body.return_to,
+        expires_in=body.expires_in or DAY,
         expected_properties=body.expected_properties or (), code_challenge=body.code_challenge,
     )  # fmt: skip
     key_url = None if body.code_challenge else permit.vault.engine.world.key_url(link.token)

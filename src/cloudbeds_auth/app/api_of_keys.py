@@ -8,9 +8,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Request
 
 from cloudbeds_auth.app.permits import still_good
+from cloudbeds_auth.app.problems import NotFound
 from cloudbeds_auth.app.schemas import CreatedKeyShape, KeyShape, KeysShape, NewKeyShape
 from cloudbeds_auth.engine.caller_keys import CallerKeys, unknown_key
-from cloudbeds_auth.errors import Forbidden
+from cloudbeds_auth.errors import Forbidden, InvalidRequest
 from cloudbeds_auth.rules.caller_keys import ID_PREFIX, CallerKey
 from cloudbeds_auth.rules.documents import key_document
 from cloudbeds_auth.rules.permissions import Caller, Scope
@@ -32,10 +33,13 @@ class Holder:
         return None if Scope.ADMIN in self.caller.scopes else self.caller
 
     async def own(self, key_id: str) -> CallerKey:
-        """One of the keys it may manage; raises InvalidRequest for any other, as for one that does not exist."""
-        key = await self.keys.get(key_id)
-        if self.parent is not None and key.parent != self.parent.name:
-            raise unknown_key(key_id)
+        """One of the keys it may manage; raises NotFound for any other, as for one that does not exist."""
+        try:
+            key = await self.keys.get(key_id)
+            if self.parent is not None and key.parent != self.parent.name:
+                raise unknown_key(key_id)
+        except InvalidRequest as error:
+            raise NotFound(error.detail, next_step=error.next_step) from None
         return key
 
 

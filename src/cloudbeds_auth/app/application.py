@@ -120,8 +120,8 @@ def _pages(browser: Browser) -> list[Route]:
     """The service's routes to the handlers; the gateway rewrites the path of every callback to `CALLBACK`."""
     return [
         *(route(path, _endpoint(getattr(browser, name)), methods(name)) for path, name in PAGES.items()),
-        route(ERRORS, _endpoint(browser.errors), ["GET", "HEAD"]),
-        route(f"{ERRORS}/{{code}}", _endpoint(browser.error), ["GET", "HEAD"]),
+        route(ERRORS, _endpoint(browser.errors)),
+        route(f"{ERRORS}/{{code}}", _endpoint(browser.error)),
         route("/static/{name}", _endpoint(browser.static)),
         route("/favicon.ico", _endpoint(browser.static)),
         route(CALLBACK, _endpoint(browser.callback)),

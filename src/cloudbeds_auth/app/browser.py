@@ -84,10 +84,10 @@ class Browser:
             if not self._settings.open_connect:
                 raise Forbidden("a connection starts with a one-time link here", next_step="ask for a link")
             asked = parameters(request, "app", "return_to", "reference")
-            app, return_to, reference = asked.get("app") or "default", asked.get("return_to"), asked.get("reference")
+            app, return_to = asked.get("app") or "default", asked.get("return_to") or None
             self._starts.admit(request.address)
             return await self._vault.begin_authorization(
-                app=app, return_to=return_to, reference=reference, browser=browser, trusted=False
+                app=app, return_to=return_to, reference=asked.get("reference"), browser=browser, trusted=False
             )
 
         return await self._begun(request, CONNECT, begin)

@@ -68,6 +68,8 @@ LIVE = re.compile(r"/live(?:/|\Z)")  # of these, what a page asks for by itself:
 REFERENCE = "/docs"  # of these the one that a credential opens, too
 SIGN_IN_FIRST = "/sign-in-first"  # where they are answered without a session
 CALLBACK = "/callback"  # where the one handler of all callbacks is served, however the redirect URIs are spelled
+# Where HEAD is not served: a GET of them begins or finishes an approval, or its answer does not end.
+NOT_BY_HEAD = frozenset({"/connect", CALLBACK, "/live"})
 # In a request's state:
 APP = "cloudbeds_app"  # the name of the app whose callback is asked for
 HOTEL = "cloudbeds_hotel"  # the id of the connection that it is about
@@ -138,7 +140,7 @@ class Gateway:
                 await self._proxy(scope, receive, send)  # reports to the observer itself
                 return
             try:
-                head = scope["method"] == "HEAD" and scope["raw_path"].startswith(b"/api/")  # a page's GET may write
+                head = scope["method"] == "HEAD" and scope["path"] not in NOT_BY_HEAD
                 await self._inside({**scope, "method": "GET"} if head else scope, receive, ours)
             except Exception:  # the framework answered 500, unless an answer had begun
                 log.exception("an unexpected error in %s", scope["method"])

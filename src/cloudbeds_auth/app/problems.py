@@ -125,6 +125,7 @@ class AboutToStop(Error):
 
     code = "draining"
     status = 503
+    retry_after_default = 1.0
     next_step_default = "ask another instance, or this one again when it was restarted"
 
 

@@ -143,16 +143,16 @@ class AccessTokenShape(BaseModel):
 
 
 class NewAuthorizationShape(BodyShape):
-    """What a one-time link is made for; `expires_in` are seconds, a day when it is left out.
+    """What a one-time link is made for: the app is `default`, and `expires_in` (seconds) a day, if left out or null.
 
     `expected_properties`: the approval has to cover one of them. `code_challenge`: the hash of the secret that it is
     claimed with (RFC 7636, S256).
     """
 
-    app: Annotated[str, Field(min_length=1, max_length=64)] = "default"
+    app: Annotated[str | None, Field(min_length=1, max_length=64)] = None
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
     return_to: Annotated[str | None, Field(max_length=2048)] = None
-    expires_in: Annotated[float, Field(ge=60, le=30 * DAY, allow_inf_nan=False, strict=True)] = DAY
+    expires_in: Annotated[float | None, Field(ge=60, le=30 * DAY, allow_inf_nan=False, strict=True)] = None
     expected_properties: Annotated[list[str] | None, Field(min_length=1, max_length=MOST_PROPERTIES)] = None
     code_challenge: Annotated[str | None, Field(max_length=43)] = None
 

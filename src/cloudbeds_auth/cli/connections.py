@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 HEADINGS = ("connection", "state", "reference", "properties", "approved by", "token expires", "last used")
+EVENT = ("when", "what", "pair", "who")
+VERIFIED: Final = {True: "unaltered", False: "altered", None: "older"}  # than the authentication of histories
 
 
 @group(
@@ -134,23 +135,22 @@ def show(out: Output, connection: str, events: int, drawn: bool) -> None:
         out.line(line)
     if history:
         out.line()
-        out.table(("when", "what", "pair", "who"), [_event_row(event) for event in history])
+        out.table(EVENT, [_event_row(event) for event in history])
 
 
 @command(
     "events",
     "cloudbeds-auth connections events con_01J...",
-    "cloudbeds-auth connections events con_01J... --verify > history.jsonl",
+    "cloudbeds-auth connections events con_01J... --verify --json > history.json",
     group=connections,
 )
 @click.argument("connection", metavar="ID")
 @click.option("--verify", is_flag=True, help="Verify that each event is unaltered; exit with 1 if not.")
 def events(out: Output, connection: str, verify: bool) -> int:
-    """Print the whole history of a connection, oldest event first, one JSON object per line. ID: con_... or a property
-    id.
+    """Print the whole history of a connection, oldest event first. ID: con_... or a property id.
 
-    With --verify, each event has `verified`: true, false, or null if it is older than the authentication of histories.
-    Missing events are named on standard error. Counted calls are not included.
+    With --verify, each event is marked: unaltered, altered, or older than the authentication of histories (in --json,
+    `verified` is true, false or null). Missing events are named on standard error. Counted calls are not included.
     """
 
     async def ask(vault: TokenVault) -> VerifiedHistory:
@@ -159,16 +159,18 @@ def events(out: Output, connection: str, verify: bool) -> int:
 
     with out.working(READING):
         history = with_vault(ask)
-    lines = [
-        {**event_document(event), **({"verified": verified} if verify else {})} for event, verified in history.events
-    ]
-    problems = list(history.problems) if verify else []
-    out.document({"events": lines, **({"problems": problems} if verify else {})})
-    for line in lines:
-        out.bare(json.dumps(line))
-    for problem in problems:
+    rows = [(str(event.sequence), *_event_row(event)) for event, _ in history.events]
+    if not verify:
+        out.document({"events": [event_document(event) for event, _ in history.events]})
+        out.table(("event", *EVENT), rows)
+        return 0
+    lines = [{**event_document(event), "verified": verified} for event, verified in history.events]
+    out.document({"events": lines, "problems": list(history.problems)})
+    verdicts = [VERIFIED[verified] for _, verified in history.events]
+    out.table(("event", *EVENT, "verified"), [(*row, verdict) for row, verdict in zip(rows, verdicts, strict=True)])
+    for problem in history.problems:
         out.note(problem)
-    return 1 if problems else 0
+    return 1 if history.problems else 0
 
 
 def _event_row(event: Event) -> tuple[str, ...]:
@@ -194,7 +196,8 @@ def claim(out: Output, connection: str, reference: str | None, secret_file: Path
     """Claim a parked approval: one that a hotel began in Cloudbeds' Marketplace, one that began with a code challenge,
     or one by another hotel than expected.
 
-    No caller can use it before, and after a day it is deleted. A hotel that is already connected keeps its connection.
+    No caller can use it before. After a day it is deleted, unless it is another hotel's. A hotel that is already
+    connected keeps its connection.
 
     The code verifier for a challenge is read from --verifier-file or from CLOUDBEDS_CODE_VERIFIER.
     """

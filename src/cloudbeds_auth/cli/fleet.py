@@ -112,8 +112,8 @@ def refresh(out: Output, connection: str | None, marked: bool, everything: bool)
     Newer approvals of it that are not proven yet are refreshed, too. Exit status 1 if no new tokens came, with --marked
     or --all for any hotel; the report says why, and nothing is lost.
 
-    Hotels that have to approve again are also retried automatically: after 5 minutes, then less and less often, but at
-    least every six hours.
+    Hotels that have to approve again are also retried automatically: after 5 minutes, then less and less often, at
+    most six hours apart; after 30 days, about once a month.
     """
     if [marked, everything, connection is not None].count(True) != 1:
         raise click.UsageError("give one connection, --marked or --all")

@@ -206,7 +206,7 @@ class Settings(BaseModel):
         "how long a connection's history is kept, and, once the connection has ended, who approved it")] = 400
     token_timeout: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False), Setting(
         "CLOUDBEDS_AUTH_TOKEN_TIMEOUT", "seconds above 0 and at most 600, like `20`",
-        "the deadline of one token request; every duration of the protocol scales with it")] = 20.0
+        "the deadline of one token request; the other durations of the protocol are in proportion to it")] = 20.0
 
     webhook_url: Annotated[Annotated[str, BeforeValidator(values.guarded_url)] | None, Setting(
         "CLOUDBEDS_AUTH_WEBHOOK_URL", "an https URL that accepts POST requests",
