@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from tests.wire.rawserver import Peer, Respond, answer, raw, serving
 
+from cloudbeds_auth.ports import Lost
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 FIRST = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"
@@ -130,3 +132,34 @@ async def test_an_answer_that_lies_unread_in_the_socket() -> None:
                 await loop.sock_recv(another, 65536)
                 await loop.sock_sendall(another, FIRST.replace(b"first", b"other"))
                 assert await second == b"other"
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_an_answer_that_only_the_end_of_the_connection_ends(reset: bool) -> None:
+    """It is whole if the vendor closed the connection, and broke off if the connection was reset."""
+    read = asyncio.Event()
+
+    async def respond(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nfirst")
+        await read.wait()
+        if reset:
+            end_of(peer.writer).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.writer.transport.abort()
+
+    async with serving(respond) as server, calling(server.url) as upstream:
+        given = await upstream.send("GET", "/x", (), b"")
+        chunks = given.chunks()
+        assert await anext(chunks) == b"first"
+        read.set()
+        if reset:
+            with pytest.raises(Lost):
+                await anext(chunks)
+        else:
+            assert [chunk async for chunk in chunks] == []
+        given.close()
+
+
+def end_of(writer: asyncio.StreamWriter) -> socket.socket:
+    """This side's end of the connection, which the loop keeps open."""
+    one: socket.socket = writer.get_extra_info("socket")._sock
+    return one

@@ -79,6 +79,14 @@ class _Asked(ResponseHandler):
         else:
             super().data_received(data)
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The end of the connection. A body that only this delimits is whole if the vendor closed it, and broke off if
+        it was reset; aiohttp takes both for its end.
+        """
+        if exc is not None and self._body is not None and not self._body.is_eof():
+            self._body.set_exception(aiohttp.ClientPayloadError("the connection was reset"))
+        super().connection_lost(exc)
+
 
 class _Connector(aiohttp.TCPConnector):
     """The pool, which hands out no connection that has unread bytes."""
