@@ -86,6 +86,7 @@ async def test_whatever_else_asks_does_not_end_the_wait(vault: FakeVault, uri: s
         assert (await browser.get(uri, headers={"Host": "evil.example"})).status_code == 400
         assert (await browser.get(f"{uri}?code=x&state=forged")).status_code == 400
         assert (await browser.get(f"{uri}?code=x")).status_code == 400
+        assert (await browser.get(f"{uri}?{'&'.join(['code=x'] * 60)}")).status_code == 400
         assert (await browser.get(f"{uri}?code=c1&state=the-state")).status_code == 200
 
     result = await while_connecting(visit, "--json")
@@ -281,7 +282,7 @@ async def test_the_listener_closes_after_one_answer(uri: str) -> None:
     async def callback(given: object) -> bytes:
         return page(200, "done", "")
 
-    serving = asyncio.create_task(CallbackListener(uri, "s", callback).serve(sockets))
+    serving = asyncio.create_task(CallbackListener(uri, "s", callback).serve(sockets, asyncio.timeout(None)))
     async with httpx2.AsyncClient(trust_env=False) as browser:
         assert (await browser.get(f"{uri}?state=s")).status_code == 200
         await serving
@@ -291,7 +292,9 @@ async def test_the_listener_closes_after_one_answer(uri: str) -> None:
 
 @pytest.mark.row("A57")
 async def test_a_second_redirect_meanwhile_does_not_end_the_wait(uri: str) -> None:
-    """A browser that repeats its request while the code is exchanged is turned away; the first is answered."""
+    """A browser that repeats its request while the code is exchanged is turned away; the first is answered, however
+    long the exchange takes: what bounds the wait for an approval is over once it came.
+    """
     sockets = bind(uri)
     assert sockets is not None
     begun, go_on = asyncio.Event(), asyncio.Event()
@@ -301,11 +304,14 @@ async def test_a_second_redirect_meanwhile_does_not_end_the_wait(uri: str) -> No
         await go_on.wait()
         return page(200, "done", "")
 
-    serving = asyncio.create_task(CallbackListener(uri, "s", callback).serve(sockets))
+    patience = asyncio.timeout(None)
+    serving = asyncio.create_task(CallbackListener(uri, "s", callback).serve(sockets, patience))
     async with httpx2.AsyncClient(trust_env=False) as browser:
         first = asyncio.create_task(browser.get(f"{uri}?state=s"))
         await begun.wait()
         assert (await browser.get(f"{uri}?state=s")).status_code == 400
+        with pytest.raises(RuntimeError, match="finished"):
+            patience.reschedule(0)
         assert not serving.done()
         go_on.set()
         assert (await first).status_code == 200

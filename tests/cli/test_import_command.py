@@ -122,6 +122,7 @@ def test_json_lines() -> None:
         ("", "the header lacks property and refresh_token"),
         (HEADER, "the file contains no hotel"),
         ("reference,property\n", "the header lacks refresh_token"),
+        ("property,refresh_token, Refresh_Token\n1,r,s\n", "the header has refresh_token more than once"),
         (HEADER + "t,1000,\n", "line 2: refresh_token is empty"),
         (HEADER + "t,,R\n", "line 2: property is empty"),
         (HEADER + "t,con_1,R\n", "line 2: property must be the property id at Cloudbeds"),

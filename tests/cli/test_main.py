@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.cli.fakes import FakeVault, invoke
@@ -118,3 +119,32 @@ def test_a_reader_that_leaves_is_no_noise() -> None:
     )
     os.close(write)
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that takes nothing")
+def test_an_output_that_takes_nothing(hotels: dict[str, str]) -> None:
+    """A full disk is said in a line, and the exit status says so, too."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cloudbeds_auth", "connections"],
+            env={**os.environ, **hotels}, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: the output cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_output_that_is_closed(hotels: dict[str, str]) -> None:
+    """As one to /dev/null."""
+    command = [sys.executable, "-m", "cloudbeds_auth", "connections"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], env={**os.environ, **hotels}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_argument_that_is_no_text() -> None:
+    """Bytes that are not UTF-8 are wrong usage."""
+    result = invoke("call", "100001", "/api/v1.3/\udcff")
+    assert result.status == 2
+    assert "not UTF-8" in result.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -113,6 +114,16 @@ def test_a_name_that_steers_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     out.cells("\x1b[2JRitz", with_badge("\x1b[2Jhealthy", Badge.HEALTHY))
     assert "\x1b" not in screen.shown
     assert "[red]Ritz[/red]" in screen.shown
+
+
+def test_json_that_steers_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a guest calls himself draws nothing either, and is the same text to a program."""
+    screen = terminal(monkeypatch)
+    guest = {"name": "Zoë\x1b[2J\x9b31m\u202e\U000e0001 Ritz"}
+    Output(as_json=True).document(guest)
+    assert json.loads(screen.shown) == guest
+    assert "Zoë" in screen.shown
+    assert all(one.isprintable() for one in screen.shown.splitlines())
 
 
 def test_each_badge_has_a_look_of_its_own() -> None:

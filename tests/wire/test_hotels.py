@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from tests.support.simulator import vendor
 
-from cloudbeds_auth import ForeignOrigin, OutcomeUnknown, TokenVault, UpstreamFailed
+from cloudbeds_auth import ForeignOrigin, InvalidRequest, OutcomeUnknown, TokenVault, UpstreamFailed
 from cloudbeds_auth.wire.hotel_client import HotelClients
 
 ECHO = "/api/v1.3/echo"
@@ -31,7 +31,7 @@ async def test_a_client_that_is_closed_leaves_the_connections(tmp_path: Path) ->
 
 
 async def test_what_the_network_does_is_said_in_our_words(tmp_path: Path) -> None:
-    """Cut off after it was sent: reading failed, a write may have happened; another origin: nothing is sent."""
+    """Cut off after it was sent: reading failed, a write may have happened. Another origin, or no text: nothing is sent."""
     async with vendor() as sim, TokenVault.open(sim.settings(tmp_path)) as vault:
         hotels = HotelClients(vault.base_url, vault.engine.world.timing)
         http = hotels.client(vault.auth((await sim.connect(vault)).id))
@@ -49,5 +49,7 @@ async def test_what_the_network_does_is_said_in_our_words(tmp_path: Path) -> Non
                 await answer.aread()
         with pytest.raises(ForeignOrigin):
             await http.get("http://127.0.0.1:1/")
+        with pytest.raises(InvalidRequest):
+            await vault.call("100001", "GET", ECHO, params={"half a character": "\ud800"})
         await hotels.aclose()
         await http.aclose()

@@ -10,8 +10,8 @@ import asyncio
 import errno
 import hmac
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from http import HTTPStatus
@@ -54,12 +54,27 @@ class Wish:
     connection_id: str | None
     expected: tuple[str, ...]
     browse: bool
+    within: float
 
     def show(self, url: str) -> None:
         """Show the address to open."""
         self.out.note(f"open this address and approve:\n\n  {url}\n")
         if self.browse:
             asyncio.get_running_loop().run_in_executor(None, child_process.open_browser, url)
+
+    @asynccontextmanager
+    async def patience(self) -> AsyncIterator[None]:
+        """Inside this block, the approval has to arrive; what happens to one that arrived is not cut short. Raises
+        AuthorizationExpired.
+        """
+        try:
+            async with asyncio.timeout(self.within):
+                yield
+        except TimeoutError:
+            raise errors.AuthorizationExpired(
+                f"no approval arrived within {self.within:.0f} s",
+                next_step="start again with `cloudbeds-auth connect`: the hotel has to approve again",
+            ) from None
 
 
 @command(
@@ -100,19 +115,8 @@ def connect(
     browse: bool,
 ) -> None:
     """Connect a hotel: print the URL of the approval page, wait for the approval, print the connection."""
-    wish = Wish(out, app, reference, connection_id, expected, browse)
-    show_connection(out, commands.with_vault(lambda vault: _within(vault, wish, timeout)), "connected")
-
-
-async def _within(vault: TokenVault, wish: Wish, seconds: float) -> Connection:
-    try:
-        async with asyncio.timeout(seconds):
-            return await _connect(vault, wish, await _redirect_uri(vault, wish))
-    except TimeoutError:
-        raise errors.AuthorizationExpired(
-            f"no approval arrived within {seconds:.0f} s",
-            next_step="start again with `cloudbeds-auth connect`: the hotel has to approve again",
-        ) from None
+    wish = Wish(out, app, reference, connection_id, expected, browse, timeout)
+    show_connection(out, commands.with_vault(lambda vault: _connect(vault, wish)), "connected")
 
 
 async def _redirect_uri(vault: TokenVault, wish: Wish) -> str:
@@ -123,9 +127,10 @@ async def _redirect_uri(vault: TokenVault, wish: Wish) -> str:
     return (await vault.apps.get(app)).redirect_uri
 
 
-async def _connect(vault: TokenVault, wish: Wish, redirect_uri: str) -> Connection:
+async def _connect(vault: TokenVault, wish: Wish) -> Connection:
     from cloudbeds_auth.settings import is_loopback
 
+    redirect_uri = await _redirect_uri(vault, wish)
     uri = urlsplit(redirect_uri)
     if uri.scheme != "http" or not is_loopback(uri.hostname or ""):
         return await _by_link(vault, wish)
@@ -164,8 +169,9 @@ async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
     wish.show(link.url)
     clock = SystemClock()
     with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait, the link stays good"):
-        while (connection_id := await vault.link_outcome(link.token)) is None:
-            await clock.sleep(GLANCE)
+        async with wish.patience():
+            while (connection_id := await vault.link_outcome(link.token)) is None:
+                await clock.sleep(GLANCE)
         connection_id = await _proven(vault, link.token, connection_id, clock)
     return await vault.connection(connection_id)
 
@@ -220,7 +226,7 @@ async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket.sock
         )
         wish.show(begun.url)
         with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait"):
-            await CallbackListener(redirect_uri, begun.state, finish).serve(sockets)
+            await CallbackListener(redirect_uri, begun.state, finish).serve(sockets, wish.patience())
     finally:
         for sock in sockets:
             sock.close()
@@ -275,13 +281,15 @@ class CallbackListener:
         parts = urlsplit(redirect_uri)
         self._path, self._authority = parts.path, parts.netloc.lower()
         self._state, self._callback = state, callback
-        self._spent = self._ended = False
-        self._answered = asyncio.Event()
+        self._ended = False
+        self._arrived, self._answered = asyncio.Event(), asyncio.Event()
 
-    async def serve(self, sockets: list[socket.socket]) -> None:
-        """Return once the redirect has been answered; the sockets are closed in any case."""
+    async def serve(self, sockets: list[socket.socket], patience: AbstractAsyncContextManager[object]) -> None:
+        """Return once the redirect, which `patience` waits for, was answered; the sockets are closed in any case."""
         servers = [await asyncio.start_server(self._handle, sock=sock, limit=HEAD_LIMIT) for sock in sockets]
         try:
+            async with patience:
+                await self._arrived.wait()
             await self._answered.wait()
         finally:
             for server in servers:
@@ -309,14 +317,17 @@ class CallbackListener:
             return page(400, "Not understood", WAITING)
         if words[0] != "GET":
             return page(405, "Not understood", WAITING)
-        target = urlsplit(words[1])
+        try:
+            target = urlsplit(words[1])
+            given = {name: values[0] for name, values in parse_qs(target.query, max_num_fields=50).items()}
+        except ValueError:
+            return page(400, "Not understood", WAITING)
         if target.path != self._path:
             return page(404, "Nothing here", WAITING)
-        given = {name: values[0] for name, values in parse_qs(target.query, max_num_fields=50).items()}
         state = given.get("state", "")
-        if self._spent or not hmac.compare_digest(state.encode(), self._state.encode()):
+        if self._arrived.is_set() or not hmac.compare_digest(state.encode(), self._state.encode()):
             return page(400, "Not this approval", "This approval was not started here, or was answered already.")
-        self._spent = True
+        self._arrived.set()
         try:
             return await self._callback(given)
         finally:

@@ -129,11 +129,14 @@ def _csv(text: str) -> Iterator[tuple[int, Row]]:
 
 
 def _header(names: Sequence[str]) -> list[str]:
-    """The names of the columns; raises _Unreadable if a required one is missing."""
+    """The names of the columns; raises _Unreadable if a required one is missing, or one is there twice."""
     header = [name.strip().lower() for name in names]
     missing = [name for name in ("property", "refresh_token") if name not in header]
     if missing and not (missing == ["refresh_token"] and "api_key" in header):
         raise _Unreadable(f"line 1: the header lacks {' and '.join(missing)}; columns may be {', '.join(COLUMNS)}")
+    twice = [name for name in COLUMNS if header.count(name) > 1]
+    if twice:
+        raise _Unreadable(f"line 1: the header has {' and '.join(twice)} more than once")
     return header
 
 

@@ -62,11 +62,6 @@ class Root(click.Group):
             raise click.NoSuchCommand(error.command_name, possibilities=MODULES, ctx=ctx) from None
 
 
-def _close_stdout() -> None:
-    """The reader closed the pipe: print no more, and nothing when the interpreter exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 @click.group(
     cls=Root,
     context_settings=CONTEXT,
@@ -96,8 +91,12 @@ def cli(env_file: Path | None) -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run a command line (by default the process's own). Returns 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    _open_closed_streams()
+    given = sys.argv[1:] if args is None else args
     try:
-        status = cli.main(args, "cloudbeds-auth", standalone_mode=False)
+        if not all(one.isascii() or _is_utf8(one) for one in given):
+            raise click.UsageError("an argument is not UTF-8")
+        status = cli.main(given, "cloudbeds-auth", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
@@ -105,7 +104,9 @@ def run(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        _close_stdout()
+        from cloudbeds_auth.cli.output import close_stdout
+
+        close_stdout()
         return FAILED
     except Exception as error:
         from cloudbeds_auth.errors import Error
@@ -114,6 +115,22 @@ def run(args: Sequence[str] | None = None) -> int:
             raise
         return _complain(str(error.diagnosis()), FAILED)
     return status if isinstance(status, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """A stream that was closed when the process began (`>&-`) takes what is printed to it, and keeps nothing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
+
+
+def _is_utf8(argument: str) -> bool:
+    """Whether its bytes were: Python stands other bytes for lone surrogates (PEP 383)."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _complain(text: str, status: int) -> int:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final, TextIO
+from contextlib import contextmanager, suppress
+from typing import IO, Any, Final, TextIO
 
 import click
 
@@ -24,6 +25,7 @@ from cloudbeds_auth.rules.inputs import harmless
 
 UNDRAWN: Final = {"", "dumb", "unknown"}  # values of TERM: terminals without escape codes
 STEPS: Final = {True: Look("green", "✓", "ok"), False: Look("red", "✗", "FAILED")}
+BEYOND_ASCII: Final = re.compile(r"[^\n -~]")
 LIVE_COLUMNS, LIVE_LINES = 80, 12  # the smallest terminal in which a table is drawn in place
 
 
@@ -58,12 +60,17 @@ class Output:
     def document(self, data: object) -> None:
         """Print the JSON document of `--json`; nothing without it."""
         if self.as_json:
-            _write(json.dumps(data, indent=2, ensure_ascii=not self.unicode), sys.stdout)
+            _write(self._json(data, indent=2), sys.stdout)
 
     def json_line(self, data: object) -> None:
         """Print one of many JSON documents of `--json`, on a line of its own."""
         if self.as_json:
-            _write(json.dumps(data, ensure_ascii=not self.unicode), sys.stdout)
+            _write(self._json(data), sys.stdout)
+
+    def _json(self, data: object, indent: int | None = None) -> str:
+        """What steers a terminal is written as JSON's own escapes."""
+        text = json.dumps(data, ensure_ascii=not self.unicode, indent=indent)
+        return BEYOND_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
 
     def bare(self, text: str) -> None:
         """A value for scripts, exactly as it is."""
@@ -72,8 +79,9 @@ class Output:
 
     def body(self, content: bytes) -> None:
         """Bytes exactly as they came."""
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        with _printing():
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
 
     # --- for people
 
@@ -204,6 +212,32 @@ def draws(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM", "") not in UNDRAWN
 
 
+def close_stdout() -> None:
+    """Print no more, and nothing when the interpreter exits: the reader closed the pipe, or the disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class CannotPrint(click.ClickException):
+    """The output cannot be written: a full disk, a terminal that is gone."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say so on standard error, if that can be written."""
+        close_stdout()
+        with suppress(OSError):
+            super().show(file)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CannotPrint(f"the output cannot be written: {error.strerror}") from None
+
+
 def _write(text: str, stream: TextIO) -> None:
     encoding = stream.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+    with _printing():
+        print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

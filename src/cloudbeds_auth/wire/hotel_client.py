@@ -130,7 +130,7 @@ def in_our_words(method: str) -> Iterator[None]:
     """A context that translates errors while a request of this method is sent and its answer read, as `call` says."""
     try:
         yield
-    except httpx2.InvalidURL as error:
+    except (httpx2.InvalidURL, UnicodeEncodeError) as error:  # the second: half a character (a lone surrogate)
         raise InvalidRequest(f"this address cannot be called: {error}") from None
     except http_client.no_connection() as error:
         raise UpstreamFailed(f"Cloudbeds cannot be reached; nothing was sent ({_named(error)})") from error
