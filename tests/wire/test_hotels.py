@@ -31,7 +31,7 @@ async def test_a_client_that_is_closed_leaves_the_connections(tmp_path: Path) ->
 
 
 async def test_what_the_network_does_is_said_in_our_words(tmp_path: Path) -> None:
-    """Cut off after it was sent: reading failed, a write may have happened. Another origin, or no text: nothing is sent."""
+    """Cut off after it was sent: reading failed, a write may have happened. Another origin, or no text: not sent."""
     async with vendor() as sim, TokenVault.open(sim.settings(tmp_path)) as vault:
         hotels = HotelClients(vault.base_url, vault.engine.world.timing)
         http = hotels.client(vault.auth((await sim.connect(vault)).id))
