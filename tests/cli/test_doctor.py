@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke
 
 from cloudbeds_auth import Page, errors
+from cloudbeds_auth.database import opening
 from cloudbeds_auth.doctor import CHECKS, database, hotels, installation
 from cloudbeds_auth.doctor.examination import Finding, Level, Report, Subject, examine, ok
 from cloudbeds_auth.rules.lifecycle import State
@@ -25,6 +27,8 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Need, Settings, load
 from cloudbeds_auth.system import SystemClock
 from cloudbeds_auth.vault import TokenVault
+
+ADMIN = "an-admin-token-of-more-than-32-characters"
 
 
 def subject(tmp_path: Path, vault: FakeVault | None = None, **values: Any) -> Subject:
@@ -127,6 +131,24 @@ async def test_clock(tmp_path: Path) -> None:
     assert levels(await installation.clock(here)) == [Level.OK]
     here.skew = 3600.0
     assert "ahead" in (await installation.clock(here))[0].what
+
+
+async def test_an_unexpected_failure_while_opening_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named by its class, because its message may hold a password; what needs no database is examined."""
+
+    def fails(settings: Settings) -> object:
+        raise RuntimeError("canary-password")
+
+    monkeypatch.setattr(opening, "missing_files", fails)
+    checks = {name: CHECKS[name] for name in ("database", "durability", "SQLite")}
+    found = (await examine(reader(tmp_path), SystemClock(), checks)).checks
+    assert found["database"] == [
+        Finding(Level.PROBLEM, "the database does not open: RuntimeError", "report this as a bug")
+    ]
+    assert found["durability"][0].what == "the database has to open first"
+    assert levels(found["SQLite"]) == [Level.OK]
 
 
 async def test_a_vault_that_does_not_open(tmp_path: Path) -> None:
@@ -269,6 +291,18 @@ async def test_database_permissions(tmp_path: Path) -> None:
     assert found[0].mend == f"chmod 600 {path}-wal"
 
 
+async def test_commands_for_paths_with_a_space(tmp_path: Path) -> None:
+    """As a shell reads them: one word each."""
+    folder = tmp_path / "two hotels"
+    folder.mkdir()
+    folder.chmod(0o777)
+    path = folder / "db.sqlite3"
+    path.touch(mode=0o644)
+    path.chmod(0o644)
+    found = await database.permissions(subject(tmp_path, database_url=f"sqlite:///{path}"))
+    assert [shlex.split(one.mend) for one in found] == [["chmod", "600", str(path)], ["chmod", "o-w", str(folder)]]
+
+
 async def test_vendor_that_answers(tmp_path: Path) -> None:
     """An API with JSON, on a clock of its own."""
     date = "Date: Tue, 01 Jan 2030 00:00:00 GMT\r\n"
@@ -285,6 +319,45 @@ async def test_a_wrong_path_gets_a_web_page(tmp_path: Path) -> None:
         found = await installation.token_endpoint(subject(tmp_path, base_url=url))
         assert levels(found) == [Level.PROBLEM]
         assert "CLOUDBEDS_API_VERSION" in found[0].mend
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "410 Gone"])
+async def test_an_approval_page_that_does_not_exist(tmp_path: Path, status: str) -> None:
+    """Something answers there, and every hotel that is sent there ends at a web page."""
+    async with vendor(lambda head: http(status, "text/html", "<html>")) as url:
+        here = subject(tmp_path, authorize_url=f"{url}/nope")
+        (found,) = await installation.vendor_reachable(here)
+    assert (found.level, found.what) == (
+        Level.PROBLEM, f"{url}/nope answers {status[:3]}: there is no approval page",
+    )  # fmt: skip
+    assert "CLOUDBEDS_AUTHORIZE_URL" in found.mend
+
+
+async def test_a_token_endpoint_that_does_not_exist(tmp_path: Path) -> None:
+    """A gateway's 404 is in JSON, too."""
+    async with vendor(lambda head: http("404 Not Found", "application/json")) as url:
+        (found,) = await installation.token_endpoint(subject(tmp_path, base_url=url))
+    assert (found.level, "CLOUDBEDS_API_VERSION" in found.mend) == (Level.PROBLEM, True)
+    assert found.what.endswith("/access_token answers 404")
+
+
+@pytest.mark.row("A57")
+async def test_a_service_on_the_port_may_be_another_installations(tmp_path: Path) -> None:
+    """What has our header may be a service of any installation, or imitate one: no more is claimed, and nothing secret
+    is sent there to find out.
+    """
+
+    def answer(head: str) -> bytes:
+        assert "authorization" not in head.lower()
+        assert ADMIN not in head
+        return http("401 Unauthorized", "application/json", extra="X-Cloudbeds-Auth-Code: unauthenticated\r\n")
+
+    async with vendor(answer) as url:
+        here = subject(tmp_path, port=int(url.rpartition(":")[2]), admin_token=Secret(ADMIN))
+        (found,) = await installation.listening_port(here)
+    assert found.level is Level.OK
+    assert found.what.startswith("a service of cloudbeds-auth answers on 127.0.0.1:")
+    assert "that it belongs to this installation is not verified" in found.what
 
 
 async def test_vendor_out_of_order_or_away(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +78,60 @@ def test_a_server_that_turned_into_a_standby() -> None:
         ("postgresql://db.example/x?sslmode=verify-full", Level.OK),
         ("postgresql://localhost/x", Level.OK),
         ("postgresql:///x?host=/run/postgresql", Level.OK),
+        ("postgresql:///x", Level.OK),
+        ("postgresql://[::1]/x", Level.OK),
+        ("postgresql:///x?host=db.example&sslmode=disable", Level.WARNING),
+        ("postgresql://auth@/x?host=db.example", Level.WARNING),
+        ("postgresql://localhost/x?hostaddr=203.0.113.9&sslmode=disable", Level.WARNING),
+        ("postgresql://db.example/x?hostaddr=127.0.0.1", Level.OK),
+        ("postgresql://localhost,db.example/x", Level.WARNING),
+        ("postgresql://localhost,db.example/x?sslmode=verify-ca", Level.OK),
+        ("postgresql://localhost,db.example/x?hostaddr=127.0.0.1,::1", Level.OK),
+        ("postgresql://localhost,db.example/x?hostaddr=127.0.0.1,", Level.WARNING),
+        ("postgresql:///x?service=hotels", Level.WARNING),
+        ("postgresql:///x?service=hotels&sslmode=verify-full", Level.OK),
     ],
 )
 def test_the_way_there(url: str, level: Level) -> None:
-    """Another machine's certificate is to be verified."""
+    """Another machine's certificate is to be verified; of several servers, that of each."""
     (found,) = database.encryption(settings(url))
     assert found.level is level
 
 
+@pytest.mark.parametrize(
+    ("url", "environment", "said"),
+    [
+        ("postgresql:///x", {"PGHOST": "db.example"}, "sslmode=prefer: an attacker"),
+        ("postgresql://localhost/x", {"PGHOSTADDR": "203.0.113.9", "PGSSLMODE": "disable"}, "sslmode=disable: an "),
+        ("postgresql://localhost/x", {"PGHOST": "db.example"}, "the server is on this machine"),
+        ("postgresql://db.example/x", {"PGSSLMODE": "verify-full"}, "sslmode=verify-full"),
+        ("postgresql://db.example/x?sslmode=require", {"PGSSLMODE": "verify-full"}, "sslmode=require: an attacker"),
+        ("postgresql:///x", {"PGSERVICE": "hotels"}, "sslmode=allow: an attacker"),
+    ],
+)
+def test_the_way_there_that_the_environment_names(
+    url: str, environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What the URL leaves open comes from the variables of libpq, and from the service that one of them names."""
+    (tmp_path / "services").write_text("[hotels]\nhost=db.example\nsslmode=allow\n")
+    for name, value in ({"PGSERVICEFILE": str(tmp_path / "services")} | environment).items():
+        monkeypatch.setenv(name, value)
+    (found,) = database.encryption(settings(url))
+    assert found.what.startswith(said)
+
+
+async def test_the_way_there_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is claimed of it, and the check of the database says what to install."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setitem(sys.modules, "cloudbeds_auth.database.postgres", None)
+    found = await examined("postgresql://localhost/x")
+    assert [one.level for one in found["database privacy"]] == [Level.SKIPPED]
+    assert [one.level for one in found["database"]] == [Level.PROBLEM]
+
+
 async def test_no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra the database is said not to open, and what to install."""
-    monkeypatch.setitem(__import__("sys").modules, "cloudbeds_auth.database.postgres", None)
+    monkeypatch.setitem(sys.modules, "cloudbeds_auth.database.postgres", None)
     with pytest.raises(ConfigurationError, match="driver is not installed") as stopped:
         await opening.open_database(settings("postgresql://localhost/x"))
     assert "cloudbeds-auth[postgres]" in stopped.value.next_step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from base64 import b64encode
 from typing import Any
 
@@ -92,6 +93,13 @@ def test_where_secrets_are() -> None:
     assert "CLOUDBEDS_AUTH_METRICS_TOKEN" in given["a new token for /metrics"]
     assert "CLOUDBEDS_AUTH_ENCRYPTION_KEYS is set" in given["a new encryption key"]
     assert SECRET.reveal() not in str(given)
+
+
+def test_the_file_of_the_admin_token_is_one_word() -> None:
+    """Its folder may have a space in its name: `rm` removes this file, and no other."""
+    here = Situation(settings(database_url="sqlite:////var/lib/two hotels/db.sqlite3"), NOTHING, {})
+    (step,) = (one for one in incident_steps(Leak.ADMIN_TOKEN, here) if one.name == "a new admin token")
+    assert [shlex.split(one) for one in step.commands] == [["rm", "/var/lib/two hotels/db.sqlite3.admin-token"]]
 
 
 def test_as_it_is_typed(settings: dict[str, str]) -> None:

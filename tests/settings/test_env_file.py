@@ -171,6 +171,49 @@ def test_it_names_the_vendor_or_this_machine(env_file: Path, base_url: str) -> N
 
 
 @pytest.mark.row("A69")
+@pytest.mark.parametrize("url", ["https://hotels.cloudbeds.com.evil.example/oauth", "https://vendor.example/oauth?x=1"])
+def test_it_sends_hotels_to_another_approval_page(env_file: Path, url: str) -> None:
+    """As with the base URL: it counts where the environment says so, or where the operator named the file."""
+    env_file.write_text(f"{APP}CLOUDBEDS_AUTHORIZE_URL={url}\n", "utf-8")
+    with pytest.raises(ConfigurationError) as raised:
+        load({}, env_file, need=Need.APP)
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"CLOUDBEDS_AUTHORIZE_URL: {env_file} names a host that is neither")
+    assert "in the environment" in problem
+    assert load({"CLOUDBEDS_AUTHORIZE_URL": url}, env_file, need=Need.APP).authorize_url == url
+    assert load({}, env_file, need=Need.APP, named=True).authorize_url == url
+
+
+@pytest.mark.row("A69")
+@pytest.mark.parametrize("url", ["https://hotels.cloudbeds.com/api/v1.3/oauth", "http://127.0.0.1:7001/oauth"])
+def test_it_sends_hotels_to_the_vendor_or_this_machine(env_file: Path, url: str) -> None:
+    """These it may name."""
+    env_file.write_text(f"{APP}CLOUDBEDS_AUTHORIZE_URL={url}\n", "utf-8")
+    assert load({}, env_file, need=Need.APP).authorize_url == url
+
+
+@pytest.mark.row("A69")
+def test_both_urls_of_it_are_reported(env_file: Path) -> None:
+    """Each is a problem of its own."""
+    env_file.write_text(f"{APP}CLOUDBEDS_AUTHORIZE_URL=https://a.example/x\nCLOUDBEDS_BASE_URL=https://b.example\n")
+    with pytest.raises(ConfigurationError) as raised:
+        load({}, env_file, need=Need.APP)
+    assert [one.partition(":")[0] for one in raised.value.problems] == ["CLOUDBEDS_BASE_URL", "CLOUDBEDS_AUTHORIZE_URL"]
+
+
+@pytest.mark.row("A69")
+def test_the_option_that_accepts_it_is_quoted(env_file: Path) -> None:
+    """The folder's name may have a space: the option is copied as one word."""
+    folder = env_file.parent / "two hotels"
+    folder.mkdir()
+    path = env_file.rename(folder / ".env")
+    path.chmod(0o666)
+    with pytest.raises(ConfigurationError) as raised:
+        load({}, path, need=Need.APP)
+    assert f"`--env-file '{path}'` accepts it" in raised.value.next_step
+
+
+@pytest.mark.row("A69")
 def test_which_settings_came_from_it(env_file: Path) -> None:
     """Told by name; what the environment hides did not, and where it gave none no file is told."""
     settings = load({"CLOUDBEDS_CLIENT_ID": "another"}, Path(".env"), need=Need.APP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -676,6 +677,60 @@ def test_the_path_of_a_secret_file_is_none(tmp_path: Path) -> None:
     assert problem.startswith("CLOUDBEDS_CLIENT_SECRET_FILE: ")
 
 
+@pytest.mark.row("A56")
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "canary-client-secret",
+        "cbat_canary/0123",
+        "cbauth_canary",
+        "canary+base64/of/32+bytes=",
+        "/canary+base64of32bytes=",
+        "postgresql://auth:canary@db.example/hotels",
+        f"/{'canary' * 100}",
+        "/canary/" * 1000,
+        "canary\0",
+    ],
+)
+def test_a_secret_in_place_of_its_file_is_not_repeated(secret: str) -> None:
+    """Only what is certainly a path is shown: a key in base64 and a database's URL have a `/`, too."""
+    found = loading.Findings()
+    assert loading.secret_file("CLOUDBEDS_CLIENT_SECRET_FILE", Path(secret), found) is None
+    (problem,) = found.problems
+    assert problem.startswith("CLOUDBEDS_CLIENT_SECRET_FILE: the file cannot be read (")
+    assert "canary" not in problem
+
+
+@pytest.mark.row("A56")
+def test_a_folder_named_like_a_token_does_not_show_one(tmp_path: Path) -> None:
+    """What begins like a token is not repeated, wherever it leads; nor is the command that would repeat it."""
+    (tmp_path / "cbat_canary").write_text("s3cret")
+    (tmp_path / "cbat_canary").chmod(0o644)
+    given = {"CLOUDBEDS_CLIENT_SECRET_FILE": str(tmp_path / "cbat_canary")}
+    (warning,) = load(given, None, need=Need.NOTHING).warnings
+    assert warning.endswith("may read the file; run `chmod 600`")
+    (tmp_path / "cbat_canary").write_text("")
+    assert "canary" not in problems(given)[0]
+
+
+def test_a_path_is_shown_though_its_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first folder that it names exists: no secret begins so. Or it is a folder itself."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secrets").mkdir()
+    for path in (str(tmp_path / "no" / "folder" / "secret"), "secrets/hotel", "secrets"):
+        (problem,) = problems({"CLOUDBEDS_CLIENT_SECRET_FILE": path})
+        assert problem.startswith(f"CLOUDBEDS_CLIENT_SECRET_FILE: {path} cannot be read (")
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize("host", ["canary:0", "::canary", "[canary::1", "1:2:3:canary:5:6:7:8"])
+def test_a_host_that_is_none_is_not_repeated(host: str) -> None:
+    """A port behind it, or another value pasted there, is answered as any other host that is none."""
+    (problem,) = problems({"CLOUDBEDS_AUTH_HOST": host})
+    assert problem.startswith("CLOUDBEDS_AUTH_HOST: is neither an address nor a host name; write ")
+    assert "canary" not in problem
+
+
 @pytest.mark.row("A78")
 def test_a_dotenv_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What an operator names by mistake, a device or a dump: no more of it is read than settings can have."""
@@ -741,6 +796,21 @@ def test_world_readable_dotenv(tmp_path: Path) -> None:
     assert f"chmod 600 {path}" in warning
     path.write_text("CLOUDBEDS_CLIENT_ID=x\n")
     assert load({}, path, need=Need.NOTHING).warnings == ()
+
+
+@pytest.mark.parametrize("name", [".env", "secret"])
+def test_the_command_for_an_open_file_does_what_it_says(name: str, tmp_path: Path) -> None:
+    """Also in a folder with a space and a quote in its name: a shell that runs it closes this file."""
+    path = tmp_path / "two hotels' $(touch made)" / name
+    path.parent.mkdir()
+    path.write_text("CLOUDBEDS_CLIENT_SECRET=x\n" if name == ".env" else "x")
+    path.chmod(0o644)
+    given = {} if name == ".env" else {"CLOUDBEDS_CLIENT_SECRET_FILE": str(path)}
+    (warning,) = load(given, path if name == ".env" else None, need=Need.NOTHING).warnings
+    command = warning.partition("run `")[2].removesuffix("`")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "made").exists()
 
 
 def test_dotenv_unreadable(tmp_path: Path) -> None:

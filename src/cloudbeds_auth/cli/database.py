@@ -148,9 +148,9 @@ def copy(out: Output, target: str, history: str) -> None:
     from cloudbeds_auth.database import maintenance, opening
 
     settings = _existing()
-    where = opening.shown(target)
     with out.progress("moving hotels") as progress:
         copied = asyncio.run(maintenance.copy(settings, target, progress))
+    where = opening.shown(target)
     result = "the hotels have moved to" if copied else "the hotels had already moved to"
     out.say(f"{result} {where}: set CLOUDBEDS_AUTH_DATABASE_URL to it and start the service")
     if history == "behind":

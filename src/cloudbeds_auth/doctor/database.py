@@ -5,13 +5,14 @@ PostgreSQL they rely on what the server reports.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
-from cloudbeds_auth.doctor.examination import Finding, Subject, ok, problem, warning
+from cloudbeds_auth.doctor.examination import Finding, SkipCheck, Subject, ok, problem, warning
 from cloudbeds_auth.os_files import network_file_system
 from cloudbeds_auth.transactions.runner import HISTORY_BEHIND
 from cloudbeds_auth.transactions.seals import MANY_SEALS, MOST_SEALS, NEW_KEY, SEALS
@@ -95,11 +96,11 @@ async def permissions(subject: Subject) -> Sequence[Finding]:
     found: list[Finding] = []
     for file in files:
         if file.exists() and file.stat().st_mode & 0o077:
-            found += problem(f"other users of this machine may open {file}", f"chmod 600 {file}")
+            found += problem(f"other users of this machine may open {file}", f"chmod 600 {shlex.quote(str(file))}")
     folder = path.parent
     mode = folder.stat().st_mode if folder.exists() else 0
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        found += problem(f"every user may replace files in {folder}", f"chmod o-w {folder}")
+        found += problem(f"every user may replace files in {folder}", f"chmod o-w {shlex.quote(str(folder))}")
     return found or ok(
         f"only the owner can open {path}" if path.exists() else f"other users cannot replace files in {folder}"
     )
@@ -135,15 +136,39 @@ def server_durability(report: Mapping[str, str]) -> list[Finding]:
 
 def encryption(settings: Settings) -> Sequence[Finding]:
     """The connection to the server is encrypted, and the server is authenticated, unless it is on this machine."""
-    from cloudbeds_auth.settings import is_loopback
-
-    parts = urlsplit(settings.database_url)
-    mode = parse_qs(parts.query).get("sslmode", ["prefer"])[0]
-    if parts.hostname is None or is_loopback(parts.hostname) or parts.hostname.startswith("/"):
+    try:
+        from psycopg import pq
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        raise SkipCheck("the driver for PostgreSQL has to be installed first") from None
+    given = {name: str(value) for name, value in conninfo_to_dict(settings.database_url).items()}
+    usual = {one.keyword.decode(): os.fsdecode(one.val) for one in pq.Conninfo.get_defaults() if one.val is not None}
+    options = usual | given  # the usual ones are libpq's, from PGHOST and its like, and the service file of PGSERVICE
+    mode = options.get("sslmode", "prefer")
+    if "service" not in given and all(map(_is_here, _servers(options))):
         return ok("the server is on this machine")
     if mode in VERIFYING:
         return ok(f"sslmode={mode}")
+    if "service" in given:
+        return warning(
+            "host and sslmode may come from the service file of libpq, which is not read here",
+            "write the host and sslmode=verify-full in CLOUDBEDS_AUTH_DATABASE_URL, too",
+        )
     return warning(
         f"sslmode={mode}: an attacker in the network can impersonate the server",
-        "add ?sslmode=verify-full to CLOUDBEDS_AUTH_DATABASE_URL (and sslrootcert= for a certificate of your own)",
+        "add sslmode=verify-full to the query of CLOUDBEDS_AUTH_DATABASE_URL (and sslrootcert= for a certificate of "
+        "your own)",
     )
+
+
+def _servers(options: Mapping[str, str]) -> list[str]:
+    """The servers that libpq tries in turn: addresses come before names; one that is empty is its own default."""
+    named = (options.get(name, "").split(",") for name in ("host", "hostaddr"))
+    return [address or host for host, address in zip_longest(*named, fillvalue="")]
+
+
+def _is_here(server: str) -> bool:
+    """Whether it is this machine: a socket in a folder, an abstract one, libpq's default, or loopback."""
+    from cloudbeds_auth.settings import is_loopback
+
+    return not server or server.startswith(("/", "@")) or is_loopback(server)

@@ -132,6 +132,9 @@ async def examine(
                 await _open(subject, subject.read, stack)
             except errors.Error as error:
                 subject.closed = error
+            except Exception as error:  # noqa: BLE001 - checks that need no database still find something
+                what = f"the database does not open: {type(error).__name__}"  # the message may hold a password
+                subject.closed = errors.Error(what, next_step="report this as a bug")
         return Report({name: await _ask(name, check, subject, begin) for name, check in checks.items()})
 
 

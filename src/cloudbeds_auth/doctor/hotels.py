@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -26,6 +26,7 @@ NEED_A_PERSON = {
     State.CLIENT_REFUSED: Level.PROBLEM,
     State.PARKED: Level.WARNING,
 }
+STUCK = {HOTEL_SCOPE_MISSING, MIGRATION_CLIENT_UNKNOWN}
 HEALTHY = (State.FRESH, State.STALE)
 SERVED = (*HEALTHY, State.BACKING_OFF)
 MOST = 50
@@ -111,6 +112,14 @@ async def where_from(subject: Subject) -> Sequence[Finding]:
 # --- hotels
 
 
+@dataclass(slots=True)
+class _Reach:
+    """How many hotels were looked at, and whether there are `more`."""
+
+    seen: int = 0
+    more: bool = False
+
+
 async def need_a_person(subject: Subject) -> Sequence[Finding]:
     """Connections that cannot recover without a person."""
     found: list[Finding] = []
@@ -122,9 +131,22 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
         found += [_finding(one, level) for one in page]
         if page.next and page.connections:
             found.append(Finding(level, "and more", f"cloudbeds-auth connections list --state {state.value}"))
-    page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
-    found += [_finding(one) for one in page if one.problem in {HOTEL_SCOPE_MISSING, MIGRATION_CLIENT_UNKNOWN}]
+    found += await _stuck_in_doubt(subject)
     return found or ok("no hotel needs attention")
+
+
+async def _stuck_in_doubt(subject: Subject) -> list[Finding]:
+    """Most hotels that are in doubt settle by themselves; these do not."""
+    found, reach = list[Finding](), _Reach()
+    the_list = f"cloudbeds-auth connections list --state {State.IN_DOUBT.value}"
+    async for one in _all_of(partial(subject.vault.connections, state=State.IN_DOUBT.value, limit=PAGE), reach):
+        if one.problem in STUCK and len(found) == MOST:
+            return [*found, Finding(Level.PROBLEM, "and more", the_list)]
+        if one.problem in STUCK:
+            found.append(_finding(one))
+    if reach.more:
+        found += warning(f"of the hotels in doubt, only the newest {reach.seen} were looked at", the_list)
+    return found
 
 
 def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
@@ -147,64 +169,74 @@ async def looked_after(subject: Subject) -> Sequence[Finding]:
 
 async def calls_refused(subject: Subject) -> Sequence[Finding]:
     """Connected hotels with calls refused for their scope or property; if there are very many, the newest."""
-    found: list[Finding] = []
-    async for one in _all_of(partial(subject.vault.engine.views.troubled, Trouble.PROBLEM)):
+    found, reach = list[Finding](), _Reach()
+    async for one in _all_of(partial(subject.vault.engine.views.troubled, Trouble.PROBLEM), reach):
         if one.state in HEALTHY and one.problem and one.problem not in {problem_in(one.subscriptions), *one.risks}:
             found.append(_finding(one, Level.WARNING))
         if len(found) >= MOST:
             break
-    return found or ok("no calls are refused for their scope or property")
+    return found or ok(f"no calls are refused for their scope or property{_newest(reach, 'a problem')}")
 
 
 async def at_risk(subject: Subject) -> Sequence[Finding]:
     """Working hotels whose connection is at risk; if there are very many, the newest."""
-    found: list[Finding] = []
-    async for one in _all_of(partial(subject.vault.engine.views.troubled, Trouble.RISK)):
+    found, reach = list[Finding](), _Reach()
+    async for one in _all_of(partial(subject.vault.engine.views.troubled, Trouble.RISK), reach):
         for risk, why in one.risks.items() if one.state in SERVED else ():
             step = presentation(replace(one, problem=risk, next_step=None)).next_step
             found += warning(f"{one.id} ({', '.join(one.property_ids)}): {risk}: {why}", step or "")
         if len(found) >= MOST:
             break
-    return found or ok("nothing is known that would end a connection")
+    return found or ok(f"nothing is known that would end a connection{_newest(reach, 'a risk')}")
 
 
-async def _all_of(read: Callable[..., Awaitable[Page]]) -> AsyncIterator[Connection]:
-    """The hotels of all pages, read by `cursor`, up to a limit."""
+def _newest(reach: _Reach, what: str) -> str:
+    """What a sentence about all hotels ends with, if they were too many."""
+    return f" (of the hotels with {what}, only the newest {reach.seen} were looked at)" if reach.more else ""
+
+
+async def _all_of(read: Callable[..., Awaitable[Page]], reach: _Reach) -> AsyncIterator[Connection]:
+    """The hotels of all pages, read by `cursor`, up to a limit, which `reach` records."""
     cursor: str | None = None
     for _ in range(MOST_PAGES):
         page = await read(cursor=cursor)
         for one in page:
+            reach.seen += 1
             yield one
         cursor = page.next
         if cursor is None:
-            break
+            return
+    reach.more = True
 
 
-async def _healthy(subject: Subject) -> AsyncIterator[Connection]:
+async def _healthy(subject: Subject, reach: _Reach) -> AsyncIterator[Connection]:
     """Healthy hotels, by state and newest first, up to a limit for each state."""
     for state in HEALTHY:
-        async for one in _all_of(partial(subject.vault.connections, state=state.value, limit=PAGE)):
+        async for one in _all_of(partial(subject.vault.connections, state=state.value, limit=PAGE), reach):
             yield one
 
 
 async def altered(subject: Subject) -> Sequence[Finding]:
     """Links, keys and histories are as this installation wrote them; if very many, the newest, and fewer histories."""
     views = subject.vault.engine.views
-    found: list[str] = []
-    for pages, read in (
-        (MOST_PAGES, partial(views.altered, limit=PAGE, histories=False)),
-        (MOST_HISTORIES, partial(views.altered, limit=MOST, histories=True)),
-        (MOST_PAGES, partial(views.altered_keys, limit=PAGE)),
+    whole = partial(views.altered, histories=True)
+    found, names = list[str](), list[str]()
+    for name, newest, pages, limit, read in (
+        ("links", "links of the newest {} hotels", MOST_PAGES, PAGE, partial(views.altered, histories=False)),
+        ("keys for callers", "the newest {} keys for callers", MOST_PAGES, PAGE, views.altered_keys),
+        ("histories", "histories of the newest {} hotels", MOST_HISTORIES, MOST, whole),
     ):
         before: str | None = None
         for _ in range(pages):
-            page = await read(before)
+            page = await read(before, limit=limit)
             found += page.problems
             before = page.last
             if before is None:
                 break
+        names.append(name if before is None else newest.format(pages * limit))
     problems = [Finding(Level.PROBLEM, one, ACCEPT) for one in dict.fromkeys(found)]
-    return problems[:MOST] or ok("links, keys for callers and histories are unaltered")
+    rest = "; `cloudbeds-auth database check` verifies all" if "newest" in "".join(names) else ""
+    return problems[:MOST] or ok(f"{names[0]}, {names[1]} and {names[2]} are unaltered{rest}")
 
 
 async def kept_tokens(subject: Subject) -> Sequence[Finding]:
@@ -230,14 +262,13 @@ async def subscribed(subject: Subject) -> Sequence[Finding]:
     found: list[Finding] = []
     for event, scope in unasked_scopes(events, scopes).items():
         found += warning(f"{event} needs the scope {scope}, which is not in CLOUDBEDS_SCOPES", "add it there")
-    hotels = 0
-    async for one in _healthy(subject):
-        hotels += 1
+    reach = _Reach()
+    async for one in _healthy(subject, reach):
         found += _lacking(one)
         if len(found) >= MOST:
             break
-    newest = "the newest " if hotels >= PAGE * MOST_PAGES else ""
-    return found[:MOST] or ok(f"{newest}{hotels} hotel(s) have every subscription to Cloudbeds' webhooks")
+    newest = "the newest " if reach.more else ""
+    return found[:MOST] or ok(f"{newest}{reach.seen} hotel(s) have every subscription to Cloudbeds' webhooks")
 
 
 def _lacking(one: Connection) -> Sequence[Finding]:

@@ -6,6 +6,7 @@ after which it is needed; a new step is a row of `STEPS`.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -110,7 +111,7 @@ def _admin_token(here: Situation) -> IncidentStep:
         how, commands = "CLOUDBEDS_AUTH_ADMIN_TOKEN is set: set another one", ("openssl rand -hex 32",)
     else:
         path = f"{here.settings.database_path}.admin-token"
-        how, commands = f"it is in {path}: the next start creates another one", (f"rm {path}",)
+        how, commands = f"it is in {path}: the next start creates another one", (f"rm {shlex.quote(path)}",)
     return IncidentStep(
         "a new admin token",
         "it can read and change everything, get every access token and create keys; the service reads it only at the "

@@ -26,6 +26,7 @@ LARGEST_SKEW = 120.0  # seconds
 VENDOR_SECONDS, PORT_SECONDS = 10.0, 2.0
 NETWORK_MEND = "check CLOUDBEDS_BASE_URL, DNS, firewall and certificates between this machine and Cloudbeds"
 CODE_HEADER = "x-cloudbeds-auth-code"
+GONE = {404, 410}
 
 
 async def settings_complete(subject: Subject) -> Sequence[Finding]:
@@ -109,6 +110,10 @@ async def vendor_reachable(subject: Subject) -> Sequence[Finding]:
     if isinstance(answer, str):
         return problem(f"{url} does not answer: {answer}", NETWORK_MEND)
     _note_skew(subject, answer)
+    if answer.status_code in GONE:
+        return problem(
+            f"{url} answers {answer.status_code}: there is no approval page", "check CLOUDBEDS_AUTHORIZE_URL"
+        )
     if answer.status_code >= 500 or answer.status_code == 429:
         return warning(f"{url} answers {answer.status_code}", "try again later; Cloudbeds may be unavailable")
     return ok(f"{url} answers")
@@ -123,15 +128,16 @@ def _note_skew(subject: Subject, answer: httpx2.Response) -> None:
 
 
 async def token_endpoint(subject: Subject) -> Sequence[Finding]:
-    """The token endpoint answers with JSON; a wrong path would get the marketing site's HTML page."""
+    """The token endpoint answers with JSON; a wrong path would get the marketing site's HTML page, or a 404."""
     url = f"{subject.settings.base_url}/api/{subject.settings.api_version}/access_token"
     answer = await _ask("POST", url)
     if isinstance(answer, str):
         return problem(f"{url} does not answer: {answer}", NETWORK_MEND)
-    if "json" not in answer.headers.get("content-type", "").lower():
+    is_json = "json" in answer.headers.get("content-type", "").lower()
+    if not is_json or answer.status_code in GONE:
         return problem(
-            f"{url} answers {answer.status_code} with something that is not JSON",
-            "check CLOUDBEDS_BASE_URL and CLOUDBEDS_API_VERSION (like v1.3): a wrong path returns a web page",
+            f"{url} answers {answer.status_code}" + ("" if is_json else " with something that is not JSON"),
+            "check CLOUDBEDS_BASE_URL and CLOUDBEDS_API_VERSION (like v1.3): a wrong path returns a web page or a 404",
         )
     return ok(f"{url} answers as an API")
 
@@ -164,10 +170,12 @@ async def clock(subject: Subject) -> Sequence[Finding]:
 
 
 class Tenant(Enum):
-    """Which process uses a port."""
+    """Which process uses a port. `OURS` is a service of this program, of whichever installation: only a secret would
+    tell two of them apart, and none is sent to a listener that nothing vouches for.
+    """
 
     NOBODY = "free"
-    OURS = "this service"
+    OURS = "a service of ours"
     STRANGER = "another program"
     FORBIDDEN = "not ours to take"
 
@@ -219,14 +227,17 @@ def _reachable(host: str) -> str:
 
 
 async def listening_port(subject: Subject) -> Sequence[Finding]:
-    """The port of `serve` is free, or in use by the service itself."""
+    """The port of `serve` is free, or in use by a service of this program."""
     settings = subject.settings
     found = await look(settings.host, settings.port)
     where = f"{settings.host}:{settings.port}"
     if found.tenant is Tenant.NOBODY:
         return ok(f"{where} is free for `cloudbeds-auth serve`")
     if found.tenant is Tenant.OURS:
-        return ok(f"the service answers on {where}")
+        return ok(
+            f"a service of cloudbeds-auth answers on {where}; that it belongs to this installation is not verified, "
+            "because no secret is sent"
+        )
     if found.tenant is Tenant.FORBIDDEN:
         return problem(f"cannot listen on {where} ({found.who})", "change CLOUDBEDS_AUTH_HOST or CLOUDBEDS_AUTH_PORT")
     return problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,10 @@ from cloudbeds_auth.settings.table import Settings
 
 PREFIX = "CLOUDBEDS_"
 OURS = "CLOUDBEDS_AUTH_"  # no other program's variables begin with this
-BASE_URL = "CLOUDBEDS_BASE_URL"
+NAMING_HOSTS = {
+    "CLOUDBEDS_BASE_URL": "every credential would be sent there",
+    "CLOUDBEDS_AUTHORIZE_URL": "every hotel would be sent there to approve",
+}  # what a planted `.env` would do with them
 ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # names the file that is read instead of `.env`; read from the environment only
 NO_SETTINGS = (
     "CLOUDBEDS_AUTH_APP_SECRET",
@@ -33,6 +37,7 @@ NO_SETTINGS = (
 )  # variables of ours all the same, read by commands
 LARGEST_ENV_FILE = 1024 * 1024  # characters
 LARGEST_SECRET_FILE = 64 * 1024  # bytes
+OUR_TOKENS = ("cbat_", "cbauth_")  # Cloudbeds' API keys and this service's keys for callers begin so
 READ = object()  # the validation context of settings that are read, which may lack everything
 ALIKE = 0.75  # how close an unknown name must come to a known one to be taken for a typo
 
@@ -118,18 +123,19 @@ def _merged(environ: Mapping[str, str], dotenv: Path | None, findings: Findings,
     hidden = {other for name in ours for other in (name, f"{name}_FILE", name.removesuffix("_FILE"))}
     taken = {name: value for name, value in written.items() if name not in hidden and value}
     findings.from_file = tuple(sorted(taken))
-    if dotenv is not None and not named and BASE_URL in taken and not _is_harmless(taken[BASE_URL]):
-        findings.problems.append(
-            f"{BASE_URL}: {dotenv.absolute()} names a host that is neither Cloudbeds' nor this machine, and every "
-            "credential would be sent there; if it is intended, set it in the environment"
-        )
+    for name, outcome in NAMING_HOSTS.items():
+        if dotenv is not None and not named and name in taken and not _is_harmless(taken[name]):
+            findings.problems.append(
+                f"{name}: {dotenv.absolute()} names a host that is neither Cloudbeds' nor this machine, and {outcome}; "
+                "if it is intended, set it in the environment"
+            )
     return taken | {name: value for name, value in ours.items() if value}
 
 
-def _is_harmless(base_url: str) -> bool:
+def _is_harmless(url: str) -> bool:
     """Whether a file found in the current folder may name this host; an invalid URL is reported elsewhere."""
     try:
-        return values.is_loopback(values.url(base_url).hostname or "") or is_vendors(base_url)
+        return values.is_loopback(values.url(url).hostname or "") or is_vendors(url)
     except ValueError:
         return True
 
@@ -152,11 +158,11 @@ def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
     wrong = written_by_others(whole, status) if ours and not named else None
     if wrong is not None:
         raise ConfigurationError(
-            problems=(wrong,), next_step=f"read the file first; `--env-file {whole}` accepts it as it is"
+            problems=(wrong,), next_step=f"read the file first; `--env-file {quoted(whole)}` accepts it as it is"
         )
     secrets = {row.name for row in rows(Settings).values() if row.secret}
     if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and secrets & ours.keys():
-        findings.warnings.append(f"{path} holds secrets and others may read it; run `chmod 600 {path}`")
+        findings.warnings.append(f"{path} holds secrets and others may read it; run `chmod 600 {quoted(path)}`")
     return ours
 
 
@@ -208,21 +214,44 @@ def _resolved(given: Mapping[str, str], findings: Findings) -> dict[str, str]:
 
 def secret_file(name: str, path: Path, findings: Findings) -> str | None:
     """The value in the secret file that `name` leads to; None if it cannot be used, which is added to `findings`."""
+    shown = _shown(path)
     try:
         with path.open("rb") as file:
             value = file.read(LARGEST_SECRET_FILE + 1).decode("utf-8").strip()
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         findings.problems.append(
-            f"{name}: {path} cannot be read ({_why(error)}); write the path of a readable text file"
+            f"{name}: {shown} cannot be read ({_why(error)}); write the path of a readable text file"
         )
         return None
     if not value or len(value) > LARGEST_SECRET_FILE:
-        findings.problems.append(f"{name}: {path} is empty or too large; write the path of a file with the value alone")
+        findings.problems.append(
+            f"{name}: {shown} is empty or too large; write the path of a file with the value alone"
+        )
         return None
     if mode & stat.S_IROTH:
-        findings.warnings.append(f"{name}: every user of this machine may read {path}; run `chmod 600 {path}`")
+        command = f"chmod 600 {quoted(path)}" if shown == str(path) else "chmod 600"
+        findings.warnings.append(f"{name}: every user of this machine may read {shown}; run `{command}`")
     return value
+
+
+def _shown(path: Path) -> str:
+    """The path for people, if it is certainly one: by mistake it may be the secret itself, and a key in base64 or a
+    database's URL has a `/`, too. So it, or the first folder that it names, has to exist.
+    """
+    written = str(path)
+    is_token = any(one in written for one in OUR_TOKENS)
+    parts = path.parts[1:] if path.is_absolute() else path.parts
+    try:
+        is_path = path.exists() or (len(parts) > 1 and Path(path.anchor, parts[0]).is_dir())
+    except (OSError, ValueError):  # longer than a path may be, or with a byte that none holds
+        is_path = False
+    return written if is_path and not is_token else "the file"
+
+
+def quoted(path: Path) -> str:
+    """The path as a shell reads it, for commands that are shown to people."""
+    return shlex.quote(str(path))
 
 
 def _validated(resolved: Mapping[str, Any], findings: Findings) -> tuple[Settings, set[str]]:

@@ -5,13 +5,14 @@ No message repeats the value: some of them are secrets, and a URL may hold a pas
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import ValidationInfo
 
@@ -30,6 +31,8 @@ HOST_NAME = re.compile(r"(?!-)(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-
 LONGEST_NAME, LONGEST_PATH = 200, 900  # bytes of a file name and path: systems allow 255 and 1,024, we add to both
 PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")  # RFC 3986, no segment empty
 NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)  # escapes of `unreserved`
+NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")  # a `%` that begins no escape, or the byte that libpq forbids
+IN_PASSWORDS = "in a password write % as %25, @ as %40, / as %2F, ? as %3F and # as %23"
 OUR_PATHS = (
     "/api/v1", "/proxy", "/healthz", "/readyz", "/metrics", "/claim", "/connect", "/connected", "/not-connected",
     "/paste-key", "/add-app", "/errors", "/session", "/sign-in", "/hooks", "/static", "/connections", "/apps", "/keys",
@@ -205,8 +208,11 @@ def rate_limit(value: object) -> float | Literal["observe"]:
 def host(value: object) -> str:
     """An address or a host name, in lower case and without brackets."""
     name = text(value).strip("[]").lower()
-    if ":" in name:
-        return str(ip_address(name))
+    try:
+        if ":" in name:
+            return str(ip_address(name))
+    except ValueError:  # its message repeats the value
+        name = ""
     if not HOST_NAME.fullmatch(name):
         raise ValueError("is neither an address nor a host name")
     return name
@@ -262,10 +268,38 @@ def _postgres_url(given: str) -> str:
         for host in parts.netloc.rpartition("@")[2].split(","):
             _ = urlsplit(f"//{host}").port
     except ValueError:
-        raise ValueError("is not a URL") from None
+        raise ValueError(f"is not a URL ({IN_PASSWORDS})") from None
     if not parts.path.strip("/"):
         raise ValueError("names no database")
+    # libpq ends user and password at the first `@`: after another one, the rest of the password would be the host, and
+    # after a `/` the name of the database, which are both shown to people.
+    if parts.netloc.count("@") > 1 or "@" in parts.path + parts.fragment:
+        raise ValueError(f"has an `@` that does not end user and password ({IN_PASSWORDS})")
+    if NO_ESCAPE.search(given):
+        raise ValueError(f"has a `%` that begins no valid escape ({IN_PASSWORDS})")
+    _check_with_libpq(given, parts.query)
     return given
+
+
+def _check_with_libpq(given: str, query: str) -> None:
+    """Raises ValueError if libpq refuses the URL. Nothing is checked without it: opening the database says that it is
+    missing.
+    """
+    try:
+        from psycopg import Error, pq
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        return
+    try:
+        conninfo_to_dict(given)
+        return
+    except (Error, UnicodeError):  # their messages repeat the password, or a part of the URL
+        known = [one.keyword.decode() for one in pq.Conninfo.get_defaults()]
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)  # a name of libpq's, so that nothing is repeated
+            raise ValueError("has an unknown parameter" + (f" (did you mean `{close[0]}`?)" if close else ""))
+    raise ValueError("is not a URL that PostgreSQL understands")
 
 
 def database_url(value: object) -> str:
