@@ -1,36 +1,59 @@
-"""A service in a process of its own, for tests of its life: `python -m tests.app.serving PORT BASE_URL`."""
+"""A service in processes of its own, for tests of its life: `python -m tests.app.serving PORT BASE_URL [HOW]`.
+
+`BASE_URL` is the vendor's, or `broken` or `stuck`: the start fails, or does not end. `HOW`: the number of workers, or
+`reload`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import AsyncExitStack
 
 from tests.app.vaults import RealVault, given
 
-from cloudbeds_auth.app.application import Parts
-from cloudbeds_auth.app.server import serve
+from cloudbeds_auth.app import server
+from cloudbeds_auth.app.application import Parts, Service
 from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 
-def main(port: int, base_url: str) -> int:
+async def opened(stack: AsyncExitStack, settings: Settings) -> Parts:
+    """A vault with the one hotel, over a file of its own."""
+    vault = RealVault(settings)
+    stack.push_async_callback(vault.aclose)
+    await vault.start()
+    upstream = AiohttpUpstream(settings.base_url)
+    stack.push_async_callback(upstream.aclose)
+    return Parts(vault, lambda *_: (b"", "text/plain"), upstream)
+
+
+def create() -> Service:
+    """The service in a worker, which has the arguments of the supervisor."""
+    settings = given(base_url=sys.argv[2])
+    return Service(lambda stack: opened(stack, settings))
+
+
+def main(port: int, base_url: str, how: str = "1") -> int:
     """Serve until a signal; says `drained` when the vault was closed."""
-    settings = given(base_url="http://127.0.0.1:1" if base_url == "broken" else base_url, port=port)
+    reload = how == "reload"
+    vendor = base_url if base_url.startswith("http:") else "http://127.0.0.1:1"
+    settings = given(base_url=vendor, port=port, workers=1 if reload else int(how))
     ended: list[str] = []
 
     async def opener(stack: AsyncExitStack) -> Parts:
         if base_url == "broken":
             raise ConfigurationError("the keys do not open this database")
-        vault = RealVault(settings)
         stack.callback(ended.append, "drained")
-        stack.push_async_callback(vault.aclose)
-        await vault.start()
-        upstream = AiohttpUpstream(base_url)
-        stack.push_async_callback(upstream.aclose)
-        return Parts(vault, lambda *_: (b"", "text/plain"), upstream)
+        if base_url == "stuck":
+            print("opening", flush=True)
+            await asyncio.Event().wait()
+        return await opened(stack, settings)
 
+    server.FACTORY = "tests.app.serving:create"
     try:
-        serve(settings, opener=opener)
+        server.serve(settings, reload, opener=opener)
     except ConfigurationError as error:
         print(error.diagnosis(), file=sys.stderr)
         return 1
@@ -39,4 +62,4 @@ def main(port: int, base_url: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(int(sys.argv[1]), sys.argv[2]))
+    raise SystemExit(main(int(sys.argv[1]), *sys.argv[2:]))

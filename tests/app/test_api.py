@@ -95,16 +95,24 @@ async def test_list_for_a_bound_key(vault: RealVault) -> None:
 
 
 async def test_list_of_those_that_lack_a_scope(vault: RealVault) -> None:
-    """Whoever asks: the whole list, or a key's own connections."""
-    keys = {"key": Caller("key", frozenset({Scope.READ}), Bounds(frozenset({"con_1", "con_2"})))}
+    """Whoever asks, the whole list or a key's own connections: each with its link and the next step."""
+    keys = {
+        "by id": Caller("by id", frozenset({Scope.READ}), Bounds(frozenset({"con_1", "con_2"}))),
+        "by property": Caller("by property", frozenset({Scope.READ}), Bounds(properties=frozenset({"2000"}))),
+    }
     async with a_service(vault, keys) as service:
         await vault.connect("con_2", "2000")
         vault.sql("UPDATE grants SET scopes = '[]' WHERE connection_id = 'con_2'")
         _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?lacking_scopes=true")
-        assert [one["id"] for one in body["connections"]] == ["con_2"]
-        url = f"{service.url}{CONNECTIONS}?lacking_scopes=true"
-        async with service.http.get(url, headers={"X-API-Key": "key"}) as answer:
-            assert [one["id"] for one in (await answer.json())["connections"]] == ["con_2"]
+        [shown] = body["connections"]
+        assert (shown["id"], shown["next_step"]) == (
+            "con_2", "send the hotel its connect link: its approval lacks read:hotel"
+        )  # fmt: skip
+        assert "/connect/" in shown["connect_url"]
+        for key in keys:
+            url = f"{service.url}{CONNECTIONS}?lacking_scopes=true"
+            async with service.http.get(url, headers={"X-API-Key": key}) as answer:
+                assert (await answer.json())["connections"] == [shown]
 
 
 async def test_access_token(service: Running[RealVault]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from itertools import count
@@ -46,6 +47,22 @@ async def test_a_balancer_hears_of_a_stop_first(start: Start, vendor: Vendor) ->
     process.send_signal(signal.SIGINT)
     out, _ = await process.communicate()
     assert (out, process.returncode) == (b"drained\n", 0)
+
+
+@pytest.mark.row("F109")
+async def test_workers_hear_a_balancer_before_the_port_is_closed(start: Start, vendor: Vendor) -> None:
+    """The supervisor closes its copies of the port at once; a worker that `/readyz` was asked of listens meanwhile."""
+    process = await start(0, vendor.base_url, "2")
+    url = await address(process)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:  # each its connection
+        assert (await status(http, url, "/readyz"))[0] == 200
+        process.send_signal(signal.SIGTERM)
+        for path, expected in (("/readyz", 503), (CALL, 200), ("/readyz", 503)):
+            while await status_of_any(http, url, path) != expected:  # the worker that was not asked stops at once
+                await asyncio.sleep(0)
+        assert process.returncode is None
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C ends each worker at once
+    assert await process.wait() == 0
 
 
 @pytest.fixture
@@ -134,6 +151,14 @@ class Balancer:
                     self.found.append((await status(http, self.ready[number % len(self.ready)], CALL))[0])
                 except aiohttp.ClientError as error:
                     self.found.append(repr(error))
+
+
+async def status_of_any(http: aiohttp.ClientSession, url: str, path: str) -> int | None:
+    """What the worker answers that takes the connection; None if it closed it instead."""
+    try:
+        return (await status(http, url, path))[0]
+    except aiohttp.ClientError:
+        return None
 
 
 async def is_ready(http: aiohttp.ClientSession, url: str) -> bool:

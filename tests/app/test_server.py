@@ -9,6 +9,7 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -20,25 +21,26 @@ from cloudbeds_auth.app.server import address_of, bind
 from cloudbeds_auth.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
-Start = Callable[[int, str], Awaitable[Process]]
+Start = Callable[..., Awaitable[Process]]
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    """Starts services in processes of their own, and ends those that are left."""
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts services in processes of their own, each with its workers in a group, and ends those that are left."""
     processes: list[Process] = []
 
-    async def begin(port: int, base_url: str) -> Process:
+    async def begin(port: int, base_url: str, *how: str) -> Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.app.serving", str(port), base_url, stdout=PIPE, stderr=PIPE, cwd=ROOT
-        )
+            sys.executable, "-m", "tests.app.serving", str(port), base_url, *how, stdout=PIPE, stderr=PIPE,
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
+        )  # fmt: skip
         processes.append(process)
         return process
 
     yield begin
     for process in processes:
-        if process.returncode is None:
-            process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()
 
 
@@ -85,6 +87,58 @@ async def test_drain(start: Start, vendor: Vendor, number: signal.Signals) -> No
     out, _ = await process.communicate()
     assert out == b"drained\n"
     assert await process.wait() == 0
+
+
+SUPERVISED = pytest.mark.parametrize("how", ["2", "reload"])  # two workers, or one that code changes replace
+
+
+async def connects(url: str) -> bool:
+    """Whether the kernel takes a new connection, whoever answers on it."""
+    port = int(url.rpartition(":")[2])
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionError:
+        return False
+    writer.transport.abort()
+    return True
+
+
+@SUPERVISED
+async def test_a_stop_refuses_new_connections_while_a_worker_finishes(start: Start, vendor: Vendor, how: str) -> None:
+    """The supervisor keeps no port open on which nobody answers; what is in flight is finished."""
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        await release.wait()
+        return web.Response(text="finished")
+
+    vendor.before = slow
+    process = await start(0, vendor.base_url, how)
+    url = await address(process)
+    async with aiohttp.ClientSession() as http:
+        call = asyncio.create_task(http.get(f"{url}/proxy/con_1/api/x", headers=AS_ADMIN))
+        await arrived.wait()
+        process.send_signal(signal.SIGTERM)
+        while await connects(url):
+            await asyncio.sleep(0.02)
+        assert not call.done(), "it is refused before the last worker ends"
+        release.set()
+        async with await call as answer:
+            assert await answer.text() == "finished"
+    assert await process.wait() == 0
+
+
+@SUPERVISED
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_during_the_start_ends_it(start: Start, number: signal.Signals, how: str) -> None:
+    """What was opened is closed, no worker is started, nothing is said to listen, and the status is 0."""
+    process = await start(0, "stuck", how)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"opening\n"
+    process.send_signal(number)
+    out, err = await process.communicate()
+    assert (out, err, process.returncode) == (b"drained\n", b"", 0)
 
 
 async def test_broken_start(start: Start) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
@@ -33,6 +33,7 @@ from cloudbeds_auth.contrib.django import Cloudbeds as OnDjango
 from cloudbeds_auth.contrib.flask import Cloudbeds as OnFlask
 from cloudbeds_auth.contrib.flask import problem
 from cloudbeds_auth.contrib.web_flow import page_or_problem, wants_page
+from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.rules.redirects import with_query
 
 Run = Callable[..., AbstractContextManager[Theirs]]
@@ -175,6 +176,24 @@ def test_a_further_app(theirs: Theirs) -> None:
     hotel = theirs.connected("/connect?app=aurora")
     assert theirs.vault.connection(hotel).app == "aurora"
     assert code_of(theirs.tab().get(f"{theirs.pages}/callback/nobody")) == (404, "invalid_request")
+
+
+def test_a_further_app_while_the_database_is_away(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answered as at the settings' own callback, and by no handler of the application's: it is asked, and the browser
+    sees the page that says what happened.
+    """
+
+    async def away(_: Apps) -> Mapping[str, str]:
+        raise StoreUnavailable
+
+    asked: list[Error] = []
+    with run({"on_problem": lambda *given: asked.append(given[-1])}) as theirs:
+        monkeypatch.setattr(Apps, "redirect_uris", away)
+        shown = theirs.tab().get(f"{theirs.pages}/callback/aurora?code=a&state=b", follow=True)
+    assert (code_of(shown), shown.url) == (
+        (503, "store_unavailable"), f"{theirs.pages}/not-connected/store_unavailable"
+    )  # fmt: skip
+    assert [error.code for error in asked] == ["store_unavailable"]
 
 
 def test_an_endpoints_error_is_a_page_or_a_problem(theirs: Theirs) -> None:

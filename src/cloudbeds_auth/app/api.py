@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 from fastapi import APIRouter, Query, Request
@@ -51,6 +52,7 @@ from cloudbeds_auth.rules.inputs import checked_cursor
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.permissions import line, may, of_connection
+from cloudbeds_auth.rules.presentation import lacking
 from cloudbeds_auth.rules.property_pin import judge_call
 from cloudbeds_auth.rules.secret import Secret
 
@@ -134,12 +136,13 @@ async def hook(request: Request, secret: str) -> Response:
 async def note_hook(vault: TokenVault, request: Request, secret: str) -> None:
     """Pass the body on as a hint that the vault confirms; the answer does not wait for that.
 
-    Raises Unauthenticated if one of the two secrets is wrong, RequestTimedOut if the body does not arrive.
+    Raises Unauthenticated if one of the two secrets is wrong, RequestTimedOut if the body does not arrive, and
+    InvalidRequest if it breaks off.
     """
     require_hook_secrets(vault.settings, secret, request.headers.get(HOOK_HEADER, ""))
     try:
         async with asyncio.timeout(HOOK_WITHIN):
-            body = await request.body()
+            body = await asgi.body_of(request)
     except TimeoutError:
         raise RequestTimedOut from None
     vault.engine.app_states.hint(body)
@@ -189,12 +192,9 @@ async def list_connections(
     """
     if not permit.caller.for_all:
         mine, following = await _mine(permit, cursor)
-        found = [
-            one
-            for one in mine
-            if _matches(one, state, reference, property, app)
-            and (not lacking_scopes or await permit.vault.missing_scopes(one.id))
-        ]
+        found = [one for one in mine if _matches(one, state, reference, property, app)]
+        if lacking_scopes:
+            found = [shown for one in found if (shown := await _lacking(permit.vault, one)) is not None]
         return ConnectionsShape(connections=[ConnectionShape.of(one) for one in found], next=following)
     page = await permit.vault.connections(
         state=None if state is None else state.value,
@@ -326,6 +326,12 @@ async def _mine(permit: Permit, cursor: str | None) -> tuple[Sequence[Connection
     following = newest[PAGE - 1] if len(newest) > PAGE or (more and len(newest) == PAGE) else None
     mine = [found[one] for one in newest[:PAGE]]
     return [known for known in mine if may(caller, permit.scope, of_connection(known))], following
+
+
+async def _lacking(vault: TokenVault, one: Connection) -> Connection | None:
+    """The connection as `Views.lacking_scopes` shows it; None if its approval lacks nothing."""
+    missing = await vault.missing_scopes(one.id)
+    return replace(await vault.engine.views.with_link(one), next_step=lacking(missing)) if missing else None
 
 
 def _matches(

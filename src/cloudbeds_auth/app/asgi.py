@@ -8,6 +8,7 @@ from dataclasses import replace
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
@@ -18,6 +19,7 @@ from cloudbeds_auth.app.limits import address_of
 from cloudbeds_auth.app.problems import REFUSAL, BodyTooLarge, MethodNotAllowed, NotFound, Unexpected, answer_for
 from cloudbeds_auth.errors import Error, InvalidRequest
 
+BROKE_OFF = "the body broke off"
 PageEndpoint = Callable[[Request], Awaitable[Response]]
 _BY_STATUS: dict[int, type[InvalidRequest]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
 
@@ -41,7 +43,15 @@ async def page_request(request: Request) -> PageRequest:
         app=getattr(request.state, APP, "default"),
         scheme=request.scope["scheme"],
     )
-    return replace(asked, body=await request.body()) if may_be_read(asked) else asked
+    return replace(asked, body=await body_of(request)) if may_be_read(asked) else asked
+
+
+async def body_of(request: Request) -> bytes:
+    """The whole body; raises InvalidRequest if the caller hung up before its end: anyone may, and it is no failure."""
+    try:
+        return await request.body()
+    except ClientDisconnect:
+        raise InvalidRequest(BROKE_OFF) from None
 
 
 def response(answer: PageAnswer) -> Response:
@@ -65,6 +75,8 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """The framework's own errors (no such path, no such method) as problems; or ours, if one occurred in a body."""
     if isinstance(error.__cause__, Error):
         return _refused(request, error.__cause__)
+    if isinstance(error.__cause__, ClientDisconnect):
+        return _refused(request, InvalidRequest(BROKE_OFF))
     status = error.status_code if isinstance(error, HTTPException) else 500
     answer = _refused(request, _BY_STATUS.get(status, InvalidRequest if 400 <= status < 500 else Unexpected)())
     if status == 405:

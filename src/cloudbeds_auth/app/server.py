@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -26,6 +27,7 @@ from cloudbeds_auth.system import keep_memory_private
 
 if TYPE_CHECKING:
     from uvicorn.supervisors import Multiprocess
+    from uvicorn.supervisors.basereload import BaseReload
 
     from cloudbeds_auth.settings import Settings
 
@@ -60,7 +62,7 @@ def serve(settings: Settings, reload: bool = False, *, opener: Opener | None = N
     opener = opener or open_parts(settings)
     sockets = bind(settings.host, settings.port)
     try:
-        with ExitStack() as clean, _stopped_by_signals():
+        with ExitStack() as clean, _ended_by_signals():
             if reload or settings.workers > 1:
                 clean.enter_context(runtime.shared_metrics())
                 asyncio.run(_rehearse(opener))  # a worker that cannot start would only be started again
@@ -98,7 +100,9 @@ def configuration(app: Service | str, settings: Settings, *, reload: bool = Fals
 
 
 class AnnouncingServer(uvicorn.Server):
-    """Calls `announce` once it listens."""
+    """Calls `announce` once it listens; it returns after a signal, which uvicorn's own raises once more when it is
+    done: a drained stop is no failure.
+    """
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -110,6 +114,11 @@ class AnnouncingServer(uvicorn.Server):
         if self.started:
             self._announce()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; at a second Ctrl-C without what is in flight."""
+        self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
+        self.should_exit = True
+
 
 def _serve_here(service: Service, settings: Settings, sockets: list[socket.socket]) -> None:
     server = AnnouncingServer(configuration(service, settings), lambda: _announce(sockets))
@@ -119,22 +128,27 @@ def _serve_here(service: Service, settings: Settings, sockets: list[socket.socke
         if service.failure is not None:
             raise service.failure from None
         raise
-    except KeyboardInterrupt:
-        return
 
 
 def _supervise(settings: Settings, sockets: list[socket.socket], *, reload: bool) -> None:
     """Several processes over the same sockets. They listen before the first worker is up: a request waits for it."""
-    from uvicorn.supervisors import ChangeReload  # with what watches files
-
     config = configuration(FACTORY, settings, reload=reload)
     for one in sockets:
         one.listen(BACKLOG)
     _announce(sockets)
-    if reload:
-        ChangeReload(config, target=uvicorn.Server(config).run, sockets=sockets).run()
-    else:
-        _workers(config, sockets).run()
+    (_reloaded if reload else _workers)(config, sockets).run()
+
+
+def _reloaded(config: uvicorn.Config, sockets: list[socket.socket]) -> BaseReload:
+    """One process that is started again when code changes."""
+    from uvicorn.supervisors import ChangeReload  # with what watches files
+
+    class Reloaded(ChangeReload):  # type: ignore[valid-type, misc]  # uvicorn has it as a variable, of a class
+        def shutdown(self) -> None:
+            _leave_listening(self.sockets)
+            super().shutdown()
+
+    return Reloaded(config, target=uvicorn.Server(config).run, sockets=sockets)
 
 
 def _workers(config: uvicorn.Config, sockets: list[socket.socket]) -> Multiprocess:
@@ -149,7 +163,19 @@ def _workers(config: uvicorn.Config, sockets: list[socket.socket]) -> Multiproce
                 if one not in self.processes:
                     log.warning("the worker %s ended with status %s; another is started", one.pid, one.exitcode)
 
+        def join_all(self) -> None:
+            _leave_listening(self.sockets)
+            super().join_all()
+
     return Workers(config, sockets=sockets)
+
+
+def _leave_listening(sockets: Sequence[socket.socket]) -> None:
+    """Close the supervisor's copies at a stop. The port is then open for as long as a worker listens, which is while
+    it drains; with a copy left, the kernel would accept for nobody until the last worker ended.
+    """
+    for one in sockets:
+        one.close()
 
 
 async def _rehearse(opener: Opener) -> None:
@@ -159,16 +185,27 @@ async def _rehearse(opener: Opener) -> None:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """The server raises the signal that stopped it once more when it is done; a drained stop is no failure."""
+def _ended_by_signals() -> Iterator[None]:
+    """Leave the block at SIGTERM and SIGINT, which is no failure, until the server has handlers of its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    # Not whatever there was: a shell starts what is in the background with SIGINT ignored.
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _as_ctrl_c}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """Inside `asyncio.run`, cancel what runs, which closes what it opened; elsewhere raise KeyboardInterrupt."""
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(number, frame)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

@@ -17,13 +17,13 @@ from dataclasses import replace
 from typing import Any
 
 from cloudbeds_auth.contrib import missing
-from cloudbeds_auth.errors import Error
+from cloudbeds_auth.errors import Error, InvalidRequest
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.sync import TokenVault
 
 try:
     from django.conf import settings as project
-    from django.http import HttpResponse
+    from django.http import HttpResponse, UnreadablePostError
     from django.urls import NoReverseMatch, path, reverse
     from django.views.decorators.csrf import csrf_exempt
 
@@ -136,13 +136,17 @@ class Cloudbeds:
 
         def page(request: Any, **parameters: str) -> Any:
             asked = _page_request(request, parameters)
+            try:
+                asked = replace(asked, body=_body_of(request)) if may_be_read(asked) else asked
+            except Error as error:  # a project may be without `ProblemMiddleware`
+                return problem(request, error)
             usual, theirs = self._pages.page(name, asked, self._hooks, lambda hook, about: hook(request, about))
             return _response(usual) if theirs is None else put_beside(theirs, beside(usual))
 
         return page
 
     def _hook(self, request: Any, **parameters: str) -> Any:
-        return _response(self._pages.note_hook(_page_request(request, parameters), lambda: bytes(request.body)))
+        return _response(self._pages.note_hook(_page_request(request, parameters), lambda: _body_of(request)))
 
 
 def _configured(name: str) -> Any:
@@ -162,10 +166,18 @@ def _route(path: str) -> str:
 
 
 def _page_request(request: Any, parameters: dict[str, str]) -> PageRequest:
+    """The request without its body."""
     headers = {**request.headers, "Host": request.get_host()}  # as the project sees it, also behind a proxy
     query, address = request.META.get("QUERY_STRING", ""), request.META.get("REMOTE_ADDR")
-    asked = page_request(request.method, query, headers.items(), address, parameters)
-    return replace(asked, body=bytes(request.body)) if may_be_read(asked) else asked
+    return page_request(request.method, query, headers.items(), address, parameters)
+
+
+def _body_of(request: Any) -> bytes:
+    """The whole body; raises InvalidRequest if the caller hung up before its end: anyone may, and it is no failure."""
+    try:
+        return bytes(request.body)
+    except UnreadablePostError:
+        raise InvalidRequest("the body broke off") from None
 
 
 def _response(answer: PageAnswer) -> Any:

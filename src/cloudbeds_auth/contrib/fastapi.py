@@ -212,7 +212,11 @@ class Cloudbeds:
 
         async def page(request: Request) -> Response:
             pages = self._opened().pages
-            usual = await pages.answer(name, await asgi.page_request(request))
+            try:
+                asked = await asgi.page_request(request)
+            except Error as error:  # its body broke off; only `install` adds a handler of errors
+                return problem(request, error)
+            usual = await pages.answer(name, asked)
             try:
                 return await self._answered(request, usual)
             except Error as error:

@@ -108,7 +108,10 @@ class MountedPages(Browser):
     async def callback_of_app(self, request: PageRequest) -> PageAnswer:
         """A further app's callback, one segment below the settings' own."""
         path = f"{self._callback}/{request.parameters['segment']}"
-        known = await self._vault.apps.redirect_uris()
+        try:
+            known = await self._vault.apps.redirect_uris()
+        except Error as error:  # as `callback` answers its own
+            return self.failed(error)
         app = next((name for name, uri in known.items() if urlsplit(uri).path.endswith(path)), None)
         if app is None:
             return problem_document(NotFound(), self._prefix)
