@@ -46,8 +46,8 @@ NOT_RUN = (
     "src/cloudbeds_auth/os_files.py",
     *(f"tests/simulation/{one}.py" for one in ("progress", "prove", "record", "report")),
 )  # fmt: skip
-"""Of `CODE`, what is imported at most, and constructed: words, keys, sessions, pasted keys, views, copies, clients of the
-proxy and of webhooks, files.
+"""Of `CODE`, what is imported at most, and constructed: words, keys, sessions, pasted keys, views, copies, files, and
+the clients of the proxy and of webhooks.
 """
 
 

@@ -127,7 +127,8 @@ class Watch(logging.Handler):
 
 @cache
 def _is_of_ours(kind: Any) -> bool:
-    return kind.__module__.startswith("cloudbeds_auth.") and dataclasses.is_dataclass(kind)
+    module = str(kind.__module__)  # of some types of Cython's it is a descriptor
+    return module.startswith("cloudbeds_auth.") and dataclasses.is_dataclass(kind)
 
 
 def printed(arguments: Sequence[str], output: str) -> None:
