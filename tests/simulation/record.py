@@ -40,14 +40,17 @@ NOT_RUN = (
         "watching", "webhooks", "workload",
     )),
     *(f"src/cloudbeds_auth/database/{one}.py" for one in (
-        "backup", "bulk", "check", "copy", "maintenance", "rekey",
+        "backup", "bulk", "check", "copy", "key_files", "maintenance", "rekey",
     )),
     *(f"src/cloudbeds_auth/wire/{one}.py" for one in ("hotel_client", "upstream", "webhook_sender")),
+    *(f"src/cloudbeds_simulator/{one}.py" for one in (
+        "approval_pages", "control_api", "glass_box", "grant_views", "http_shell", "local_requests", "request_views",
+    )),
     "src/cloudbeds_auth/os_files.py",
     *(f"tests/simulation/{one}.py" for one in ("progress", "prove", "record", "report")),
 )  # fmt: skip
-"""Of `CODE`, what is imported at most, and constructed: words, keys, sessions, pasted keys, views, copies, files, and
-the clients of the proxy and of webhooks.
+"""Of `CODE`, what is imported at most, and constructed: words, keys, sessions, pasted keys, views, copies, files, the
+clients of the proxy and of webhooks; and the simulator as a server, with its pages.
 """
 
 
