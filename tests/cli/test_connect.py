@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -250,6 +251,20 @@ def test_a_public_redirect_uri_goes_through_the_service(monkeypatch: pytest.Monk
 
 
 @pytest.mark.row("A57")
+async def test_a_service_with_another_database(vault: FakeVault, uri: str) -> None:
+    """It does not know the link: the command says so at once, instead of waiting for an approval that cannot come."""
+
+    async def another(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nX-Cloudbeds-Auth-Code: invalid_request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(another, "127.0.0.1", urlsplit(uri).port):
+        result = await asyncio.to_thread(invoke, "connect")
+    assert result.status == 1
+    assert "has another database" in result.err
+
+
 async def test_look_knows_ours_from_strangers(uri: str) -> None:
     """A free port, a silent stranger, and a listener that names our code."""
     port = int(uri.split(":")[2].split("/")[0])

@@ -138,7 +138,7 @@ async def _connect(vault: TokenVault, wish: Wish) -> Connection:
     if sockets is not None:
         return await _by_listening(vault, wish, sockets, redirect_uri)
     await _refuse_strangers(uri.hostname or "", uri.port or 80)
-    return await _by_link(vault, wish)
+    return await _by_link(vault, wish, here=True)
 
 
 async def _refuse_strangers(host: str, port: int) -> None:
@@ -156,7 +156,9 @@ async def _refuse_strangers(host: str, port: int) -> None:
 # --- through the running service
 
 
-async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
+async def _by_link(vault: TokenVault, wish: Wish, *, here: bool = False) -> Connection:
+    """`here`: the service is on this machine; whether it has the same database can be asked at once."""
+    from cloudbeds_auth.doctor import installation
     from cloudbeds_auth.system import SystemClock
 
     link = await vault.create_link(
@@ -166,6 +168,11 @@ async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
         expires_in=LINK_SECONDS,
         expected_properties=wish.expected,
     )
+    if here and await installation.refuses_link(link.url):
+        raise errors.ConfigurationError(
+            f"the service on {urlsplit(link.url).netloc} has another database: it does not know a link made here",
+            next_step="run this command with the settings of that service, or stop it",
+        )
     wish.show(link.url)
     clock = SystemClock()
     with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait, the link stays good"):

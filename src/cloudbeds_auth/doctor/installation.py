@@ -206,6 +206,12 @@ async def answers_as_ours(origin: str) -> bool:
     return not isinstance(answer, str) and CODE_HEADER in answer.headers
 
 
+async def refuses_link(url: str) -> bool:
+    """Whether a service of ours answers there that does not know this one-time link: it has another database."""
+    answer = await _ask("GET", url, PORT_SECONDS)
+    return not isinstance(answer, str) and answer.status_code >= 400 and CODE_HEADER in answer.headers
+
+
 def _binding(host: str, port: int) -> int | None:
     """The error number of briefly binding the port on every address of the host; None if it is free."""
     try:
