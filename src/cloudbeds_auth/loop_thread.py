@@ -1,11 +1,11 @@
 """A vault on an event loop and a thread of its own: for code that blocks, and for a vault that outlives event loops.
 
-It is opened when it is first used, and anew in a child after `fork()`.
-
-When a program ends, Python joins the program's own threads first: they may use the vault to their end. Then, from
-`atexit`, the main thread asks this one to close the vault, and waits for as long as `OpenEngine.settled` takes. Our
-threads are daemons, which are not joined. New threads cannot be started by then, so those that closing needs are
-started with the vault: this one, the database's, and one that resolves host names.
+It is opened when it is first used, and anew in a child after `fork()`. When a program ends, Python joins the program's
+own threads first: they may use the vault to their end. Then, from `atexit`, the main thread asks this one to close the
+vault, and waits for as long as `OpenEngine.settled` takes. Our threads are daemons, which are not joined. New threads
+cannot be started by then, so those that closing needs are started with the vault: this one, the database's, one that
+resolves host names, and one for `asyncio.to_thread` in work given to the vault. The last two are separate: such work
+may occupy all of its threads, and a refresh goes on.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakSet
@@ -27,6 +28,10 @@ from cloudbeds_auth.threads import Elsewhere, OwnThreads, awaited, result_of
 
 if TYPE_CHECKING:
     from cloudbeds_auth.runtime import OpenEngine
+
+
+class _GivenUp(Exception):
+    """Ctrl-C came in the thread that opened the vault: another caller opens it."""
 
 
 class Vault(Protocol):
@@ -45,6 +50,7 @@ Opener = Callable[[], AbstractAsyncContextManager[V]]
 _OF = threading.local()  # in a vault's own thread: its opener
 PATIENCE = 5.0  # seconds that a program that ends leaves for the commit of a pair in hand
 LOOK_UPS = 4  # host names that are resolved at a time
+CALLS = min(32, (os.cpu_count() or 1) + 4)  # of `asyncio.to_thread` at a time: as many as on any event loop
 
 
 class LoopThread(Generic[V]):
@@ -65,12 +71,16 @@ class LoopThread(Generic[V]):
         self._opened: Future[V] = Future()
         self._closed: Future[None] = Future()
         self._asked: set[Callable[[], None]] = set()  # the callbacks for the end of work under way
+        self._release = ExitStack()
+        self._release.callback(self.loop.close)  # which ends the threads of `asyncio.to_thread`, too
         try:
-            self.loop.set_default_executor(OwnThreads(LOOK_UPS, "cloudbeds-auth-names"))
+            self._names = OwnThreads(LOOK_UPS, "cloudbeds-auth-names")
+            self._release.callback(self._names.shutdown, wait=False)
+            self.loop.set_default_executor(OwnThreads(CALLS, "cloudbeds-auth-calls"))
             self._thread = threading.Thread(target=self._run, name="cloudbeds-auth", daemon=True)
             self._thread.start()
         except RuntimeError as error:
-            self.loop.close()
+            self._release.close()
             raise ConfigurationError(f"the vault has no thread to run on: {error}") from error
         try:
             self.vault: Final = self._opened.result()
@@ -152,13 +162,18 @@ class LoopThread(Generic[V]):
 
     def _run(self) -> None:
         _OF.opener = self._opener
+        self.loop.getaddrinfo = self._look_up  # type: ignore[method-assign]
         life = self._to_its_end(self._live())
         error = CancelledError() if life.cancelled() else life.exception()  # raised where it is opened or closed
         self._to_its_end(_cancel_all())
-        self.loop.close()
+        self._release.close()
         self._leave_nobody_waiting()
         _settle(self._opened, error)
         _settle(self._closed, error)
+
+    async def _look_up(self, host: Any, port: Any, **hints: int) -> Any:
+        """As the loop's own `getaddrinfo`, on threads that nothing else uses."""
+        return await self.loop.run_in_executor(self._names, partial(socket.getaddrinfo, host, port, **hints))
 
     def _to_its_end(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run the loop until this work is done. SystemExit and KeyboardInterrupt of other work also stop the loop,
@@ -221,13 +236,9 @@ class ThreadedVault(Generic[V]):
         return running.wait(_begun(work, running.vault))
 
     async def elsewhere(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
-        """As `wait`, from another event loop. No thread waits, because many callers of one hotel would occupy them all.
-        Only while the vault is being opened does one thread wait, so that the loop is not blocked.
-        """
+        """As `wait`, from another event loop. No thread of an executor waits: many callers would occupy them all."""
         self.must_be_open()
-        running = self._running
-        if running is None:
-            running = await asyncio.to_thread(self._now)
+        running = self._running or await self._open_elsewhere()
         return await running.wait_elsewhere(_begun(work, running.vault))
 
     def close(self) -> None:
@@ -259,35 +270,55 @@ class ThreadedVault(Generic[V]):
         return self._running or self._open_once()
 
     def _open_once(self) -> LoopThread[V]:
-        """Open the vault in the first caller's thread; if that fails, callers that waited meanwhile get the same error.
-
-        Raises RuntimeError in the vault's own thread.
-        """
+        """Open the vault in the first caller's thread. Raises RuntimeError in the vault's own thread."""
         if getattr(_OF, "opener", None) is self._opener:
             raise RuntimeError("the vault is being opened, and would wait for itself here: ask it from another thread")
         while True:
-            with self._begins:
-                if self._running is not None:
-                    return self._running
-                opening = self._opening
-                if opening is None:
-                    opening = self._opening = Future()
-                    break
-            with suppress(CancelledError):  # Ctrl-C, in the thread that opened it
+            opening, ours = self._claim()
+            if ours:
+                self._open_for_all(opening)
+            with suppress(_GivenUp):
                 return opening.result()
+
+    async def _open_elsewhere(self) -> LoopThread[V]:
+        """As `_open_once`, from another event loop: on a thread of its own, because those of an executor may all wait
+        for it, and because the caller may be cancelled. Python joins the thread, then closes what it opened.
+        """
+        while True:
+            opening, ours = self._claim()
+            if ours:
+                opens = partial(self._open_for_all, opening, BaseException)
+                try:
+                    threading.Thread(target=opens, name="cloudbeds-auth-opening", daemon=False).start()
+                except RuntimeError:  # there is none for the vault either, which is what it will say
+                    opens()
+            with suppress(_GivenUp):
+                return await asyncio.wrap_future(opening)
+
+    def _claim(self) -> tuple[Future[LoopThread[V]], bool]:
+        """What all callers wait for, and whether it is this one's to open the vault, because nobody else does."""
+        with self._begins:
+            opening, ours = self._opening or Future(), self._opening is None
+            if ours:
+                opening.set_running_or_notify_cancel()  # a caller that is cancelled does not cancel it
+                self._opening = opening
+            return opening, ours
+
+    def _open_for_all(self, opening: Future[LoopThread[V]], told: type[BaseException] = Exception) -> None:
+        """Open the vault for all that wait for `opening`, who get its error, too, if `told`; later ones try again."""
         try:
-            self._running = LoopThread(self._opener, self._deadline)
+            self._running = self._running or LoopThread(self._opener, self._deadline)
+            if self._closed:  # meanwhile
+                self._running.close()
+                raise VaultClosed
             opening.set_result(self._running)
-        except Exception as error:
+        except told as error:
+            self._opening = None  # first: who has the error may ask again at once
             opening.set_exception(error)
-            raise
         finally:
-            self._opening = None
-            opening.cancel()
-        if self._closed:  # meanwhile
-            self._running.close()
-            raise VaultClosed
-        return self._running
+            if not opening.done():  # Ctrl-C, in this thread
+                self._opening = None
+                opening.set_exception(_GivenUp())
 
 
 _MADE: WeakSet[ThreadedVault[Any]] = WeakSet()

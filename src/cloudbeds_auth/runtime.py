@@ -26,6 +26,7 @@ from cloudbeds_auth.rules.origins import same_service
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings, further_app
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.wire import http_client as outgoing
 from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
@@ -93,6 +94,15 @@ async def build(
         settings, reread = Settings.load(), reread or Settings.load
     observer = FanOut(LogObserver(), *observers, *_spans())
     db = await open_database(settings, observer)
+    try:
+        return _wired(settings, observer, db, reread)
+    except BaseException:  # no vault is there that would close it
+        await db.close()
+        raise
+
+
+def _wired(settings: Settings, observer: Observer, db: Database, reread: Callable[[], Settings] | None) -> OpenEngine:
+    """The engine over this open database. Raises ConfigurationError."""
     admin_token, admin_token_file = key_files.ensure_admin_token(settings)
     timing = Timing.of(settings.token_timeout)
     api = f"{settings.base_url}/api/{settings.api_version}"

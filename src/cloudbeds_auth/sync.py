@@ -127,7 +127,7 @@ class TokenVault:
         return TokenVault(None, observers=observers, upkeep=upkeep)
 
     def close(self) -> None:
-        """Let running work finish and commit, then close; afterwards every method raises VaultClosed.
+        """Let refreshes and exchanges finish and commit, cut off any `call`, and close; then methods raise VaultClosed.
 
         While the program ends, from `atexit` for example, it waits at most five seconds for a pair to be committed.
         """

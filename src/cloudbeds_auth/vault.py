@@ -44,7 +44,8 @@ class TokenVault:
     UnknownConnection is raised; if there are several, AmbiguousProperty.
 
     Methods raise only subclasses of `cloudbeds_auth.Error`, whose `diagnosis()` says what to do. After `aclose` every
-    method raises VaultClosed; a call still under way may raise it, too, but the work it began is finished.
+    method raises VaultClosed. One still under way may raise it, too, but the refresh, exchange or commit that it began
+    is finished. A `call` under way is cut off: it raises OutcomeUnknown, or UpstreamFailed if it only reads.
     """
 
     def __init__(self, engine: OpenEngine) -> None:
@@ -63,15 +64,13 @@ class TokenVault:
     ) -> AsyncIterator[TokenVault]:
         """Open the vault; without `settings`, they are read from the environment and `.env` (`Settings.load`).
 
-        Raises ConfigurationError.
-
         `reread` is called to get the settings again when the client secret is refused; by default it reads the
         environment, if the settings came from there.
 
         `upkeep`: while the vault is open, grants are refreshed before they expire and idle ones are kept alive. Set it
         in every long-running program, even if another sets it, too. Without it a grant is refreshed when a caller asks.
 
-        On exit, a running refresh finishes and commits before the database closes.
+        On exit, a running refresh finishes and commits before the database closes. Raises ConfigurationError.
         """
         from cloudbeds_auth.runtime import build
 
@@ -96,7 +95,7 @@ class TokenVault:
         return ProgramVault(None, observers=observers, upkeep=upkeep)
 
     async def aclose(self) -> None:
-        """Let running work finish and commit, then close; no new work begins. A cancelled caller waits, too."""
+        """Let refreshes and exchanges finish and commit, cut off each `call`, close. A cancelled caller waits, too."""
         from cloudbeds_auth.engine.tasks import to_its_end
 
         engine, self._open = self._open, None

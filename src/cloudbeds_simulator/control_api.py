@@ -54,7 +54,7 @@ ROUTES: dict[tuple[str, str], ControlRoute] = {
     ("DELETE", "faults"): ControlRoute("Call off what was to go wrong, and let requests that hang go on."),
     ("POST", "settings"): ControlRoute("Change the rule for tokens, their life, and more.", '{"variant": "V0/n"}'),
     ("POST", "advance"): ControlRoute("Move the simulator's clock forward.", '{"seconds": 3600}'),
-    ("POST", "revoke"): ControlRoute("A hotel disconnects, or one approval ends.", '{"property": "100001"}'),
+    ("POST", "revoke"): ControlRoute("All approvals of a hotel end, or one does.", '{"property": "100001"}'),
     ("POST", "choose"): ControlRoute(
         "Which hotels the next approval without asking is for.", '{"property_ids": ["100001"]}'
     ),
@@ -230,6 +230,7 @@ class ControlApi:
         return {"api_key": made.key.value, "grant": made.grant.number}
 
     def _revoke(self, body: Any) -> object:
+        """End approvals and nothing more: the state of the app at the hotel stays, and no webhook is posted."""
         face = str(body.get("face", "denied"))
         if face not in FACES:
             raise ValueError(f"face must be one of {', '.join(FACES)}")
@@ -267,15 +268,18 @@ class ControlApi:
     def _advance(self, body: Any) -> object:
         return {"now": self.clock.advance(float(body["seconds"]))}
 
-    def _reset(self) -> object:
+    async def _reset(self) -> object:
         """Return to the state at the start: its apps, hotels, settings and time, and nothing that has happened since.
 
-        A hanging request resumes with values that are unknown now; so does one that is to be acted upon later.
+        A hanging request resumes with values that are unknown now; so does one that is to be acted upon later. A
+        webhook that was to be posted again is not.
         """
         self.server.faults.clear()
         vars(self.model).update(deepcopy(self._begun))
         self.journal.entries.clear()
         self.clock.ahead = 0.0
+        await self.server.delivery.close()  # last: who waits for a change of the log is woken meanwhile
+        self.server.delivery.attempts.clear()
         return self.state()
 
     def _named(self, body: Any) -> list[VendorGrant]:

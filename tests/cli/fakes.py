@@ -56,7 +56,7 @@ class Result(NamedTuple):
     err: str
 
 
-def invoke(*args: str, typed: str = "", env: Mapping[str, str] | None = None) -> Result:
+def invoke(*args: str, typed: str | bytes = "", env: Mapping[str, str] | None = None) -> Result:
     """Run one command line here, with nothing but pipes around it."""
     with CliRunner().isolation(input=typed, env=env) as streams:
         status = run(args)

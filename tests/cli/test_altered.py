@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.cli.fakes import Result, invoke
+from tests.docs.pages import text_of
 from tests.support.stage import SqliteDatabase
+
+from cloudbeds_auth.transactions.runner import Database
 
 Typed = Callable[..., Result]
 
@@ -66,6 +69,9 @@ def test_a_connection_is_accepted(typed: Typed, database: SqliteDatabase) -> Non
     assert typed("database", "accept", "con_1", "--yes").status == 0
     assert "what links" not in typed("database", "check").out
     assert json.loads(typed("connections", "show", "con_1", "--json").out)["reference"] == "tenant-2"
+    (entry,) = (one for one in _entries(typed) if one["action"] == "accepted")
+    assert (entry["actor"], entry["subject"]) == ("command", "con_1")
+    assert "`accepted`" in text_of("docs/audit.md")
 
 
 @pytest.mark.row("A76")
@@ -77,3 +83,30 @@ def test_everything_is_accepted(typed: Typed, database: SqliteDatabase) -> None:
     accepted = typed("database", "accept", "--all", "--yes", "--json")
     assert (accepted.status, json.loads(accepted.out)["accepted"]) == (0, "all")
     assert typed("connections", "list").status == 0
+    (entry,) = (one for one in _entries(typed) if one["action"] == "rows_accepted")
+    assert entry["actor"] == "command"
+
+
+@pytest.mark.row("A76")
+def test_accepting_everything_is_interrupted(
+    typed: Typed, database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the new key nothing is accepted yet; what to do is said, and done again, all is well."""
+    database.sql("DELETE FROM meta WHERE name = 'mac_key'")
+
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "authenticate", interrupted)
+        stopped = typed("database", "accept", "--all", "--yes")
+    assert (stopped.status, "run `cloudbeds-auth database accept --all` again" in stopped.err) == (130, True)
+    assert typed("database", "check").status == 1
+    assert typed("database", "accept", "--all", "--yes").status == 0
+    assert typed("database", "check").status == 0
+
+
+def _entries(typed: Typed) -> list[dict[str, str]]:
+    """Of the audit."""
+    found: list[dict[str, str]] = json.loads(typed("audit", "--json").out)["entries"]
+    return found

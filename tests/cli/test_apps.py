@@ -21,7 +21,7 @@ URI = "http://localhost:7000/callback/aurora"
 def typed(settings: dict[str, str]) -> Any:
     """Run `apps …`; no secret is ever on standard output or standard error."""
 
-    def run(*args: str, stdin: str = "", **env: str) -> Result:
+    def run(*args: str, stdin: str | bytes = "", **env: str) -> Result:
         result = invoke("apps", *args, typed=stdin, env=settings | env)
         assert "canary" not in result.out + result.err
         return result
@@ -84,6 +84,43 @@ def test_from_standard_input(typed: Any, settings: dict[str, str]) -> None:
     result = typed("add", "aurora", "--client-id", "client-2", "--secret-file", "-", stdin=f"{SECRET}\n")
     assert result.status == 0
     assert secrets_of(settings) == [SECRET]
+
+
+NO_SECRETS = {
+    "not UTF-8": b"canary\xff\xfe\n", "several lines": b"canary-1\ncanary-2\n", "too large": b"canary" * 20_000,
+    "carriage return": b"canary-1\rcanary-2", "control character": b"canary-1\x00canary-2",
+    "line separator": "canary-1\u2028canary-2".encode(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", NO_SECRETS.values(), ids=NO_SECRETS)
+@pytest.mark.parametrize("where", ["-", "secret"])
+def test_what_is_no_secret_is_refused(typed: Any, settings: dict[str, str], content: bytes, where: str) -> None:
+    """Bytes that are no text, and more than one line: a diagnosis, and nothing is stored, also not by a reset."""
+    Path("secret").write_bytes(content)
+    Path("secret").chmod(0o600)
+    given = {"stdin": content} if where == "-" else {}
+    refused = typed("add", "aurora", "--client-id", "client-2", "--secret-file", where, **given)
+    assert (refused.status, "--secret-file: " in refused.err) == (1, True)
+    assert "aurora" not in typed("list").out
+    added(typed)
+    refused = typed("rotate-secret", "aurora", "--secret-file", where, **given)
+    assert (refused.status, "--secret-file: " in refused.err) == (1, True)
+    assert secrets_of(settings) == [SECRET]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+def test_the_ends_of_lines_are_no_part_of_a_secret(typed: Any, settings: dict[str, str], end: str) -> None:
+    """Whatever an editor or a password manager adds."""
+    given = f"{SECRET}{end}".encode()
+    assert typed("add", "aurora", "--client-id", "client-2", "--secret-file", "-", stdin=given).status == 0
+    assert secrets_of(settings) == [SECRET]
+
+
+def test_several_lines_in_the_environment(typed: Any) -> None:
+    """The variable is named."""
+    result = typed("add", "aurora", "--client-id", "client-2", CLOUDBEDS_AUTH_APP_SECRET="canary-1\ncanary-2")
+    assert (result.status, "CLOUDBEDS_AUTH_APP_SECRET: the value has several lines" in result.err) == (1, True)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])

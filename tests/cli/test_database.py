@@ -65,15 +65,19 @@ def test_rekey(url: str) -> None:
     assert done.status == 0, done.err
     assert f"{VALUES} values were re-encrypted with the key {new}" in done.out
     assert f"the key {old} is no longer needed" in done.out
+    again = typed(url, "rekey", keys=both)
+    assert f"nothing is encrypted with the key {old}" in again.out, "what was said before may be lost"
     document = json.loads(typed(url, "rekey", "--json", keys=both).out)
     assert document == {
-        "database": url.removeprefix("sqlite:///"), "key_id": new, "sealed_anew": 0, "retired": [], "problems": [],
+        "database": url.removeprefix("sqlite:///"), "key_id": new, "sealed_anew": 0, "retired": [], "unneeded": [old],
+        "problems": [],
     }  # fmt: skip
     assert typed(url, "check", keys=OTHER_KEY_TEXT).status == 0
     altered(url, "UPDATE tokens SET position = 9 WHERE grant_id = 'gra_1'")
     back = typed(url, "rekey", "--offline", keys=f"{KEY_TEXT},{OTHER_KEY_TEXT}")
     assert back.status == 1
     assert "a value of tokens gra_1 does not open" in back.out
+    assert "nothing is encrypted with" not in back.out, "where something is left, no key is named"
 
 
 @pytest.mark.row("F70")

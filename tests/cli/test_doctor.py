@@ -291,6 +291,19 @@ async def test_database_permissions(tmp_path: Path) -> None:
     assert found[0].mend == f"chmod 600 {path}-wal"
 
 
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+async def test_a_side_file_that_may_not_be_written(tmp_path: Path, ending: str) -> None:
+    """Left by a command while the database was read-only, it blocks everything when the database no longer is."""
+    path = tmp_path / "db.sqlite3"
+    path.touch(mode=0o600)
+    beside = tmp_path / f"db.sqlite3{ending}"
+    beside.touch(mode=0o400)
+    (found,) = await database.permissions(subject(tmp_path))
+    assert (found.level, str(beside) in found.what, found.mend) == (Level.PROBLEM, True, f"chmod 600 {beside}")
+    beside.chmod(0o600)
+    assert levels(await database.permissions(subject(tmp_path))) == [Level.OK]
+
+
 async def test_commands_for_paths_with_a_space(tmp_path: Path) -> None:
     """As a shell reads them: one word each."""
     folder = tmp_path / "two hotels"
@@ -461,6 +474,29 @@ async def test_hotels_that_need_a_person(tmp_path: Path) -> None:
         (Level.PROBLEM, "go on with it"),
     ]
     assert levels(await hotels.need_a_person(subject(tmp_path, vault))) == [Level.OK]
+
+
+STATES = (State.IN_DOUBT, State.REFRESHING, State.BACKING_OFF, State.FRESH, State.STALE)
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_a_move_that_was_interrupted(tmp_path: Path, state: State) -> None:
+    """In every state of a hotel that is served: a problem if only the command can resume it, else a warning, also where
+    the problem shown is that of the last attempt; and no other check names it again.
+    """
+    vault = FakeVault()
+    known = replace(ADA, state=state, problem="migration_under_way", moving_under="client-1")
+    hidden = replace(known, problem="no_answer") if state is State.IN_DOUBT else known
+    unknown = replace(known, problem="migration_client_unknown", next_step="with that client id")
+    before = [Page((), None)] * (3 + min(STATES.index(state), 3))
+    vault.pages = [*before, Page((known, hidden, unknown), None), Page((), None)]
+    problem, *warnings = await hotels.need_a_person(subject(tmp_path, vault))
+    assert (problem.level, problem.mend) == (Level.PROBLEM, "with that client id")
+    assert "migration_client_unknown; waits for the operator" in problem.what
+    assert levels(warnings) == [Level.WARNING] * 2
+    assert all("migration_under_way" in one.what and "migrate-to-api-key" in one.mend for one in warnings)
+    vault.pages = [Page((known, unknown), None)]
+    assert levels(await hotels.calls_refused(subject(tmp_path, vault))) == [Level.OK]
 
 
 async def test_hotels_whose_calls_are_refused(tmp_path: Path) -> None:

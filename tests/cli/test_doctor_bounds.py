@@ -23,6 +23,7 @@ DOUBTED = replace(ADA, state=State.IN_DOUBT, problem="property_unknown")
 UNNAMED = replace(DOUBTED, problem="hotel_scope_missing", next_step="ask for the scope")
 MANY, FEW = "newest 10000", "newest 500"
 NOBODY = [Page((), None)] * 3  # pages of hotels that need a person
+END = Page((), None)
 
 
 class Fleet(FakeVault):
@@ -52,14 +53,14 @@ class Fleet(FakeVault):
 async def test_a_stuck_hotel_beyond_the_first_page(tmp_path: Path) -> None:
     """All pages of hotels in doubt are read: 200 that settle by themselves hide none that does not."""
     vault = Fleet()
-    vault.pages = [*NOBODY, Page((DOUBTED,) * 200, "more"), Page((), "more"), Page((UNNAMED,), None)]
+    vault.pages = [*NOBODY, Page((DOUBTED,) * 200, "more"), Page((), "more"), Page((UNNAMED,), None), END]
     assert [one.mend for one in await hotels.need_a_person(subject(tmp_path, vault))] == ["ask for the scope"]
 
 
 async def test_very_many_stuck_hotels(tmp_path: Path) -> None:
     """The newest are named, and where to see the others."""
     vault = Fleet()
-    vault.pages = [*NOBODY, Page((UNNAMED,) * 40, "more"), Page((UNNAMED,) * 40, "more")]
+    vault.pages = [*NOBODY, Page((UNNAMED,) * 40, "more"), Page((UNNAMED,) * 40, "more"), END]
     *named, more = await hotels.need_a_person(subject(tmp_path, vault))
     assert len(named) == hotels.MOST
     assert more == Finding(Level.PROBLEM, "and more", "cloudbeds-auth connections list --state in_doubt")
@@ -69,12 +70,24 @@ async def test_more_hotels_in_doubt_than_are_looked_at(tmp_path: Path, monkeypat
     """It is not said that no hotel needs attention."""
     monkeypatch.setattr(hotels, "MOST_PAGES", 3)
     vault = Fleet()
-    vault.pages = [*NOBODY, Page((DOUBTED,) * 200, "more")]
+    vault.pages = [*NOBODY, *[Page((DOUBTED,) * 200, "more")] * 3, END]
     (found,) = await hotels.need_a_person(subject(tmp_path, vault))
     assert (found.level, found.what) == (
-        Level.WARNING, "of the hotels in doubt, only the newest 600 were looked at",
+        Level.WARNING, "of the hotels that are in doubt, only the newest 600 were looked at",
     )  # fmt: skip
     assert found.mend == "cloudbeds-auth connections list --state in_doubt"
+
+
+async def test_very_many_moves_hide_no_problem(tmp_path: Path) -> None:
+    """Those that upkeep resumes are not counted against those that it cannot: the last hotel of the page is named."""
+    vault = Fleet()
+    moving = replace(ADA, state=State.REFRESHING, problem="migration_under_way", moving_under="client-1")
+    stuck = replace(moving, id="con_LAST", problem="migration_client_unknown", next_step="go on with it")
+    vault.pages = [*NOBODY, END, Page((*(moving,) * 60, stuck), None), END]
+    problem, *warnings, more = await hotels.need_a_person(subject(tmp_path, vault))
+    assert (problem.level, problem.what.split()[0], problem.mend) == (Level.PROBLEM, "con_LAST", "go on with it")
+    assert levels(warnings) == [Level.WARNING] * hotels.MOST
+    assert more == Finding(Level.WARNING, "and more", "cloudbeds-auth connections list --state refreshing")
 
 
 @pytest.mark.parametrize("check", [hotels.calls_refused, hotels.at_risk, hotels.subscribed])

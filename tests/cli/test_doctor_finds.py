@@ -9,6 +9,7 @@ import asyncio
 import json
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from tests.docs.pages import text_of
 from tests.support.keys import KEY_TEXT, OTHER_KEY_TEXT
 from tests.support.ports import free_port
 
+from cloudbeds_auth.database import copy
 from cloudbeds_auth.settings import Need, load
 from cloudbeds_auth.vault import TokenVault
 
@@ -210,6 +212,22 @@ def restored_backup(one: Installation) -> Fault:
     assert one.run("database", "adopt", "--yes").status == 0
 
 
+def interrupted_copy(one: Installation) -> Fault:
+    """`database copy` was interrupted, and nothing refreshes the hotels."""
+    target = f"sqlite:///{one.folder}/data/moved.sqlite3"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copy, "_until_nothing_is_under_way", _interrupted)
+        assert one.run("database", "copy", "--to", target).status == 130
+    mend = yield
+    assert "database copy" in mend
+    assert one.run("database", "copy", "--to", target).status == 0
+    one.settings["CLOUDBEDS_AUTH_DATABASE_URL"] = target
+
+
+async def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def newer_schema(one: Installation) -> Fault:
     """A newer version has upgraded the database, and this one was started again."""
     one.sql("UPDATE meta SET value = '1' || value WHERE name = 'schema_version'")
@@ -284,6 +302,40 @@ def hotel_left(one: Installation) -> Fault:
     assert one.connect(one.connection) == one.connection
 
 
+MOVE = ("connections", "migrate-to-api-key", "100001", "--app", "default", "--yes")
+
+
+def kill_a_move(one: Installation, settings: dict[str, str]) -> None:
+    """A move of the hotel, killed when Cloudbeds has issued the key and its answer has not come."""
+    before = one.vendor.counts("refresh_token_exchange").get("issued", 0)
+    one.vendor.control("faults", target="token", kind="hang_after")
+    patient = settings | {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "60"}
+    process = Process("cloudbeds_auth", *MOVE, env=patient, cwd=one.folder)
+    try:
+        until = time.monotonic() + PATIENCE
+        while one.vendor.counts("refresh_token_exchange").get("issued", 0) == before:
+            assert time.monotonic() < until, process.output
+            time.sleep(0.05)
+    finally:
+        process.stop(signal.SIGKILL)
+        one.vendor.control("faults", "DELETE")
+
+
+def interrupted_move(one: Installation) -> Fault:
+    """A move to an API key was killed, and the service does not have the client id that it was begun with."""
+    uri = one.settings["CLOUDBEDS_REDIRECT_URI"]
+    one.vendor.control("apps", client_id="app-of-the-move", client_secret="its secret", redirect_uris=[uri])
+    other = one.settings | {"CLOUDBEDS_CLIENT_ID": "app-of-the-move", "CLOUDBEDS_CLIENT_SECRET": "its secret"}
+    kill_a_move(one, other)
+    mend = yield
+    assert "migrate-to-api-key" in mend
+    assert "with the client id and secret that it was begun with" in mend
+    # The process that was killed is given up.
+    one.sql("UPDATE grants SET lease_owner = NULL, lease_until = NULL, not_before = NULL")
+    done = invoke(*MOVE, env=other)
+    assert done.status == 0, done.out + done.err
+
+
 def nothing_runs(one: Installation) -> Fault:
     """Upkeep has not run for two days."""
     one.sql("UPDATE grants SET due_at = ?, due_from = ?", time.time() - 2 * 86_400, time.time() - 3 * 86_400)
@@ -312,6 +364,7 @@ FAULTS: list[tuple[Callable[[Installation], Fault], str, str]] = [
     (key_is_gone, "database", "the key file"),
     (another_key, "database", "the encryption keys do not open this database"),
     (restored_backup, "database", "copy of another installation"),
+    (interrupted_copy, "move", "held by a move to another database"),
     (newer_schema, "database", "the database has schema 1"),
     (file_of_another_program, "database", "not one of cloudbeds-auth"),
     (altered_row, "altered", "was altered"),
@@ -320,6 +373,7 @@ FAULTS: list[tuple[Callable[[Installation], Fault], str, str]] = [
     (another_client_id, "origins", "1 hotel"),
     (refused_secret, "hotels", "our credentials are refused"),
     (hotel_left, "hotels", "reconnect needed"),
+    (interrupted_move, "hotels", "healthy: migration_client_unknown; waits for the operator"),
     (nothing_runs, "upkeep", "kept alive for 48 h"),
 ]
 
@@ -349,6 +403,16 @@ def test_the_page_has_each_fault() -> None:
     """The table of the page on operating says what each is, in the words of its docstring here."""
     page = text_of("docs/operating.md")
     assert not [fault.__name__ for fault, _, _ in FAULTS if f"| {(fault.__doc__ or '').rstrip('.')} |" not in page]
+
+
+def test_a_move_that_only_upkeep_resumes(installation: Installation) -> None:
+    """It was killed, and no service runs: a warning, in whatever state the hotel is."""
+    kill_a_move(installation, installation.settings)
+    said = installation.run("doctor")
+    assert (said.status, "healthy: migration_under_way" in said.out) == (0, True), said.out
+    installation.sql("UPDATE grants SET state = 'in_doubt', problem = 'no_answer'")
+    said = installation.run("doctor")
+    assert (said.status, "healthy, recovering: migration_under_way" in said.out) == (0, True), said.out
 
 
 def test_a_full_disk(installation: Installation) -> None:

@@ -177,6 +177,17 @@ def test_an_app_that_there_is_not(vault: ImportingVault, dry: bool) -> None:
     assert vault.hotels == []
 
 
+def test_very_many_apps_are_named_once() -> None:
+    """A line each for what is wrong with the file, and one for the apps, of which the first are named."""
+    text = "property,refresh_token,app\n" + "".join(f"{number},R-{number},other\n" for number in range(300))
+    with pytest.raises(errors.InvalidRequest) as refused:
+        import_reader.refuse_unknown_apps(import_reader.read(text), [f"app-{number}" for number in range(2000)])
+    *lines, apps = refused.value.detail.splitlines()
+    assert lines == [f"line {number}: there is no app 'other'" for number in range(2, 302)]
+    assert apps.startswith("apps that there are: app-0, app-1, ")
+    assert apps.endswith("app-19, and 1980 more (see `cloudbeds-auth apps`)")
+
+
 def test_a_dry_run_before_there_is_anything(vault: ImportingVault, monkeypatch: pytest.MonkeyPatch) -> None:
     """No database is made for it; what is wrong with the list is told all the same."""
     monkeypatch.setattr("cloudbeds_auth.cli.commands.database_exists", lambda: False)
@@ -285,6 +296,21 @@ def test_a_document_for_programs(vault: ImportingVault) -> None:
     assert vault.hotels[0].refresh_token.reveal() == TOKEN
 
 
+DELETE = "Then delete FILE"
+KEEP = "Keep FILE"
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_the_file_is_deleted_only_when_nothing_in_it_is_needed(vault: ImportingVault, outcome: Outcome) -> None:
+    """A property that is wrong is corrected there, and imported again: the file is kept till every hotel is well."""
+    vault.outcomes = [Outcome.CONNECTED, outcome]
+    file = written(HEADER + f"tenant-7,1000,{TOKEN}\ntenant-8,2000,{TOKEN}-2\n")
+    result = invoke("connections", "import", file, "--yes")
+    fine = outcome in {Outcome.CONNECTED, Outcome.ALREADY_CONNECTED}
+    assert (result.status, DELETE in result.err, KEEP in result.err) == (int(not fine), fine, not fine)
+    assert "The old script must stay stopped" in result.err
+
+
 def test_what_is_in_doubt_is_asked_again(vault: ImportingVault) -> None:
     """After as long as it says, without those that are settled."""
     vault.outcomes = [Outcome.IN_DOUBT, Outcome.CONNECTED, Outcome.CONNECTED]
@@ -377,6 +403,23 @@ def test_what_becomes_of_each_key(keys: KeyTakingVault) -> None:
     assert keys.clock.slept == [7.0]
     keys.answers = [errors.KeyRefused()]
     assert "makes a new API key" in invoke("connections", "import", file, "--yes").out
+
+
+def test_a_key_in_doubt_is_in_the_file_alone(keys: KeyTakingVault) -> None:
+    """Cloudbeds cannot be asked: nothing was stored that a service could resume, so nobody is told to delete the file,
+    or to leave it to the service; and a hotel with a token in doubt beside it is told apart.
+    """
+    keys.answers = [errors.TokenEndpointUnavailable("Cloudbeds could not be asked")]
+    keys.outcomes = [Outcome.IN_DOUBT]
+    alone = invoke("connections", "import", written(KEYS + "a,1000,cbat_1,\n"), "--yes")
+    assert (alone.status, "not stored: Cloudbeds could not be asked" in alone.out) == (1, True)
+    assert "1 API key in doubt, not stored: run the same command again; keep FILE" in alone.err
+    assert not any(word in alone.err for word in ("Delete FILE", "nothing is lost", "cloudbeds-auth serve"))
+    text = f"property,refresh_token,api_key\n1000,,cbat_1\n2000,,cbat_2\n3000,{TOKEN},\n"
+    both = invoke("connections", "import", written(text), "--yes")
+    assert "1 in doubt: run the same command again later, or leave it to `cloudbeds-auth serve`" in both.err
+    assert "2 API keys in doubt, not stored: " in both.err
+    assert (DELETE in both.err, KEEP in both.err) == (False, True)
 
 
 def test_the_database_cannot_be_written(keys: KeyTakingVault) -> None:

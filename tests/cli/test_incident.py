@@ -102,6 +102,19 @@ def test_the_file_of_the_admin_token_is_one_word() -> None:
     assert [shlex.split(one) for one in step.commands] == [["rm", "/var/lib/two hotels/db.sqlite3.admin-token"]]
 
 
+def test_the_evidence_on_postgresql() -> None:
+    """The copy is made by the server's own tool, readable to one user, and no password is among its arguments."""
+    hosts = "db-1.example:5432,db-2.example:5433"
+    url = f"postgresql://auth:s%40cret@{hosts}/two%20hotels?sslmode=verify-full&sslpassword=hidden"
+    (step, *_) = incident_steps(Leak.DATABASE, Situation(settings(database_url=url), NOTHING, {}))
+    _, command = step.commands
+    assert not any(secret in command for secret in ("cret", "hidden"))
+    inside = shlex.split(command.removeprefix("(umask 077 && ").removesuffix(")"))
+    where = "user=auth host=db-1.example,db-2.example port=5432,5433 dbname='two hotels' sslmode=verify-full"
+    assert inside == ["pg_dump", "--format=custom", "--file=incident.dump", where]
+    assert "PGPASSWORD" in step.here
+
+
 def test_as_it_is_typed(settings: dict[str, str]) -> None:
     """Numbered, with the commands; for programs one document. Another word than the eight is a usage error."""
     people = invoke("doctor", "incident", "client-secret", env=settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import stat
 from functools import partial
 from pathlib import Path
@@ -97,6 +99,36 @@ def test_other_lines_stay(no_doctor: list[Path | None]) -> None:
     assert lines[:5] == ["# mine", "OTHER='1 2'", "CLOUDBEDS_CLIENT_ID=app-1", "", "LAST=x"]
     assert "CLOUDBEDS_REDIRECT_URI=https://a.example/cb" in lines
     assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone may give files away")
+@pytest.mark.parametrize("mode", [0o400, 0o600])
+def test_root_leaves_the_file_to_its_owner(no_doctor: list[Path | None], tmp_path: Path, mode: int) -> None:
+    """A service under another user has to read it afterwards; nobody else can, and that is what is said."""
+    other, file = pwd.getpwnam("nobody"), tmp_path / "service.env"
+    file.write_text("CLOUDBEDS_CLIENT_ID=old\n")
+    file.chmod(mode)
+    os.chown(file, other.pw_uid, other.pw_gid)
+    result = invoke("setup", "--non-interactive", "--file", str(file), env=environment())
+    found = file.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (other.pw_uid, other.pw_gid, 0o600)
+    assert dotenv_values(file)["CLOUDBEDS_CLIENT_ID"] == "app-1"
+    assert f"wrote {file} (only its owner, nobody, can read it)" in result.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone may give files away")
+def test_an_owner_without_a_name(no_doctor: list[Path | None], tmp_path: Path) -> None:
+    """As a container's user may be: its number is said."""
+    file = tmp_path / "service.env"
+    file.touch(0o600)
+    os.chown(file, 54321, 54321)
+    result = invoke("setup", "--non-interactive", "--file", str(file), env=environment())
+    assert (file.stat().st_uid, "(only its owner, the user 54321, can read it)" in result.err) == (54321, True)
+
+
+def test_whoever_writes_it_can_read_it(no_doctor: list[Path | None]) -> None:
+    """A new file is that of whoever runs the command."""
+    assert "wrote .env (only you can read it)" in invoke("setup", "--non-interactive", env=environment()).err
 
 
 def test_a_link_stays_a_link(no_doctor: list[Path | None], tmp_path: Path) -> None:

@@ -19,9 +19,19 @@ from typing import Any
 
 import pytest
 import requests
+import urllib3
+from requests.adapters import HTTPAdapter
 from tests.contrib.hotel import LARGE, SMALL, Hotel, connected
+from urllib3 import Retry
 
-from cloudbeds_auth import BodyNotReplayable, ForeignOrigin, ReauthorizationRequired, TryAgain
+from cloudbeds_auth import (
+    BodyNotReplayable,
+    ForeignOrigin,
+    OutcomeUnknown,
+    ReauthorizationRequired,
+    TryAgain,
+    UpstreamFailed,
+)
 from cloudbeds_auth import TokenVault as AsynchronousVault
 from cloudbeds_auth.contrib.requests import RequestsAuth
 from cloudbeds_auth.rules.refresh import Timing
@@ -241,12 +251,44 @@ def test_a_body_that_cannot_be_sent_again(hotel: Hotel, http: requests.Session, 
     assert (hotel.refreshes, hotel.under_way) == (1, 0)
 
 
-def test_a_redirect_that_repeats_a_spent_body(hotel: Hotel, http: requests.Session) -> None:
-    """A 307 within the vendor's origin: where requests would send an empty body, BodyNotReplayable is raised."""
+@pytest.mark.parametrize(("method", "error"), [("PUT", OutcomeUnknown), ("GET", UpstreamFailed)])
+def test_a_redirect_that_repeats_a_spent_body(
+    hotel: Hotel, http: requests.Session, method: str, error: type[Exception]
+) -> None:
+    """A 307 within the vendor's origin: requests would send an empty body. A write may have been carried out."""
     hotel.fault("echo", "redirect", status=307, location="/api/v1.3/getHotels")
-    with pytest.raises(BodyNotReplayable):
-        http.put(hotel.url("echo"), data=chunks())
+    with pytest.raises(error, match="can be read only once"):
+        http.request(method, hotel.url("echo"), data=chunks())
     assert hotel.calls("getHotels") == []
+    assert hotel.under_way == 0
+
+
+@pytest.mark.parametrize("kind", ["a generator", "a large stream"])
+def test_a_retry_that_repeats_a_spent_body(hotel: Hotel, http: requests.Session, kind: str) -> None:
+    """Cloudbeds carried the write out and the answer was lost: never "nothing is lost, send it again"."""
+    http.mount(hotel.vault.base_url, HTTPAdapter(max_retries=RequestsAuth(hotel.vault, hotel.id).retries(Retry(3))))
+    hotel.fault("echo", "reset_after")
+    with pytest.raises(OutcomeUnknown, match="can be read only once"):
+        http.put(hotel.url("echo"), data=chunks() if kind == "a generator" else Unseekable(LARGE))
+    assert [one["outcome"] for one in hotel.calls("echo")] == ["accepted"]
+
+
+def test_a_retry_before_the_body_was_begun(hotel: Hotel, http: requests.Session) -> None:
+    """No connection came about at first: nothing of the body was read, so the retry sends all of it."""
+    refusing = iter([ConnectionRefusedError(), None])
+
+    def connect(*given: Any, **how: Any) -> Any:
+        if refused := next(refusing):
+            raise refused
+        return there(*given, **how)
+
+    there = urllib3.util.connection.create_connection
+    http.mount(hotel.vault.base_url, HTTPAdapter(max_retries=Retry(3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(urllib3.util.connection, "create_connection", connect)
+        told = http.put(hotel.url("echo"), data=chunks()).json()
+    assert told["body_length"] == len(b"".join(chunks()))
+    assert (hotel.statuses("echo"), hotel.under_way) == ([200], 0)
 
 
 @pytest.mark.parametrize("ended", ["answered", "broken off", "cut off"])

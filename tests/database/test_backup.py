@@ -111,6 +111,16 @@ async def test_one_backup_at_a_time(tmp_path: Path) -> None:
     assert sorted(tmp_path.glob("to.db*")) == [tmp_path / "to.db"]
 
 
+async def test_a_pipe_in_place_of_the_draft(tmp_path: Path) -> None:
+    """What is no file is refused, at once, and stays where it is."""
+    source = settings(f"sqlite:///{tmp_path}/one.db")
+    await filled(source)
+    os.mkfifo(tmp_path / "to.db.part")
+    with pytest.raises(ConfigurationError, match=r"to\.db\.part is not a file"):
+        backup.back_up(source.database_path, tmp_path / "to.db", silent)
+    assert [path.name for path in tmp_path.glob("to.db*")] == ["to.db.part"]
+
+
 async def test_a_backup_that_ends_as_another_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one has opened the file that the first renames before it can lock it: what is finished stays whole."""
     source = settings(f"sqlite:///{tmp_path}/one.db")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -116,13 +118,30 @@ def test_symbolic_link(settings: Settings, tmp_path: Path) -> None:
     assert not target.exists()
 
 
-def test_not_a_file(settings: Settings) -> None:
-    """A folder or a pipe in the file's place is refused instead of waited for."""
-    path = key_file(settings.database_path)
+def descriptors(path: Path) -> int:
+    """How many open file descriptors of this process refer to this path."""
+    found = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # that of the listing itself
+            found += link.readlink() == path
+    return found
+
+
+@pytest.mark.parametrize("name", ["key", "admin-token"])
+@pytest.mark.parametrize("kind", [os.mkfifo, os.mkdir], ids=["a pipe", "a directory"])
+def test_not_a_file(settings: Settings, name: str, kind: Callable[[Path, int], None]) -> None:
+    """A directory, which Docker makes where a file to mount is missing, or a pipe in the file's place is refused, not
+    waited for, and left as it is; no descriptor stays open, however often it is tried.
+    """
+    path = settings.database_path.with_name(f"x.sqlite3.{name}")
     path.parent.mkdir()
-    os.mkfifo(path, 0o600)
-    with pytest.raises(ConfigurationError, match="is not a file"):
-        load_keys(settings, database_has_rows=False)
+    kind(path, 0o700 if kind is os.mkdir else 0o600)
+    for _ in range(3):
+        with pytest.raises(ConfigurationError, match=rf"{name} is not a file") as raised:
+            load_keys(settings, database_has_rows=False) if name == "key" else ensure_admin_token(settings)
+    assert ("Docker" in raised.value.next_step) == (kind is os.mkdir)
+    assert descriptors(path) == 0
+    assert not path.is_file()
 
 
 def test_folder_not_writable(settings: Settings, tmp_path: Path) -> None:

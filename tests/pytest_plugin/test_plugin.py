@@ -27,10 +27,12 @@ ANYIO_MARK = (
 
 
 def test_blocking_code(tmp_path: Path) -> None:
-    """A call, a token that ran out, a lost answer that heals, a variant, other hotels; each test begins afresh."""
+    """A call, a token that ran out, proven or not, a lost answer that heals, a variant, other hotels; each test begins
+    afresh.
+    """
     suite(tmp_path, "blocking", AUTO)
     done = run(tmp_path)
-    assert done.counts == {"passed": 9}, done.output
+    assert done.counts == {"passed": 12}, done.output
 
 
 @pytest.mark.row("F13")
@@ -46,7 +48,7 @@ def test_asynchronous_code(tmp_path: Path, ini: str, head: str, arguments: tuple
     """The vault lives in the loop of the test, whoever runs it: calls, a lost answer, a hang, a hotel that revoked."""
     suite(tmp_path, "asynchronous", ini, head)
     done = run(tmp_path, *arguments)
-    assert done.counts == {"passed": 4}, done.output
+    assert done.counts == {"passed": 5}, done.output
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,15 @@ def test_other_loops(tmp_path: Path, ini: str, head: str) -> None:
     """One loop for several tests, or two plugins that could run it: the vault opens where the test runs."""
     suite(tmp_path, "asynchronous", ini, head)
     done = run(tmp_path, "-k", "healed or hanging")
-    assert done.counts == {"passed": 2, "deselected": 2}, done.output
+    assert done.counts == {"passed": 2, "deselected": 3}, done.output
+
+
+def test_plugins_that_are_named(tmp_path: Path) -> None:
+    """Nothing is loaded by itself, and pytest-asyncio is named by its module."""
+    suite(tmp_path, "asynchronous", AUTO)
+    named = ("-p", "pytest_asyncio.plugin", "-p", "cloudbeds_auth")
+    done = run(tmp_path, "-k", "healed or hanging", *named, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert done.counts == {"passed": 2, "deselected": 3}, done.output
 
 
 def test_several_workers(tmp_path: Path) -> None:
@@ -69,13 +79,14 @@ def test_several_workers(tmp_path: Path) -> None:
     suite(tmp_path, "blocking", AUTO)
     suite(tmp_path, "asynchronous", AUTO)
     done = run(tmp_path, "-n", "2", "-p", "xdist")
-    assert done.counts == {"passed": 13}, done.output
+    assert done.counts == {"passed": 17}, done.output
 
 
 def test_the_users_settings_stay_theirs(tmp_path: Path) -> None:
     """Neither the environment nor a `.env` of the user reaches a vault of ours, nor a program that the test starts."""
     suite(tmp_path, "environment", AUTO)
-    (tmp_path / ".env").write_text("CLOUDBEDS_AUTH_PORT=nonsense\nCLOUDBEDS_SCOPES=read:hotel\n", "utf-8")
+    theirs_too = "CLOUDBEDS_AUTH_PORT=nonsense\nCLOUDBEDS_AUTH_OF_THEIR_OWN=1\nCLOUDBEDS_SCOPES=read:hotel\n"
+    (tmp_path / ".env").write_text(theirs_too, "utf-8")
     theirs = {
         "CLOUDBEDS_CLIENT_ID": "the-users-own",
         "CLOUDBEDS_CLIENT_SECRET_FILE": "/nowhere",
@@ -133,6 +144,34 @@ def test_a_vault_that_nobody_can_run(tmp_path: Path) -> None:
         "unknown setting 'varaint'",
     ):
         assert said in done.output
+
+
+@pytest.mark.parametrize("ini", [AUTO, STRICT])
+def test_a_blocking_test_with_the_asynchronous_vault(tmp_path: Path, ini: str) -> None:
+    """It fails at once and says why: the vault's loop stands still while such a test waits for an answer."""
+    head = "import pytest\n"
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{ini}\n", "utf-8")
+    (tmp_path / "test_plain.py").write_text(f"{head}def test_plain(cloudbeds_vault): pass\n", "utf-8")
+    decorated = (
+        f"{head}import functools\n"
+        "def noted(test):\n"
+        "    @functools.wraps(test)\n"
+        "    async def wrapper(**given): return await test(**given)\n"
+        "    return wrapper\n"
+        "@pytest.mark.asyncio\n@noted\nasync def test_decorated(cloudbeds_vault): pass\n"
+        "class TestMethod:\n"
+        "    @pytest.mark.asyncio\n    async def test_it(self, cloudbeds_vault): pass\n"
+    )
+    (tmp_path / "test_decorated.py").write_text(decorated, "utf-8")
+    generated = (
+        f"{head}from hypothesis import HealthCheck, given, settings, strategies\n"
+        "@pytest.mark.asyncio\n@settings(max_examples=2, suppress_health_check=list(HealthCheck), database=None)\n"
+        "@given(number=strategies.integers())\nasync def test_generated(cloudbeds_vault, number): pass\n"
+    )
+    (tmp_path / "test_generated.py").write_text(generated, "utf-8")
+    done = run(tmp_path)
+    assert done.counts == {"passed": 3, "error": 1}, done.output
+    assert "in blocking tests use cloudbeds_sync_vault" in done.output
 
 
 PRINTS = """

@@ -78,5 +78,5 @@ def test_without_the_driver_what_can_be_seen_is_checked(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "psycopg", None)
     unknown = "postgresql://db.example/hotels?pasword=x"
     assert Settings(database_url=unknown).database_url == unknown
-    with pytest.raises(ValueError, match="%25"):
+    with pytest.raises(ConfigurationError, match="%25"):
         Settings(database_url="postgresql://auth:s3cret%pw@db.example/hotels")

@@ -854,7 +854,7 @@ def test_a_webhook_needs_both() -> None:
     (problem,) = problems({"CLOUDBEDS_AUTH_WEBHOOK_URL": "https://app.example.com/hook"})
     assert problem.startswith("CLOUDBEDS_AUTH_WEBHOOK_SECRET: is required")
     assert read(AUTH_WEBHOOK_SECRET=WHSEC).webhook_url is None
-    with pytest.raises(ValueError, match="is not a list"):
+    with pytest.raises(ConfigurationError, match="is not a list"):
         Settings(webhook_secrets=1)  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.simulator.driver import SECRET, Driver
+from tests.simulator.driver import CLIENT, SECRET, Driver
 
 from cloudbeds_simulator.__main__ import DEFAULT_REDIRECTS
 from cloudbeds_simulator.control_api import ROUTES
@@ -88,7 +88,7 @@ async def test_advance(sim: Driver) -> None:
 
 
 async def test_revoke_property(sim: Driver) -> None:
-    """A hotel that disconnects ends the grants that cover it."""
+    """The grants that cover a hotel end."""
     told = await sim.connect()
     assert await sim.control("POST", "revoke", property="100002") == {"revoked": []}
     assert await sim.control("POST", "revoke", property="100001") == {"revoked": [1]}
@@ -227,6 +227,38 @@ async def test_reset(sim: Driver) -> None:
     assert (await sim.control("GET", "requests")) == {"requests": [], "last": 0}
     assert (await sim.api("GET", "getHotels", told["access_token"])).status == 401
     assert (await sim.refresh((await sim.connect())["refresh_token"])).status == 200
+
+
+async def test_reset_ends_the_posts_of_webhooks(sim: Driver) -> None:
+    """One that was to be repeated is not, and none is listed that was posted before; later ones are posted."""
+    url = "http://127.0.0.1:1/hook"  # nothing listens there
+    form = {"object": "guest", "action": "created", "endpointUrl": url}
+
+    async def posts_once() -> None:
+        token = (await sim.connect())["access_token"]
+        assert (await sim.api("POST", "postWebhook", token, data=form)).json["success"] is True
+        await sim.control("POST", "event", property="100001", event="guest/created")
+        while not (await sim.control("GET", "webhooks"))["sent"]:
+            await asyncio.sleep(0.01)
+
+    await posts_once()
+    (repeating,) = sim.simulator.delivery._tasks
+    await sim.control("POST", "reset")
+    assert repeating.cancelled()
+    assert await sim.control("GET", "webhooks") == {"sent": []}
+    await posts_once()
+
+
+async def test_a_revoked_hotel_keeps_the_apps_state(sim: Driver) -> None:
+    """Unlike a hotel that disconnects (`app-state`): its subscriptions stay, and nothing is posted."""
+    token = (await sim.connect())["access_token"]
+    form = {"object": "integration", "action": "appstate_changed", "endpointUrl": "http://127.0.0.1:1/hook"}
+    await sim.api("POST", "postWebhook", token, data=form)
+    await sim.control("POST", "revoke", property="100001")
+    assert len((await sim.control("GET", "state"))["subscriptions"]) == 1
+    assert await sim.control("GET", "webhooks") == {"sent": []}
+    assert not sim.simulator.delivery._tasks
+    assert sim.simulator.model.app_states[CLIENT, "100001"] == "enabled"
 
 
 async def test_reset_lets_hanging_requests_go(sim: Driver) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import h11
 import httpx2
 import pytest
+from tests.wire.rawserver import Peer, serving
 from tests.wire.rawserver import answer as answer_with
-from tests.wire.rawserver import serving
 
+from cloudbeds_auth import Settings, TokenVault
 from cloudbeds_auth.errors import Error, ForeignOrigin, InvalidRequest, OutcomeUnknown, UpstreamFailed
 from cloudbeds_auth.rules.model import AccessToken, moment
 from cloudbeds_auth.rules.secret import Secret
@@ -220,3 +221,35 @@ async def test_an_answer() -> None:
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
         got = await hotel_client.call(http, lending(), "GET", f"{BASE}/x", {"params": {"a": "1"}})
     assert (got.status_code, got.text) == (403, "a=1")
+
+
+@pytest.mark.parametrize(("method", "error"), [("POST", OutcomeUnknown), ("GET", UpstreamFailed)])
+async def test_under_way_when_the_vault_is_closed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, method: str, error: type[Error]
+) -> None:
+    """The vault's own work is finished before it closes; a call is cut off, and what came of a write is not known."""
+    arrived, may_end, ended = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def silent(peer: Peer) -> None:
+        arrived.set()
+        await peer.gone()
+
+    async def runs() -> None:
+        await may_end.wait()
+        ended.append("the vault's own work")
+
+    async with serving(silent) as server:
+        settings = settings.model_copy(update={"base_url": server.url})
+        async with TokenVault.open(settings) as vault:
+            monkeypatch.setattr(vault, "auth", lambda connection_id: lending(server.url))
+            calling = asyncio.create_task(vault.call("con_1", method, f"{settings.base_url}/x"))
+            await arrived.wait()
+            vault.engine.world.tasks.begin("runs", runs)
+            closing = asyncio.create_task(vault.aclose())
+            await asyncio.sleep(0)
+            assert not calling.done()
+            may_end.set()
+            await closing
+            assert ended == ["the vault's own work"]
+            with pytest.raises(error):
+                await calling

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import httpx2
 import pytest
 from tests.support.interrupting import interrupted
 
@@ -38,7 +40,7 @@ def ours() -> set[str]:
 def test_its_threads(settings: Settings) -> None:
     """Daemons, which are there from the beginning: none can be started when the program ends. None is left over."""
     made = thread_of(settings)
-    assert ours() == {"cloudbeds-auth", "cloudbeds-auth-names", "cloudbeds-auth-sqlite"}
+    assert ours() == {f"cloudbeds-auth{one}" for one in ("", "-calls", "-names", "-sqlite")}
     assert all(thread.daemon for thread in threading.enumerate() if thread.name in ours())
     made.close()
     for thread in threading.enumerate():
@@ -107,6 +109,33 @@ def test_work_that_ends_its_program(settings: Settings, raised: BaseException) -
             asyncio.run(vault.elsewhere(work))
         assert vault.wait(asked) == 0
     vault.close()
+
+
+def test_work_that_occupies_every_thread_that_it_may(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Host names are looked up on other threads, so the vault reaches Cloudbeds meanwhile; all of them are daemons."""
+    may_end, looked_up, look_up = threading.Event(), list[str](), socket.getaddrinfo
+
+    def noted(*name: Any, **hints: Any) -> Any:
+        looked_up.append(threading.current_thread().name)
+        return look_up(*name, **hints)
+
+    async def blocks(vault: TokenVault) -> set[str]:
+        blocked = [asyncio.create_task(asyncio.to_thread(may_end.wait, 60)) for _ in range(80)]
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            await asyncio.sleep(0)
+            with pytest.raises(httpx2.ConnectError):  # nobody is there; a timeout is another error
+                await http.get("http://localhost:1/")
+        used = ours()
+        may_end.set()
+        await asyncio.gather(*blocked)
+        return used
+
+    monkeypatch.setattr(socket, "getaddrinfo", noted)
+    made = thread_of(settings)
+    assert "cloudbeds-auth-calls" in made.wait(blocks(made.vault))
+    assert set(looked_up) == {"cloudbeds-auth-names"}
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name in ours())
+    made.close()
 
 
 def test_in_a_child(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, Unauthenticated
@@ -125,7 +125,7 @@ class AboutToStop(Error):
 
     code = "draining"
     status = 503
-    retry_after_default = 1.0
+    retry_after_default: ClassVar[float | None] = 1.0
     next_step_default = "ask another instance, or this one again when it was restarted"
 
 

@@ -116,7 +116,7 @@ class AnnouncingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; at a second Ctrl-C without what is in flight."""
-        self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
+        self.force_exit: bool = self.force_exit or (self.should_exit and sig == signal.SIGINT)
         self.should_exit = True
 
 

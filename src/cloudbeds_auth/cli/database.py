@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ from cloudbeds_auth.cli.output import Output
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
+
+OFFLINE = "Confirm that no service or other program is using this database."
 
 
 @group(
@@ -69,7 +73,7 @@ def check(out: Output) -> int:
 
 
 @command("rekey", "cloudbeds-auth database rekey", "cloudbeds-auth database rekey --json", group=database)
-@click.option("--offline", is_flag=True, help="Confirm that no service or other program is using this database.")
+@click.option("--offline", is_flag=True, help=OFFLINE)
 def rekey(out: Output, offline: bool) -> int:
     """Encrypt everything with the first key, so that the others can be removed.
 
@@ -92,6 +96,11 @@ def rekey(out: Output, offline: bool) -> int:
     out.line(f"{where}: {found.sealed_anew} values were re-encrypted with the key {found.key_id}")
     for key_id in found.retired:
         out.line(f"the key {key_id} is no longer needed: remove it from CLOUDBEDS_AUTH_ENCRYPTION_KEYS and restart")
+    for key_id in found.unneeded:
+        out.line(
+            f"nothing is encrypted with the key {key_id}: unless it is to be the next first one, remove it from "
+            "CLOUDBEDS_AUTH_ENCRYPTION_KEYS and restart"
+        )
     for line in found.problems:
         out.step(False, line)
     return 1 if found.problems else 0
@@ -136,32 +145,55 @@ def backup(out: Output, file: Path) -> None:
     show_default=True,
     help="Copy the histories after the hotels have moved, or leave them behind.",
 )
-def copy(out: Output, target: str, history: str) -> None:
+@click.option("--offline", is_flag=True, help=OFFLINE)
+def copy(out: Output, target: str, history: str, offline: bool) -> None:
     """Move the hotels to another database; tokens and secrets stay encrypted.
 
-    Stop the service first. Once the move begins, nothing is refreshed from this database any more, so never from both.
-    When the command says that the hotels have moved, set CLOUDBEDS_AUTH_DATABASE_URL to the new database and start the
-    service: the histories follow while it runs. If interrupted, run it again with the former
-    CLOUDBEDS_AUTH_DATABASE_URL. Other users of this machine can read a password in URL: use PGPASSWORD or a password
-    file instead.
+    Stop the service first: the command refuses to run if a service was seen in the last three minutes, unless --offline
+    says that none runs any more. Once the move begins, nothing is refreshed from this database any more, so never from
+    both. When the command says that the hotels have moved, set CLOUDBEDS_AUTH_DATABASE_URL to the new database and
+    start the service: the histories follow while it runs. If interrupted, run it again with the former
+    CLOUDBEDS_AUTH_DATABASE_URL; until then nothing is refreshed from either, unless `database adopt` abandons the move.
+
+    A key file and an admin token file are copied beside a new SQLite file. Other users of this machine can read a
+    password in URL: use PGPASSWORD or a password file instead.
     """
     from cloudbeds_auth.database import maintenance, opening
 
     settings = _existing()
-    with out.progress("moving hotels") as progress:
-        copied = asyncio.run(maintenance.copy(settings, target, progress))
-    where = opening.shown(target)
+    where = maintenance.target_name(settings, target)
+    with _saying_what_is_held(out, settings, target), out.progress("moving hotels") as progress:
+        copied = asyncio.run(maintenance.copy(settings, target, progress, offline=offline))
+    for file in maintenance.carry_secrets(settings, target):
+        out.say(f"{file} was copied from beside {opening.shown(settings.database_url)}")
     result = "the hotels have moved to" if copied else "the hotels had already moved to"
     out.say(f"{result} {where}: set CLOUDBEDS_AUTH_DATABASE_URL to it and start the service")
     if history == "behind":
         with out.progress("copying histories") as progress:
-            behind = asyncio.run(maintenance.copy_history(settings, target, progress))
-        for table, rows in behind.items():
-            copied[table] = copied.get(table, 0) + rows
+            copied |= asyncio.run(maintenance.copy_history(settings, target, progress))  # the newest events are in both
     out.document({"database": opening.shown(settings.database_url), "copied_to": where, "rows": copied})
     out.fields([(table, f"{rows} rows") for table, rows in copied.items()])
     if history == "behind":
         out.line(f"everything is in {where}")
+
+
+@contextmanager
+def _saying_what_is_held(out: Output, settings: Settings, target: str) -> Iterator[None]:
+    """If the move ends early, say that its hotels are refreshed nowhere: the error speaks of what ended it alone."""
+    from cloudbeds_auth.database import maintenance, opening
+
+    try:
+        yield
+    except BaseException:
+        held = False
+        with suppress(Exception):  # what ended the move is reported
+            held = asyncio.run(maintenance.is_held(settings, target))
+        if held:
+            out.note(
+                f"nothing is refreshed from {opening.shown(settings.database_url)} now: run the same command again, or "
+                "`cloudbeds-auth database adopt` to abandon the move"
+            )
+        raise
 
 
 @command("adopt", "cloudbeds-auth database adopt", "cloudbeds-auth database adopt --yes", group=database)
@@ -200,7 +232,8 @@ def accept(out: Output, connection: str | None, everything: bool, yes: bool) -> 
     `database check` names them, and nothing is sent for that hotel. This command accepts its rows as they are now. Its
     history records that, and is verified from here on. A key for callers is not accepted: revoke it.
 
-    With --all, every row is accepted as it is, including keys. Stop the service first.
+    With --all, every row is accepted as it is, including keys. Stop the service first. If interrupted, run it again:
+    until it has ended, the rows that it did not reach are refused.
     """
     from cloudbeds_auth.database import maintenance, opening
 
@@ -211,14 +244,30 @@ def accept(out: Output, connection: str | None, everything: bool, yes: bool) -> 
     question = f"Is {what} in {opening.shown(settings.database_url)} as it should be?"
     confirm(question, "this accepts altered rows", yes=yes)
     if connection is None:
-        with out.waiting("authenticating every row; for a large database this may take minutes"):
-            asyncio.run(maintenance.accept_all(settings))
+        _accept_all(out, settings)
     elif not asyncio.run(maintenance.accept(settings, connection)):
         from cloudbeds_auth.errors import UnknownConnection
 
         raise UnknownConnection(f"there is no connection {connection!r}")
     out.document({"database": opening.shown(settings.database_url), "accepted": connection or "all"})
     out.line(f"{what} was accepted as it is")
+
+
+def _accept_all(out: Output, settings: Settings) -> None:
+    from cloudbeds_auth.database import maintenance
+    from cloudbeds_auth.errors import ConfigurationError
+
+    try:
+        with out.waiting("authenticating every row; for a large database this may take minutes"):
+            asyncio.run(maintenance.accept_all(settings))
+    except ConfigurationError:
+        raise  # nothing was changed
+    except BaseException:
+        out.note(
+            "not every row was reached, and the others may be refused now: run `cloudbeds-auth database accept --all` "
+            "again until it ends"
+        )
+        raise
 
 
 def _existing() -> Settings:

@@ -35,11 +35,15 @@ WARNING = (
 AFTERWARDS = (
     "The old script must stay stopped: its tokens are dead, or die with the first call made from here. "
     "If a program that uses them cannot be changed yet, let it request access tokens instead of refreshing: "
-    "GET {url}/api/v1/connections/ID/access-token, or `cloudbeds-auth access-token ID`. Then delete FILE."
+    "GET {url}/api/v1/connections/ID/access-token, or `cloudbeds-auth access-token ID`."
 )
+THEN_DELETE = "Then delete FILE."
+# What was not stored is in FILE alone, and what is to be corrected there is imported again.
+KEEP = "Keep FILE while hotels in it are left to connect; delete it afterwards: it contains valid tokens or keys."
 AGAIN = (
     "run the same command again later, or leave it to `cloudbeds-auth serve`: nothing is lost, no token is sent twice"
 )
+KEYS_AGAIN = "not stored: run the same command again; keep FILE, which alone contains"
 NEW = "would be connected"
 REFUSED = "imported before and refused for good: nothing is sent, the hotel has to approve again"
 FINE = (Outcome.CONNECTED, Outcome.ALREADY_CONNECTED)
@@ -92,7 +96,7 @@ def import_hotels(out: Output, file: TextIO, dry_run: bool, yes: bool) -> int:
     confirm(question, warning.removesuffix("."), yes=yes)
     with out.progress("importing") as progress:
         results, url = with_vault(lambda vault: _import(vault, lines, progress))
-    return _report(out, results, KEYS_DONE if keys_only else AFTERWARDS.format(url=url.rstrip("/")))
+    return _report(out, results, _afterwards(results, url, keys_only=keys_only))
 
 
 # --- what would happen
@@ -198,8 +202,16 @@ async def _bring_key(vault: TokenVault, line: Line, key: Secret) -> Result:
     except (errors.StoreUnavailable, errors.StoreReadOnly):
         raise
     except errors.TryAgain as error:
-        return Result(line, Outcome.IN_DOUBT, error.detail, retry_after=error.retry_after)
+        return Result(line, Outcome.IN_DOUBT, f"not stored: {error.detail}", retry_after=error.retry_after)
     return Result(line, Outcome.CONNECTED, KEYED, found)
+
+
+def _afterwards(results: Sequence[Result], url: str, *, keys_only: bool) -> str:
+    """What is left to do with the old script and FILE, which may be deleted only if nothing in it is needed again."""
+    fine = all(one.outcome in FINE for one in results)
+    if keys_only:
+        return KEYS_DONE if fine else KEEP
+    return f"{AFTERWARDS.format(url=url.rstrip('/'))} {THEN_DELETE if fine else KEEP}"
 
 
 def _report(out: Output, results: Sequence[Result], afterwards: str) -> int:
@@ -213,8 +225,11 @@ def _report(out: Output, results: Sequence[Result], afterwards: str) -> int:
             out.line(f"link for property {one.line.hotel.property_id}: {one.connection.connect_url}")
     out.line(", ".join(f"{number} {_spoken(outcome)}" for outcome, number in counts.items()))
     out.hint(afterwards)
-    if counts[Outcome.IN_DOUBT]:
-        out.note(f"{counts[Outcome.IN_DOUBT]} in doubt: {AGAIN}")
+    doubted = Counter(one.line.api_key is not None for one in results if one.outcome is Outcome.IN_DOUBT)
+    if doubted[False]:
+        out.note(f"{doubted[False]} in doubt: {AGAIN}")
+    if keys := doubted[True]:
+        out.note(f"{keys} API key{'s' if keys > 1 else ''} in doubt, {KEYS_AGAIN} {'them' if keys > 1 else 'it'}")
     return 1 if failed else 0
 
 

@@ -19,6 +19,7 @@ from cloudbeds_auth.rules.inputs import LONGEST_PROPERTY, checked_reference, is_
 from cloudbeds_auth.rules.secret import Secret
 
 CREDENTIALS = ("refresh_token", "api_key")  # each hotel has exactly one of them
+MOST_APPS = 20  # names in a message
 COLUMNS = ("reference", "property", *CREDENTIALS, "access_token", "expires_at", "scopes", "app")
 
 
@@ -55,9 +56,14 @@ def read(text: str) -> list[Line]:
 
 
 def refuse_unknown_apps(lines: Sequence[Line], apps: Sequence[str]) -> None:
-    """Raises InvalidRequest with all lines whose app is not one of these."""
-    unknown = [line for line in lines if line.hotel.app not in apps]
-    _refuse([f"line {one.number}: there is no app {one.hotel.app!r}; there are {', '.join(apps)}" for one in unknown])
+    """Raises InvalidRequest with all lines whose app is not one of these, and what there is, once."""
+    known = frozenset(apps)
+    unknown = [
+        f"line {line.number}: there is no app {line.hotel.app!r}" for line in lines if line.hotel.app not in known
+    ]
+    if unknown:
+        more = f", and {len(apps) - MOST_APPS} more (see `cloudbeds-auth apps`)" if len(apps) > MOST_APPS else ""
+        _refuse([*unknown, f"apps that there are: {', '.join(apps[:MOST_APPS])}{more}"])
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -117,9 +117,9 @@ def create(
             expires_in=expires_in,
         )
     )  # fmt: skip
-    out.hint(f"{made.key.id}: it cannot be shown again; programs send it in `Authorization: Bearer …` or `X-API-Key`")
     out.document(key_document(made.key) | {"key": made.secret.reveal()})
     out.line(made.secret.reveal())
+    out.hint(f"{made.key.id}: it cannot be shown again; programs send it in `Authorization: Bearer …` or `X-API-Key`")
 
 
 @command("show", "cloudbeds-auth keys show key_01J9Z3NDEKTSV4RRFFQ69G5FAV", group=keys)

@@ -17,10 +17,11 @@ import click
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.rules.inputs import is_text
 from cloudbeds_auth.rules.secret import Secret
 
 STDIN = Path("-")
-LONGEST = 64 * 1024  # characters of a secret
+LONGEST = 64 * 1024  # bytes on standard input
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,13 +64,13 @@ class SecretInput:
             raise click.UsageError(self._exposed, context)
 
     def given(self, out: Output, file: Path | None) -> Secret | None:
-        """The secret from a file or the environment, if any; raises ConfigurationError for an unreadable file."""
+        """The secret from a file or the environment, if any; raises ConfigurationError for what is none."""
         if file == STDIN:
-            return Secret(sys.stdin.read(LONGEST).strip())
+            return self._one_line(self._from_stdin(), f"{self.option}: standard input")
         if file is not None:
-            return self._from_file(out, file)
+            return self._one_line(self._from_file(out, file), f"{self.option}: the file")
         held = os.environ.get(self.variable, "").strip()
-        return Secret(held) if held else None
+        return self._one_line(held, f"{self.variable}: the value") if held else None
 
     def read(self, out: Output, file: Path | None) -> Secret:
         """As `given`, else from a prompt; raises UsageError if there is no terminal."""
@@ -79,7 +80,23 @@ class SecretInput:
             raise click.UsageError(f"no {self.called}, and there is no terminal: {self._comes_from}")
         return Secret(click.prompt(self.called, hide_input=True, err=True).strip())
 
-    def _from_file(self, out: Output, file: Path) -> Secret:
+    def _one_line(self, value: str, where: str) -> Secret:
+        """The secret, if it can be one: a file with more than the secret in it would be stored as a whole."""
+        if len(value.splitlines()) > 1 or not is_text(value):
+            raise _refused(f"{where} has several lines, or a control character: it must contain only the {self.called}")
+        return Secret(value)
+
+    def _from_stdin(self) -> str:
+        """All of standard input, decoded here: in some locales Python would let other bytes through."""
+        given = sys.stdin.buffer.read(LONGEST + 1)
+        if len(given) > LONGEST:
+            raise _refused(f"{self.option}: standard input is too large: it must contain only the {self.called}")
+        try:
+            return given.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise _refused(f"{self.option}: standard input is not UTF-8 text") from None
+
+    def _from_file(self, out: Output, file: Path) -> str:
         from cloudbeds_auth.settings.loading import Findings, secret_file
 
         findings = Findings()
@@ -90,7 +107,11 @@ class SecretInput:
             )
         for warning in findings.warnings:
             out.note(warning)
-        return Secret(value)
+        return value
+
+
+def _refused(problem: str) -> errors.ConfigurationError:
+    return errors.ConfigurationError(problems=(problem,), next_step="correct it, then try again")
 
 
 class _Rest(click.Argument):

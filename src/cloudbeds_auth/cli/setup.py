@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -64,8 +65,18 @@ def setup(out: Output, redirect_uri: str | None, path: Path | None, non_interact
     instructions(out, uri)
     given = _unattended(known) if non_interactive else _asked(known)
     write(file, {OTHER[name]: None for name in OTHER if name in given} | given | {REDIRECT_URI: uri})
-    out.note(f"wrote {file} (only you can read it)")
+    out.note(f"wrote {file} (only {_reader_of(file)} can read it)")
     return examine(out, path)
+
+
+def _reader_of(path: Path) -> str:
+    """Whose file it is, for people: what root runs keeps the owner of a file that was there."""
+    owner = path.stat().st_uid
+    if owner == os.geteuid():
+        return "you"
+    with suppress(KeyError):  # a user without a name
+        return f"its owner, {path.owner()},"
+    return f"its owner, the user {owner},"
 
 
 def instructions(out: Output, uri: str) -> None:
@@ -120,7 +131,8 @@ def _asked(known: Mapping[str, str]) -> dict[str, str]:
 
 
 def write(path: Path, values: Mapping[str, str | None]) -> None:
-    """Set variables in the file, and remove those that are None, atomically; only its owner can read the file.
+    """Set variables in the file, and remove those that are None, atomically; only its owner can read the file. Root
+    leaves it to the owner that it had: a service may read it.
 
     Raises ConfigurationError.
     """
@@ -129,7 +141,7 @@ def write(path: Path, values: Mapping[str, str | None]) -> None:
     target = path.resolve()  # so that a symbolic link is kept
     text = changed(read(target), values)
     try:
-        write_private(target, text.encode(), exclusive=False)
+        write_private(target, text.encode(), exclusive=False, beside=target)
     except OSError as error:
         raise errors.ConfigurationError(
             f"{path} cannot be written: {error.strerror}", next_step="name another file with --file"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import ssl
+from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 from requests import PreparedRequest, Request, Response, Session
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout, RequestException
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, SSLError
 
 from cloudbeds_auth.contrib.requests import RequestsAuth
 from cloudbeds_auth.errors import UpstreamFailed
@@ -17,12 +20,14 @@ from cloudbeds_auth.rules.auth_flow import unanswered
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.sync import TokenVault
+from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.hotel_client import KEEP_ALIVE, address
 from cloudbeds_auth.wire.http_client import user_agent
 
 
 class HotelSession(Session):
-    """Calls Cloudbeds for one hotel, with the same policy as our other clients: no proxy, no cookies, a deadline.
+    """Calls Cloudbeds for one hotel, with the same policy as our other clients: the system's trust store, no
+    proxy, no cookies, a deadline.
 
     A URL may be a path, as in `session.get("/api/v1.3/userinfo")`, or the bare name of an API method. Raises what
     `RequestsAuth` raises, UpstreamFailed if nothing was sent or the request was read-only, and OutcomeUnknown if a
@@ -78,13 +83,46 @@ class HotelSessions:
 
 
 class _Pool(HTTPAdapter):
-    """Outlives the sessions that share it."""
+    """Outlives the sessions that share it. It trusts whom the vault trusts, instead of the list that comes with
+    requests; a caller's own `verify` or `cert` is left to requests.
+    """
 
     def close(self) -> None:
         """Do nothing: only a session ends."""
+
+    def build_connection_pool_key_attributes(
+        self, request: PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As in `HTTPAdapter`: where to connect to, and how."""
+        where, how = super().build_connection_pool_key_attributes(request, verify, cert)
+        if where["scheme"] == "https" and _is_usual(verify, cert):
+            how["ssl_context"] = self._trusting
+        return where, how
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """As in `HTTPAdapter`, which would add its own list to what is trusted."""
+        if not _is_usual(verify, cert):
+            super().cert_verify(conn, url, verify, cert)
+
+    @cached_property
+    def _trusting(self) -> ssl.SSLContext:
+        """Made as the vault's own, and not the same: urllib3 changes a context that it is given."""
+        made: ssl.SSLContext = inspect.unwrap(http_client.tls)()
+        return made
+
+
+def _is_usual(verify: Any, cert: Any) -> bool:
+    """Whether the caller named no certificates, and did not turn their verification off."""
+    return verify is True and not cert
 
 
 def _is_unsent(error: RequestException) -> bool:
     """Whether no connection was established, so that nothing was sent."""
     cause = getattr(error.args[0] if error.args else None, "reason", None)
-    return isinstance(error, ConnectTimeout) or isinstance(cause, NewConnectionError)
+    return isinstance(error, ConnectTimeout) or isinstance(cause, NewConnectionError) or _is_mistrust(cause)
+
+
+def _is_mistrust(cause: object) -> bool:
+    """Whether the server's certificate was refused, which ends the handshake; another TLS error may come later."""
+    why = cause.args[0] if isinstance(cause, SSLError) and cause.args else None
+    return isinstance(why, ssl.SSLCertVerificationError)

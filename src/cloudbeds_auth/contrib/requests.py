@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from cloudbeds_auth.contrib import Vault, missing
 from cloudbeds_auth.errors import BodyNotReplayable
-from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, Send, auth_flow, following
+from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, Send, auth_flow, following, unanswered
 from cloudbeds_auth.rules.inputs import count_of, is_json
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.rate_limit import pause_of
@@ -43,6 +43,7 @@ except ModuleNotFoundError as _error:
 __all__ = ["RequestsAuth"]
 
 BLOCK = 64 * 1024  # bytes read at a time from a body that streams through
+SPENT = "its body can be read only once, and a retry or a redirect would send it again"
 
 
 class RequestsAuth(AuthBase):
@@ -51,7 +52,8 @@ class RequestsAuth(AuthBase):
     Raises ForeignOrigin before anything is sent to an origin other than that of `vault.base_url`, and for a response
     that redirects there, even if redirects are not followed: requests does not tell. After a 401 the request is sent at
     most twice more. A body in memory, a file, and a stream of known length up to the replay limit can be sent again;
-    any other raises BodyNotReplayable after a 401. Also raises what `vault.access_token` raises.
+    any other raises BodyNotReplayable after a 401, and OutcomeUnknown (UpstreamFailed, if the request only reads) where
+    a retry of the session's own or a redirect would repeat it. Also raises what `vault.access_token` raises.
     """
 
     def __init__(self, vault: Vault, connection_id: str) -> None:
@@ -77,7 +79,7 @@ class RequestsAuth(AuthBase):
             step = flow.send(self._lender.perform_blocking(step))
         token = step.token
         if not _in_memory(r) and not _rewindable(r):
-            r.body = _Once(r.body, self._lender.carrying(token))
+            r.body = _Once(r.body, r.method or "", self._lender.carrying(token))
         self._lender.show(r.headers, token)
         r.register_hook("response", _Sent(self._base_url, self._lender, token).answered)
         return r
@@ -148,20 +150,19 @@ class _Sent:
 class _Once:
     """A body that can be sent once, counted as under way until its response arrives or no reference to it is left."""
 
-    def __init__(self, body: Any, carrying: AbstractContextManager[None]) -> None:
+    def __init__(self, body: Any, method: str, carrying: AbstractContextManager[None]) -> None:
         self._body = body
+        self._method = method
         self._carrying = carrying
         self._under_way = ExitStack()
         self._begun = False
 
     def __iter__(self) -> Iterator[Any]:
-        if self._begun:
-            raise BodyNotReplayable  # a redirect that repeats the body, or a retry of the session's own
+        """Nothing is begun before the first part is asked for: urllib3 calls this before it connects."""
+        if self._begun:  # a 401 does not lead here, so the first sending may have been acted upon
+            raise unanswered(self._method, SPENT)
         self._begun = True
         self._under_way.enter_context(self._carrying)
-        return self._parts()
-
-    def _parts(self) -> Iterator[Any]:
         try:
             yield from _parts(self._body)
         except BaseException:  # it was interrupted: there will be no response

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -48,10 +49,13 @@ def _reserved(part: Path, to: Path) -> Iterator[None]:
     """Hold the file `part`: empty, locked against other backups, and `to` does not exist. Raises ConfigurationError."""
     try:
         # Open until SQLite has closed its own handle: closing this one earlier would release SQLite's locks (fcntl(2)).
-        file = os.open(part, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # A pipe of this name is not waited for.
+        file = os.open(part, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(f"{part} cannot be created: {error.strerror}") from None
     try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise ConfigurationError(f"{part} is not a file", next_step="remove it, or name another file")
         if not _locked(file, part):
             raise ConfigurationError(f"another backup is writing {part}", next_step="wait until it is done")
         if to.exists():

@@ -8,10 +8,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.transactions.runner import Driver
-from cloudbeds_auth.transactions.statements import Insert, Instant, Row, Rows, Statement, Transaction, query
+from cloudbeds_auth.transactions.statements import (
+    Body,
+    Insert,
+    Instant,
+    Row,
+    Rows,
+    Statement,
+    Transaction,
+    query,
+    query_one,
+)
 
 BATCH = 1_000  # rows
+RUN = "copying_run"  # in `meta`: the last run of a command that moves hotels from here, moves them here, or adopts them
 
 TABLES: dict[str, tuple[str, ...]] = {
     "apps": ("name",),
@@ -85,14 +97,39 @@ async def each(
     return done
 
 
-async def each_grant(driver: Driver, name: str, progress: Progress, what: str) -> None:
-    """Run the named query, which takes :after and :to, for each batch of grants."""
+async def each_grant(driver: Driver, name: str, progress: Progress, what: str, first: Body[None]) -> None:
+    """Run the named query, which takes :after and :to, for each batch of grants; `first` begins each transaction."""
 
     async def work(batch: Batch) -> None:
         after, to = batch.after[0] if batch.after else "", batch.to[0]
-        await driver.write(lambda now: query(name, after=after, to=to))
+
+        def body(now: Instant) -> Transaction[None]:
+            yield from first(now)
+            yield from query(name, after=after, to=to)
+
+        await driver.write(body)
 
     await each(driver, "grants", work, progress, what=what)
+
+
+def begin_run(run: str) -> Transaction[None]:
+    """Record that this run moves or adopts the hotels: an earlier one, which may still go on, goes no further."""
+    yield from query("one_at_a_time", work=RUN)
+    yield from query("set_meta", name=RUN, value=run)
+
+
+def still(now: Instant, *, name: str, run: str) -> Transaction[None]:
+    """Raise ConfigurationError if another run has begun at the database `name` since, or ended there; none begins
+    before this transaction ends.
+    """
+    yield from query("one_at_a_time", work=RUN)
+    row = yield from query_one("meta", name=RUN)
+    if row is None or row["value"] != run:
+        raise ConfigurationError(
+            f"{name} was adopted, or another `database copy` began to move the hotels from or to it, meanwhile: this "
+            "command goes no further",
+            next_step="let the other one finish. If the database was adopted, use it alone; or run this again",
+        )
 
 
 def in_use(now: Instant) -> Transaction[list[str]]:

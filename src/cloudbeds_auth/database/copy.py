@@ -1,11 +1,12 @@
 """Moves the hotels to another database. They are handed over, so that the two databases never both refresh them (F74).
 
+    begin at the source  a run that began earlier goes no further
     latch the source     its grants are refreshed no more; refreshes under way commit first
     close its grants     a pair that still arrives is dropped unused, so its parent, which is copied, keeps working
     empty the target     what an earlier attempt left is deleted
     copy                 table by table, in the order in which rows refer to each other; of a history only the newest
                          event, from which the next one is numbered
-    close the source     it is read-only
+    close the source     it is read-only; unless it was adopted, or another run has begun
     open the target      it belongs to this installation from now on, and serves
     copy the history     afterwards, while the target is in use
 
@@ -38,7 +39,6 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transacti
 
 LEASES = 60.0  # seconds within which refreshes under way may finish
 LOOK_AGAIN = 0.2
-RUN = "copying_run"  # the run of the command that fills the target
 COPYING = "copying"  # the target's owner until it is complete: no installation, so it is read-only
 HISTORY = ("events", "calls")
 BESIDE = ("chain", "mac_before")  # columns of the query newest_events that are not the event's
@@ -61,39 +61,38 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
 
     When all is moved, another call copies nothing. `pause` waits for the given seconds. Raises ConfigurationError.
     """
-    is_moved = await source.driver.read(partial(_moved_to, target=target.name))
-    if not (is_moved or await source.driver.read(partial(clone_guard.is_own, identity=source.identity))):
-        raise ConfigurationError(
-            f"{source.name} is a copy of another installation's database, or one whose hotels were moved elsewhere",
-            next_step="copy from the original, or run `cloudbeds-auth database adopt` if it is gone for good",
-        )
+    is_moved = await source.driver.read(partial(_may_move, source=source, target=target.name))
     if await target.driver.read(partial(_copied_from, source=source.name, is_moved=is_moved)):
         if not is_moved:
             raise ConfigurationError(
                 f"the hotels were moved to {target.name} before, and {source.name} was adopted since",
-                next_step="use only one of the two, or both refresh the same hotels; to move again, name an empty "
-                "database",
+                next_step="use only one of the two; to move the hotels again, name an empty database",
             )
         return {}
-    keys = await source.driver.read(_keys)
     run = random_bytes(8).hex()
+    await source.driver.write(partial(_begin, source=source, target=target.name, run=run))
+    return await _move(source, target, run, progress, pause)
+
+
+async def _move(source: Side, target: Side, run: str, progress: Progress, pause: Pause) -> dict[str, int]:
+    ours = partial(bulk.still, name=source.name, run=run)
+    keys = await source.driver.read(_keys)
     await target.driver.write(partial(_own_by_none, source=source.name, run=run))
-    await bulk.each_grant(source.driver, "latch_grants", progress, "hotels latched")
+    await bulk.each_grant(source.driver, "latch_grants", progress, "hotels latched", ours)
     await _until_nothing_is_under_way(source, progress, pause)
-    await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")
+    await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed", ours)
     for table in reversed(bulk.TABLES):
-        await bulk.each(
-            target.driver, table, partial(_delete, target, run), progress, what=f"{table} of an earlier attempt"
-        )
-    copied = {}
-    for table in bulk.TABLES:
-        if table not in HISTORY:
-            copied[table] = await bulk.each(source.driver, table, partial(_copy, source, target, run), progress)
+        what = f"{table} of an earlier attempt"
+        await bulk.each(target.driver, table, partial(_delete, target, run), progress, what=what)
+    copied, work = {}, partial(_copy, source, target, run)
+    for table in (table for table in bulk.TABLES if table not in HISTORY):
+        copied[table] = await bulk.each(source.driver, table, work, progress)
     copied["events"] = await _copy_newest_events(source, target, run, progress)
-    await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")  # those added meanwhile, too
-    await source.driver.write(partial(_close, target=target.name))
+    await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed", ours)  # those added meanwhile, too
+    await source.driver.write(partial(_close, source=source, target=target.name, run=run))
     keys |= await source.driver.read(_keys)  # and those that have sealed since
-    await target.driver.write(partial(_open, identity=target.identity, keys=keys, run=run))
+    await source.driver.read(ours)  # once more: a process can be stopped for hours between two steps
+    await target.driver.write(partial(_open, target=target, keys=keys, run=run))
     return copied
 
 
@@ -103,12 +102,12 @@ async def copy_history(source: Side, target: Side, progress: Progress, clock: Cl
     Resumes where an earlier attempt ended; when all is copied, copies nothing. After each batch it pauses for as long
     as the batch took. Raises ConfigurationError.
     """
-    copied: dict[str, int] = {}
     if not await source.driver.read(partial(_moved_to, target=target.name)):
         raise ConfigurationError(
             f"{source.name} was not moved to {target.name}, or was adopted since",
             next_step="use only one of the two, or both refresh the same hotels",
         )
+    copied = dict[str, int]()
     while (reached := await target.driver.read(_behind)) is not None:
         table, *after = json.loads(reached)
         work = partial(_copy_behind, source, target, clock)
@@ -121,6 +120,24 @@ def _moved_to(now: Instant, *, target: str) -> Transaction[bool]:
     """Whether the source was moved to a target of this name; another database may have the same name."""
     moved = yield from query_one("meta", name="moved_to")
     return moved is not None and moved["value"] == target
+
+
+def _may_move(now: Instant, *, source: Side, target: str) -> Transaction[bool]:
+    """Whether the source was moved to the target before. Raises ConfigurationError if it is not ours to move."""
+    if (yield from _moved_to(now, target=target)):
+        return True
+    if not (yield from clone_guard.is_own(now, source.identity)):
+        raise ConfigurationError(
+            f"{source.name} is a copy of another installation's database, or one whose hotels were moved elsewhere",
+            next_step="copy from the original, or run `cloudbeds-auth database adopt` if it is gone for good",
+        )
+    return False
+
+
+def _begin(now: Instant, *, source: Side, target: str, run: str) -> Transaction[None]:
+    """Record at the source that this run moves its hotels, unless another one has closed it meanwhile."""
+    yield from bulk.begin_run(run)
+    yield from _may_move(now, source=source, target=target)
 
 
 def _copied_from(now: Instant, *, source: str, is_moved: bool) -> Transaction[bool]:
@@ -146,15 +163,9 @@ def _copied_from(now: Instant, *, source: str, is_moved: bool) -> Transaction[bo
 
 def _own_by_none(now: Instant, *, source: str, run: str) -> Transaction[None]:
     """Record that the target belongs to no installation, and that this run fills it."""
-    for name, value in (("copy_of", source), ("instance", COPYING), ("place", COPYING), (RUN, run)):
+    yield from bulk.begin_run(run)
+    for name, value in (("copy_of", source), ("instance", COPYING), ("place", COPYING)):
         yield from query("set_meta", name=name, value=value)
-
-
-def _still(run: str) -> Transaction[None]:
-    """Raise ConfigurationError if another run has begun to fill the target, or has opened it."""
-    filled_by = yield from query_one("meta", name=RUN)
-    if filled_by is None or filled_by["value"] != run:
-        raise ConfigurationError("another `database copy` is moving the hotels there", next_step="let it finish")
 
 
 async def _until_nothing_is_under_way(source: Side, progress: Progress, pause: Pause) -> None:
@@ -175,7 +186,7 @@ def _held(now: Instant) -> Transaction[int]:
 
 async def _delete(target: Side, run: str, batch: Batch) -> None:
     def deleted(now: Instant) -> Transaction[None]:
-        yield from _still(run)
+        yield from bulk.still(now, name=target.name, run=run)
         yield from bulk.delete(batch, now)
 
     await target.driver.write(deleted)
@@ -185,11 +196,11 @@ async def _copy(source: Side, target: Side, run: str, batch: Batch) -> None:
     found = await source.driver.read(partial(bulk.rows, batch))
     if batch.table == "grants":
         found = [{**row, "latched": row["latched"] % 2} for row in found]
-    await target.driver.write(lambda now: _insert(run, batch.table, found))
+    await target.driver.write(lambda now: _insert(now, target, run, batch.table, found))
 
 
-def _insert(run: str, table: str, rows: Rows) -> Transaction[None]:
-    yield from _still(run)
+def _insert(now: Instant, target: Side, run: str, table: str, rows: Rows) -> Transaction[None]:
+    yield from bulk.still(now, name=target.name, run=run)
     yield from bulk.insert(table, rows)
     if table == "grants":  # rows read at different moments may include two current grants of a connection
         yield from show(*{row["connection_id"] for row in rows})
@@ -207,7 +218,7 @@ async def _copy_newest_events(source: Side, target: Side, run: str, progress: Pr
         chains = {row["connection_id"]: chain for row in found if (chain := _at_its_newest(key, row)) is not None}
 
         def inserted(now: Instant) -> Transaction[None]:
-            yield from _insert(run, "events", events)
+            yield from _insert(now, target, run, "events", events)
             yield from set_chains(chains)
 
         await target.driver.write(inserted)
@@ -232,7 +243,8 @@ def _at_its_newest(key: MacKey, row: Row) -> Chain | None:
     return None if before is None else chain.changed(key, home, base=sequence - 1, base_mac=before)
 
 
-def _close(now: Instant, *, target: str) -> Transaction[None]:
+def _close(now: Instant, *, source: Side, target: str, run: str) -> Transaction[None]:
+    yield from bulk.still(now, name=source.name, run=run)
     yield from query("set_meta", name="moved_to", value=target)
     yield from query("set_meta", name="instance", value=f"moved to {target}")
 
@@ -247,13 +259,13 @@ def _keys(now: Instant) -> Transaction[dict[str, str]]:
     return found
 
 
-def _open(now: Instant, *, identity: clone_guard.Identity, keys: Mapping[str, str], run: str) -> Transaction[None]:
-    yield from _still(run)
-    yield from query("forget_meta", name=RUN)
+def _open(now: Instant, *, target: Side, keys: Mapping[str, str], run: str) -> Transaction[None]:
+    yield from bulk.still(now, name=target.name, run=run)
+    yield from query("forget_meta", name=bulk.RUN)
     for name, value in keys.items():
         yield from query("set_meta", name=name, value=value)
     yield from query("set_meta", name=HISTORY_BEHIND, value=json.dumps(HISTORY[:1]))
-    yield from clone_guard.adopt(now, identity)
+    yield from clone_guard.adopt(now, target.identity)
 
 
 # --- the history, afterwards

@@ -97,9 +97,12 @@ def _read(path: Path, database: Path) -> Secret:
     except OSError as error:
         what = "is a symbolic link" if path.is_symlink() else f"cannot be read: {error.strerror}"
         raise ConfigurationError(f"{path} {what}") from None
-    with os.fdopen(handle, "rb") as file:
-        _check(path, os.fstat(handle), database)
-        content = file.read(LARGEST)
+    try:
+        _check(path, os.fstat(handle), database)  # first: a directory can be opened, but no file can be made of it
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            content = file.read(LARGEST)
+    finally:
+        os.close(handle)
     try:
         return Secret(content.decode("ascii").strip())
     except UnicodeDecodeError:
@@ -107,6 +110,11 @@ def _read(path: Path, database: Path) -> Secret:
 
 
 def _check(path: Path, found: os.stat_result, database: Path) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise ConfigurationError(
+            f"{path} is not a file but a directory",
+            next_step=f"put the file in place of {path}: Docker makes a directory where a file to mount is missing",
+        )
     if not stat.S_ISREG(found.st_mode):
         raise ConfigurationError(f"{path} is not a file")
     owners = {os.geteuid(), 0}

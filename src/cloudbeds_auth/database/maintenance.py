@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from cloudbeds_auth import system
-from cloudbeds_auth.database import clone_guard, key_files
+from cloudbeds_auth.database import bulk, clone_guard, key_files
 from cloudbeds_auth.database import copy as copying
-from cloudbeds_auth.database.bulk import Progress, each_grant
+from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.database.opening import nobody_is_known_dead, open_database, open_driver, shown
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.errors import ConfigurationError, Error, StoreUnavailable
+from cloudbeds_auth.os_files import write_private
+from cloudbeds_auth.ports import ACTING
 from cloudbeds_auth.rules.audit import COMMAND, AuditAction
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.settings.values import database_url
 from cloudbeds_auth.transactions.audit import add_audit, audit
-from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.statements import Instant, Transaction
+from cloudbeds_auth.transactions.runner import Database, Driver
+from cloudbeds_auth.transactions.seals import SEEN, SEEN_FOR
+from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction, query, query_one
 from cloudbeds_auth.transactions.verification import accept as accept_connection
+
+SETTING = "CLOUDBEDS_AUTH_DATABASE_URL"
 
 
 async def adopt(settings: Settings, progress: Progress) -> None:
     """Make the database of the settings this installation's own, after the original is gone for good (rule-16).
 
-    If it is killed, repeat it.
+    If it is killed, repeat it. A `copy` that moves hotels from or to this database goes no further, even if it stood
+    still since. Raises ConfigurationError if a copy begins meanwhile.
     """
     driver, identity = await open_driver(settings, bulk=True)
+    run = system.random_bytes(8).hex()
+    still = partial(bulk.still, name=_name(settings), run=run)
     try:
-        await each_grant(driver, "unlatch_grants", progress, "hotels")
-        await driver.write(partial(_adopted, identity))
+        await driver.write(lambda now: bulk.begin_run(run))
+        await bulk.each_grant(driver, "unlatch_grants", progress, "hotels", still)
+        await driver.write(partial(_adopted, identity, still))
     finally:
         await driver.close()
 
 
-def _adopted(identity: clone_guard.Identity, now: Instant) -> Transaction[None]:
+def _adopted(identity: clone_guard.Identity, still: Body[None], now: Instant) -> Transaction[None]:
+    yield from still(now)
+    yield from query("forget_meta", name=bulk.RUN)
     yield from clone_guard.adopt(now, identity)
     yield from audit(now, AuditAction.DATABASE_ADOPTED, None, {"instance": identity.name}, COMMAND)
 
@@ -43,9 +56,11 @@ def _adopted(identity: clone_guard.Identity, now: Instant) -> Transaction[None]:
 async def accept(settings: Settings, connection_id: str) -> bool:
     """Accept this connection as it is stored, after a person has checked it. False: there is no such connection."""
     store = await open_database(settings)
+    before = ACTING.set(COMMAND)
     try:
         return await store.write(accept_connection(connection_id))
     finally:
+        ACTING.reset(before)
         await store.close()
 
 
@@ -60,15 +75,102 @@ async def accept_all(settings: Settings) -> None:
     store = Database(driver, sealer, nobody_is_known_dead)
     try:
         await store.open_anew()
-        await store.write(add_audit(AuditAction.ROWS_ACCEPTED, None, {}))
+        await store.write(add_audit(AuditAction.ROWS_ACCEPTED, None, {}, COMMAND))
     finally:
         await store.close()
 
 
-async def copy(settings: Settings, target_url: str, progress: Progress) -> dict[str, int]:
-    """Move the hotels to another database (see `copy.copy`). Raises ConfigurationError."""
+async def copy(settings: Settings, target_url: str, progress: Progress, *, offline: bool = False) -> dict[str, int]:
+    """Move the hotels to another database (see `copy.copy`). Raises ConfigurationError; also if a service was seen at
+    the source lately, unless `offline` says that no process uses it now, or if the key could not go along.
+    """
+    _secret_files(settings, _elsewhere(settings, target_url))
     async with _both(settings, target_url) as (source, target):
-        return await copying.copy(source, target, progress, system.SystemClock().sleep)
+        if not offline:
+            await source.driver.read(partial(_nobody_serves, name=source.name))
+        try:
+            return await copying.copy(source, target, progress, system.SystemClock().sleep)
+        except StoreUnavailable as error:
+            if error.next_step == error.next_step_default:  # which promises that calls succeed then
+                error.next_step = "repair the database (space, permissions, locks), then run the same command again"
+            raise
+
+
+def _nobody_serves(now: Instant, *, name: str) -> Transaction[None]:
+    """Raise ConfigurationError if a service was seen here lately, unless the hotels were moved away already."""
+    moved = yield from query("meta", name="moved_to")
+    seen = yield Statement("services_seen", f"SELECT value FROM meta WHERE name LIKE '{SEEN}%'", {})  # noqa: S608
+    if not moved and any(now.wall < float(row["value"]) + SEEN_FOR for row in seen):
+        raise ConfigurationError(
+            f"a service used {name} within the last three minutes: hotels that it connects, and keys that it makes, "
+            "from now on would not move",
+            next_step="stop it. If no process uses the database now: the same command with `--offline`, or three "
+            "minutes later",
+        )
+
+
+def carry_secrets(settings: Settings, target_url: str) -> list[Path]:
+    """After `copy`: write the key file and the admin token file beside the new SQLite file, as far as the settings hold
+    neither. Returns the files that were written; when repeated, none. Raises ConfigurationError.
+    """
+    target = _elsewhere(settings, target_url)
+    written = []
+    for path, content in _secret_files(settings, target).items():
+        try:
+            write_private(path, content, exclusive=True, beside=target.database_path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the hotels have moved, and {path} cannot be written: {error.strerror}",
+                next_step="see that the disk has room and this user may write there, then run the same command again",
+            ) from None
+        written.append(path)
+    return written
+
+
+def _secret_files(settings: Settings, target: Settings) -> dict[Path, bytes]:
+    """The files with secrets that the target needs beside it and lacks, and what they hold. Raises ConfigurationError
+    if it can have none, or has others.
+    """
+    if settings.is_postgres:
+        return {}  # the settings hold both
+    ours, found = settings.database_path, dict[Path, bytes]()
+    key, token = key_files.key_file(ours), key_files.admin_token_file(ours)
+    if not settings.encryption_keys:
+        if target.is_postgres:
+            raise ConfigurationError(
+                f"the encryption key is in {key} alone, and PostgreSQL has no key file beside it",
+                next_step=f"put the key of {key} into CLOUDBEDS_AUTH_ENCRYPTION_KEYS first",
+            )
+        (held,) = key_files.load_keys(settings, database_has_rows=True)
+        found[key_files.key_file(target.database_path)] = base64.b64encode(held) + b"\n"
+    if settings.admin_token is None and token.exists() and not target.is_postgres:
+        key_files.ensure_admin_token(settings)  # checks that it is private
+        found[key_files.admin_token_file(target.database_path)] = token.read_bytes()
+    for path, content in list(found.items()):
+        if path.exists() or path.is_symlink():
+            if path.is_symlink() or path.read_bytes().strip() != content.strip():
+                raise ConfigurationError(
+                    f"{path} is there already, and is not that of {ours}",
+                    next_step="name another file with --to; or remove this one, if nothing was ever stored with it",
+                )
+            del found[path]
+    return found
+
+
+async def is_held(settings: Settings, target_url: str) -> bool:
+    """Whether hotels are refreshed neither here nor elsewhere, because a move to the target has not ended."""
+    target = _name(_elsewhere(settings, target_url))
+    driver, _ = await open_driver(settings, bulk=True)
+    try:
+        return await driver.read(partial(_held, target=target))
+    finally:
+        await driver.close()
+
+
+def _held(now: Instant, *, target: str) -> Transaction[bool]:
+    held = yield from query_one("held_by_a_copy")
+    moved = yield from query_one("meta", name="moved_to")
+    return held is not None and held["hotels"] > 0 and (moved is None or moved["value"] == target)
 
 
 async def copy_history(settings: Settings, target_url: str, progress: Progress) -> dict[str, int]:
@@ -84,19 +186,41 @@ async def _both(settings: Settings, target_url: str) -> AsyncIterator[tuple[copy
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     sides: list[copying.Side] = []
     async with AsyncExitStack() as stack:
-        for where in (settings, target):
-            driver, identity = await open_driver(where, bulk=True)
+        for where, opened in ((settings, open_driver), (target, _open_target)):
+            driver, identity = await opened(where, bulk=True)
             stack.push_async_callback(driver.close)
-            sides.append(copying.Side(driver, identity, shown(where.database_url), sealer))
+            sides.append(copying.Side(driver, identity, _name(where), sealer))
         yield sides[0], sides[1]
 
 
+async def _open_target(target: Settings, *, bulk: bool) -> tuple[Driver, clone_guard.Identity]:
+    """As `open_driver`; its errors say that --to is meant, and not the setting, which names the source."""
+    try:
+        return await open_driver(target, bulk=bulk)
+    except Error as error:
+        error.detail = f"--to: {error.detail.replace(SETTING, '--to')}"
+        error.next_step = error.next_step.replace(SETTING, "--to")
+        raise
+
+
 def _elsewhere(settings: Settings, url: str) -> Settings:
-    """The same installation with its database at `url`."""
+    """The same installation with its database at `url`; a file by its whole path."""
     try:
         target = settings.model_copy(update={"database_url": database_url(url)})
     except ValueError as error:
         raise ConfigurationError(f"--to {error}", next_step="give a URL like postgresql://user@host/database") from None
-    if shown(target.database_url) == shown(settings.database_url):
+    if not target.is_postgres:
+        target = target.model_copy(update={"database_url": f"sqlite:///{_name(target)}"})
+    if _name(target) == _name(settings):
         raise ConfigurationError("--to names the database that is in use")
     return target
+
+
+def target_name(settings: Settings, url: str) -> str:
+    """The database at `url` for people: a file by its whole path. Raises ConfigurationError."""
+    return _name(_elsewhere(settings, url))
+
+
+def _name(settings: Settings) -> str:
+    """The database for people, and by which a move is found again from another folder."""
+    return shown(settings.database_url) if settings.is_postgres else str(settings.database_path.absolute())

@@ -47,12 +47,14 @@ HELD = 0.2  # seconds to wait for transactions that hold rows
 class Rekeyed:
     """The result: how many values were sealed anew with `key_id`, and which keys are no longer needed.
 
-    `problems` are sentences for people that say why other keys are still needed.
+    `retired` became so in this run; of `unneeded`, the other configured ones, nothing was sealed, or an earlier run
+    finished that. `problems` are sentences for people that say why other keys are still needed.
     """
 
     key_id: str
     sealed_anew: int = 0
     retired: list[str] = field(default_factory=list)
+    unneeded: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -84,6 +86,8 @@ async def rekey(settings: Settings, progress: Progress, *, offline: bool = False
         await _check(driver, database, sealer, progress, offline=offline)
         await _note(database, {"key": sealer.key_id, "begun": True})  # a run that is killed has an entry, too
         done = await _seal_everything(driver, database, sealer, progress)
+        if not done.problems:
+            done.unneeded = sorted({*sealer.key_ids} - {sealer.key_id, *done.retired, *await database.needed_keys()})
         numbers = {"sealed_anew": done.sealed_anew, "retired": len(done.retired), "problems": len(done.problems)}
         await _note(database, {"key": sealer.key_id, **numbers})
         return done

@@ -14,6 +14,7 @@ CHECKS: dict[str, Check] = {
     "database": database.opens,
     "durability": database.durability,
     "histories": database.histories,
+    "move": database.moving,
     "database privacy": database.permissions,
     "SQLite": database.sqlite_version,
     "Cloudbeds": installation.vendor_reachable,

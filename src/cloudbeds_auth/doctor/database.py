@@ -16,6 +16,7 @@ from cloudbeds_auth.doctor.examination import Finding, SkipCheck, Subject, ok, p
 from cloudbeds_auth.os_files import network_file_system
 from cloudbeds_auth.transactions.runner import HISTORY_BEHIND
 from cloudbeds_auth.transactions.seals import MANY_SEALS, MOST_SEALS, NEW_KEY, SEALS
+from cloudbeds_auth.transactions.statements import Transaction, Tx, query_one, transaction
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
@@ -87,16 +88,48 @@ async def histories(subject: Subject) -> Sequence[Finding]:
     )
 
 
+async def moving(subject: Subject) -> Sequence[Finding]:
+    """No hotel is held by a move to another database (`database copy`), which nothing refreshes here."""
+    hotels, target = await subject.vault.engine.world.db.browse(_held())
+    if not hotels:
+        return ok("no hotel is being moved to another database")
+    if target is not None:
+        return problem(
+            f"{hotels} hotel(s) were moved to {target}, and are not refreshed here",
+            "set CLOUDBEDS_AUTH_DATABASE_URL to it; if the move was interrupted, run the same `cloudbeds-auth database "
+            "copy` again with this one; if that database is gone for good, `cloudbeds-auth database adopt`",
+        )
+    return problem(
+        f"{hotels} hotel(s) are held by a move to another database that did not end, and are not refreshed",
+        "repeat the same `cloudbeds-auth database copy`, or run `cloudbeds-auth database adopt` to abandon the move",
+    )
+
+
+@transaction
+def _held(tx: Tx) -> Transaction[tuple[int, str | None]]:
+    held = yield from query_one("held_by_a_copy")
+    moved = yield from query_one("meta", name="moved_to")
+    return (0 if held is None else held["hotels"]), (None if moved is None else moved["value"])
+
+
 async def permissions(subject: Subject) -> Sequence[Finding]:
-    """Only the owner can read the database file and its side files; for PostgreSQL, what is sent to the server."""
+    """Only the owner can read the database file and its side files, and this user can write them; for PostgreSQL, what
+    is sent to the server.
+    """
     if subject.settings.is_postgres:
         return encryption(subject.settings)
     path = subject.settings.database_path
     files = [Path(f"{path}{ending}") for ending in SECRET_ENDINGS]
     found: list[Finding] = []
     for file in files:
-        if file.exists() and file.stat().st_mode & 0o077:
-            found += problem(f"other users of this machine may open {file}", f"chmod 600 {shlex.quote(str(file))}")
+        if not file.exists():
+            continue
+        mend = f"chmod 600 {shlex.quote(str(file))}"
+        if file.stat().st_mode & 0o077:
+            found += problem(f"other users of this machine may open {file}", mend)
+        # SQLite gives a side file the database's mode, which it keeps when that is changed. To root any is writable.
+        elif not (file.stat().st_mode & stat.S_IWUSR and os.access(file, os.W_OK)):
+            found += problem(f"this user, or its owner, may not write {file}, so nothing can be stored", mend)
     folder = path.parent
     mode = folder.stat().st_mode if folder.exists() else 0
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:

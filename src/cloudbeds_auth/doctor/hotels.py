@@ -10,9 +10,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
 from cloudbeds_auth.doctor.installation import other_port
-from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, MIGRATION_CLIENT_UNKNOWN, State
+from cloudbeds_auth.rules.lifecycle import (
+    HOTEL_SCOPE_MISSING,
+    MIGRATION_CLIENT_UNKNOWN,
+    MIGRATION_UNDER_WAY,
+    State,
+)
 from cloudbeds_auth.rules.model import App, Connection, Page
-from cloudbeds_auth.rules.presentation import presentation
+from cloudbeds_auth.rules.presentation import SERVING, presentation
 from cloudbeds_auth.rules.schedule import DAY, LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
 from cloudbeds_auth.settings import is_our_path
@@ -27,6 +32,8 @@ NEED_A_PERSON = {
     State.PARKED: Level.WARNING,
 }
 STUCK = {HOTEL_SCOPE_MISSING, MIGRATION_CLIENT_UNKNOWN}
+OF_A_MOVE = {MIGRATION_CLIENT_UNKNOWN, MIGRATION_UNDER_WAY}
+UNSETTLED = (State.IN_DOUBT, State.REFRESHING, State.BACKING_OFF)
 HEALTHY = (State.FRESH, State.STALE)
 SERVED = (*HEALTHY, State.BACKING_OFF)
 MOST = 50
@@ -131,22 +138,46 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
         found += [_finding(one, level) for one in page]
         if page.next and page.connections:
             found.append(Finding(level, "and more", f"cloudbeds-auth connections list --state {state.value}"))
-    found += await _stuck_in_doubt(subject)
+    found += await _stuck(subject)
     return found or ok("no hotel needs attention")
 
 
-async def _stuck_in_doubt(subject: Subject) -> list[Finding]:
-    """Most hotels that are in doubt settle by themselves; these do not."""
-    found, reach = list[Finding](), _Reach()
-    the_list = f"cloudbeds-auth connections list --state {State.IN_DOUBT.value}"
-    async for one in _all_of(partial(subject.vault.connections, state=State.IN_DOUBT.value, limit=PAGE), reach):
-        if one.problem in STUCK and len(found) == MOST:
-            return [*found, Finding(Level.PROBLEM, "and more", the_list)]
-        if one.problem in STUCK:
-            found.append(_finding(one))
-    if reach.more:
-        found += warning(f"of the hotels in doubt, only the newest {reach.seen} were looked at", the_list)
+async def _stuck(subject: Subject) -> list[Finding]:
+    """Most unsettled hotels settle by themselves; these do not, or only while upkeep runs. A move to an API key may be
+    interrupted in any state of a hotel that is served, and once its access token has ended the hotel is not served.
+    """
+    found = list[Finding]()
+    for state in UNSETTLED:
+        read = partial(subject.vault.connections, state=state.value, limit=PAGE)
+        the_list = f"cloudbeds-auth connections list --state {state.value}"
+        found += await _stuck_among(read, f"hotels that are {state.value.replace('_', ' ')}", the_list)
+    healthy = partial(subject.vault.engine.views.troubled, Trouble.PROBLEM)
+    found += await _stuck_among(healthy, "healthy hotels with a problem", "cloudbeds-auth connections list")
     return found
+
+
+async def _stuck_among(read: Callable[..., Awaitable[Page]], which: str, the_list: str) -> list[Finding]:
+    problems, warnings, reach = list[Finding](), list[Finding](), _Reach()
+    async for one in _all_of(read, reach):
+        if (found := _why_stuck(one)) is not None:
+            (problems if found.level is Level.PROBLEM else warnings).append(found)
+        if len(problems) > MOST:
+            break
+    for each in (problems, warnings):
+        each[MOST:] = [Finding(each[0].level, "and more", the_list)] if len(each) > MOST else []
+    if reach.more:
+        warnings += warning(f"of the {which}, only the newest {reach.seen} were looked at", the_list)
+    return problems + warnings
+
+
+def _why_stuck(one: Connection) -> Finding | None:
+    if one.problem == MIGRATION_CLIENT_UNKNOWN or (one.problem in STUCK and one.state in UNSETTLED):
+        return _finding(one)
+    # Another problem may be shown instead: the last attempt's outcome, a refused call.
+    if one.problem == MIGRATION_UNDER_WAY or one.moving_under is not None:
+        shown = replace(one, problem=MIGRATION_UNDER_WAY, next_step=SERVING[MIGRATION_UNDER_WAY].text)
+        return _finding(shown, Level.WARNING)
+    return None
 
 
 def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
@@ -171,7 +202,8 @@ async def calls_refused(subject: Subject) -> Sequence[Finding]:
     """Connected hotels with calls refused for their scope or property; if there are very many, the newest."""
     found, reach = list[Finding](), _Reach()
     async for one in _all_of(partial(subject.vault.engine.views.troubled, Trouble.PROBLEM), reach):
-        if one.state in HEALTHY and one.problem and one.problem not in {problem_in(one.subscriptions), *one.risks}:
+        elsewhere = {problem_in(one.subscriptions), *one.risks, *OF_A_MOVE}  # other checks find these
+        if one.state in HEALTHY and one.problem and one.problem not in elsewhere:
             found.append(_finding(one, Level.WARNING))
         if len(found) >= MOST:
             break

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
     from cloudbeds_auth.vault import TokenVault
 
+SHOWN = (
+    "user", "host", "hostaddr", "port", "dbname", "target_session_attrs", "sslmode", "sslrootcert", "sslcert", "sslkey",
+    "passfile", "service",
+)  # fmt: skip
+"""Parameters of a database's URL that hold no secret."""
 OF_ONE = 2  # requests to Cloudbeds that a refresh costs: the new pair, and its proof
 
 
@@ -94,16 +99,31 @@ def counted(number: int, what: str, none: str = "there is none here") -> str:
 
 
 def _evidence(here: Situation) -> IncidentStep:
+    asked = "; pg_dump takes a password from PGPASSWORD or a password file, or asks for it"
     return IncidentStep(
         "preserve the evidence",
         "the audit log and a copy of the database as it is now: the next steps change both",
-        f"entries are kept for {here.settings.retention_days} days; look for actors and addresses that you do not know",
+        f"entries are kept for {here.settings.retention_days} days; look for actors and addresses that you do not know"
+        + (asked if here.settings.is_postgres else ""),
         ("cloudbeds-auth audit --limit 200 --json", *_backup(here)),
     )
 
 
 def _backup(here: Situation) -> tuple[str, ...]:
-    return () if here.settings.is_postgres else ("cloudbeds-auth database backup incident.sqlite3",)
+    if not here.settings.is_postgres:
+        return ("cloudbeds-auth database backup incident.sqlite3",)
+    where = shlex.quote(_without_password(here.settings.database_url))
+    return (f"(umask 077 && pg_dump --format=custom --file=incident.dump {where})",)
+
+
+def _without_password(url: str) -> str:
+    """Where libpq finds the database: other users of the machine can read what a command is given."""
+    try:
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
+    except ImportError:
+        return "DATABASE"
+    given = conninfo_to_dict(url)
+    return make_conninfo(**{name: str(given[name]) for name in SHOWN if name in given})
 
 
 def _admin_token(here: Situation) -> IncidentStep:

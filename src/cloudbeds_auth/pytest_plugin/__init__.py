@@ -9,6 +9,7 @@ Reading order: this file (the fixtures), `process` (the simulator as a test sees
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudbeds_auth.pytest_plugin.process import Approval, Simulator, running
+from cloudbeds_auth.pytest_plugin.process import Approval, Simulator, ran_out, running
 
 if TYPE_CHECKING:
     from cloudbeds_auth import Connection, Settings, TokenVault, sync
+    from cloudbeds_auth.engine.commit import Committer
+    from cloudbeds_auth.rules.model import Grant
 
 __all__ = [
     "Approval", "Simulator", "_cloudbeds_process", "_cloudbeds_vault_on_anyio", "cloudbeds_connection",
@@ -36,13 +39,15 @@ TOKEN_TIMEOUT = 2.0  # seconds instead of 20: every wait of the protocol is a te
 QUICK = 0.2  # seconds between two refusals, instead of a minute
 MARK = "cloudbeds"
 ON_ASYNCIO = "cloudbeds_auth_on_asyncio"  # the name of the plugin that is registered beside pytest-asyncio
+ASYNCIO_NAMES = {"asyncio", "pytest_asyncio.plugin"}  # by its entry point; by its module's name, as `-p` takes it too
 PREFIX = "CLOUDBEDS_"
+ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # names the file that is read instead of `.env`
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and, if pytest-asyncio is loaded, the plugin for it."""
     config.addinivalue_line("markers", MARKER)
-    if config.pluginmanager.hasplugin("asyncio"):
+    if any(map(config.pluginmanager.hasplugin, ASYNCIO_NAMES)):
         with suppress(ImportError, TypeError):  # older than 0.24: then only tests with our vault fail
             from cloudbeds_auth.pytest_plugin import on_asyncio
 
@@ -94,6 +99,7 @@ def cloudbeds_settings(
 
     if _switches(request).get("quick_refusals"):
         _hurry(monkeypatch)
+    _forgive(cloudbeds_simulator, monkeypatch)
     return Settings(
         client_id=cloudbeds_simulator.client_id,
         client_secret=Secret(cloudbeds_simulator.client_secret),
@@ -106,10 +112,13 @@ def cloudbeds_settings(
 
 
 @pytest.fixture
-def cloudbeds_environment(cloudbeds_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def cloudbeds_environment(
+    cloudbeds_settings: Settings, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
     """The settings as environment variables, set for this test, for code or a child process that reads them itself.
 
-    Every other variable of the library is set to an empty value, so that neither your environment nor a `.env` counts.
+    Every other variable of the library is set to an empty value, and an empty file takes the place of a `.env`, so that
+    neither your environment nor that file counts.
     """
     from cloudbeds_auth.settings import as_variable, known, rows
 
@@ -120,7 +129,9 @@ def cloudbeds_environment(cloudbeds_settings: Settings, monkeypatch: pytest.Monk
     }
     for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
         monkeypatch.delenv(name)
-    found = {**dict.fromkeys(sorted(known()), ""), **given}
+    nothing = tmp_path_factory.mktemp("cloudbeds") / "empty.env"
+    nothing.touch(mode=0o600)
+    found = {**dict.fromkeys(sorted(known()), ""), **given, ENV_FILE: str(nothing)}
     for name, value in found.items():
         monkeypatch.setenv(name, value)
     return found
@@ -152,17 +163,17 @@ def cloudbeds_vault(request: pytest.FixtureRequest) -> TokenVault:
 
     For tests run by pytest-asyncio, in either mode and any loop scope, or by anyio on asyncio.
     """
-    if "anyio_backend" in request.fixturenames:
-        name = "_cloudbeds_vault_on_anyio"
-    elif request.config.pluginmanager.hasplugin(ON_ASYNCIO):
-        from cloudbeds_auth.pytest_plugin.on_asyncio import fixture_for
-
-        name = fixture_for(request)
-    else:
+    on_anyio, on_asyncio = "anyio_backend" in request.fixturenames, request.config.pluginmanager.hasplugin(ON_ASYNCIO)
+    if not (on_anyio or on_asyncio) or not _is_asynchronous(request.function):
         pytest.fail(
             "cloudbeds_vault needs a test run by pytest-asyncio (0.24 or newer) or anyio; in blocking tests use "
             "cloudbeds_sync_vault"
         )
+    name = "_cloudbeds_vault_on_anyio"
+    if not on_anyio:
+        from cloudbeds_auth.pytest_plugin.on_asyncio import fixture_for
+
+        name = fixture_for(request)
     vault: TokenVault = request.getfixturevalue(name)
     return vault
 
@@ -190,9 +201,31 @@ def _switches(request: pytest.FixtureRequest) -> dict[str, Any]:
     return found
 
 
+def _is_asynchronous(test: Any) -> bool:
+    """Whether a loop runs while the test does: a blocking client would wait for a loop that stands still, for ever."""
+    hypothesis = getattr(test, "hypothesis", None)  # the function that `@given` wraps is what is run
+    return inspect.iscoroutinefunction(inspect.unwrap(getattr(hypothesis, "inner_test", test)))
+
+
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the wait: rule-12 requires two refusals a minute apart before a hotel has to approve again."""
     from cloudbeds_auth.rules.refresh import Timing
 
     usual = Timing.of
     monkeypatch.setattr(Timing, "of", lambda deadline: replace(usual(deadline), refusal_interval=QUICK))
+
+
+def _forgive(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no proof start rule-11's brake, a minute or more, because the test ended the token before it was proven.
+
+    A vault proves each new token in the background, which a test cannot wait for: the log does not say whose `userinfo`
+    a call is, and a test that blocks its vault's own loop would wait in vain. A 401 to a living token brakes as usual.
+    """
+    from cloudbeds_auth.engine.commit import Committer
+
+    usual = Committer.denied
+
+    async def denied(self: Committer, grant: Grant) -> float:
+        return 0.0 if ran_out(simulator.state(), grant.access.reveal()) else await usual(self, grant)
+
+    monkeypatch.setattr(Committer, "denied", denied)

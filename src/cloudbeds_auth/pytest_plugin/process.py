@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -62,10 +63,11 @@ class Simulator:
         return self._decide(url, "deny", ())
 
     def revoke(self, property_id: str = "100001", face: Face = "denied") -> None:
-        """The hotel disconnects the app in Cloudbeds; `face` is how the API answers for the hotel from now on.
+        """Every approval that covers the hotel ends; `face` is how the API answers for the hotel from now on.
 
         A vault accepts this only after two refusals of the refresh token a minute apart: see the marker's
-        `quick_refusals`.
+        `quick_refusals`. The app's state and its webhook subscriptions stay; a hotel that disconnects in Cloudbeds is
+        `control("POST", "app-state", {"property": "100001", "state": "disabled"})`.
         """
         self.control("POST", "revoke", {"property": property_id, "face": face})
 
@@ -154,6 +156,13 @@ class Simulator:
         back = answer.headers["Location"]
         found = parse_qs(urlsplit(back).query)
         return Approval(back, found.get("code", [""])[0], found.get("state", [""])[0])
+
+
+def ran_out(state: Mapping[str, Any], access_token: str) -> bool:
+    """Whether this is the newest access token of an approval in this `state()`, and expired, if only by `expire()`."""
+    current = [pair for grant in state["grants"] for pair in grant["pairs"] if pair["ordinal"] == grant["current"]]
+    ends: dict[str, float] = {pair["access_token"]: pair["expires_at"] for pair in current}
+    return ends.get(access_token, inf) <= float(state["now"])
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Settings: read once from the environment and `.env`, every problem reported at once and by name.
 
-Reading order: `row` and `table` (one row a setting), `values` and `secret_values` (what a value must look like),
-`loading` (the environment, `.env` and secret files), `registration` (further apps, which are no settings and look like
-them).
+Reading order: `row` and `table` (one row a setting), `needs` (when one is required), `values` and `secret_values` (what
+a value must look like), `wrong_values` (what is wrong with it, in our words), `loading` (the environment, `.env` and
+secret files), `registration` (further apps, which are no settings and look like them).
 """
 
 from cloudbeds_auth.settings.loading import env_file, known, load, load_from_environment, written

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import shlex
@@ -19,8 +18,9 @@ from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.os_files import written_by_others
 from cloudbeds_auth.rules.origins import is_vendors
 from cloudbeds_auth.settings import secret_values, values
-from cloudbeds_auth.settings.row import Need, Setting, rows
+from cloudbeds_auth.settings.row import Need, rows
 from cloudbeds_auth.settings.table import Settings
+from cloudbeds_auth.settings.wrong_values import closest, found_in, problem
 
 PREFIX = "CLOUDBEDS_"
 OURS = "CLOUDBEDS_AUTH_"  # no other program's variables begin with this
@@ -39,7 +39,6 @@ LARGEST_ENV_FILE = 1024 * 1024  # characters
 LARGEST_SECRET_FILE = 64 * 1024  # bytes
 OUR_TOKENS = ("cbat_", "cbauth_")  # Cloudbeds' API keys and this service's keys for callers begin so
 READ = object()  # the validation context of settings that are read, which may lack everything
-ALIKE = 0.75  # how close an unknown name must come to a known one to be taken for a typo
 
 
 @dataclass(slots=True)
@@ -74,7 +73,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: 
     for attribute, row in table.items():
         why = row.needed(settings, need)
         if why and not getattr(settings, attribute) and attribute not in failed | unread:
-            findings.problems.append(_problem(row, why, findings.misspelt.get(row.name)))
+            findings.problems.append(problem(row.name, row, why, findings.misspelt.get(row.name)))
     findings.raise_problems()
     noted: dict[str, Any] = {"warnings": (*findings.warnings, *_risks(settings))}
     if dotenv is not None and findings.from_file:
@@ -259,26 +258,12 @@ def _validated(resolved: Mapping[str, Any], findings: Findings) -> tuple[Setting
     try:
         return Settings.model_validate(resolved, context=READ), set()
     except ValidationError as error:
-        failures = [one for one in error.errors(include_url=False) if one["type"] != "default_factory_not_called"]
-    failed: set[str] = set()
-    for failure in failures:
-        attribute = str(failure["loc"][0])
-        if attribute not in failed:
-            failed.add(attribute)
-            findings.problems.append(_problem(rows(Settings)[attribute], worded(failure["msg"])))
+        failed = found_in(error)
+    for attribute, what in failed.items():
+        row = rows(Settings)[attribute]
+        findings.problems.append(problem(row.name, row, what))
     rest = {name: value for name, value in resolved.items() if name not in failed}
-    return Settings.model_validate(rest, context=READ), failed
-
-
-def worded(message: str) -> str:
-    """A validator's message as the end of a sentence."""
-    what = message.removeprefix("Value error, ")
-    return f"{what[:1].lower()}{what[1:]}"
-
-
-def _problem(row: Setting, what: str, misspelt: str | None = None) -> str:
-    rename = f"rename {misspelt}, or " if misspelt else ""
-    return f"{row.name}: {what}; {rename}write {row.write}"
+    return Settings.model_validate(rest, context=READ), set(failed)
 
 
 def _risks(settings: Settings) -> Iterable[str]:
@@ -298,13 +283,14 @@ def _report_unknown(given: Mapping[str, str], findings: Findings) -> None:
     ours = known()
     tails = {_tail(name): name for name in ours}
     for name in sorted(given.keys() - ours):
-        close = difflib.get_close_matches(_tail(name), tails, n=1, cutoff=ALIKE)
-        meant = f"did you mean {tails[close[0]]}?" if close else ""
+        close = closest(_tail(name), tails)
+        meant = f"did you mean {tails[close]}?" if close else ""
         if name.upper().startswith(OURS):
             findings.problems.append(f"{name}: is not a setting; {meant or 'remove it, or correct the name'}")
         else:
             findings.warnings.append(f"{name} is not a setting and was ignored{meant and f'; {meant}'}")
-            findings.misspelt |= {tails[one]: name for one in close}
+            if close:
+                findings.misspelt[tails[close]] = name
 
 
 def _tail(name: str) -> str:

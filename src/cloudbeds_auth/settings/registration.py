@@ -13,8 +13,8 @@ from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import values
-from cloudbeds_auth.settings.loading import worded
 from cloudbeds_auth.settings.table import Credential, Level, RedirectUri, Scopes, Settings, kind_of
+from cloudbeds_auth.settings.wrong_values import worded
 
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 AGAIN = "correct what is named above, then add the app again"

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainValidator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.rules.model import App, CredentialKind
@@ -16,7 +26,7 @@ from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.redirects import written_origin
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import APP_STATE, Hook, Wanted
-from cloudbeds_auth.settings import secret_values, values
+from cloudbeds_auth.settings import needs, secret_values, values, wrong_values
 from cloudbeds_auth.settings.row import Need, Setting, rows
 
 MIB = 1024 * 1024
@@ -40,32 +50,6 @@ def _allowed_hosts(data: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((data["host"], "localhost", "127.0.0.1", *named)))
 
 
-def _for_an_app(settings: Settings, need: Need) -> str | None:
-    """Client id and secret are required together; with a named database both may be missing (API keys only)."""
-    either = settings.client_id or settings.client_secret
-    if need is Need.NOTHING or (settings.names_database and not either):
-        return None
-    return "is not set" if either else "is not set (with API keys only, CLOUDBEDS_AUTH_DATABASE_URL is enough)"
-
-
-def _with_postgres(settings: Settings, need: Need) -> str | None:
-    """Several machines may share the database: a file created on one of them is of no use to the others."""
-    return "is required with PostgreSQL" if settings.is_postgres else None
-
-
-def _beyond_this_machine(settings: Settings, need: Need) -> str | None:
-    wide = "is required when CLOUDBEDS_AUTH_HOST is not a loopback address"
-    return _with_postgres(settings, need) or (None if values.is_loopback(settings.host) else wide)
-
-
-def _with(attribute: str) -> Callable[[Settings, Need], str | None]:
-    def needed(settings: Settings, need: Need) -> str | None:
-        given = getattr(settings, attribute)
-        return f"is required with {rows(type(settings))[attribute].name}" if given else None
-
-    return needed
-
-
 class Settings(BaseModel):
     """Everything that an operator sets. Durations are in seconds, sizes in bytes; `repr` shows no secret.
 
@@ -82,11 +66,11 @@ class Settings(BaseModel):
     client_id: Annotated[str, BeforeValidator(values.text), Setting(
         "CLOUDBEDS_CLIENT_ID", "the client id from the app's page at Cloudbeds",
         "identifies the app at Cloudbeds", default="none; required unless all hotels use API keys",
-        needed=_for_an_app)] = ""
+        needed=needs.for_an_app)] = ""
     client_secret: Annotated[SecretText, Setting(
         "CLOUDBEDS_CLIENT_SECRET", "the client secret from the app's page at Cloudbeds",
         "authenticates the app at Cloudbeds", secret=True, default="none; required with a client id",
-        needed=_for_an_app,
+        needed=needs.for_an_app,
     )] = Field(default_factory=lambda: Secret(""))
     client_secret_previous: Annotated[SecretText | None, Setting(
         "CLOUDBEDS_CLIENT_SECRET_PREVIOUS", "the secret from before the reset",
@@ -128,7 +112,7 @@ class Settings(BaseModel):
     encryption_keys: Annotated[tuple[Secret, ...], PlainValidator(secret_values.encryption_keys), Setting(
         "CLOUDBEDS_AUTH_ENCRYPTION_KEYS",
         "32 random bytes in base64 (`openssl rand -base64 32`), several separated by commas",
-        "the keys for stored secrets: the first seals, all open", secret=True, needed=_with_postgres,
+        "the keys for stored secrets: the first seals, all open", secret=True, needed=needs.with_postgres,
         drawn=secret_values.sealing,
         default="a key file (mode 0600) beside the database, created once; required with PostgreSQL")] = ()
     allow_network_fs: Annotated[bool, Setting(
@@ -144,7 +128,7 @@ class Settings(BaseModel):
         "CLOUDBEDS_AUTH_ADMIN_TOKEN", "32 characters or more (`openssl rand -hex 32`)",
         "a token with every permission; must be set if the service listens beyond this machine", secret=True,
         default="a file (mode 0600) beside the database, created once; required with PostgreSQL",
-        needed=_beyond_this_machine, drawn=secret_values.itself)] = None
+        needed=needs.beyond_this_machine, drawn=secret_values.itself)] = None
     metrics_token: Annotated[Annotated[Secret, PlainValidator(secret_values.metrics_token)] | None, Setting(
         "CLOUDBEDS_AUTH_METRICS_TOKEN", "32 characters or more (`openssl rand -hex 32`), not the admin token",
         "a token for `/metrics` and nothing else, so that a scraper need not hold the admin token", secret=True,
@@ -215,15 +199,17 @@ class Settings(BaseModel):
         "CLOUDBEDS_AUTH_WEBHOOK_SECRET",
         "`whsec_` and 24 to 64 random bytes in base64 (`echo whsec_$(openssl rand -base64 32)`)",
         "signs the messages; several, separated by commas or spaces, each sign every message", secret=True,
-        default="none; required with a webhook URL", needed=_with("webhook_url"), drawn=secret_values.signing)] = ()
+        default="none; required with a webhook URL", needed=needs.beside("webhook_url"),
+        drawn=secret_values.signing)] = ()
     hook_secret: Annotated[Annotated[Secret, PlainValidator(secret_values.hook_secret)] | None, Setting(
         "CLOUDBEDS_AUTH_HOOK_SECRET", "32 to 256 letters, digits, `_` and `-` (`openssl rand -hex 32`)",
         "the secret in `/hooks/SECRET`, the path at which Cloudbeds reports that a hotel disconnected", secret=True,
-        default="none; required with the hook header", needed=_with("hook_header"), drawn=secret_values.itself)] = None
+        default="none; required with the hook header", needed=needs.beside("hook_header"),
+        drawn=secret_values.itself)] = None
     hook_header: Annotated[Token | None, Setting(
         "CLOUDBEDS_AUTH_HOOK_HEADER", "32 characters or more (`openssl rand -hex 32`)",
         f"the secret that Cloudbeds sends there in the header `{HOOK_HEADER}`", secret=True,
-        default="none; required with the hook secret", needed=_with("hook_secret"))] = None
+        default="none; required with the hook secret", needed=needs.beside("hook_secret"))] = None
     subscriptions: Annotated[Annotated[tuple[str, ...], BeforeValidator(values.events)] | None, Setting(
         "CLOUDBEDS_AUTH_SUBSCRIPTIONS",
         "events as `object/action`, separated by spaces, like `reservation/created`; or `none`",
@@ -232,11 +218,11 @@ class Settings(BaseModel):
     subscriptions_url: Annotated[Annotated[str, BeforeValidator(values.guarded_url)] | None, Setting(
         "CLOUDBEDS_AUTH_SUBSCRIPTIONS_URL", "an https URL of your own that accepts POST requests",
         "where Cloudbeds posts these events, never through this service", default="none; required with events",
-        needed=_with("subscriptions"))] = Field(default=None, repr=False)
+        needed=needs.beside("subscriptions"))] = Field(default=None, repr=False)
     subscriptions_secret: Annotated[Token | None, Setting(
         "CLOUDBEDS_AUTH_SUBSCRIPTIONS_SECRET", "32 characters or more (`openssl rand -hex 32`)",
         f"the secret that Cloudbeds sends with each of these events in the header `{HOOK_HEADER}`", secret=True,
-        default="none; required with events", needed=_with("subscriptions"), drawn=secret_values.itself)] = None
+        default="none; required with events", needed=needs.beside("subscriptions"), drawn=secret_values.itself)] = None
     # fmt: on
 
     warnings: tuple[str, ...] = ()
@@ -252,6 +238,19 @@ class Settings(BaseModel):
         from cloudbeds_auth.settings.loading import load_from_environment
 
         return load_from_environment(path=env_file)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, given: Any, check: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """Raise ConfigurationError with every problem of settings that a program made. Those of settings that are read,
+        which have a `context`, name variables: see `loading`.
+        """
+        try:
+            return check(given)
+        except ValidationError as error:
+            if info.context is not None:
+                raise
+            raise wrong_values.in_python(error, cls) from None
 
     def model_post_init(self, context: object, /) -> None:
         """Refuse settings that a program made without client id and database: a new database would appear in the home

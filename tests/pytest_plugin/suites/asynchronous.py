@@ -23,6 +23,20 @@ async def test_many_calls_are_healed_by_one_refresh(
     assert cloudbeds_simulator.refreshes() == 1
 
 
+async def test_a_token_that_ran_out_before_its_proof(
+    cloudbeds_vault: TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
+) -> None:
+    """`expire()` blocks the loop in which the proof is under way: the next call is healed all the same."""
+    cloudbeds_simulator.expire()
+    cloudbeds_simulator.fault("hang_before", "userinfo", skip=1)  # the first one asks about the rejected token
+    assert (await cloudbeds_vault.call(cloudbeds_connection.id, "GET", "getHotels")).status_code == 200
+    assert await asyncio.to_thread(cloudbeds_simulator.wait_for, fault="hang_before") is not None
+    cloudbeds_simulator.expire()
+    cloudbeds_simulator.clear_faults()
+    assert await asyncio.to_thread(cloudbeds_simulator.wait_for, fault="hang_before", status=401) is not None
+    assert (await cloudbeds_vault.call(cloudbeds_connection.id, "GET", "userinfo")).status_code == 200
+
+
 async def test_an_answer_that_was_lost(
     cloudbeds_vault: TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:

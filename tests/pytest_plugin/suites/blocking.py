@@ -32,6 +32,45 @@ def test_a_token_that_ran_out(
     assert cloudbeds_simulator.refreshes() == 1
 
 
+def hanging_proof(vault: sync.TokenVault, connection: Connection, simulator: Simulator) -> None:
+    """A call is healed, and the proof of the new token is under way until the faults are cleared."""
+    simulator.expire()
+    simulator.fault("hang_before", "userinfo", skip=1)  # the first one asks about the rejected token
+    assert vault.call(connection.id, "GET", "getHotels").status_code == 200
+    assert simulator.wait_for(fault="hang_before") is not None
+
+
+@pytest.mark.parametrize("end", ["expire", "advance"])
+def test_a_token_that_ran_out_before_its_proof(
+    cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator, end: str
+) -> None:
+    """The test is quicker than the vault's proof in the background: the next call is healed all the same."""
+    hanging_proof(cloudbeds_sync_vault, cloudbeds_connection, cloudbeds_simulator)
+    if end == "expire":
+        cloudbeds_simulator.expire()
+    else:
+        cloudbeds_simulator.advance(28801)
+    cloudbeds_simulator.clear_faults()
+    assert cloudbeds_simulator.wait_for(fault="hang_before", status=401, answered=True) is not None
+    assert whoami(cloudbeds_sync_vault, cloudbeds_connection) == "Ada"
+    assert cloudbeds_simulator.refreshes() == 2
+
+
+def test_a_living_token_that_is_answered_401(
+    cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
+) -> None:
+    """That is Cloudbeds' own fault, and has its usual consequence: no further refresh for a while."""
+    cloudbeds_simulator.expire()
+    cloudbeds_simulator.fault("status", "userinfo", skip=1, status=401)
+    assert cloudbeds_sync_vault.call(cloudbeds_connection.id, "GET", "getHotels").status_code == 200
+    assert cloudbeds_simulator.wait_for(fault="status", answered=True) is not None
+    cloudbeds_simulator.expire()
+    with pytest.raises(RefreshInDoubt) as doubt:
+        cloudbeds_sync_vault.call(cloudbeds_connection.id, "GET", "getHotels")
+    assert (doubt.value.retry_after or 0) > 30
+    assert cloudbeds_simulator.refreshes() == 1
+
+
 def test_an_answer_that_was_lost(
     cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:
