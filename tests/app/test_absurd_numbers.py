@@ -114,7 +114,7 @@ async def test_texts_in_the_path(service: Running[TokenVault]) -> None:
             assert await asked(service, f"{C}/{named}") == (404, "unknown_connection"), named[:40]
             for path in (f"{C}/{named}/events", f"{C}/{named}/access-token", f"/proxy/{named}/api/v1.3/x"):
                 assert await asked(service, path) in UNKNOWN, path[:40]
-        assert await asked(service, f"{KEYS}/key_{text}") == (400, "invalid_request"), text[:40]
+        assert await asked(service, f"{KEYS}/key_{text}") == (404, "invalid_request"), text[:40]
 
 
 @pytest.mark.row("A78")
