@@ -56,7 +56,7 @@ def test_no_parameter_reaches_sql(served: World, tmp_path: Path, path: str, body
     sent = [f"--data={json.dumps(body)}", "--headers=Content-Type: application/json"] if body else []
     done = sqlmap(
         f"{served.base}{path}", tmp_path, f"--header=Authorization: Bearer {served.admin.token}", *sent,
-        dbms=dbms_of(served),
+        "--ignore-code=404", dbms=dbms_of(served),  # 404 is the answer about a key that there is none of
     )  # fmt: skip
     found_none(done, of=tried(path, body))
 
