@@ -5,10 +5,10 @@ Prints them, or updates the page with `--write`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import splice
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -79,15 +79,6 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def replaced(page: str) -> str:
-    """The page with the tables of now; raises ValueError when a marker is missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE.name} needs {BEGIN} and {END}")
-    return before + block() + after
-
-
 def _short(one: Metric) -> str:
     return one.name.removeprefix(f"{PREFIX}_")
 
@@ -135,7 +126,4 @@ def _code(words: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(replaced(PAGE.read_text("utf-8")), "utf-8")
-    else:
-        sys.stdout.write(block() + "\n")
+    splice.run((PAGE, block()))

@@ -6,11 +6,11 @@ A test holds the pages to what this gives, so a changed help text is one command
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from unittest.mock import patch
 
 import click
+import splice
 
 from cloudbeds_auth.cli.main import cli
 
@@ -48,15 +48,6 @@ def page_block() -> str:
     return "\n\n".join((PAGE_MARKS[0], *parts, PAGE_MARKS[1]))
 
 
-def replaced(page: str, marks: tuple[str, str], block: str) -> str:
-    """The page with this block between (and with) its marks; raises ValueError when one is missing."""
-    before, begin, rest = page.partition(marks[0])
-    _, end, after = rest.partition(marks[1])
-    if not begin or not end:
-        raise ValueError(f"the page needs {marks[0]} and {marks[1]}")
-    return before + block + after
-
-
 def _found(path: tuple[str, ...]) -> tuple[click.Command, click.Context]:
     command: click.Command = cli
     context = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
@@ -76,13 +67,5 @@ def _fenced(text: str) -> str:
     return f"```text\n{text}\n```"
 
 
-def _write() -> None:
-    for path, marks, block in ((README, README_MARKS, readme_block()), (PAGE, PAGE_MARKS, page_block())):
-        path.write_text(replaced(path.read_text("utf-8"), marks, block), "utf-8")
-
-
 if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        _write()
-    else:
-        sys.stdout.write(page_block() + "\n")
+    splice.run((README, readme_block()), (PAGE, page_block()))

@@ -5,9 +5,10 @@ Plain text, so that every reader of the page sees it: a diagram language would b
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import splice
 
 from cloudbeds_auth.rules.lifecycle import TABLE, State
 from cloudbeds_auth.rules.presentation import STATES
@@ -39,17 +40,5 @@ def block() -> str:
     return f"{BEGIN}\n```text\n{picture()}\n```\n{END}"
 
 
-def replaced(page: str) -> str:
-    """The page with a picture of now; raises ValueError when a marker is missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE.name} needs {BEGIN} and {END}")
-    return before + block() + after
-
-
 if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(replaced(PAGE.read_text("utf-8")), "utf-8")
-    else:
-        sys.stdout.write(picture() + "\n")
+    splice.run((PAGE, block()))

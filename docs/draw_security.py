@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+import splice
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -153,17 +154,5 @@ def _named(one: Marked) -> str:
     return f"{'◆ ' if one.control else ''}{words} (`{one.file.parent.name}/{one.file.name}`)"
 
 
-def replaced(page: str) -> str:
-    """The page with the tables of now; raises ValueError when a marker is missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE.name} needs {BEGIN} and {END}")
-    return before + block() + after
-
-
 if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(replaced(PAGE.read_text("utf-8")), "utf-8")
-    else:
-        sys.stdout.write(block() + "\n")
+    splice.run((PAGE, block()))

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import splice
 
 from cloudbeds_auth.rules.api_errors import DISABLED, REVOKED, USER_INACTIVE
 from cloudbeds_auth.rules.event_words import KINDS
@@ -44,17 +45,5 @@ def block() -> str:
     return "\n".join((BEGIN, *lines(), END))
 
 
-def replaced(page: str) -> str:
-    """The page with the tables of now; raises ValueError when a marker is missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE.name} needs {BEGIN} and {END}")
-    return before + block() + after
-
-
 if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(replaced(PAGE.read_text("utf-8")), "utf-8")
-    else:
-        sys.stdout.write("\n".join(lines()) + "\n")
+    splice.run((PAGE, block()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,9 @@ def text_of(path: str) -> str:
 
 @cache
 def drawer(name: str) -> ModuleType:
-    """A script of `docs/`, imported."""
+    """A script of `docs/`, imported, as one that is run from there."""
+    if str(DOCS) not in sys.path:
+        sys.path.append(str(DOCS))
     spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
     assert spec
     assert spec.loader

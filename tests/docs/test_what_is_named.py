@@ -185,7 +185,7 @@ def test_the_tables_of_events_and_metrics_are_the_enum() -> None:
 def test_the_security_page_shows_every_row_with_its_tests() -> None:
     """`python docs/draw_security.py --write` mends it, and fails on a row without a test."""
     page = text_of("docs/security.md")
-    assert drawer("draw_security").replaced(page) == page
+    assert drawer("draw_security").block() in page
 
 
 def test_defences_are_taken_away_in_every_group() -> None:
