@@ -27,7 +27,9 @@ LEFT_OUT = {"IPPublicDetector"}  # an address is no secret
 OURS = re.compile(r"cbat_[A-Za-z0-9]{32,}|cbauth_[0-9A-Z]+_[0-9A-Za-z]{28}")
 PRIVATE_FILES = re.compile(r"(?:^|/)\.env(?:$|\.)|\.(?:sqlite3?|db|pem|key|p12)(?:$|[.-])|admin-token", re.IGNORECASE)
 
-EXAMPLES = re.compile(r"canary(?:-password)?|password|pw?|\{vendor\}.*")
+EXAMPLES = re.compile(
+    r"canary(?:-password|%\w+)?|password|pw?|\{(?:vendor|CANARY)\}.*|p%C3%A9|s%40cret|s3cr%40et%25p%2Fw|s3cret%pw"
+)
 """Passwords in addresses that a test or a page made up."""
 
 pytestmark = pytest.mark.row("A65")

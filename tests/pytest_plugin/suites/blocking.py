@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 import httpx2
 import pytest
 
@@ -63,7 +65,8 @@ def test_a_living_token_that_is_answered_401(
     cloudbeds_simulator.expire()
     cloudbeds_simulator.fault("status", "userinfo", skip=1, status=401)
     assert cloudbeds_sync_vault.call(cloudbeds_connection.id, "GET", "getHotels").status_code == 200
-    assert cloudbeds_simulator.wait_for(fault="status", answered=True) is not None
+    while not any(event.kind == "pair_denied" for event in cloudbeds_sync_vault.events(cloudbeds_connection.id)):
+        sleep(0.01)  # answered is not yet stored, and until then the plugin takes the token for one that ran out
     cloudbeds_simulator.expire()
     with pytest.raises(RefreshInDoubt) as doubt:
         cloudbeds_sync_vault.call(cloudbeds_connection.id, "GET", "getHotels")
