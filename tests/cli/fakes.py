@@ -131,6 +131,7 @@ class FakeVault(TokenVault):
     @property
     def engine(self) -> Any:
         return SimpleNamespace(
+            world=SimpleNamespace(db=SimpleNamespace(read_only=False)),
             views=SimpleNamespace(
                 troubled=lambda trouble, cursor: self.connections(trouble=trouble),
                 refused_by_secret=lambda limit: self.connections(state="client_refused", limit=limit),

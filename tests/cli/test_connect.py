@@ -256,7 +256,9 @@ async def test_a_service_with_another_database(vault: FakeVault, uri: str) -> No
 
     async def another(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nX-Cloudbeds-Auth-Code: invalid_request\r\nContent-Length: 0\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 400 Bad Request\r\nX-Cloudbeds-Auth-Code: authorization_expired\r\nContent-Length: 0\r\n\r\n"
+        )
         writer.close()
 
     async with await asyncio.start_server(another, "127.0.0.1", urlsplit(uri).port):

@@ -6,12 +6,15 @@ import asyncio
 import json
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.cli.fakes import Result, invoke
 from tests.support.keys import KEY_TEXT
 
+from cloudbeds_auth.cli import progress
+from cloudbeds_auth.cli.output import CannotPrint, Output
 from cloudbeds_auth.database import copy, opening
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.settings import Need, load
@@ -88,6 +91,43 @@ def test_a_move_that_is_refused_holds_nothing(hotels: dict[str, str]) -> None:
     refused = invoke("database", "copy", "--to", "postgresql://127.0.0.1:1/x", env=hotels)
     assert (refused.status, "nothing is refreshed" in refused.err) == (1, False)
     assert "check host and port in --to" in refused.err
+
+
+def test_a_move_that_is_done_is_not_to_be_abandoned(with_files: dict[str, str]) -> None:
+    """Whatever fails when it is repeated: the source would refresh beside the target, where the hotels are by now."""
+    assert typed(with_files, "--history", "none").status == 0
+    Path("target.db").unlink()
+    Path("target.db").mkdir()
+    again = typed(with_files)
+    assert (again.status, "adopt" in again.err) == (1, False)
+    assert f"{Path('target.db').absolute()} has the hotels, or gets them" in again.err
+
+
+def test_a_target_that_is_filled_halfway(hotels: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`doctor` says there what fills it, and not that its rows were altered, or that it should be adopted."""
+    with monkeypatch.context() as patch:
+        patch.setattr(copy, "_copy_newest_events", interrupted(KeyboardInterrupt()))
+        assert typed(hotels).status == 130
+    there = {**hotels, "CLOUDBEDS_AUTH_DATABASE_URL": TARGET}
+    checks = json.loads(invoke("doctor", "--json", env=there).out)["checks"]
+    found = {one["check"]: one for one in checks}
+    assert f"database copy` from {source_of(hotels)} fills this database" in found["database"]["what"]
+    assert "run it again" in found["database"]["mend"]
+    assert found["altered"]["level"] == "skipped"
+
+
+def test_progress_that_cannot_be_written(hotels: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk under the log of standard error does not end a move halfway."""
+    monkeypatch.setattr(progress, "SAID_EVERY", 0.0)
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        with Output().progress("moving hotels") as show:
+            show("hotels", 1, 3)
+        with pytest.raises(CannotPrint):
+            Output().note("what is not progress")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
 
 
 def moving(env: dict[str, str]) -> list[dict[str, str]]:
@@ -174,6 +214,35 @@ def test_another_key_in_its_place(with_files: dict[str, str]) -> None:
     assert (refused.status, f"{other.absolute()} is there already" in refused.err) == (1, True)
     assert other.read_text("ascii") == "something else\n"
     assert moving(with_files)[0]["level"] == "ok"
+
+
+@pytest.mark.row("F67")
+def test_a_directory_in_its_place(with_files: dict[str, str]) -> None:
+    """Docker makes one where a file to mount is missing: refused as another key would be."""
+    Path("target.db.key").mkdir()
+    refused = typed(with_files)
+    assert (refused.status, "target.db.key is there already" in refused.err) == (1, True)
+
+
+@pytest.mark.row("F67")
+def test_a_folder_where_any_user_may_replace_it(with_files: dict[str, str]) -> None:
+    """No key is written there, nor is anything moved."""
+    Path("open").mkdir()
+    Path("open").chmod(0o777)
+    refused = invoke("database", "copy", "--to", "sqlite:///open/target.db", env=with_files)
+    assert (refused.status, "any user may replace files" in refused.err) == (1, True)
+    assert not list(Path("open").iterdir())
+    assert moving(with_files)[0]["level"] == "ok"
+
+
+def test_a_token_that_was_changed_since(with_files: dict[str, str]) -> None:
+    """It belongs to the target, and holds nothing up: the histories can still be fetched."""
+    assert typed(with_files, "--history", "none").status == 0
+    changed = Path("target.db.admin-token")
+    changed.write_text("another-token-of-more-than-thirty-two-characters\n", "ascii")
+    done = typed(with_files)
+    assert (done.status, "everything is in" in done.out) == (0, True), done.err
+    assert changed.read_text("ascii").startswith("another-token")
 
 
 @pytest.mark.row("F67")

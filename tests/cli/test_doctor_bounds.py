@@ -37,7 +37,7 @@ class Fleet(FakeVault):
     @property
     def engine(self) -> Any:
         views = {**vars(super().engine.views), "altered": self._altered, "altered_keys": self._altered_keys}
-        return SimpleNamespace(views=SimpleNamespace(**views))
+        return SimpleNamespace(world=super().engine.world, views=SimpleNamespace(**views))
 
     async def _altered(self, before: str | None, limit: int, *, histories: bool) -> AlteredRows:
         return self._page("connections", before, limit)

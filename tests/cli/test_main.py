@@ -143,6 +143,16 @@ def test_an_output_that_is_closed(hotels: dict[str, str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_an_input_that_is_closed(hotels: dict[str, str]) -> None:
+    """As one from /dev/null: there is no terminal to confirm at, and no key to read."""
+    for args in (["database", "adopt"], ["connections", "add-key", "--key-file", "-"]):
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "cloudbeds_auth", *args],
+            env={**os.environ, **hotels}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert (done.returncode in {1, 2}, "Traceback" in done.stderr) == (True, False), done.stderr
+
+
 def test_an_argument_that_is_no_text() -> None:
     """Bytes that are not UTF-8 are wrong usage."""
     result = invoke("call", "100001", "/api/v1.3/\udcff")

@@ -9,18 +9,23 @@ from pathlib import Path
 
 import pytest
 from tests.support.fakes import pair
-from tests.support.installation import HOTELS, filled, opened, secrets, settings, silent
+from tests.support.installation import HOTELS, connected, filled, opened, secrets, settings, silent
 from tests.support.keys import OTHER_KEY_TEXT
 from tests.support.processes import leased, row
 
-from cloudbeds_auth.database import copy, maintenance, opening
+from cloudbeds_auth.database import check, copy, maintenance, opening
+from cloudbeds_auth.database.clone_guard import Identity
+from cloudbeds_auth.database.copy import Side
+from cloudbeds_auth.database.maintenance import HandOver
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.system import random_bytes
 from cloudbeds_auth.transactions.connections import list_connections
 from cloudbeds_auth.transactions.grants import Written, commit_pair, write_intent
+from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.seals import SEEN, SEEN_FOR, note_seen
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
 
@@ -96,7 +101,7 @@ async def test_the_source_is_adopted_while_it_is_copied(ways: tuple[Settings, Se
     with pytest.raises(ConfigurationError, match="was adopted"):
         await maintenance.copy(source, target.database_url, meanwhile(step, adopt))
     assert (await is_read_only(target), await is_read_only(source)) == (True, False)
-    assert not await maintenance.is_held(source, target.database_url), "no hotel is latched again"
+    assert await maintenance.hand_over(source, target.database_url) is HandOver.NONE, "no hotel is latched again"
     await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert not there.read_only
@@ -148,20 +153,101 @@ async def test_a_copy_that_begins_while_another_one_closes(
     source, target = ways
     second = settings(f"sqlite:///{tmp_path}/second.db")
     await filled(source)
-    others = [lambda: asyncio.run(maintenance.copy(source, second.database_url, silent))]
-
-    def overtaken(size: int) -> bytes:
-        if others:
-            with ThreadPoolExecutor(1) as aside:
-                aside.submit(others.pop()).result()
-        return random_bytes(size)
-
-    monkeypatch.setattr("cloudbeds_auth.database.copy.random_bytes", overtaken)  # for the run that is recorded
+    overtaken(monkeypatch, lambda: asyncio.run(maintenance.copy(source, second.database_url, silent)))
     with pytest.raises(ConfigurationError, match="moved elsewhere"):
         await maintenance.copy(source, target.database_url, silent)
     assert (await is_read_only(target), await is_read_only(second)) == (False, False)
     async with opened(target) as empty:
         assert not (await empty.read(list_connections(states=list(State)))).connections
+
+
+@pytest.mark.row("F74")
+async def test_a_copy_to_the_same_target_that_ended_meanwhile(
+    ways: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood still since it looked: it takes nothing from the target, which serves by now."""
+    source, target = ways
+    await filled(source)
+
+    def other() -> None:
+        asyncio.run(maintenance.copy(source, target.database_url, silent))
+        asyncio.run(refreshed(target))
+
+    overtaken(monkeypatch, other)
+    with pytest.raises(ConfigurationError, match="meanwhile"):
+        await maintenance.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert (there.read_only, (await row(there, "gra_1")).access.reveal()) == (False, "A-1-2")
+    assert await maintenance.copy(source, target.database_url, silent) == {}
+
+
+@pytest.mark.row("F74")
+async def test_a_target_that_came_into_use_meanwhile(
+    ways: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hotels stay, as those of any target that is not empty."""
+    source, target = ways
+    await filled(source)
+    overtaken(monkeypatch, lambda: asyncio.run(filled(target)), lambda: asyncio.run(refreshed(target)))
+    with pytest.raises(ConfigurationError, match=r"holds .*connections"):
+        await maintenance.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert (await row(there, "gra_1")).access.reveal() == "A-1-2"
+
+
+def overtaken(monkeypatch: pytest.MonkeyPatch, *others: Callable[[], object]) -> None:
+    """Let the next copy look at both databases, then have others do this, then record its run."""
+    todo = list(others)
+
+    def standing_still(size: int) -> bytes:
+        while todo:
+            with ThreadPoolExecutor(1) as aside:
+                aside.submit(todo.pop(0)).result()
+        return random_bytes(size)
+
+    monkeypatch.setattr("cloudbeds_auth.database.copy.random_bytes", standing_still)
+
+
+@pytest.mark.row("F74")
+@pytest.mark.parametrize("step", ["tokens", "links", "newest events"])
+async def test_a_hotel_that_is_connected_while_others_are_copied(ways: tuple[Settings, Settings], step: str) -> None:
+    """It does not stay behind in a database that is closed: nothing is handed over, and all of them are when it is
+    repeated.
+    """
+    source, target = ways
+    await filled(source)
+
+    async def connect() -> None:
+        async with opened(source) as store:
+            await connected(store, 9)
+
+    with pytest.raises(ConfigurationError, match=r"a hotel was connected in .* while") as late:
+        await maintenance.copy(source, target.database_url, meanwhile(step, lambda: asyncio.run(connect())))
+    assert "run the same command again" in late.value.next_step
+    assert await maintenance.hand_over(source, target.database_url) is HandOver.HELD
+    await maintenance.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert (there.read_only, (await row(there, "gra_9")).connection_id) == (False, "con_9")
+
+
+@pytest.mark.row("F74")
+async def test_two_sources_of_one_name(ways: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each on a machine of its own: the second is not taken for an earlier attempt of the first."""
+    source, target = ways
+    namesake = settings(f"sqlite:///{target.database_path.parent}/namesake.db")
+    await filled(source)
+    await filled(namesake)
+    there = str(target.database_path)
+
+    def side(driver: Driver, identity: Identity, name: str, sealer: Sealer) -> copy.Side:
+        return Side(driver, identity, name if name == there else "hotels.db", sealer)
+
+    monkeypatch.setattr(copy, "Side", side)
+    with pytest.raises(Killed):
+        await maintenance.copy(source, target.database_url, killed_at("grants"))
+    with pytest.raises(ConfigurationError, match=r"holds .*connections"):
+        await maintenance.copy(namesake, target.database_url, silent)
+    assert (await maintenance.copy(source, target.database_url, silent))["grants"] == HOTELS
 
 
 async def test_a_copy_that_begins_while_the_source_is_adopted(
@@ -190,7 +276,7 @@ async def test_it_goes_on_after_a_kill(ways: tuple[Settings, Settings]) -> None:
     for step in ("hotels latched", "grants", "hotels closed"):
         with pytest.raises(Killed):
             await maintenance.copy(source, target.database_url, killed_at(step))
-        assert await maintenance.is_held(source, target.database_url)
+        assert await maintenance.hand_over(source, target.database_url) is HandOver.HELD
     await maintenance.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert (there.read_only, await secrets(there)) == (False, before)
@@ -219,7 +305,7 @@ async def test_a_service_was_seen(ways: tuple[Settings, Settings]) -> None:
 
 async def refreshed_by_nobody(source: Settings, target: Settings) -> None:
     """Neither side was touched."""
-    assert not await maintenance.is_held(source, target.database_url)
+    assert await maintenance.hand_over(source, target.database_url) is HandOver.NONE
     async with opened(target) as there:
         assert not there.read_only
 
@@ -244,6 +330,48 @@ async def test_nothing_runs_although_a_service_was_seen(ways: tuple[Settings, Se
         await running.write(note_seen())
     assert (await maintenance.copy(source, target.database_url, silent, offline=True))["grants"] == HOTELS
     assert await maintenance.copy(source, target.database_url, silent) == {}, "moved: nobody is served there"
+
+
+async def test_a_service_was_seen_at_the_target(ways: tuple[Settings, Settings]) -> None:
+    """It would go on with the key of its own with which the rows that it holds were authenticated."""
+    source, target = ways
+    await filled(source)
+    async with opened(target) as running:
+        await running.write(note_seen())
+    with pytest.raises(ConfigurationError, match=r"a service used .*target\.db within the last three minutes"):
+        await maintenance.copy(source, target.database_url, silent)
+    assert await maintenance.hand_over(source, target.database_url) is HandOver.NONE
+    assert (await maintenance.copy(source, target.database_url, silent, offline=True))["grants"] == HOTELS
+
+
+# --- what is at the target
+
+
+@pytest.mark.row("F67")
+async def test_a_target_that_was_opened_with_a_key_of_its_own(ways: tuple[Settings, Settings]) -> None:
+    """Nothing of it is left that this key would be needed for."""
+    source, target = ways
+    await filled(source)
+    async with opened(target.model_copy(update={"encryption_keys": (Secret(OTHER_KEY_TEXT),)})):
+        pass
+    await maintenance.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert not there.read_only
+
+
+@pytest.mark.row("F74")
+async def test_a_target_that_is_filled_halfway(ways: tuple[Settings, Settings]) -> None:
+    """Its rows are not authentic yet, which is nobody's attack, and it is not adopted: it is filled again."""
+    source, target = ways
+    await filled(source)
+    with pytest.raises(Killed):
+        await maintenance.copy(source, target.database_url, killed_at("links"))
+    with pytest.raises(ConfigurationError, match=r"database copy` from .* fills this database") as refused:
+        await maintenance.adopt(target, silent)
+    found = await check.scan(target, silent)
+    assert found.problems == [f"{refused.value.detail}: {refused.value.next_step}"]
+    await maintenance.copy(source, target.database_url, silent)
+    assert (await check.scan(target, silent)).problems == []
 
 
 # --- which database an error is about

@@ -40,7 +40,7 @@ NOT_RUN = (
         "watching", "webhooks", "workload",
     )),
     *(f"src/cloudbeds_auth/database/{one}.py" for one in (
-        "backup", "bulk", "check", "copy", "key_files", "maintenance", "rekey",
+        "backup", "bulk", "check", "copy", "copy_history", "key_files", "maintenance", "rekey",
     )),
     *(f"src/cloudbeds_auth/wire/{one}.py" for one in ("hotel_client", "upstream", "webhook_sender")),
     *(f"src/cloudbeds_simulator/{one}.py" for one in (

@@ -74,7 +74,7 @@ def _runs(records: Sequence[Record], crashes: Sequence[Json]) -> str:
     lines = []
     for one in records:
         kept = one.machine
-        lines += [f"- `{command}`" for command in one.commands]
+        lines += [f"- `{command}`" for command in dict.fromkeys(one.commands)]
         lines.append(
             f"  {one.began} to {one.ended or 'now'}, {one.seconds:,.0f} s, commit {one.commit} (code {one.code}), on "
             f"{kept['processor']}, {kept['cores']} cores, {kept['memory']}, {kept['system']}, Python {kept['python']}, "

@@ -54,12 +54,7 @@ async def filled(where: Settings) -> list[Grant]:
     async with opened(where) as store:
         found = []
         for number in range(HOTELS):
-            new = NewAuthorization(f"aut_{number}", "default", f"state-{number}", None, None, None, None, None, 600.0)
-            await store.write(add_authorization(new))
-            await spend(store, new.state_hash, None, "code")
-            first = pair(f"{number}-1", property_ids=(str(1000 + number),))
-            home = await store.write(add_candidate(new.id, f"con_{number}", f"gra_{number}", first, stale_after=3240.0))
-            assert await store.write(promote(home, f"gra_{number}", 1, None, ()))
+            await connected(store, number)
             found.append(await row(store, f"gra_{number}"))
         assert await store.write(add_app(APP)) is None
         assert await store.write(rotate_secret(APP.id, Secret("second")))
@@ -72,6 +67,16 @@ async def filled(where: Settings) -> list[Grant]:
             store, [Calls("gra_0", 1, 1e9, 1e9 + number, 1, 0, {"GET /a": 1}, f"x/{number}") for number in range(3)]
         )
         return [await row(store, grant.id) for grant in found]
+
+
+async def connected(store: Database, number: int) -> None:
+    """One more hotel."""
+    new = NewAuthorization(f"aut_{number}", "default", f"state-{number}", None, None, None, None, None, 600.0)
+    await store.write(add_authorization(new))
+    await spend(store, new.state_hash, None, "code")
+    first = pair(f"{number}-1", property_ids=(str(1000 + number),))
+    home = await store.write(add_candidate(new.id, f"con_{number}", f"gra_{number}", first, stale_after=3240.0))
+    assert await store.write(promote(home, f"gra_{number}", 1, None, ()))
 
 
 async def secrets(store: Database) -> list[tuple[str, int, list[str]]]:

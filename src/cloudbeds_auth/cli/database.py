@@ -149,11 +149,12 @@ def backup(out: Output, file: Path) -> None:
 def copy(out: Output, target: str, history: str, offline: bool) -> None:
     """Move the hotels to another database; tokens and secrets stay encrypted.
 
-    Stop the service first: the command refuses to run if a service was seen in the last three minutes, unless --offline
-    says that none runs any more. Once the move begins, nothing is refreshed from this database any more, so never from
-    both. When the command says that the hotels have moved, set CLOUDBEDS_AUTH_DATABASE_URL to the new database and
-    start the service: the histories follow while it runs. If interrupted, run it again with the former
-    CLOUDBEDS_AUTH_DATABASE_URL; until then nothing is refreshed from either, unless `database adopt` abandons the move.
+    Stop the service first: the command refuses to run if a service was seen at either database in the last three
+    minutes, unless --offline says that none runs any more. Once the move begins, nothing is refreshed from this
+    database any more, so never from both. When the command says that the hotels have moved, set
+    CLOUDBEDS_AUTH_DATABASE_URL to the new database and start the service: the histories follow while it runs. If
+    interrupted, run it again with the former CLOUDBEDS_AUTH_DATABASE_URL; until then nothing is refreshed from
+    either, unless `database adopt` abandons the move.
 
     A key file and an admin token file are copied beside a new SQLite file. Other users of this machine can read a
     password in URL: use PGPASSWORD or a password file instead.
@@ -162,9 +163,11 @@ def copy(out: Output, target: str, history: str, offline: bool) -> None:
 
     settings = _existing()
     where = maintenance.target_name(settings, target)
-    with _saying_what_is_held(out, settings, target), out.progress("moving hotels") as progress:
-        copied = asyncio.run(maintenance.copy(settings, target, progress, offline=offline))
-    for file in maintenance.carry_secrets(settings, target):
+    with _saying_where_hotels_are(out, settings, target):
+        with out.progress("moving hotels") as progress:
+            copied = asyncio.run(maintenance.copy(settings, target, progress, offline=offline))
+        carried = maintenance.carry_secrets(settings, target)
+    for file in carried:
         out.say(f"{file} was copied from beside {opening.shown(settings.database_url)}")
     result = "the hotels have moved to" if copied else "the hotels had already moved to"
     out.say(f"{result} {where}: set CLOUDBEDS_AUTH_DATABASE_URL to it and start the service")
@@ -178,21 +181,25 @@ def copy(out: Output, target: str, history: str, offline: bool) -> None:
 
 
 @contextmanager
-def _saying_what_is_held(out: Output, settings: Settings, target: str) -> Iterator[None]:
-    """If the move ends early, say that its hotels are refreshed nowhere: the error speaks of what ended it alone."""
+def _saying_where_hotels_are(out: Output, settings: Settings, target: str) -> Iterator[None]:
+    """If the move ends early, say where its hotels are refreshed: the error speaks of what ended it alone."""
     from cloudbeds_auth.database import maintenance, opening
 
     try:
         yield
     except BaseException:
-        held = False
+        reached, source = maintenance.HandOver.NONE, opening.shown(settings.database_url)
         with suppress(Exception):  # what ended the move is reported
-            held = asyncio.run(maintenance.is_held(settings, target))
-        if held:
+            reached = asyncio.run(maintenance.hand_over(settings, target))
+        if reached is maintenance.HandOver.HELD:
             out.note(
-                f"nothing is refreshed from {opening.shown(settings.database_url)} now: run the same command again, or "
-                "`cloudbeds-auth database adopt` to abandon the move"
+                f"nothing is refreshed from {source} now: run the same command again, or `cloudbeds-auth database "
+                "adopt` to abandon the move"
             )
+        elif reached is maintenance.HandOver.CLOSED:
+            where = maintenance.target_name(settings, target)
+            ends = "has the hotels, or gets them when this command is run again"
+            out.note(f"nothing is refreshed from {source} any more: {where} {ends}")
         raise
 
 

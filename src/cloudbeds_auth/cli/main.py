@@ -118,10 +118,10 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """A stream that was closed when the process began (`>&-`) takes what is printed to it, and keeps nothing."""
-    for name in ("stdout", "stderr"):
+    """Open a stream that was closed when the process began (`>&-`) as one from or to /dev/null."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def _is_utf8(argument: str) -> bool:

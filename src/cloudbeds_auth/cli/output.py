@@ -191,10 +191,15 @@ class Output:
         if self.as_json:
             yield lambda what, done, total: None
         elif not draws(sys.stderr):
-            yield progress.lines(text, self.note)
+            yield progress.lines(text, self._mention)
         else:
             with progress.bar(harmless(text)) as show:
                 yield show
+
+    def _mention(self, text: str) -> None:
+        """A note without which the work goes on where it cannot be written: half done, it would be worse."""
+        with suppress(CannotPrint, BrokenPipeError):
+            self.note(text)
 
 
 def aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from cloudbeds_auth.database import key_files, opening, schema
+from cloudbeds_auth.database import copy, key_files, opening, schema
 from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.database.sealed_values import IN_META
 from cloudbeds_auth.database.sealing import AesGcmSealer
@@ -82,6 +82,9 @@ async def scan(settings: Settings, progress: Progress) -> Found:
     found = Found(key_id=sealer.key_id)
     try:
         await _read(driver, sealer, found, progress)
+        if (unfinished := await driver.read(lambda now: copy.unfinished())) is not None:
+            found.problems.append(f"{unfinished.detail}: {unfinished.next_step}")
+            return found
         database = Database(driver, sealer, opening.nobody_is_known_dead)
         found.seals = dict(await database.read(read_seals()))
         found.problems += await database.read(_foreign(settings))

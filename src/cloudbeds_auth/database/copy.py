@@ -1,14 +1,15 @@
 """Moves the hotels to another database. They are handed over, so that the two databases never both refresh them (F74).
 
-    begin at the source  a run that began earlier goes no further
+    begin at the source  a run that began earlier goes no further; nor does this one, if another ended meanwhile
     latch the source     its grants are refreshed no more; refreshes under way commit first
     close its grants     a pair that still arrives is dropped unused, so its parent, which is copied, keeps working
     empty the target     what an earlier attempt left is deleted
     copy                 table by table, in the order in which rows refer to each other; of a history only the newest
                          event, from which the next one is numbered
-    close the source     it is read-only; unless it was adopted, or another run has begun
+    close the source     it is read-only; unless it was adopted, another run has begun, or a hotel was connected to it
+                         meanwhile, which would stay behind: then all is repeated
     open the target      it belongs to this installation from now on, and serves
-    copy the history     afterwards, while the target is in use
+    copy the history     afterwards, while the target is in use: `copy_history`
 
 The target takes over the source's MAC key: rows that are authentic there are authentic here, and altered rows are
 refused here, too. The chain of a history begins at its newest event until the earlier events have been copied.
@@ -27,15 +28,14 @@ from functools import partial
 from cloudbeds_auth.database import bulk, clone_guard
 from cloudbeds_auth.database.bulk import Batch, Progress
 from cloudbeds_auth.database.sealed_values import IN_META
-from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.ports import Clock, Sealer
+from cloudbeds_auth.errors import ConfigurationError, Error
+from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.authentic import Chain, MacKey
 from cloudbeds_auth.system import random_bytes
-from cloudbeds_auth.transactions.authentic import read_chains, read_key, set_chains
-from cloudbeds_auth.transactions.history import TAKEN_OVER, without_names
+from cloudbeds_auth.transactions.authentic import read_key, set_chains
 from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.runner import HISTORY_BEHIND, Driver
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Statement, Transaction, query, query_one
 
 LEASES = 60.0  # seconds within which refreshes under way may finish
 LOOK_AGAIN = 0.2
@@ -62,7 +62,7 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
     When all is moved, another call copies nothing. `pause` waits for the given seconds. Raises ConfigurationError.
     """
     is_moved = await source.driver.read(partial(_may_move, source=source, target=target.name))
-    if await target.driver.read(partial(_copied_from, source=source.name, is_moved=is_moved)):
+    if await target.driver.read(partial(_copied_from, source=source, is_moved=is_moved)):
         if not is_moved:
             raise ConfigurationError(
                 f"the hotels were moved to {target.name} before, and {source.name} was adopted since",
@@ -70,25 +70,26 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
             )
         return {}
     run = random_bytes(8).hex()
-    await source.driver.write(partial(_begin, source=source, target=target.name, run=run))
+    await source.driver.write(partial(_begin, source=source, target=target.name, run=run, is_moved=is_moved))
+    await target.driver.write(partial(_own_by_none, source=source, run=run, is_moved=is_moved))
     return await _move(source, target, run, progress, pause)
 
 
 async def _move(source: Side, target: Side, run: str, progress: Progress, pause: Pause) -> dict[str, int]:
     ours = partial(bulk.still, name=source.name, run=run)
     keys = await source.driver.read(_keys)
-    await target.driver.write(partial(_own_by_none, source=source.name, run=run))
     await bulk.each_grant(source.driver, "latch_grants", progress, "hotels latched", ours)
     await _until_nothing_is_under_way(source, progress, pause)
     await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed", ours)
     for table in reversed(bulk.TABLES):
         what = f"{table} of an earlier attempt"
         await bulk.each(target.driver, table, partial(_delete, target, run), progress, what=what)
-    copied, work = {}, partial(_copy, source, target, run)
-    for table in (table for table in bulk.TABLES if table not in HISTORY):
-        copied[table] = await bulk.each(source.driver, table, work, progress)
-    copied["events"] = await _copy_newest_events(source, target, run, progress)
-    await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed", ours)  # those added meanwhile, too
+    try:
+        copied = await _copy_tables(source, target, run, progress)
+    except Exception as error:
+        if not isinstance(error, Error):  # a row that refers to one that came since cannot be inserted
+            await source.driver.read(partial(_nothing_came, name=source.name))
+        raise
     await source.driver.write(partial(_close, source=source, target=target.name, run=run))
     keys |= await source.driver.read(_keys)  # and those that have sealed since
     await source.driver.read(ours)  # once more: a process can be stopped for hours between two steps
@@ -96,27 +97,16 @@ async def _move(source: Side, target: Side, run: str, progress: Progress, pause:
     return copied
 
 
-async def copy_history(source: Side, target: Side, progress: Progress, clock: Clock) -> dict[str, int]:
-    """Copy the histories, after `copy`; the target may be in use. Returns the number of rows copied, by table.
-
-    Resumes where an earlier attempt ended; when all is copied, copies nothing. After each batch it pauses for as long
-    as the batch took. Raises ConfigurationError.
-    """
-    if not await source.driver.read(partial(_moved_to, target=target.name)):
-        raise ConfigurationError(
-            f"{source.name} was not moved to {target.name}, or was adopted since",
-            next_step="use only one of the two, or both refresh the same hotels",
-        )
-    copied = dict[str, int]()
-    while (reached := await target.driver.read(_behind)) is not None:
-        table, *after = json.loads(reached)
-        work = partial(_copy_behind, source, target, clock)
-        copied[table] = await bulk.each(source.driver, table, work, progress, after=tuple(after))
-        await target.driver.write(partial(_finish, table=table))
+async def _copy_tables(source: Side, target: Side, run: str, progress: Progress) -> dict[str, int]:
+    """Copy everything but the histories, of which only the newest events; returns the numbers of rows."""
+    copied, work = {}, partial(_copy, source, target, run)
+    for table in (table for table in bulk.TABLES if table not in HISTORY):
+        copied[table] = await bulk.each(source.driver, table, work, progress)
+    copied["events"] = await _copy_newest_events(source, target, run, progress)
     return copied
 
 
-def _moved_to(now: Instant, *, target: str) -> Transaction[bool]:
+def is_moved_to(now: Instant, *, target: str) -> Transaction[bool]:
     """Whether the source was moved to a target of this name; another database may have the same name."""
     moved = yield from query_one("meta", name="moved_to")
     return moved is not None and moved["value"] == target
@@ -124,7 +114,7 @@ def _moved_to(now: Instant, *, target: str) -> Transaction[bool]:
 
 def _may_move(now: Instant, *, source: Side, target: str) -> Transaction[bool]:
     """Whether the source was moved to the target before. Raises ConfigurationError if it is not ours to move."""
-    if (yield from _moved_to(now, target=target)):
+    if (yield from is_moved_to(now, target=target)):
         return True
     if not (yield from clone_guard.is_own(now, source.identity)):
         raise ConfigurationError(
@@ -134,24 +124,51 @@ def _may_move(now: Instant, *, source: Side, target: str) -> Transaction[bool]:
     return False
 
 
-def _begin(now: Instant, *, source: Side, target: str, run: str) -> Transaction[None]:
-    """Record at the source that this run moves its hotels, unless another one has closed it meanwhile."""
+def _begin(now: Instant, *, source: Side, target: str, run: str, is_moved: bool) -> Transaction[None]:
+    """Record at the source that this run moves its hotels, unless it was moved or adopted since `is_moved` was read."""
     yield from bulk.begin_run(run)
-    yield from _may_move(now, source=source, target=target)
+    if (yield from _may_move(now, source=source, target=target)) is not is_moved:
+        raise _overtaken(target)
 
 
-def _copied_from(now: Instant, *, source: str, is_moved: bool) -> Transaction[bool]:
+def _overtaken(target: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"another command moved the hotels to {target}, or adopted this database, meanwhile",
+        next_step="run the same command again: it says where the hotels are",
+    )
+
+
+def unfinished() -> Transaction[ConfigurationError | None]:
+    """What to tell whoever opens a target that is not complete: its rows are not authentic yet; None if it is none."""
+    owner = yield from query_one("meta", name="instance")
+    begun = yield from query_one("meta", name="copy_of")
+    if owner is None or owner["value"] != COPYING or begun is None:
+        return None
+    name, _ = json.loads(begun["value"])
+    return ConfigurationError(
+        f"a `cloudbeds-auth database copy` from {name} fills this database, and has not ended",
+        next_step=f"run it again, from {name}; if that is gone for good, restore its backup",
+    )
+
+
+def _origin(source: Side) -> str:
+    """How the target knows its source again: two installations may have a database of one name."""
+    return json.dumps([source.name, source.identity.name])
+
+
+def _copied_from(now: Instant, *, source: Side, is_moved: bool) -> Transaction[bool]:
     """Whether the hotels were moved here before. Raises ConfigurationError when the target holds anything else, or is
     not the database to which an earlier attempt moved them: both would refresh the same hotels.
     """
     begun = yield from query_one("meta", name="copy_of")
     owner = yield from query_one("meta", name="instance")
-    if begun is not None and begun["value"] == source:
+    if begun is not None and begun["value"] == _origin(source):
         return owner is None or owner["value"] != COPYING
     if is_moved:
         raise ConfigurationError(
             "the hotels were moved to another database with the same name as this target",
-            next_step=f"use that one; if it is gone for good, run `cloudbeds-auth database adopt` for {source} first",
+            next_step="use that one; if it is gone for good, run `cloudbeds-auth database adopt` for "
+            f"{source.name} first",
         )
     held = yield from bulk.in_use(now)
     if held:
@@ -161,10 +178,15 @@ def _copied_from(now: Instant, *, source: str, is_moved: bool) -> Transaction[bo
     return False
 
 
-def _own_by_none(now: Instant, *, source: str, run: str) -> Transaction[None]:
-    """Record that the target belongs to no installation, and that this run fills it."""
+def _own_by_none(now: Instant, *, source: Side, run: str, is_moved: bool) -> Transaction[None]:
+    """Record that the target belongs to no installation, and that this run fills it; unless it is in use since it was
+    looked at. A key with which a service there sealed nothing but its own rows of `meta` is needed no more.
+    """
     yield from bulk.begin_run(run)
-    for name, value in (("copy_of", source), ("instance", COPYING), ("place", COPYING)):
+    if (yield from _copied_from(now, source=source, is_moved=is_moved)):
+        raise _overtaken("the target")
+    yield from query("retire_keys", name="")
+    for name, value in (("copy_of", _origin(source)), ("instance", COPYING), ("place", COPYING)):
         yield from query("set_meta", name=name, value=value)
 
 
@@ -208,7 +230,7 @@ def _insert(now: Instant, target: Side, run: str, table: str, rows: Rows) -> Tra
 
 async def _copy_newest_events(source: Side, target: Side, run: str, progress: Progress) -> int:
     """Copy the newest event of each connection, with progress by connections; returns their number."""
-    copied, key = 0, await _mac_key(source)
+    copied, key = 0, await mac_key(source)
 
     async def work(batch: Batch) -> None:
         nonlocal copied
@@ -228,7 +250,8 @@ async def _copy_newest_events(source: Side, target: Side, run: str, progress: Pr
     return copied
 
 
-async def _mac_key(side: Side) -> MacKey:
+async def mac_key(side: Side) -> MacKey:
+    """The key of the database's MACs."""
     key = await side.driver.read(lambda now: read_key(side.sealer))
     assert key is not None  # noqa: S101 - it was opened before
     return key
@@ -243,8 +266,18 @@ def _at_its_newest(key: MacKey, row: Row) -> Chain | None:
     return None if before is None else chain.changed(key, home, base=sequence - 1, base_mac=before)
 
 
+def _nothing_came(now: Instant, *, name: str) -> Transaction[None]:
+    """Raise ConfigurationError if a grant was stored since the others were closed: it may not have been copied."""
+    if (yield Statement("grants_not_closed", "SELECT id FROM grants WHERE latched < 4 LIMIT 1", {})):
+        raise ConfigurationError(
+            f"a hotel was connected in {name} while its hotels were moved",
+            next_step="stop every program that uses it, then run the same command again",
+        )
+
+
 def _close(now: Instant, *, source: Side, target: str, run: str) -> Transaction[None]:
     yield from bulk.still(now, name=source.name, run=run)
+    yield from _nothing_came(now, name=source.name)
     yield from query("set_meta", name="moved_to", value=target)
     yield from query("set_meta", name="instance", value=f"moved to {target}")
 
@@ -266,85 +299,3 @@ def _open(now: Instant, *, target: Side, keys: Mapping[str, str], run: str) -> T
         yield from query("set_meta", name=name, value=value)
     yield from query("set_meta", name=HISTORY_BEHIND, value=json.dumps(HISTORY[:1]))
     yield from clone_guard.adopt(now, target.identity)
-
-
-# --- the history, afterwards
-
-
-def _behind(now: Instant) -> Transaction[str | None]:
-    row = yield from query_one("meta", name=HISTORY_BEHIND)
-    return None if row is None else str(row["value"])
-
-
-async def _copy_behind(source: Side, target: Side, clock: Clock, batch: Batch) -> None:
-    begun = clock.steady()
-    found, chains = await source.driver.read(partial(_rows_and_chains, batch))
-    key = await _mac_key(source)
-    await target.driver.write(partial(_add_history, batch=batch, found=found, chains=chains, key=key))
-    await clock.sleep(clock.steady() - begun)
-
-
-def _rows_and_chains(batch: Batch, now: Instant) -> Transaction[tuple[Rows, Mapping[str, Chain]]]:
-    rows = yield from bulk.rows(batch, now)
-    return rows, (yield from read_chains(row["connection_id"] for row in rows))
-
-
-def _add_history(
-    now: Instant, *, batch: Batch, found: Rows, chains: Mapping[str, Chain], key: MacKey
-) -> Transaction[None]:
-    """Add a batch and the position that it reaches, so that no row is added twice: calls may have been merged.
-
-    A connection that was deleted gets no history, and one that was forgotten here gets what `forget` leaves. Raises
-    ConfigurationError when another process copies the histories, too.
-    """
-    if (yield from _behind(now)) != json.dumps([batch.table, *batch.after]):
-        raise ConfigurationError("another process is copying this history", next_step="let it finish")
-    ids = as_keys(row["connection_id"] for row in found)
-    there = yield from query("connections_locked", connection_ids=ids)
-    gone = yield from query("forgotten_at", connection_ids=ids)
-    forgotten: dict[str, float] = dict.fromkeys((row["id"] for row in there), 0.0)
-    forgotten |= {row["connection_id"]: row["at"] for row in gone if row["connection_id"] in forgotten}
-    kept = [
-        _without_names(row) if _at(row) <= forgotten[row["connection_id"]] else row
-        for row in found
-        if row["connection_id"] in forgotten
-    ]
-    yield from bulk.insert(batch.table, kept, unless_there=True)
-    if batch.table == "events":
-        whole = {home: chain for home, chain in chains.items() if forgotten.get(home) == 0.0 and chain.is_of(key, home)}
-        yield from _reach_back(found, whole, key)
-    yield from query("set_meta", name=HISTORY_BEHIND, value=json.dumps([batch.table, *batch.to]))
-
-
-def _reach_back(found: Rows, former: Mapping[str, Chain], key: MacKey) -> Transaction[None]:
-    """Chain a history from its former beginning once the event right before its present chain has been copied."""
-    here = yield from read_chains(former)
-    macs = {(row["connection_id"], row["sequence"]): row["mac"] for row in found}
-    yield from set_chains(
-        {
-            home: chain.changed(key, home, base=former[home].base, base_mac=former[home].base_mac)
-            for home, chain in here.items()
-            if chain.base > former[home].base and macs.get((home, chain.base)) == chain.base_mac
-        }
-    )
-
-
-def _at(row: Row) -> float:
-    """Unix seconds of an event, or of the first call of a line."""
-    at: float = row["at"] if "at" in row else row["first_us"] / 1e6
-    return at
-
-
-def _without_names(row: Row) -> Row:
-    """The row as `forget` leaves it."""
-    return {**row, "methods": "{}"} if "methods" in row else without_names(row)
-
-
-def _finish(now: Instant, *, table: str) -> Transaction[None]:
-    """Begin the next table, or end; then event lines of an earlier version are taken over from the beginning again."""
-    following = HISTORY[HISTORY.index(table) + 1 :]
-    if following:
-        yield from query("set_meta", name=HISTORY_BEHIND, value=json.dumps(following[:1]))
-    else:
-        for name in (HISTORY_BEHIND, TAKEN_OVER):
-            yield from query("forget_meta", name=name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from enum import Enum
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +14,11 @@ from cloudbeds_auth import system
 from cloudbeds_auth.database import bulk, clone_guard, key_files
 from cloudbeds_auth.database import copy as copying
 from cloudbeds_auth.database.bulk import Progress
+from cloudbeds_auth.database.copy_history import copy_history as copy_histories
 from cloudbeds_auth.database.opening import nobody_is_known_dead, open_database, open_driver, shown
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.errors import ConfigurationError, Error, StoreUnavailable
-from cloudbeds_auth.os_files import write_private
+from cloudbeds_auth.os_files import private_folder, write_private
 from cloudbeds_auth.ports import ACTING
 from cloudbeds_auth.rules.audit import COMMAND, AuditAction
 from cloudbeds_auth.settings import Settings
@@ -29,21 +32,36 @@ from cloudbeds_auth.transactions.verification import accept as accept_connection
 SETTING = "CLOUDBEDS_AUTH_DATABASE_URL"
 
 
+class HandOver(Enum):
+    """How far a `copy` to a target has come, as the source knows it."""
+
+    NONE = "none"
+    HELD = "held"  # hotels are refreshed nowhere until it is repeated, or the source adopted
+    CLOSED = "closed"  # the hotels may serve at the target: to adopt the source then makes two that refresh them
+
+
 async def adopt(settings: Settings, progress: Progress) -> None:
     """Make the database of the settings this installation's own, after the original is gone for good (rule-16).
 
     If it is killed, repeat it. A `copy` that moves hotels from or to this database goes no further, even if it stood
-    still since. Raises ConfigurationError if a copy begins meanwhile.
+    still since. Raises ConfigurationError if a copy begins meanwhile, or if one to this database did not end.
     """
     driver, identity = await open_driver(settings, bulk=True)
     run = system.random_bytes(8).hex()
     still = partial(bulk.still, name=_name(settings), run=run)
     try:
-        await driver.write(lambda now: bulk.begin_run(run))
+        await driver.write(partial(_begin_adopting, run=run))
         await bulk.each_grant(driver, "unlatch_grants", progress, "hotels", still)
         await driver.write(partial(_adopted, identity, still))
     finally:
         await driver.close()
+
+
+def _begin_adopting(now: Instant, *, run: str) -> Transaction[None]:
+    unfinished = yield from copying.unfinished()
+    if unfinished is not None:
+        raise unfinished
+    yield from bulk.begin_run(run)
 
 
 def _adopted(identity: clone_guard.Identity, still: Body[None], now: Instant) -> Transaction[None]:
@@ -82,12 +100,14 @@ async def accept_all(settings: Settings) -> None:
 
 async def copy(settings: Settings, target_url: str, progress: Progress, *, offline: bool = False) -> dict[str, int]:
     """Move the hotels to another database (see `copy.copy`). Raises ConfigurationError; also if a service was seen at
-    the source lately, unless `offline` says that no process uses it now, or if the key could not go along.
+    either lately, unless `offline` says that no process uses them now, or if the key could not go along.
     """
-    _secret_files(settings, _elsewhere(settings, target_url))
+    begins = await hand_over(settings, target_url) is not HandOver.CLOSED
+    if begins:
+        _check_secret_files(settings, _elsewhere(settings, target_url))
     async with _both(settings, target_url) as (source, target):
-        if not offline:
-            await source.driver.read(partial(_nobody_serves, name=source.name))
+        for side in (source, target) if begins and not offline else ():
+            await side.driver.read(partial(_nobody_serves, name=side.name))
         try:
             return await copying.copy(source, target, progress, system.SystemClock().sleep)
         except StoreUnavailable as error:
@@ -97,13 +117,11 @@ async def copy(settings: Settings, target_url: str, progress: Progress, *, offli
 
 
 def _nobody_serves(now: Instant, *, name: str) -> Transaction[None]:
-    """Raise ConfigurationError if a service was seen here lately, unless the hotels were moved away already."""
-    moved = yield from query("meta", name="moved_to")
+    """Raise ConfigurationError if a service was seen here lately."""
     seen = yield Statement("services_seen", f"SELECT value FROM meta WHERE name LIKE '{SEEN}%'", {})  # noqa: S608
-    if not moved and any(now.wall < float(row["value"]) + SEEN_FOR for row in seen):
+    if any(now.wall < float(row["value"]) + SEEN_FOR for row in seen):
         raise ConfigurationError(
-            f"a service used {name} within the last three minutes: hotels that it connects, and keys that it makes, "
-            "from now on would not move",
+            f"a service used {name} within the last three minutes: what it connects or makes meanwhile would be lost",
             next_step="stop it. If no process uses the database now: the same command with `--offline`, or three "
             "minutes later",
         )
@@ -111,11 +129,13 @@ def _nobody_serves(now: Instant, *, name: str) -> Transaction[None]:
 
 def carry_secrets(settings: Settings, target_url: str) -> list[Path]:
     """After `copy`: write the key file and the admin token file beside the new SQLite file, as far as the settings hold
-    neither. Returns the files that were written; when repeated, none. Raises ConfigurationError.
+    neither; files that are there stay. Returns those that were written. Raises ConfigurationError.
     """
     target = _elsewhere(settings, target_url)
     written = []
     for path, content in _secret_files(settings, target).items():
+        if os.path.lexists(path):
+            continue
         try:
             write_private(path, content, exclusive=True, beside=target.database_path)
         except OSError as error:
@@ -128,8 +148,8 @@ def carry_secrets(settings: Settings, target_url: str) -> list[Path]:
 
 
 def _secret_files(settings: Settings, target: Settings) -> dict[Path, bytes]:
-    """The files with secrets that the target needs beside it and lacks, and what they hold. Raises ConfigurationError
-    if it can have none, or has others.
+    """The files with secrets that the target needs beside it, and what they hold. Raises ConfigurationError if it can
+    have none.
     """
     if settings.is_postgres:
         return {}  # the settings hold both
@@ -146,37 +166,49 @@ def _secret_files(settings: Settings, target: Settings) -> dict[Path, bytes]:
     if settings.admin_token is None and token.exists() and not target.is_postgres:
         key_files.ensure_admin_token(settings)  # checks that it is private
         found[key_files.admin_token_file(target.database_path)] = token.read_bytes()
-    for path, content in list(found.items()):
-        if path.exists() or path.is_symlink():
-            if path.is_symlink() or path.read_bytes().strip() != content.strip():
-                raise ConfigurationError(
-                    f"{path} is there already, and is not that of {ours}",
-                    next_step="name another file with --to; or remove this one, if nothing was ever stored with it",
-                )
-            del found[path]
     return found
 
 
-async def is_held(settings: Settings, target_url: str) -> bool:
-    """Whether hotels are refreshed neither here nor elsewhere, because a move to the target has not ended."""
+def _check_secret_files(settings: Settings, target: Settings) -> None:
+    """Before anything is moved: raise ConfigurationError if the target has others beside it, or can have none."""
+    for path, content in _secret_files(settings, target).items():
+        private_folder(path.parent)
+        if os.path.lexists(path) and not _holds(path, content):
+            raise ConfigurationError(
+                f"{path} is there already, and is not that of {settings.database_path}",
+                next_step="name another file with --to; or remove this one, if nothing was ever stored with it",
+            )
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return not path.is_symlink() and path.read_bytes().strip() == content.strip()
+    except OSError:  # a directory, or another user's
+        return False
+
+
+async def hand_over(settings: Settings, target_url: str) -> HandOver:
+    """How far a move to the target has come."""
     target = _name(_elsewhere(settings, target_url))
     driver, _ = await open_driver(settings, bulk=True)
     try:
-        return await driver.read(partial(_held, target=target))
+        return await driver.read(partial(_hand_over, target=target))
     finally:
         await driver.close()
 
 
-def _held(now: Instant, *, target: str) -> Transaction[bool]:
-    held = yield from query_one("held_by_a_copy")
+def _hand_over(now: Instant, *, target: str) -> Transaction[HandOver]:
     moved = yield from query_one("meta", name="moved_to")
-    return held is not None and held["hotels"] > 0 and (moved is None or moved["value"] == target)
+    if moved is not None:
+        return HandOver.CLOSED if moved["value"] == target else HandOver.NONE
+    held = yield from query_one("held_by_a_copy")
+    return HandOver.HELD if held is not None and held["hotels"] > 0 else HandOver.NONE
 
 
 async def copy_history(settings: Settings, target_url: str, progress: Progress) -> dict[str, int]:
-    """Copy the histories of hotels that were moved (see `copy.copy_history`). Raises ConfigurationError."""
+    """Copy the histories of hotels that were moved (see `copy_history`). Raises ConfigurationError."""
     async with _both(settings, target_url) as (source, target):
-        return await copying.copy_history(source, target, progress, system.SystemClock())
+        return await copy_histories(source, target, progress, system.SystemClock())
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloudbeds_auth.database import copy
 from cloudbeds_auth.doctor.examination import Finding, SkipCheck, Subject, ok, problem, warning
 from cloudbeds_auth.os_files import network_file_system
 from cloudbeds_auth.transactions.runner import HISTORY_BEHIND
@@ -19,6 +20,7 @@ from cloudbeds_auth.transactions.seals import MANY_SEALS, MOST_SEALS, NEW_KEY, S
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query_one, transaction
 
 if TYPE_CHECKING:
+    from cloudbeds_auth.errors import ConfigurationError
     from cloudbeds_auth.settings import Settings
 
 SOUND_SQLITE = (3, 51, 3)  # older versions can corrupt a write-ahead log shared by several processes
@@ -34,6 +36,8 @@ async def opens(subject: Subject) -> Sequence[Finding]:
         return problem(subject.closed.detail, subject.closed.next_step)
     if subject.unlocked is None:
         return _first_start(subject.settings)
+    if (unfinished := await half_copied(subject)) is not None:
+        return problem(unfinished.detail, unfinished.next_step)
     await subject.vault.check()
     report = await subject.vault.store_report()
     key = report["key_id"]
@@ -41,6 +45,17 @@ async def opens(subject: Subject) -> Sequence[Finding]:
     for path in subject.missing:
         found += ok(f"{path} will be created at the next start")
     return found
+
+
+async def half_copied(subject: Subject) -> ConfigurationError | None:
+    """What to do about a database that a `database copy` has not filled yet; None if it is whole."""
+    db = subject.vault.engine.world.db
+    return await db.browse(_half_copied()) if db.read_only else None
+
+
+@transaction
+def _half_copied(tx: Tx) -> Transaction[ConfigurationError | None]:
+    return (yield from copy.unfinished())
 
 
 def seals(report: Mapping[str, str]) -> list[Finding]:

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
+from cloudbeds_auth.doctor.database import half_copied
+from cloudbeds_auth.doctor.examination import Finding, Level, SkipCheck, Subject, ok, problem, warning
 from cloudbeds_auth.doctor.installation import other_port
 from cloudbeds_auth.rules.lifecycle import (
     HOTEL_SCOPE_MISSING,
@@ -250,6 +251,8 @@ async def _healthy(subject: Subject, reach: _Reach) -> AsyncIterator[Connection]
 
 async def altered(subject: Subject) -> Sequence[Finding]:
     """Links, keys and histories are as this installation wrote them; if very many, the newest, and fewer histories."""
+    if await half_copied(subject) is not None:
+        raise SkipCheck("the rows of a copy that has not ended are not authentic yet")
     views = subject.vault.engine.views
     whole = partial(views.altered, histories=True)
     found, names = list[str](), list[str]()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
+from cloudbeds_auth.errors import AuthorizationExpired
 from cloudbeds_auth.os_files import holder_of, take_port
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ async def answers_as_ours(origin: str) -> bool:
 async def refuses_link(url: str) -> bool:
     """Whether a service of ours answers there that does not know this one-time link: it has another database."""
     answer = await _ask("GET", url, PORT_SECONDS)
-    return not isinstance(answer, str) and answer.status_code >= 400 and CODE_HEADER in answer.headers
+    return not isinstance(answer, str) and answer.headers.get(CODE_HEADER) == AuthorizationExpired.code
 
 
 def _binding(host: str, port: int) -> int | None:
