@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from psycopg import AsyncConnection
 from tests.support.fakes import pair
 from tests.support.installation import HOTELS, connected, filled, opened, secrets, settings, silent
 from tests.support.keys import OTHER_KEY_TEXT
@@ -17,17 +18,20 @@ from cloudbeds_auth.database import check, copy, maintenance, opening
 from cloudbeds_auth.database.clone_guard import Identity
 from cloudbeds_auth.database.copy import Side
 from cloudbeds_auth.database.maintenance import HandOver
+from cloudbeds_auth.doctor.database import moving
+from cloudbeds_auth.doctor.examination import Level, Subject
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.system import random_bytes
+from cloudbeds_auth.system import SystemClock, random_bytes
 from cloudbeds_auth.transactions.connections import list_connections
 from cloudbeds_auth.transactions.grants import Written, commit_pair, write_intent
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.seals import SEEN, SEEN_FOR, note_seen
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
+from cloudbeds_auth.vault import TokenVault
 
 
 @pytest.fixture(params=["sqlite to sqlite", "postgresql to sqlite"])
@@ -231,6 +235,54 @@ async def test_a_hotel_that_is_connected_while_others_are_copied(ways: tuple[Set
 
 
 @pytest.mark.row("F74")
+async def test_a_hotel_that_a_process_of_before_connects_afterwards(ways: tuple[Settings, Settings]) -> None:
+    """It was open before the source was closed, and nobody saw it: `doctor` says that the target does not have it."""
+    source, target = ways
+    await filled(source)
+    async with opened(source) as before:
+        await maintenance.copy(source, target.database_url, silent)
+        await connected(before, 9)
+    async with TokenVault.open(source) as vault:
+        (found,) = await moving(Subject(SystemClock(), source, unlocked=vault))
+    assert (found.level, "1 hotel(s) were connected here after" in found.what) == (Level.PROBLEM, True)
+
+
+@pytest.mark.row("F74")
+async def test_a_hotel_whose_transaction_has_not_ended(tmp_path: Path, postgres_url: str) -> None:
+    """PostgreSQL shows it to nobody yet: the source is closed when it has ended, and then it has been seen."""
+    source, target = settings(postgres_url), settings(f"sqlite:///{tmp_path}/target.db")
+    await filled(source)
+    async with await AsyncConnection.connect(postgres_url) as other:
+        copied = "SELECT * FROM grants WHERE id = 'gra_0'"
+        await other.execute(f"CREATE TEMPORARY TABLE late AS {copied}")
+        await other.execute("UPDATE late SET id = 'gra_9', role = 'superseded', latched = 0")
+        await other.commit()
+        begun = list[asyncio.Task[object]]()
+
+        def insert(what: str, done: int, total: int) -> None:
+            if (what, done) == ("newest events", 0) and not begun:
+                begun.append(asyncio.ensure_future(late()))
+
+        async def late() -> None:
+            await other.execute("INSERT INTO grants SELECT * FROM late")
+            await asyncio.sleep(0.5)
+            await other.commit()
+
+        with pytest.raises(ConfigurationError, match="a hotel was connected"):
+            await maintenance.copy(source, target.database_url, insert)
+        await begun[0]
+
+
+async def test_another_name_of_the_installation(ways: tuple[Settings, Settings]) -> None:
+    """The target is known again by what the move wrote, whatever the settings call the place where it is repeated."""
+    source, target = ways
+    await filled(source)
+    await maintenance.copy(source, target.database_url, silent)
+    renamed = source.model_copy(update={"instance": "prod-1"})
+    assert await maintenance.copy(renamed, target.database_url, silent) == {}
+
+
+@pytest.mark.row("F74")
 async def test_two_sources_of_one_name(ways: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each on a machine of its own: the second is not taken for an earlier attempt of the first."""
     source, target = ways
@@ -239,8 +291,8 @@ async def test_two_sources_of_one_name(ways: tuple[Settings, Settings], monkeypa
     await filled(namesake)
     there = str(target.database_path)
 
-    def side(driver: Driver, identity: Identity, name: str, sealer: Sealer) -> copy.Side:
-        return Side(driver, identity, name if name == there else "hotels.db", sealer)
+    def side(driver: Driver, identity: Identity, name: str, sealer: Sealer, is_postgres: bool) -> copy.Side:
+        return Side(driver, identity, name if name == there else "hotels.db", sealer, is_postgres)
 
     monkeypatch.setattr(copy, "Side", side)
     with pytest.raises(Killed):

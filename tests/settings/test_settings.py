@@ -162,6 +162,16 @@ def test_postgresql_needs_what_a_file_would_hold() -> None:
     assert "canary" not in repr(settings)
 
 
+def test_what_fits_a_wrong_value_alone() -> None:
+    """Beside the default that is tried in its place another value is wrong: both are named, and nothing else fails."""
+    given = {
+        "CLOUDBEDS_REDIRECT_URI": "http://example.com/cb",
+        "CLOUDBEDS_AUTH_PUBLIC_URL": "http://localhost:8000/callback",
+    }
+    found = problems(given, need=Need.NOTHING)
+    assert [one.split(":")[0] for one in found] == ["CLOUDBEDS_REDIRECT_URI", "CLOUDBEDS_AUTH_PUBLIC_URL"]
+
+
 def test_every_problem_at_once() -> None:
     """Problems of single values, of what is missing and of contradictions come together, each naming its variable."""
     found = problems(

@@ -93,7 +93,7 @@ def _objects(text: str) -> Iterator[tuple[int, Row]]:
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 yield number, _object(_json(line, number), number)
         return

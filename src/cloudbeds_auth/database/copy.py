@@ -40,6 +40,8 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Statement
 LEASES = 60.0  # seconds within which refreshes under way may finish
 LOOK_AGAIN = 0.2
 COPYING = "copying"  # the target's owner until it is complete: no installation, so it is read-only
+ORIGIN = "copy_origin"  # in `meta` of a source: a name that no other database has
+FILLED_BY = "copy_filled_by"  # in `meta` of a target: that name
 HISTORY = ("events", "calls")
 BESIDE = ("chain", "mac_before")  # columns of the query newest_events that are not the event's
 
@@ -54,6 +56,7 @@ class Side:
     identity: clone_guard.Identity
     name: str
     sealer: Sealer
+    is_postgres: bool
 
 
 async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> dict[str, int]:
@@ -62,7 +65,8 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
     When all is moved, another call copies nothing. `pause` waits for the given seconds. Raises ConfigurationError.
     """
     is_moved = await source.driver.read(partial(_may_move, source=source, target=target.name))
-    if await target.driver.read(partial(_copied_from, source=source, is_moved=is_moved)):
+    known = await source.driver.read(_origin)
+    if await target.driver.read(partial(_copied_from, source=source.name, origin=known, is_moved=is_moved)):
         if not is_moved:
             raise ConfigurationError(
                 f"the hotels were moved to {target.name} before, and {source.name} was adopted since",
@@ -70,8 +74,9 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
             )
         return {}
     run = random_bytes(8).hex()
-    await source.driver.write(partial(_begin, source=source, target=target.name, run=run, is_moved=is_moved))
-    await target.driver.write(partial(_own_by_none, source=source, run=run, is_moved=is_moved))
+    origin, begin = known or run, partial(_begin, source=source, target=target.name)
+    await source.driver.write(partial(begin, origin=origin, run=run, is_moved=is_moved))
+    await target.driver.write(partial(_own_by_none, source=source.name, origin=origin, run=run, is_moved=is_moved))
     return await _move(source, target, run, progress, pause)
 
 
@@ -116,19 +121,27 @@ def _may_move(now: Instant, *, source: Side, target: str) -> Transaction[bool]:
     """Whether the source was moved to the target before. Raises ConfigurationError if it is not ours to move."""
     if (yield from is_moved_to(now, target=target)):
         return True
+    elsewhere = yield from query_one("meta", name="moved_to")
+    if elsewhere is not None:
+        where = elsewhere["value"]
+        raise ConfigurationError(
+            f"the hotels of {source.name} were moved elsewhere, to {where}",
+            next_step=f"copy from {where}; if that is gone for good, run `cloudbeds-auth database adopt` first",
+        )
     if not (yield from clone_guard.is_own(now, source.identity)):
         raise ConfigurationError(
-            f"{source.name} is a copy of another installation's database, or one whose hotels were moved elsewhere",
+            f"{source.name} is a copy of another installation's database",
             next_step="copy from the original, or run `cloudbeds-auth database adopt` if it is gone for good",
         )
     return False
 
 
-def _begin(now: Instant, *, source: Side, target: str, run: str, is_moved: bool) -> Transaction[None]:
+def _begin(now: Instant, *, source: Side, target: str, origin: str, run: str, is_moved: bool) -> Transaction[None]:
     """Record at the source that this run moves its hotels, unless it was moved or adopted since `is_moved` was read."""
     yield from bulk.begin_run(run)
     if (yield from _may_move(now, source=source, target=target)) is not is_moved:
         raise _overtaken(target)
+    yield from query("set_meta", name=ORIGIN, value=origin)
 
 
 def _overtaken(target: str) -> ConfigurationError:
@@ -144,31 +157,32 @@ def unfinished() -> Transaction[ConfigurationError | None]:
     begun = yield from query_one("meta", name="copy_of")
     if owner is None or owner["value"] != COPYING or begun is None:
         return None
-    name, _ = json.loads(begun["value"])
+    name = begun["value"]
     return ConfigurationError(
         f"a `cloudbeds-auth database copy` from {name} fills this database, and has not ended",
         next_step=f"run it again, from {name}; if that is gone for good, restore its backup",
     )
 
 
-def _origin(source: Side) -> str:
-    """How the target knows its source again: two installations may have a database of one name."""
-    return json.dumps([source.name, source.identity.name])
+def _origin(now: Instant) -> Transaction[str | None]:
+    """How the target knows this source again, since a move began: two installations may have a database of one name."""
+    row = yield from query_one("meta", name=ORIGIN)
+    return None if row is None else str(row["value"])
 
 
-def _copied_from(now: Instant, *, source: Side, is_moved: bool) -> Transaction[bool]:
+def _copied_from(now: Instant, *, source: str, origin: str | None, is_moved: bool) -> Transaction[bool]:
     """Whether the hotels were moved here before. Raises ConfigurationError when the target holds anything else, or is
     not the database to which an earlier attempt moved them: both would refresh the same hotels.
     """
     begun = yield from query_one("meta", name="copy_of")
     owner = yield from query_one("meta", name="instance")
-    if begun is not None and begun["value"] == _origin(source):
+    filler = yield from query_one("meta", name=FILLED_BY)
+    if begun is not None and begun["value"] == source and (filler is None or filler["value"] == origin):
         return owner is None or owner["value"] != COPYING
     if is_moved:
         raise ConfigurationError(
             "the hotels were moved to another database with the same name as this target",
-            next_step="use that one; if it is gone for good, run `cloudbeds-auth database adopt` for "
-            f"{source.name} first",
+            next_step=f"use that one; if it is gone for good, run `cloudbeds-auth database adopt` for {source} first",
         )
     held = yield from bulk.in_use(now)
     if held:
@@ -178,15 +192,15 @@ def _copied_from(now: Instant, *, source: Side, is_moved: bool) -> Transaction[b
     return False
 
 
-def _own_by_none(now: Instant, *, source: Side, run: str, is_moved: bool) -> Transaction[None]:
+def _own_by_none(now: Instant, *, source: str, origin: str, run: str, is_moved: bool) -> Transaction[None]:
     """Record that the target belongs to no installation, and that this run fills it; unless it is in use since it was
     looked at. A key with which a service there sealed nothing but its own rows of `meta` is needed no more.
     """
     yield from bulk.begin_run(run)
-    if (yield from _copied_from(now, source=source, is_moved=is_moved)):
+    if (yield from _copied_from(now, source=source, origin=origin, is_moved=is_moved)):
         raise _overtaken("the target")
     yield from query("retire_keys", name="")
-    for name, value in (("copy_of", _origin(source)), ("instance", COPYING), ("place", COPYING)):
+    for name, value in (("copy_of", source), (FILLED_BY, origin), ("instance", COPYING), ("place", COPYING)):
         yield from query("set_meta", name=name, value=value)
 
 
@@ -277,6 +291,8 @@ def _nothing_came(now: Instant, *, name: str) -> Transaction[None]:
 
 def _close(now: Instant, *, source: Side, target: str, run: str) -> Transaction[None]:
     yield from bulk.still(now, name=source.name, run=run)
+    if source.is_postgres:  # a hotel whose transaction has not ended would not be seen
+        yield Statement("grants_stored", "LOCK TABLE grants IN SHARE MODE", {})
     yield from _nothing_came(now, name=source.name)
     yield from query("set_meta", name="moved_to", value=target)
     yield from query("set_meta", name="instance", value=f"moved to {target}")

@@ -221,7 +221,7 @@ async def _both(settings: Settings, target_url: str) -> AsyncIterator[tuple[copy
         for where, opened in ((settings, open_driver), (target, _open_target)):
             driver, identity = await opened(where, bulk=True)
             stack.push_async_callback(driver.close)
-            sides.append(copying.Side(driver, identity, _name(where), sealer))
+            sides.append(copying.Side(driver, identity, _name(where), sealer, where.is_postgres))
         yield sides[0], sides[1]
 
 

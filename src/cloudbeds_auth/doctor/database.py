@@ -17,7 +17,7 @@ from cloudbeds_auth.doctor.examination import Finding, SkipCheck, Subject, ok, p
 from cloudbeds_auth.os_files import network_file_system
 from cloudbeds_auth.transactions.runner import HISTORY_BEHIND
 from cloudbeds_auth.transactions.seals import MANY_SEALS, MOST_SEALS, NEW_KEY, SEALS
-from cloudbeds_auth.transactions.statements import Transaction, Tx, query_one, transaction
+from cloudbeds_auth.transactions.statements import Statement, Transaction, Tx, query_one, transaction
 
 if TYPE_CHECKING:
     from cloudbeds_auth.errors import ConfigurationError
@@ -27,6 +27,7 @@ SOUND_SQLITE = (3, 51, 3)  # older versions can corrupt a write-ahead log shared
 DURABLE = {("wal", "full"), ("delete", "extra")}  # journal mode and synchronous that survive a power cut
 LOCAL = "move the database to a local disk where this user may write (CLOUDBEDS_AUTH_DATABASE_URL)"
 SECRET_ENDINGS = ("", "-wal", "-shm", "-journal")
+LATE = "SELECT COUNT(DISTINCT connection_id) AS hotels FROM grants WHERE latched < 4"
 VERIFYING = {"verify-ca", "verify-full"}
 
 
@@ -99,13 +100,19 @@ async def histories(subject: Subject) -> Sequence[Finding]:
         return ok("complete")
     return warning(
         "the histories of hotels that were moved here are not all copied; the hotels are served without them",
-        "run the same `cloudbeds-auth database copy` again, with the former CLOUDBEDS_AUTH_DATABASE_URL",
+        "run `cloudbeds-auth database copy` again, without `--history none`, with the former "
+        "CLOUDBEDS_AUTH_DATABASE_URL",
     )
 
 
 async def moving(subject: Subject) -> Sequence[Finding]:
     """No hotel is held by a move to another database (`database copy`), which nothing refreshes here."""
-    hotels, target = await subject.vault.engine.world.db.browse(_held())
+    hotels, target, late = await subject.vault.engine.world.db.browse(_held())
+    if target is not None and late:
+        return problem(
+            f"{late} hotel(s) were connected here after the others had moved to {target}, which does not have them",
+            "stop the program that connects hotels here, and let them approve again with the other database",
+        )
     if not hotels:
         return ok("no hotel is being moved to another database")
     if target is not None:
@@ -121,10 +128,11 @@ async def moving(subject: Subject) -> Sequence[Finding]:
 
 
 @transaction
-def _held(tx: Tx) -> Transaction[tuple[int, str | None]]:
+def _held(tx: Tx) -> Transaction[tuple[int, str | None, int]]:
     held = yield from query_one("held_by_a_copy")
     moved = yield from query_one("meta", name="moved_to")
-    return (0 if held is None else held["hotels"]), (None if moved is None else moved["value"])
+    (late,) = yield Statement("hotels_not_held", LATE, {})
+    return (0 if held is None else held["hotels"]), (None if moved is None else moved["value"]), late["hotels"]
 
 
 async def permissions(subject: Subject) -> Sequence[Finding]:

@@ -255,15 +255,19 @@ def quoted(path: Path) -> str:
 
 def _validated(resolved: Mapping[str, Any], findings: Findings) -> tuple[Settings, set[str]]:
     """The settings, and the attributes that are left at their defaults because their values are invalid."""
-    try:
-        return Settings.model_validate(resolved, context=READ), set()
-    except ValidationError as error:
-        failed = found_in(error)
-    for attribute, what in failed.items():
-        row = rows(Settings)[attribute]
-        findings.problems.append(problem(row.name, row, what))
-    rest = {name: value for name, value in resolved.items() if name not in failed}
-    return Settings.model_validate(rest, context=READ), set(failed)
+    rest, failed = dict(resolved), set[str]()
+    while True:  # what fits a value that is left out may not fit the default in its place
+        try:
+            return Settings.model_validate(rest, context=READ), failed
+        except ValidationError as error:
+            found = found_in(error)
+            if not found.keys() & rest.keys():
+                raise
+        for attribute, what in found.items():
+            row = rows(Settings)[attribute]
+            findings.problems.append(problem(row.name, row, what))
+        rest = {name: value for name, value in rest.items() if name not in found}
+        failed |= found.keys()
 
 
 def _risks(settings: Settings) -> Iterable[str]:
