@@ -274,9 +274,14 @@ class ThreadedVault(Generic[V]):
         if getattr(_OF, "opener", None) is self._opener:
             raise RuntimeError("the vault is being opened, and would wait for itself here: ask it from another thread")
         while True:
-            opening, ours = self._claim()
-            if ours:
-                self._open_for_all(opening)
+            mine: Future[LoopThread[V]] = Future()
+            try:
+                if (opening := self._claim(mine)) is mine:
+                    self._open_for_all(mine)
+            finally:
+                if self._opening is mine and not mine.done():  # Ctrl-C, wherever it came
+                    self._opening = None
+                    mine.set_exception(_GivenUp())
             with suppress(_GivenUp):
                 return opening.result()
 
@@ -285,9 +290,10 @@ class ThreadedVault(Generic[V]):
         for it, and because the caller may be cancelled. Python joins the thread, then closes what it opened.
         """
         while True:
-            opening, ours = self._claim()
-            if ours:
-                opens = partial(self._open_for_all, opening, BaseException)
+            mine: Future[LoopThread[V]] = Future()
+            opening = self._claim(mine)
+            if opening is mine:
+                opens = partial(self._open_for_all, mine, BaseException)
                 try:
                     threading.Thread(target=opens, name="cloudbeds-auth-opening", daemon=False).start()
                 except RuntimeError:  # there is none for the vault either, which is what it will say
@@ -295,14 +301,12 @@ class ThreadedVault(Generic[V]):
             with suppress(_GivenUp):
                 return await asyncio.wrap_future(opening)
 
-    def _claim(self) -> tuple[Future[LoopThread[V]], bool]:
-        """What all callers wait for, and whether it is this one's to open the vault, because nobody else does."""
+    def _claim(self, mine: Future[LoopThread[V]]) -> Future[LoopThread[V]]:
+        """What all callers wait for: `mine` if it is this one's to open the vault, because nobody else does."""
+        mine.set_running_or_notify_cancel()  # a caller that is cancelled does not cancel it
         with self._begins:
-            opening, ours = self._opening or Future(), self._opening is None
-            if ours:
-                opening.set_running_or_notify_cancel()  # a caller that is cancelled does not cancel it
-                self._opening = opening
-            return opening, ours
+            self._opening = self._opening or mine
+            return self._opening
 
     def _open_for_all(self, opening: Future[LoopThread[V]], told: type[BaseException] = Exception) -> None:
         """Open the vault for all that wait for `opening`, who get its error, too, if `told`; later ones try again."""
@@ -315,10 +319,6 @@ class ThreadedVault(Generic[V]):
         except told as error:
             self._opening = None  # first: who has the error may ask again at once
             opening.set_exception(error)
-        finally:
-            if not opening.done():  # Ctrl-C, in this thread
-                self._opening = None
-                opening.set_exception(_GivenUp())
 
 
 _MADE: WeakSet[ThreadedVault[Any]] = WeakSet()

@@ -45,7 +45,8 @@ class TokenVault:
 
     Methods raise only subclasses of `cloudbeds_auth.Error`, whose `diagnosis()` says what to do. After `aclose` every
     method raises VaultClosed. One still under way may raise it, too, but the refresh, exchange or commit that it began
-    is finished. A `call` under way is cut off: it raises OutcomeUnknown, or UpstreamFailed if it only reads.
+    is finished. A `call` under way is cut off: it raises OutcomeUnknown, or UpstreamFailed if it only reads, and
+    VaultClosed if not all of its body had been sent.
     """
 
     def __init__(self, engine: OpenEngine) -> None:

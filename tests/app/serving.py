@@ -1,7 +1,7 @@
 """A service in processes of its own, for tests of its life: `python -m tests.app.serving PORT BASE_URL [HOW]`.
 
 `BASE_URL` is the vendor's, or `broken` or `stuck`: the start fails, or does not end. `HOW`: the number of workers, or
-`reload`.
+`reload`. A worker cannot start while there is a file `broken` in the working directory.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from tests.app.vaults import RealVault, given
 
 from cloudbeds_auth.app import server
 from cloudbeds_auth.app.application import Parts, Service
+from cloudbeds_auth.app.workers import STARTUP_FAILURE
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
@@ -32,6 +34,8 @@ async def opened(stack: AsyncExitStack, settings: Settings) -> Parts:
 def create() -> Service:
     """The service in a worker, which has the arguments of the supervisor."""
     settings = given(base_url=sys.argv[2])
+    if Path("broken").exists():
+        raise SystemExit(STARTUP_FAILURE)
     return Service(lambda stack: opened(stack, settings))
 
 

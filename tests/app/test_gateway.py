@@ -386,7 +386,9 @@ async def test_a_refusal_of_a_method_names_those_of_the_path(service: Running[Re
     """Of all its routes, and not of the first (RFC 9110 section 10.2.1)."""
     signed = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     async with service.http.put(f"{service.url}/api/v1/connections", headers=signed) as answer:
-        assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
+    async with service.http.post(f"{service.url}/healthz") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
 async def test_what_can_be_read_can_be_asked_for_without_the_body(service: Running[RealVault]) -> None:

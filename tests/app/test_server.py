@@ -129,7 +129,55 @@ async def test_a_stop_refuses_new_connections_while_a_worker_finishes(start: Sta
     assert await process.wait() == 0
 
 
-@SUPERVISED
+def workers_of(process: Process) -> list[int]:
+    """The processes that the supervisor started; multiprocessing's own helpers left out."""
+    found = []
+    for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split():
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        found += [int(pid)] if b"spawn_main" in command else []
+    return found
+
+
+async def others(process: Process, former: list[int]) -> list[int]:
+    """The workers once there are as many as before, not all the same."""
+    while (now := workers_of(process)) == former or len(now) < len(former):
+        await asyncio.sleep(0.05)
+    return now
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in /proc")
+async def test_a_worker_that_cannot_start_ends_no_other(start: Start, vendor: Vendor, tmp_path: Path) -> None:
+    """One was killed, and the next ones fail as long as the database is away: the other one serves."""
+    process = await start(0, vendor.base_url, "2")
+    url = await address(process)
+    while len(former := workers_of(process)) < 2:
+        await asyncio.sleep(0.05)
+    os.kill(former[0], signal.SIGSTOP)
+    assert await accepts(url), "so the other one has started"
+    (tmp_path / "broken").touch()
+    os.kill(former[0], signal.SIGKILL)
+    second = await others(process, former)
+    third = await others(process, second)
+    assert former[1] in second
+    assert former[1] in third
+    assert await accepts(url)
+    process.send_signal(signal.SIGTERM)
+    await process.communicate()
+    assert process.returncode == 0
+
+
+async def test_no_worker_can_start(start: Start, vendor: Vendor, tmp_path: Path) -> None:
+    """That is a failure, for whoever starts the service again after one."""
+    (tmp_path / "broken").touch()
+    process = await start(0, vendor.base_url, "2")
+    _, err = await process.communicate()
+    assert (process.returncode, b"no worker could start" in err) == (1, True)
+
+
+STARTS = pytest.mark.parametrize("how", ["1", "2", "reload"])
+
+
+@STARTS
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_during_the_start_ends_it(start: Start, number: signal.Signals, how: str) -> None:
     """What was opened is closed, no worker is started, nothing is said to listen, and the status is 0."""

@@ -202,6 +202,9 @@ async def test_the_description_of_the_api(service: Running[RealVault]) -> None:
     operator = await signed_in(service)
     status, _, text = await operator.open("/openapi.json")
     assert (status, '"/api/v1/connections"' in text) == (200, True)
+    cookies = "; ".join(f"{name}={value}" for name, value in operator.cookies.items())
+    async with service.http.head(f"{service.url}/openapi.json", headers={"Cookie": cookies}) as answer:
+        assert answer.status == 200
     assert (await operator.press("/openapi.json"))[0] == 401
     assert (await Operator(service).open("/openapi.json"))[0] == 401
     await service.vault.engine.sessions.end_all()

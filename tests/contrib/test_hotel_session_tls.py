@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from requests.adapters import HTTPAdapter
 from tests.wire.certificates import Authority
 from tests.wire.rawserver import RawServer, answer, serving
+from urllib3 import Retry
 
 from cloudbeds_auth import OutcomeUnknown, UpstreamFailed
 from cloudbeds_auth.contrib.hotel_session import HotelSessions
@@ -123,6 +125,30 @@ async def test_another_failure_of_tls_leaves_a_write_in_doubt(authority: Authori
         with pytest.raises(OutcomeUnknown):
             await posted(sessions_at(found, tmp_path))
         await hung_up.wait()
+
+
+async def test_the_last_of_several_sendings_says_nothing_of_the_first(tmp_path: Path) -> None:
+    """A caller's own `Retry`: the DELETE arrived, and its repeat found nobody. It may have been carried out."""
+
+    async def takes_it(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        arrived.append(writer)
+        listening.close()
+        writer.transport.abort()
+
+    arrived: list[asyncio.StreamWriter] = []
+    listening = await asyncio.start_server(takes_it, "127.0.0.1", 0)
+    found = RawServer(listening.sockets[0].getsockname()[1], "http")
+    sessions = sessions_at(found, tmp_path)
+
+    def delete() -> None:
+        with sessions.session("100001") as session:
+            session.mount(found.url, HTTPAdapter(max_retries=Retry(3)))
+            session.delete("deleteReservationNote")
+
+    with pytest.raises(OutcomeUnknown):
+        await asyncio.to_thread(delete)
+    assert len(arrived) == 1
 
 
 async def test_certificates_that_the_caller_names_are_for_that_call(tmp_path: Path) -> None:

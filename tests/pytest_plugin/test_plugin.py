@@ -152,6 +152,14 @@ def test_a_blocking_test_with_the_asynchronous_vault(tmp_path: Path, ini: str) -
     head = "import pytest\n"
     (tmp_path / "pytest.ini").write_text(f"[pytest]\n{ini}\n", "utf-8")
     (tmp_path / "test_plain.py").write_text(f"{head}def test_plain(cloudbeds_vault): pass\n", "utf-8")
+    seeded = (
+        "import pytest_asyncio\n"
+        "@pytest_asyncio.fixture\n"
+        "async def seen(cloudbeds_vault, cloudbeds_connection):\n"
+        "    return (await cloudbeds_vault.call(cloudbeds_connection.id, 'GET', 'userinfo')).status_code\n"
+        "def test_seeded(seen): assert seen == 200\n"
+    )
+    (tmp_path / "test_seeded.py").write_text(seeded, "utf-8")  # a loop runs wherever the vault has something to do
     decorated = (
         f"{head}import functools\n"
         "def noted(test):\n"
@@ -170,7 +178,7 @@ def test_a_blocking_test_with_the_asynchronous_vault(tmp_path: Path, ini: str) -
     )
     (tmp_path / "test_generated.py").write_text(generated, "utf-8")
     done = run(tmp_path)
-    assert done.counts == {"passed": 3, "error": 1}, done.output
+    assert done.counts == {"passed": 4, "error": 1}, done.output
     assert "in blocking tests use cloudbeds_sync_vault" in done.output
 
 

@@ -186,6 +186,23 @@ def test_ctrl_c_in_the_thread_that_opens_it(settings: Settings, monkeypatch: pyt
     asyncio.run(slow.vault.aclose())
 
 
+def test_ctrl_c_before_it_begins_to_open(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two steps, too: the next caller opens it, and does not wait for nobody."""
+    slow = Slow(settings)
+    slow.may_open.set()
+    threaded = slow.vault.threaded
+
+    def interrupted(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threaded, "_open_for_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threaded.here()
+    assert asyncio.run(slow.asked()) == 0
+    asyncio.run(slow.vault.aclose())
+
+
 def test_no_thread_to_open_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A typed error says so to a caller on an event loop, too; once there are threads, it is opened."""
 

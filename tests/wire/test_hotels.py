@@ -51,5 +51,7 @@ async def test_what_the_network_does_is_said_in_our_words(tmp_path: Path) -> Non
             await http.get("http://127.0.0.1:1/")
         with pytest.raises(InvalidRequest):
             await vault.call("100001", "GET", ECHO, params={"half a character": "\ud800"})
+        with pytest.raises(UnicodeEncodeError):  # the caller's own, in the middle of what is sent
+            await vault.call("100001", "POST", ECHO, content=(text.encode("ascii") for text in ("first", "Zo\xeb")))
         await hotels.aclose()
         await http.aclose()

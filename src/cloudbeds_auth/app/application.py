@@ -5,10 +5,11 @@ In production `open_parts` opens its parts: the vault, the upstream client, the 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -155,7 +156,8 @@ class Service:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Requests go to the application once it is open."""
         if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+            with suppress(asyncio.CancelledError):  # the loop ends, by a signal: all is closed, and it is no failure
+                await self._live(scope, receive, send)
         elif self._app is None:
             await send_problem(send, Unexpected("the service is not open"))
         elif CONNECTION not in scope["state"]:

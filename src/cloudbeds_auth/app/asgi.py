@@ -14,7 +14,7 @@ from starlette.routing import Match, Route
 
 from cloudbeds_auth.app.exchanges import Failed, PageAnswer, PageRequest, put_beside
 from cloudbeds_auth.app.forms import may_be_read
-from cloudbeds_auth.app.gateway import APP
+from cloudbeds_auth.app.gateway import APP, NOT_BY_HEAD
 from cloudbeds_auth.app.limits import address_of
 from cloudbeds_auth.app.problems import REFUSAL, BodyTooLarge, MethodNotAllowed, NotFound, Unexpected, answer_for
 from cloudbeds_auth.errors import Error, InvalidRequest
@@ -87,7 +87,8 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> set[str]:
     """The methods of every route of this path; the framework names those of the first (RFC 9110 section 10.2.1)."""
     routes = [one for one in request.app.routes if isinstance(one, Route)]
-    return {name for one in routes if one.matches(request.scope)[0] is not Match.NONE for name in one.methods or ()}
+    named = {name for one in routes if one.matches(request.scope)[0] is not Match.NONE for name in one.methods or ()}
+    return named | {"HEAD"} if "GET" in named and request.scope["path"] not in NOT_BY_HEAD else named
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:

@@ -197,7 +197,7 @@ class Gateway:
 
     async def _reader(self, scope: Scope) -> Caller | None:
         """The operator whose browser reads the description of the API, the only part of the API open to a session."""
-        if (scope["method"], scope["raw_path"]) != ("GET", DESCRIPTION):
+        if scope["method"] not in {"GET", "HEAD"} or scope["raw_path"] != DESCRIPTION:
             return None
         session = await self._session(scope)
         return None if session is None else Caller(session.actor, frozenset({Granted.ADMIN}))

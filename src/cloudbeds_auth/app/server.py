@@ -14,19 +14,19 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
 from cloudbeds_auth import runtime
 from cloudbeds_auth.app.application import Opener, Service, open_parts
 from cloudbeds_auth.app.http_limits import BoundedProtocol
+from cloudbeds_auth.app.workers import Workers, leave_listening
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.os_files import holder_of, take_port
 from cloudbeds_auth.system import keep_memory_private
 
 if TYPE_CHECKING:
-    from uvicorn.supervisors import Multiprocess
     from uvicorn.supervisors.basereload import BaseReload
 
     from cloudbeds_auth.settings import Settings
@@ -107,15 +107,25 @@ class AnnouncingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
+        self._starting: asyncio.Task[Any] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the service, listen, announce."""
-        await super().startup(sockets=sockets)
+        """Open the service, listen, announce; a signal meanwhile ends it, as what is opened is closed with the loop."""
+        self._starting = asyncio.current_task()
+        try:
+            await super().startup(sockets=sockets)
+        except asyncio.CancelledError:
+            if not self.should_exit:
+                raise
+        finally:
+            self._starting = None
         if self.started:
             self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; at a second Ctrl-C without what is in flight."""
+        if self._starting is not None:
+            self._starting.get_loop().call_soon_threadsafe(self._starting.cancel)
         self.force_exit: bool = self.force_exit or (self.should_exit and sig == signal.SIGINT)
         self.should_exit = True
 
@@ -136,7 +146,16 @@ def _supervise(settings: Settings, sockets: list[socket.socket], *, reload: bool
     for one in sockets:
         one.listen(BACKLOG)
     _announce(sockets)
-    (_reloaded if reload else _workers)(config, sockets).run()
+    if reload:
+        _reloaded(config, sockets).run()
+        return
+    workers = Workers(config, sockets=sockets)
+    workers.run()
+    if workers.none_started:
+        raise ConfigurationError(
+            "no worker could start",
+            next_step="correct what the log says, or run `cloudbeds-auth doctor`; then start again",
+        )
 
 
 def _reloaded(config: uvicorn.Config, sockets: list[socket.socket]) -> BaseReload:
@@ -145,37 +164,10 @@ def _reloaded(config: uvicorn.Config, sockets: list[socket.socket]) -> BaseReloa
 
     class Reloaded(ChangeReload):  # type: ignore[valid-type, misc]  # uvicorn has it as a variable, of a class
         def shutdown(self) -> None:
-            _leave_listening(self.sockets)
+            leave_listening(self.sockets)
             super().shutdown()
 
     return Reloaded(config, target=uvicorn.Server(config).run, sockets=sockets)
-
-
-def _workers(config: uvicorn.Config, sockets: list[socket.socket]) -> Multiprocess:
-    """Processes that are kept alive; one that ends by itself is in the log: the next may end alike."""
-    from uvicorn.supervisors import Multiprocess
-
-    class Workers(Multiprocess):
-        def keep_subprocess_alive(self) -> None:
-            former = list(self.processes)
-            super().keep_subprocess_alive()
-            for one in former:
-                if one not in self.processes:
-                    log.warning("the worker %s ended with status %s; another is started", one.pid, one.exitcode)
-
-        def join_all(self) -> None:
-            _leave_listening(self.sockets)
-            super().join_all()
-
-    return Workers(config, sockets=sockets)
-
-
-def _leave_listening(sockets: Sequence[socket.socket]) -> None:
-    """Close the supervisor's copies at a stop. The port is then open for as long as a worker listens, which is while
-    it drains; with a copy left, the kernel would accept for nobody until the last worker ended.
-    """
-    for one in sockets:
-        one.close()
 
 
 async def _rehearse(opener: Opener) -> None:

@@ -10,7 +10,7 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 from requests import PreparedRequest, Request, Response, Session
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.exceptions import ConnectTimeout, RequestException
 from urllib3.exceptions import NewConnectionError, SSLError
 
@@ -60,7 +60,8 @@ class HotelSession(Session):
             return super().send(request, **kwargs)
         except RequestException as error:
             named = type(error).__name__
-            if _is_unsent(error):
+            # The last of several sendings says nothing of those before it.
+            if _is_unsent(error) and not _repeats(self.get_adapter(str(request.url))):
                 raise UpstreamFailed(f"Cloudbeds cannot be reached; nothing was sent ({named})") from error
             raise unanswered(request.method or "", named) from error
 
@@ -114,6 +115,11 @@ class _Pool(HTTPAdapter):
 def _is_usual(verify: Any, cert: Any) -> bool:
     """Whether the caller named no certificates, and did not turn their verification off."""
     return verify is True and not cert
+
+
+def _repeats(adapter: BaseAdapter) -> bool:
+    """Whether it may send a request again by itself, by a caller's own `Retry`."""
+    return not isinstance(adapter, HTTPAdapter) or adapter.max_retries.total != 0
 
 
 def _is_unsent(error: RequestException) -> bool:

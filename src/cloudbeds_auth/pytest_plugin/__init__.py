@@ -164,7 +164,7 @@ def cloudbeds_vault(request: pytest.FixtureRequest) -> TokenVault:
     For tests run by pytest-asyncio, in either mode and any loop scope, or by anyio on asyncio.
     """
     on_anyio, on_asyncio = "anyio_backend" in request.fixturenames, request.config.pluginmanager.hasplugin(ON_ASYNCIO)
-    if not (on_anyio or on_asyncio) or not _is_asynchronous(request.function):
+    if not (on_anyio or on_asyncio) or (_takes_it(request.function) and not _is_asynchronous(request.function)):
         pytest.fail(
             "cloudbeds_vault needs a test run by pytest-asyncio (0.24 or newer) or anyio; in blocking tests use "
             "cloudbeds_sync_vault"
@@ -199,6 +199,11 @@ def _switches(request: pytest.FixtureRequest) -> dict[str, Any]:
             raise pytest.UsageError(f"{request.node.nodeid}: the marker {MARK} takes keywords only")
         found |= mark.kwargs
     return found
+
+
+def _takes_it(test: Any) -> bool:
+    """Whether the test itself has the vault, and not only an asynchronous fixture, which runs in a loop."""
+    return "cloudbeds_vault" in inspect.signature(test).parameters
 
 
 def _is_asynchronous(test: Any) -> bool:

@@ -96,8 +96,9 @@ async def call(
     Raises UpstreamFailed if nothing was sent or the request only reads, else OutcomeUnknown; and what `auth` raises.
     """
     kept = {name: part for name, part in parts.items() if name not in NOT_FOLLOWED}
-    with in_our_words(method):
+    with written():
         request = http.build_request(method, url, **kept)
+    with in_our_words(method):
         return await http.send(readable(request), auth=auth, **NOT_FOLLOWED)
 
 
@@ -126,12 +127,19 @@ def readable(request: httpx2.Request) -> httpx2.Request:
 
 
 @contextmanager
+def written() -> Iterator[None]:
+    """A context in which a request is put together, of which nothing is sent yet. Raises InvalidRequest."""
+    try:
+        yield
+    except (httpx2.InvalidURL, UnicodeEncodeError) as error:  # the second: half a character (a lone surrogate)
+        raise InvalidRequest(f"this request cannot be written: {error}") from None
+
+
+@contextmanager
 def in_our_words(method: str) -> Iterator[None]:
     """A context that translates errors while a request of this method is sent and its answer read, as `call` says."""
     try:
         yield
-    except (httpx2.InvalidURL, UnicodeEncodeError) as error:  # the second: half a character (a lone surrogate)
-        raise InvalidRequest(f"this address cannot be called: {error}") from None
     except http_client.no_connection() as error:
         raise UpstreamFailed(f"Cloudbeds cannot be reached; nothing was sent ({_named(error)})") from error
     except RuntimeError as error:

@@ -81,7 +81,8 @@ class _Asked(ResponseHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The end of the connection. A body that only this delimits is whole if the vendor closed it, and broke off if
-        it was reset; aiohttp takes both for its end.
+        it was reset; aiohttp takes both for its end. Over TLS an end without `close_notify` counts as closed: asyncio
+        does not tell the two apart (RFC 9112 section 9.8). Cloudbeds gives lengths, or chunks.
         """
         if exc is not None and self._body is not None and not self._body.is_eof():
             self._body.set_exception(aiohttp.ClientPayloadError("the connection was reset"))
