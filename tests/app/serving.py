@@ -56,6 +56,7 @@ def main(port: int, base_url: str, how: str = "1") -> int:
         return await opened(stack, settings)
 
     server.FACTORY = "tests.app.serving:create"
+    server.GRACE = 3600  # what ends before a call that hangs was ended by something else
     try:
         server.serve(settings, reload, opener=opener)
     except ConfigurationError as error:

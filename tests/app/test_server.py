@@ -174,6 +174,35 @@ async def test_no_worker_can_start(start: Start, vendor: Vendor, tmp_path: Path)
     assert (process.returncode, b"no worker could start" in err) == (1, True)
 
 
+@pytest.mark.parametrize("how", ["1", "2"])
+async def test_a_second_ctrl_c_waits_for_nobody(start: Start, vendor: Vendor, how: str) -> None:
+    """A call that is never answered holds the first one up; the supervisor passes the second on. Nothing is complained
+    about.
+    """
+    arrived = asyncio.Event()
+
+    async def never(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    vendor.before = never
+    process = await start(0, vendor.base_url, how)
+    url = await address(process)
+    async with aiohttp.ClientSession() as http:
+        call = asyncio.create_task(http.get(f"{url}/proxy/con_1/api/x", headers=AS_ADMIN))
+        await arrived.wait()
+        process.send_signal(signal.SIGINT)
+        while await connects(url):
+            await asyncio.sleep(0.02)
+        assert process.returncode is None
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+        with suppress(aiohttp.ClientError):
+            await call
+    assert (await process.wait(), b"Traceback" in err) == (0, False), err
+
+
 STARTS = pytest.mark.parametrize("how", ["1", "2", "reload"])
 
 
