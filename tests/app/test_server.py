@@ -61,9 +61,8 @@ async def accepts(url: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_drain(start: Start, vendor: Vendor, number: signal.Signals) -> None:
-    """Told to stop, it accepts nothing new, finishes what is in flight, closes the vault, and ends with status 0."""
+def holding(vendor: Vendor) -> tuple[asyncio.Event, asyncio.Event]:
+    """The vendor sets the first when a call arrives, and answers it once the second is set."""
     arrived, release = asyncio.Event(), asyncio.Event()
 
     async def slow(request: web.Request) -> web.StreamResponse:
@@ -72,6 +71,13 @@ async def test_drain(start: Start, vendor: Vendor, number: signal.Signals) -> No
         return web.Response(text="finished")
 
     vendor.before = slow
+    return arrived, release
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_drain(start: Start, vendor: Vendor, number: signal.Signals) -> None:
+    """Told to stop, it accepts nothing new, finishes what is in flight, closes the vault, and ends with status 0."""
+    arrived, release = holding(vendor)
     process = await start(0, vendor.base_url)
     url = await address(process)
     async with aiohttp.ClientSession() as http:
@@ -106,14 +112,7 @@ async def connects(url: str) -> bool:
 @SUPERVISED
 async def test_a_stop_refuses_new_connections_while_a_worker_finishes(start: Start, vendor: Vendor, how: str) -> None:
     """The supervisor keeps no port open on which nobody answers; what is in flight is finished."""
-    arrived, release = asyncio.Event(), asyncio.Event()
-
-    async def slow(request: web.Request) -> web.StreamResponse:
-        arrived.set()
-        await release.wait()
-        return web.Response(text="finished")
-
-    vendor.before = slow
+    arrived, release = holding(vendor)
     process = await start(0, vendor.base_url, how)
     url = await address(process)
     async with aiohttp.ClientSession() as http:
@@ -179,14 +178,7 @@ async def test_a_second_ctrl_c_waits_for_nobody(start: Start, vendor: Vendor, ho
     """A call that is never answered holds the first one up; the supervisor passes the second on. Nothing is complained
     about.
     """
-    arrived = asyncio.Event()
-
-    async def never(request: web.Request) -> web.StreamResponse:
-        arrived.set()
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    vendor.before = never
+    arrived, _ = holding(vendor)
     process = await start(0, vendor.base_url, how)
     url = await address(process)
     async with aiohttp.ClientSession() as http:
