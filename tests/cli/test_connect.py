@@ -267,6 +267,20 @@ async def test_a_service_with_another_database(vault: FakeVault, uri: str) -> No
     assert "has another database" in result.err
 
 
+@pytest.mark.parametrize(("code", "refuses"), [("authorization_expired", True), ("store_unavailable", False)])
+async def test_which_answer_says_that_a_link_is_unknown(uri: str, code: str, refuses: bool) -> None:
+    """Not that of a service whose database is away for a moment: it may well be the same one."""
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 503 Service Unavailable\r\nX-Cloudbeds-Auth-Code: {code}\r\nContent-Length: 0\r\n\r\n"
+        writer.write(head.encode())
+        writer.close()
+
+    async with await asyncio.start_server(answers, "127.0.0.1", urlsplit(uri).port):
+        assert await installation.refuses_link(f"http://127.0.0.1:{urlsplit(uri).port}/connect/one-time") is refuses
+
+
 async def test_look_knows_ours_from_strangers(uri: str) -> None:
     """A free port, a silent stranger, and a listener that names our code."""
     port = int(uri.split(":")[2].split("/")[0])

@@ -110,6 +110,13 @@ def test_what_else_may_be_known() -> None:
     assert line.hotel.scopes == ("read:hotel",)
 
 
+def test_a_line_separator_within_a_value() -> None:
+    """JSON lines end with a line feed: U+2028 and its like stand in a string as they are."""
+    rows = [{"property": name, "refresh_token": f"R-{name}", "reference": f"a\u2028{name}"} for name in "12"]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    assert [line.hotel.reference for line in import_reader.read("\r\n".join(lines))] == ["a\u20281", "a\u20282"]
+
+
 def test_json_lines() -> None:
     """Several objects, each on a line of its own; empty lines count."""
     one, two = [json.dumps({"property": name, "refresh_token": f"R-{name}"}) for name in "12"]
