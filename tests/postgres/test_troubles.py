@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 from collections.abc import Callable
@@ -256,10 +255,7 @@ async def test_turns_after_another_start(own_server: PostgresServer, over_own_se
     for _ in range(2):
         await limiter.spend(0.0)
     if how == "a process of it killed":
-        with psycopg.connect(own_server.url) as one, psycopg.connect(own_server.url) as other:
-            os.kill(one.info.backend_pid, signal.SIGKILL)
-            with pytest.raises(psycopg.OperationalError):
-                other.execute("SELECT pg_sleep(60)")  # until the server ends all sessions
+        own_server.kill_one_process()
     else:
         own_server.stop(signal.SIGINT if how == "stopped" else signal.SIGQUIT)
         own_server.start()

@@ -78,6 +78,10 @@ class PostgresServer:
         command = self._command("postgres", "-D", str(self.data), "-p", str(self.port), *options)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env={}, cwd=self.folder)
+        self._wait_until_it_answers()
+
+    def _wait_until_it_answers(self) -> None:
+        assert self._process is not None
         until = time.monotonic() + PATIENCE
         while True:
             try:
@@ -111,6 +115,16 @@ class PostgresServer:
         while any(Path(f"/proc/{pid}").exists() and _state(pid) != "Z" for pid in mine):
             time.sleep(0.01)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def kill_one_process(self) -> None:
+        """kill -9 of the process of one session: the server ends all others, recovers, and answers again."""
+        with psycopg.connect(self.url) as one, psycopg.connect(self.url) as other:
+            os.kill(one.info.backend_pid, signal.SIGKILL)
+            with suppress(psycopg.OperationalError):
+                other.execute("SELECT pg_sleep(%s)", [PATIENCE])
+                raise AssertionError("a session outlived the crash of another's process")
+        # It ended the sessions one by one; a new one is let in only when the last of them is gone.
+        self._wait_until_it_answers()
 
     def wait_for(self, question: str) -> None:
         """Until the server answers this query with a row."""
