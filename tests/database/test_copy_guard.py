@@ -27,7 +27,7 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.system import SystemClock, random_bytes
 from cloudbeds_auth.transactions.connections import list_connections
-from cloudbeds_auth.transactions.grants import Written, commit_pair, write_intent
+from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, write_intent
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.seals import SEEN, SEEN_FOR, note_seen
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
@@ -78,6 +78,7 @@ async def refreshed(where: Settings) -> None:
         assert await store.write(write_intent(fence, 1, lease=30.0, hold=0.0))
         new = commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0)
         assert await store.write(new) is Written.DONE
+        await store.write(release_lease(grant.id, fence.epoch))
 
 
 async def is_read_only(where: Settings) -> bool:

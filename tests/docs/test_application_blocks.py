@@ -20,6 +20,8 @@ from tests.docs.terminal import Terminal
 
 from cloudbeds_simulator.__main__ import DEFAULT_REDIRECTS
 
+pytestmark = pytest.mark.long  # each begins servers of its own; `make test TESTS=tests/docs` runs them
+
 
 @pytest.mark.parametrize("own", [None, "http://localhost:7100/callback"])
 def test_the_redirect_uris_that_the_simulator_knows(own: str | None, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.acceptance.processes import Http, World, world
 from tests.acceptance.receiver import receiving
 from tests.acceptance.test_marketplace import connect_app
-from tests.docs.pages import ROOT, block, blocks, drawer
+from tests.docs.pages import block
 from tests.docs.terminal import OWN_LOG, Terminal, answered, assert_shown, commands, run_to_its_end
 from tests.support.keys import WEBHOOK_SECRET
 from tests.support.ports import free_port
@@ -25,6 +25,7 @@ from tests.support.ports import free_port
 from cloudbeds_auth import Secret, TokenVault
 from cloudbeds_auth.settings import Need, load
 
+pytestmark = pytest.mark.long  # each begins servers of its own; `make test TESTS=tests/docs` runs them
 RANDOM = "0f6c1e9b42d7a85313c4be70f92a6d58e1b7304cc95f82ad6e40137b9d2f5a86"
 
 
@@ -335,45 +336,3 @@ def test_what_to_catch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert asyncio.run(awaited(made, source, connection_id="100001"))["token"].generation == 1
         asyncio.run(awaited(made, source, connection_id="100009"))
         assert "nothing is connected under" in capsys.readouterr().out
-
-
-def test_the_layers_are_those_of_the_contract() -> None:
-    """The picture is the list that import-linter enforces."""
-    contract = (ROOT / "pyproject.toml").read_text("utf-8").partition("\nlayers = [\n")[2].partition("]")[0]
-    enforced = [re.findall(r"\w+", line) for line in contract.splitlines()]
-    assert [re.findall(r"\w+", line) for line in block("docs/how-it-works.md#layers").splitlines()] == enforced
-
-
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [
-        ("docs/adr/0001-transactions-are-generators.md#generator", "src/cloudbeds_auth/transactions/grants.py"),
-        ("CONTRIBUTING.md#row", "tests/engine/test_over_the_wire.py"),
-    ],
-)
-def test_what_a_page_quotes_of_the_code_is_there(name: str, file: str) -> None:
-    """Line by line."""
-    lines = (ROOT / file).read_text("utf-8").splitlines()
-    assert [line for line in block(name).splitlines() if line not in lines] == []
-
-
-def test_every_part_that_is_drawn_has_its_command() -> None:
-    """CONTRIBUTING names each script of `docs`, and each runs."""
-    named = re.findall(r"docs/(draw_\w+)\.py", block("CONTRIBUTING.md#draw"))
-    assert sorted(named) == sorted(path.stem for path in (ROOT / "docs").glob("draw_*.py"))
-    assert all(drawer(name) for name in named)
-
-
-DRAWN = {
-    "README.md#help": "draw_help",
-    "docs/command-line.md#commands": "draw_help",
-    "docs/rotation.md#lifecycle": "draw_lifecycle",
-}
-
-
-@pytest.mark.parametrize("name", DRAWN)
-def test_blocks_that_a_script_draws_are_what_it_draws_now(name: str) -> None:
-    """The program's own help, and the table of states."""
-    drawn = drawer(DRAWN[name])
-    parts = drawn.readme_block() + drawn.page_block() if DRAWN[name] == "draw_help" else drawn.block()
-    assert all(one.text in parts for one in blocks() if one.id == name)

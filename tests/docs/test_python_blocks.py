@@ -22,6 +22,7 @@ from tests.support.ports import free_port
 from cloudbeds_auth import StateMismatch, TokenVault, sync
 from cloudbeds_auth.settings import Need, load
 
+pytestmark = pytest.mark.long  # each begins servers of its own; `make test TESTS=tests/docs` runs them
 BLOCKS = (
     "README.md#hotel",
     "docs/python.md#block",

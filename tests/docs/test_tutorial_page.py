@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from tests.acceptance.processes import Http, Process, World, world
 from tests.acceptance.test_article import press
 from tests.contrib.hotel import connect
@@ -16,6 +17,8 @@ from tests.support.ports import free_port
 
 from cloudbeds_auth import Secret, sync
 from cloudbeds_auth.settings import Need, key_bytes, load
+
+pytestmark = pytest.mark.long  # each begins servers of its own; `make test TESTS=tests/docs` runs them
 
 
 def test_the_tutorial(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import tokenize
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import apsw
@@ -165,6 +166,7 @@ def code_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
 def what_runs(source: str) -> str:
     """A module without comments, docstrings and empty lines; the same under every version of Python."""
     lines = source.splitlines()

@@ -54,7 +54,10 @@ def test_an_answer_cut_at_any_byte_loses_nothing() -> None:
 @pytest.mark.row("F11")
 @pytest.mark.parametrize("variant", ["V0/n", "V2/n", "V3/n"])
 @pytest.mark.parametrize("subsets", [3, pytest.param(6, marks=pytest.mark.long)])
-@pytest.mark.parametrize("logged", [False, True], ids=["rollback journal", "write-ahead log"])
+@pytest.mark.parametrize(
+    "logged",
+    [pytest.param(False, id="rollback journal", marks=pytest.mark.long), pytest.param(True, id="write-ahead log")],
+)
 def test_a_power_cut_at_any_disk_operation_leaves_a_living_token(logged: bool, subsets: int, variant: str) -> None:
     """Whichever un-synced writes made it, torn or whole: the database opens, is whole, and holds a token that works."""
     tally = lost_pages((variant,), most=subsets, logged=logged)

@@ -73,6 +73,7 @@ def test_the_code_of_a_record_is_all_that_runs() -> None:
     assert [path for path in imported if not any(path.is_relative_to(one) for one in hashed)] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("store", ["disk", "memory"])
 def test_no_run_calls_what_its_record_does_not_name(store: str) -> None:
     """Of the modules that may change without a new proof nothing is called but constructors: by seeds of several

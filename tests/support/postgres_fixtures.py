@@ -8,7 +8,6 @@ from contextlib import closing
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from tests.support.postgres import ELSEWHERE, database, server
 from tests.support.postgres_stage import Elsewhere, KeptDriver
@@ -20,11 +19,13 @@ TABLES = (
     "tokens", "properties", "events", "grants", "connections", "links", "authorizations", "circuits", "budgets", "apps",
     "outbox", "issuers", "calls", "caller_keys", "sign_in_codes", "sessions", "audit",
 )  # fmt: skip
+FORGOTTEN = "DELETE FROM meta WHERE name <> 'schema_version'"
 KEPT = "kept"  # the name of a session that outlives a test
 END_OTHERS = f"""
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> '{KEPT}'
 """
+EMPTIED = ";".join((END_OTHERS, *(f"DELETE FROM {table}" for table in TABLES), FORGOTTEN))
 NAMED = os.environ.get(ELSEWHERE)  # before the tests' own environment is cleaned
 
 
@@ -75,10 +76,7 @@ def kept_driver(postgres_home: str, elsewhere: Elsewhere) -> Iterator[KeptDriver
 def postgres_url(postgres_home: str, sweeper: psycopg.Connection) -> Iterator[str]:
     """An empty database with this version's schema. Making a new one would take longer than most tests."""
     yield postgres_home
-    sweeper.execute(END_OTHERS)
-    for table in TABLES:
-        sweeper.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
-    sweeper.execute("DELETE FROM meta WHERE name <> 'schema_version'")
+    sweeper.execute(EMPTIED)  # at once: the server syncs its disk once, and not for each table
 
 
 @pytest.fixture(scope="session")
