@@ -93,8 +93,6 @@ class Process:
             self.popen.kill()
             status = self.popen.wait()
         self._reader.join(5)
-        if self._arguments[:1] == ("cloudbeds_auth",):
-            printed(self._arguments[1:], self.output)
         for pipe in (self.popen.stdin, self.popen.stdout):
             if pipe:
                 pipe.close()

@@ -7,9 +7,10 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypedDict, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
 import aiohttp
+import uvicorn.server
 from aiohttp import web
 from tests.app.vaults import ADMIN_TOKEN, RealVault
 
@@ -97,12 +98,20 @@ class Running(Generic[V]):
     server: AnnouncingServer
 
 
-class PromptServer(AnnouncingServer):
-    """Looks more often than uvicorn whether it is to stop: most tests would wait for that longer than for answers."""
+class Prompt:
+    """asyncio for uvicorn's server, which looks every tenth of a second whether it is to stop, and then whether it may:
+    most tests would wait for that longer than for answers.
+    """
 
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):
-            await asyncio.sleep(0.005)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    @staticmethod
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(seconds / 20)
+
+
+vars(uvicorn.server)["asyncio"] = Prompt()
 
 
 @asynccontextmanager
@@ -141,7 +150,7 @@ async def a_service(
     if window is not None:
         sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
     listening = asyncio.Event()
-    server = PromptServer(configuration(Service(opener), vault.settings), listening.set)
+    server = AnnouncingServer(configuration(Service(opener), vault.settings), listening.set)
     task = asyncio.create_task(server._serve(sockets))
     await asyncio.wait({task, asyncio.create_task(listening.wait())}, return_when=asyncio.FIRST_COMPLETED)
     port = sockets[0].getsockname()[1]
