@@ -762,6 +762,18 @@ async def test_nothing_was_exchanged_for_certain(
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_1"
 
 
+async def test_an_exchange_that_is_not_offered_holds_no_refresh_back(stage: Stage) -> None:
+    """Nothing is on the way, so the pair is refreshed, or exchanged, a moment later."""
+    grant, begun = await stage.connected(), stage.clock.steady()
+    stage.endpoint.will(NotOffered("not arranged"), NotOffered("not arranged"), issued(2))
+    for _ in range(2):
+        with pytest.raises(MigrationRefused):
+            await migrate(stage.one, grant)
+    await stage.one.access.refresh_now(grant.connection_id)
+    assert (stage.endpoint.exchanged, stage.endpoint.sent) == (["R-1", "R-1"], ["R-1"])
+    assert stage.clock.steady() == begun
+
+
 async def test_the_other_secret_is_tried(stage: Stage) -> None:
     """During a reset of the client secret: refused with one, the exchange is made with the other."""
     grant = await stage.connected()

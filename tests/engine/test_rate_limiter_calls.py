@@ -546,6 +546,20 @@ async def test_a_call_waits_in_the_line_of_its_hotel(stage: Stage) -> None:
     assert caught.value.retry_after == pytest.approx(30.0)
 
 
+async def test_a_call_waits_in_the_line_of_its_caller(stage: Stage) -> None:
+    """Another caller's calls, however many, and of the same hotel, do not go ahead of it."""
+    grant = await stage.connected()
+    process = await under_ten(stage)
+    went: list[str] = []
+
+    async def call(caller: str) -> None:
+        await process.access.turn(grant.connection_id, caller)
+        went.append(caller)
+
+    await asyncio.gather(*(call(caller) for caller in ["key_1"] * 3 * RATE.most + ["key_2"]))
+    assert went.index("key_2") <= 2
+
+
 async def test_a_further_app_is_looked_for_once(stage: Stage) -> None:
     """Its calls count for its own client id, cost no look of their own, and go on while the store is away (F62)."""
     await stage.one.store.write(
