@@ -153,6 +153,27 @@ async def test_a_hotel_that_comes_back_is_lent_its_new_token(stage: Stage) -> No
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-9"
 
 
+async def test_who_rejects_a_token_shares_no_look_with_others(stage: Stage) -> None:
+    """At one moment: that one is lent the next token, and not what the others found."""
+    grant = await stage.connected()
+    token = await stage.one.access.access_token(grant.connection_id)
+    stage.one.access.forget(grant.connection_id)
+    stage.vendor.thinks("A-1", DeadToken())
+    stage.endpoint.will(issued(2))
+    look = stage.one.access.access_token
+    _, heals = await asyncio.gather(look(grant.connection_id), look(grant.connection_id, rejected=token))
+    assert heals.reveal() == "A-2"
+
+
+async def test_two_hotels_are_looked_up_at_one_moment(stage: Stage) -> None:
+    """Each has its own token, also where memory could serve should the store not answer."""
+    hotels = [await stage.connected(pair(at, property_ids=(f"100{at}",))) for at in (1, 2)]
+    for _ in range(2):
+        lent = await asyncio.gather(*(stage.one.access.access_token(one.connection_id) for one in hotels))
+        assert [token.reveal() for token in lent] == ["A-1", "A-2"]
+        await stage.clock.sleep(LOOK_AGAIN)
+
+
 @pytest.mark.parametrize("marked_by", ["this call", "another process"])
 async def test_a_marked_hotels_token_leaves_memory(stage: Stage, marked_by: str) -> None:
     """Reconnect needed is said once found, and from then on to every caller: nothing is lent from memory any more."""
@@ -163,6 +184,7 @@ async def test_a_marked_hotels_token_leaves_memory(stage: Stage, marked_by: str)
     with pytest.raises(RefreshInDoubt):
         await process.access.access_token(grant.connection_id, rejected=1)
     await stage.clock.sleep(60.0)
+    await stage.one.access.access_token(grant.connection_id)  # in memory for another minute
     for asked in [process] if process is stage.one else [process, stage.one]:
         with pytest.raises(ReauthorizationRequired):
             await asked.access.access_token(grant.connection_id, rejected=1)

@@ -59,6 +59,15 @@ async def test_an_operator_refreshes_what_waits_behind_the_current_grant(stage: 
     assert (now.access.reveal(), now.role) == ("A-newer-2", Role.CANDIDATE)
 
 
+async def test_an_operator_refreshes_once_what_was_never_proven(stage: Stage) -> None:
+    """The hotel has no other grant: nothing waits behind it."""
+    stage.vendor.thinks(["A-1", "A-2"], Inconclusive("HTTP 503"))
+    first = (await stage.approve(issued(1, property_ids=("1000",)))).connection
+    stage.endpoint.will(issued(2))
+    await stage.one.access.refresh_now(first.id)
+    assert stage.endpoint.sent == ["R-1"]
+
+
 async def test_an_operator_is_told_what_kept_its_tokens(stage: Stage) -> None:
     """Its answer was lost: nothing is sent beside it while its token works, and the hotel is served."""
     waiting = await unproven(stage)
