@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from tests.app.running import AS_ADMIN, Running, Seen, Vendor, a_service, raw
 from tests.app.vaults import HandClock, RealVault, given
+from tests.wire import rawserver
 
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.ports import Fact
@@ -191,7 +192,7 @@ async def test_nothing_was_sent(method: str) -> None:
 
 @pytest.mark.row("A43")
 @pytest.mark.parametrize(
-    "raw",
+    "spoken",
     [
         b"HTTP/1.1 200 OK\r\nX-Request-ID: a\x00b\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
@@ -202,42 +203,28 @@ async def test_nothing_was_sent(method: str) -> None:
         b"",
     ],
 )
-async def test_unusable_answer(raw: bytes) -> None:
+async def test_unusable_answer(spoken: bytes) -> None:
     """Bytes that are no HTTP answer, a bad status or a bad header are 502 and nothing of them is passed on."""
-
-    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(raw)
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(speak, "127.0.0.1", 0)
-    base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
-        vault = RealVault(given(base_url=base))
-        async with (
-            a_service(vault) as service,
-            service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
-        ):
-            assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
+    async with (
+        rawserver.serving(rawserver.raw(spoken, close=True)) as server,
+        a_service(RealVault(given(base_url=server.url))) as service,
+        service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
+    ):
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
 
 
 @pytest.mark.row("A42")
 async def test_nothing_leaks_from_the_answer() -> None:
     """Cookies, an echoed credential, the server's name and trailers of the vendor's answer do not reach the caller."""
-
-    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Tail\r\nSet-Cookie: leak=1\r\n"
-            b"Server: leaky\r\nAuthorization: Bearer leaked\r\n\r\n2\r\nok\r\n0\r\nX-Tail: leaked\r\n\r\n"
-        )
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(speak, "127.0.0.1", 0)
-    base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, a_service(RealVault(given(base_url=base))) as service:
+    leaky = rawserver.raw(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Tail\r\nSet-Cookie: leak=1\r\n"
+        b"Server: leaky\r\nAuthorization: Bearer leaked\r\n\r\n2\r\nok\r\n0\r\nX-Tail: leaked\r\n\r\n",
+        close=True,
+    )
+    async with (
+        rawserver.serving(leaky) as server,
+        a_service(RealVault(given(base_url=server.url))) as service,
+    ):
         credential = AS_ADMIN["Authorization"].encode()
         answer = await raw(
             service,

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 from tests.app.vaults import RealVault, given
+from tests.wire import rawserver
 
 PART = b"x" * 65536
 PARTS = 2048  # 128 MiB
@@ -127,25 +128,11 @@ async def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_kept(
 
 
 @pytest.mark.parametrize(("method", "code"), [("GET", "upstream_failed"), ("POST", "outcome_unknown")])
-async def test_a_head_that_trickles(vault: RealVault, method: str, code: str) -> None:
+async def test_a_head_that_trickles(method: str, code: str) -> None:
     """A vendor that sends a byte now and then is not idle; the head of its answer has an end all the same."""
-
-    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-        try:
-            while True:
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(0.01)
-        except OSError:
-            writer.close()
-
-    server = await asyncio.start_server(trickle, "127.0.0.1", 0)
-    vault = RealVault(given(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
     async with (
-        server,
-        a_service(vault, timeouts={"head": 0.3}) as service,
+        rawserver.serving(rawserver.drip(b"HTTP/1.1 200 OK\r\nX-Slow: ")) as server,
+        a_service(RealVault(given(base_url=server.url)), timeouts={"head": 0.3}) as service,
         service.http.request(method, f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, code)
@@ -246,17 +233,10 @@ async def test_a_connection_that_never_comes_about(method: str) -> None:
 @pytest.mark.parametrize("size", [40_000, 2_000_000])
 async def test_an_answer_with_a_head_too_large(size: int) -> None:
     """It is unusable: 502, and nothing of it is passed on."""
-
-    async def swell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nX-Request-ID: " + b"x" * size + b"\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(swell, "127.0.0.1", 0)
-    vault = RealVault(given(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+    swollen = b"HTTP/1.1 200 OK\r\nX-Request-ID: " + b"x" * size + b"\r\nContent-Length: 0\r\n\r\n"
     async with (
-        server,
-        a_service(vault) as service,
+        rawserver.serving(rawserver.raw(swollen, close=True)) as server,
+        a_service(RealVault(given(base_url=server.url))) as service,
         service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
