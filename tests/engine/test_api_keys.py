@@ -83,10 +83,14 @@ async def test_a_hotel_is_moved(stage: Stage) -> None:
     """One exchange; the key is proven before it takes the place of the tokens, and the connection keeps its id."""
     grant = await stage.connected()
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
-    stage.endpoint.will(key(1))
+    stage.endpoint.will(stage.later(1.5, key(1)))
     await migrate(stage.one, grant)
     await moved(stage, grant)
     assert (stage.endpoint.exchanged, stage.vendor.asked) == (["R-1"], ["cbat_1"])
+    assert stage.notes.facts("token_answer") == [{
+        "connection_id": grant.connection_id, "grant_type": "refresh_token_exchange", "answer": type(key(1)).__name__,
+        "seconds": pytest.approx(1.5),
+    }]  # fmt: skip
     kinds = await stage.kinds(grant.connection_id)
     assert kinds[-7:] == [
         "migration_begun", "intent_written", "key_received", "candidate_received", "superseded", "promoted", "proved"
