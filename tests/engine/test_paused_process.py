@@ -13,8 +13,10 @@ from tests.support.virtual import VirtualLoop, settle
 
 from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.errors import Error, RefreshPending
+from cloudbeds_auth.rules.api_errors import Inconclusive
 from cloudbeds_auth.rules.model import CredentialKind, Grant
 from cloudbeds_auth.rules.token_response import Ambiguous, Issued, Refused
+from cloudbeds_auth.transactions.grants import Leased, release_lease, take_lease
 from cloudbeds_auth.transactions.history import read_history
 
 pytestmark = pytest.mark.row("F97")
@@ -155,6 +157,27 @@ async def test_with_a_pair_in_hand(stage: Stage, end: str) -> None:
     with suppress(Error):
         await mine
     assert (stage.endpoint.sent, (await stage.row(grant.id)).access.reveal()) == (["R-1", "R-1"], "A-2")
+
+
+async def test_with_a_pair_in_hand_and_no_lease(stage: Stage) -> None:
+    """Nobody sent anything in the meantime: the pair is stored under the next lease, and no request is left open."""
+    grant = await stage.expired()
+
+    async def stands_still() -> Issued:
+        stage.one.driver.refuse("renew_lease", 1000)
+        await stage.clock.sleep(31.0)
+        taken = await stage.one.store.write(take_lease(grant.id, "another", 30.0))
+        assert isinstance(taken, Leased)
+        await stage.one.store.write(release_lease(grant.id, taken.epoch))
+        return issued(2)
+
+    stage.vendor.thinks("A-2", Inconclusive("HTTP 503"))  # a proof would close it
+    stage.endpoint.will(stands_still)
+    assert await refreshed(stage, grant) == "A-2"
+    await stage.one.idle()
+    row = await stage.row(grant.id)
+    assert (row.intent, row.held_back, row.unresolved_age) == (None, 0.0, None)
+    assert (stage.endpoint.sent, await leased_since(stage, grant)) == (["R-1"], 3)
 
 
 async def test_in_the_background(stage: Stage) -> None:
