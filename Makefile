@@ -70,9 +70,9 @@ test-oldest: oldest ## what leans on other packages, with the oldest versions of
 	@$(IN_PLACE) .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not long" \
 	  tests/acceptance tests/app tests/cli tests/contrib tests/database tests/observe tests/postgres tests/settings tests/simulator tests/vault tests/wire
 
-test-long: venv ## what `make test` leaves out: simulation, processes, the documentation's examples (the engine over SQLite: coverage; over PostgreSQL: test-pgbouncer)
+test-long: venv ## what `make test` leaves out: simulation, processes, examples that begin servers (the engine over SQLite: coverage; over PostgreSQL: test-pgbouncer)
 	@$(IN_PLACE) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long -k "not (vault and postgresql)" \
-	  tests/acceptance tests/app tests/architecture tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/simulator tests/database tests/transactions
+	  tests/acceptance tests/app tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/simulator tests/database tests/transactions
 
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
@@ -225,7 +225,7 @@ docs: venv ## the documentation site, warnings are errors; how many of its block
 	@$(BIN)/sphinx-build -q -E -W --keep-going -b html docs site
 	@$(BIN)/python -m tests.docs.counting
 
-check: lint types contract test docs ## all of the above
+check: lint types contract test docs ## lint, types, contract, test and docs
 
 lock: ## pin every dependency with hashes and without addresses (needs uv, and npm)
 	uv pip compile $(LOCKING) --extra dev -o $(LOCK) pyproject.toml

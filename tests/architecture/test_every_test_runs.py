@@ -11,7 +11,6 @@ from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 
-import pytest
 from _pytest.mark.expression import Expression
 from tests.conftest import OWN_TARGETS
 
@@ -65,7 +64,6 @@ def long_tests() -> list[str]:
     return [line for line in listed.splitlines() if "::" in line]
 
 
-@pytest.mark.long
 def test_every_long_test_is_run_by_a_target() -> None:
     """By one that asks for its folder by name, and whose `-m` and `-k` do not leave it out."""
     runs, found = runs_of_pytest(), long_tests()

@@ -78,7 +78,7 @@ async def refreshed(where: Settings) -> None:
         assert await store.write(write_intent(fence, 1, lease=30.0, hold=0.0))
         new = commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0)
         assert await store.write(new) is Written.DONE
-        await store.write(release_lease(grant.id, fence.epoch))
+        await store.write(release_lease(grant.id, fence.epoch))  # or a copy waits until it has expired
 
 
 async def is_read_only(where: Settings) -> bool:

@@ -20,9 +20,8 @@ from tests.docs.terminal import Terminal
 
 from cloudbeds_simulator.__main__ import DEFAULT_REDIRECTS
 
-pytestmark = pytest.mark.long  # each begins servers of its own; `make test TESTS=tests/docs` runs them
 
-
+@pytest.mark.long
 @pytest.mark.parametrize("own", [None, "http://localhost:7100/callback"])
 def test_the_redirect_uris_that_the_simulator_knows(own: str | None, tmp_path: Path) -> None:
     """Without options the service's and the mounted application's of the page; else the one that is set."""
@@ -44,6 +43,7 @@ def write_block(name: str, tmp_path: Path, module: str = "hotels.py") -> None:
     (tmp_path / module).write_text(block(name), "utf-8")
 
 
+@pytest.mark.long
 def test_the_application_with_its_own_answers_runs_as_written(tmp_path: Path) -> None:
     """It is told of the hotel that connected, and shows its own page about a callback that nobody began."""
     write_block("docs/fastapi.md#answers", tmp_path)
@@ -60,6 +60,7 @@ def test_the_application_with_its_own_answers_runs_as_written(tmp_path: Path) ->
             program.stop()
 
 
+@pytest.mark.long
 def test_the_mounted_application_runs_as_written(tmp_path: Path) -> None:
     """Under a real uvicorn: a hotel that is not connected is a problem; it connects, and the endpoint answers."""
     write_block("docs/fastapi.md#mounted", tmp_path)
@@ -145,6 +146,7 @@ def test_the_simulator_knows_the_redirect_uri_of_the_page(page: str) -> None:
     assert shown[1] in DEFAULT_REDIRECTS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MOUNTED)
 def test_the_flow_in_a_blocking_application_runs_as_written(name: str, tmp_path: Path) -> None:
     """Under the framework's own server: no hotel is a problem, or a page; it connects, and the view answers."""
@@ -166,6 +168,7 @@ def test_the_flow_in_a_blocking_application_runs_as_written(name: str, tmp_path:
                 assert link.startswith(f"{made.base}/cloudbeds/connect/")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_blocking_application_with_its_own_answers_runs_as_written(name: str, tmp_path: Path) -> None:
     """It is told of the hotel that connected, and shows its own page about a callback that nobody began."""

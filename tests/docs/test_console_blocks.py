@@ -25,7 +25,6 @@ from tests.support.ports import free_port
 from cloudbeds_auth import Secret, TokenVault
 from cloudbeds_auth.settings import Need, load
 
-pytestmark = pytest.mark.long  # each begins servers of its own; `make test TESTS=tests/docs` runs them
 RANDOM = "0f6c1e9b42d7a85313c4be70f92a6d58e1b7304cc95f82ad6e40137b9d2f5a86"
 
 
@@ -60,6 +59,7 @@ def simulated(folder: Path) -> Iterator[Terminal]:
         yield terminal
 
 
+@pytest.mark.long
 def test_the_readme_from_the_simulator_to_the_first_call(tmp_path: Path) -> None:
     """The export lines that the simulator prints are all that the service needs."""
     with simulated(tmp_path) as terminal:
@@ -67,6 +67,7 @@ def test_the_readme_from_the_simulator_to_the_first_call(tmp_path: Path) -> None
         terminal.run("README.md#serve", then=lambda: Http(base).get("/connect?reference=tenant-7", follow=True))
 
 
+@pytest.mark.long
 def test_the_marketplace_is_tried(tmp_path: Path) -> None:
     """The address of the page leads to an approval that waits; the command lists it."""
     with simulated(tmp_path) as terminal:
@@ -78,7 +79,7 @@ def test_the_marketplace_is_tried(tmp_path: Path) -> None:
         terminal.run("docs/marketplace.md#claim")
 
 
-@pytest.mark.long  # two refusals of a token lie a moment apart
+@pytest.mark.long
 def test_the_readme_when_a_hotel_revoked(tmp_path: Path) -> None:
     """It is listed, `doctor` says so, and the link of `connect` mends it."""
     with service(tmp_path, CLOUDBEDS_AUTH_TOKEN_TIMEOUT="0.5") as (made, terminal):
@@ -90,6 +91,7 @@ def test_the_readme_when_a_hotel_revoked(tmp_path: Path) -> None:
         terminal.run("README.md#operate")
 
 
+@pytest.mark.long
 def test_the_readme_shows_the_page_of_a_connected_hotel(tmp_path: Path) -> None:
     """Line by line; who asks is this machine here."""
     with service(tmp_path, CLOUDBEDS_SCOPES="read:hotel read:reservation write:reservation") as (made, _):
@@ -107,6 +109,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     assert_shown(run_to_its_end("cloudbeds-auth demo", tmp_path, {"COLUMNS": "200"}), shown)
 
 
+@pytest.mark.long
 def test_who_did_what(tmp_path: Path) -> None:
     """A key by the command, a disconnection with the admin token, a key by a key: newest first."""
     with service(tmp_path) as (made, terminal):
@@ -144,6 +147,7 @@ def test_completion(tmp_path: Path) -> None:
     assert (tmp_path / ".local/share/bash-completion/completions/cloudbeds-auth").is_file()
 
 
+@pytest.mark.long
 def test_keys_for_callers(tmp_path: Path) -> None:
     """Each line makes a key; one calls Cloudbeds, and makes a child."""
     with service(tmp_path) as (_, terminal):
@@ -152,6 +156,7 @@ def test_keys_for_callers(tmp_path: Path) -> None:
         terminal.run("docs/callers.md#child")
 
 
+@pytest.mark.long
 def test_the_http_api(tmp_path: Path) -> None:
     """Refused without a credential; a link; the list; a call through the proxy; an access token; a hotel's own key."""
     with service(tmp_path, "--hotels", "2") as (made, terminal):
@@ -170,6 +175,7 @@ def test_the_http_api(tmp_path: Path) -> None:
         terminal.run("docs/http-api.md#add-key")
 
 
+@pytest.mark.long
 def test_after_a_leak(tmp_path: Path) -> None:
     """The steps, printed; nothing is changed."""
     with service(tmp_path) as (_, terminal):
@@ -243,6 +249,7 @@ def test_completion_is_installed(tmp_path: Path) -> None:
         assert (tmp_path / "bash-completion" / "completions" / "cloudbeds-auth").exists()
 
 
+@pytest.mark.long
 def test_an_error_of_the_command_line(tmp_path: Path) -> None:
     """What happened, what is lost, what to do: a second service on the port of the first, which root may look into."""
     with service(tmp_path, hotels=0) as (made, _):
@@ -263,6 +270,7 @@ async def awaited(made: World, source: str, **given: Any) -> dict[str, Any]:
         return names
 
 
+@pytest.mark.long
 def test_keys_of_hotels(tmp_path: Path) -> None:
     """Taken in by the command, in Python, and where there is no app at all; a hotel moves to one."""
     with service(tmp_path, "--hotels", "3", tenant=1) as (made, terminal):
@@ -289,6 +297,7 @@ def test_keys_of_hotels(tmp_path: Path) -> None:
 CLAIMS = ("docs/marketplace.md#claim", "docs/marketplace.md#claim-over-http", "docs/marketplace.md#claim-in-python")
 
 
+@pytest.mark.long
 def test_claims(tmp_path: Path) -> None:
     """What arrived from the Marketplace is claimed by the command, over HTTP and in Python."""
     with service(tmp_path, "--hotels", "3", hotels=0, CLOUDBEDS_AUTH_MARKETPLACE="park") as (made, terminal):
@@ -305,6 +314,7 @@ def test_claims(tmp_path: Path) -> None:
                 terminal.run(name)
 
 
+@pytest.mark.long
 def test_signing_in(tmp_path: Path) -> None:
     """The link opens the pages."""
     with service(tmp_path) as (_, terminal):
@@ -314,12 +324,14 @@ def test_signing_in(tmp_path: Path) -> None:
         assert signed_in.status == 303, signed_in.text
 
 
+@pytest.mark.long
 def test_the_simulator_as_it_is_begun(tmp_path: Path) -> None:
     """With a variant and three hotels."""
     with Terminal(tmp_path, {}, {"7001": str(free_port())}) as terminal:
         terminal.run("docs/simulator.md#simulate")
 
 
+@pytest.mark.long
 def test_the_simulator_is_told_what_goes_wrong(tmp_path: Path) -> None:
     """Tokens end, a hotel revokes, answers are lost: as the page shows, and so often."""
     with service(tmp_path) as (made, terminal):
@@ -329,6 +341,7 @@ def test_the_simulator_is_told_what_goes_wrong(tmp_path: Path) -> None:
         terminal.run("docs/simulator.md#control")
 
 
+@pytest.mark.long
 def test_what_to_catch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A token where there is one; else the last `except` prints what to do."""
     with service(tmp_path) as (made, _):

@@ -1,4 +1,4 @@
-"""Blocks that no one types: what a page quotes of the code, and what a script draws, is as it is now."""
+"""Blocks that no one types: what a page quotes, and what a script draws, agrees with the code as it is now."""
 
 from __future__ import annotations
 

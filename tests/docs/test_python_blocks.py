@@ -22,7 +22,6 @@ from tests.support.ports import free_port
 from cloudbeds_auth import StateMismatch, TokenVault, sync
 from cloudbeds_auth.settings import Need, load
 
-pytestmark = pytest.mark.long  # each begins servers of its own; `make test TESTS=tests/docs` runs them
 BLOCKS = (
     "README.md#hotel",
     "docs/python.md#block",
@@ -42,6 +41,7 @@ def approved(url: str) -> str:
     return code
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_block_runs_as_written(name: str, tmp_path: Path) -> None:
     """It prints an address, takes the code, and shows who approved: the hotel is connected and a call answers."""
@@ -66,6 +66,7 @@ def test_the_block_runs_as_written(name: str, tmp_path: Path) -> None:
         assert made.vendor.counts("authorization_code") == {"issued": 1}
 
 
+@pytest.mark.long
 def test_the_block_about_several_apps_runs_as_written(tmp_path: Path) -> None:
     """A hotel's own client is added, its hotel approves; after a reset at Cloudbeds only the new secret is left."""
     given: dict[str, Any] = {}
@@ -88,6 +89,7 @@ def test_the_block_about_several_apps_runs_as_written(tmp_path: Path) -> None:
         asyncio.run(brought(made))
 
 
+@pytest.mark.long
 def test_the_block_about_sessions_runs_as_written(tmp_path: Path) -> None:
     """The browser that began finishes, by a link too; another one's session does not, and leaves it as it was."""
     given: dict[str, Any] = {}
@@ -125,6 +127,7 @@ def test_the_vendors_package_under_load_runs_as_written(tmp_path: Path) -> None:
     assert_shown(program.output, re.sub(r"\{200: \d+\}", statuses, shown))
 
 
+@pytest.mark.long
 def test_the_v2_package_prints_what_the_page_shows(tmp_path: Path) -> None:
     """The program, and below it what the simulator has it print."""
     (tmp_path / "rates.py").write_text(block("docs/clients.md#sdk-v2"), "utf-8")

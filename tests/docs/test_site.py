@@ -58,7 +58,8 @@ def inventory(site: Path) -> set[str]:
     """The names in `objects.inv`."""
     head, _, packed = (site / "objects.inv").read_bytes().partition(b"zlib.\n")
     assert head.startswith(b"# Sphinx inventory version 2")
-    return {line.split(" ")[0] for line in zlib.decompress(packed).decode().splitlines()}
+    entries = (line.split(" ") for line in zlib.decompress(packed).decode().splitlines())
+    return {entry[0] for entry in entries if entry[1].startswith("py:")}
 
 
 def public() -> set[str]:

@@ -18,9 +18,8 @@ from tests.support.ports import free_port
 from cloudbeds_auth import Secret, sync
 from cloudbeds_auth.settings import Need, key_bytes, load
 
-pytestmark = pytest.mark.long  # each begins servers of its own; `make test TESTS=tests/docs` runs them
 
-
+@pytest.mark.long
 def test_the_tutorial(tmp_path: Path) -> None:
     """The program is saved, a hotel approves in a browser, a call answers, its token ends, and a call answers;
     then the command and the service show what happened.
@@ -64,6 +63,7 @@ def worker(made: World, *more: str) -> Iterator[None]:
         process.stop()
 
 
+@pytest.mark.long
 def test_celery(tmp_path: Path) -> None:
     """A worker that forks runs the task; for a hotel that disconnected it returns what to do."""
     with world(tmp_path, "--auto-approve") as made:
@@ -83,6 +83,7 @@ def counted(vault: sync.TokenVault, hotel: str) -> int:
     return sum(sum(line.values()) for line in lines if isinstance(line, dict))
 
 
+@pytest.mark.long
 def test_a_child_of_celery_closes_its_vault(tmp_path: Path) -> None:
     """A second call would be in the history a minute later: it is once the worker has ended."""
     with (

@@ -154,7 +154,7 @@ async def test_a_hotel_that_comes_back_is_lent_its_new_token(stage: Stage) -> No
 
 
 async def test_who_rejects_a_token_shares_no_look_with_others(stage: Stage) -> None:
-    """At one moment: that one is lent the next token, and not what the others found."""
+    """Asked at the same moment, it is lent the next token, and not what the others found."""
     grant = await stage.connected()
     token = await stage.one.access.access_token(grant.connection_id)
     stage.one.access.forget(grant.connection_id)
@@ -166,7 +166,7 @@ async def test_who_rejects_a_token_shares_no_look_with_others(stage: Stage) -> N
 
 
 async def test_two_hotels_are_looked_up_at_one_moment(stage: Stage) -> None:
-    """Each has its own token, also where memory could serve should the store not answer."""
+    """Each has its own token, also when one in memory could be lent if the store did not answer."""
     hotels = [await stage.connected(pair(at, property_ids=(f"100{at}",))) for at in (1, 2)]
     for _ in range(2):
         lent = await asyncio.gather(*(stage.one.access.access_token(one.connection_id) for one in hotels))

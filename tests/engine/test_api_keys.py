@@ -767,7 +767,7 @@ async def test_nothing_was_exchanged_for_certain(
 
 
 async def test_an_exchange_that_is_not_offered_holds_no_refresh_back(stage: Stage) -> None:
-    """Nothing is on the way, so the pair is refreshed, or exchanged, a moment later."""
+    """Nothing is on the way, so the pair may be exchanged, or refreshed, at once."""
     grant, begun = await stage.connected(), stage.clock.steady()
     stage.endpoint.will(NotOffered("not arranged"), NotOffered("not arranged"), issued(2))
     for _ in range(2):

@@ -25,7 +25,7 @@ END_OTHERS = f"""
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> '{KEPT}'
 """
-EMPTIED = ";".join((END_OTHERS, *(f"DELETE FROM {table}" for table in TABLES), FORGOTTEN))
+EMPTIED = ";".join((*(f"DELETE FROM {table}" for table in TABLES), FORGOTTEN))
 NAMED = os.environ.get(ELSEWHERE)  # before the tests' own environment is cleaned
 
 
@@ -76,6 +76,7 @@ def kept_driver(postgres_home: str, elsewhere: Elsewhere) -> Iterator[KeptDriver
 def postgres_url(postgres_home: str, sweeper: psycopg.Connection) -> Iterator[str]:
     """An empty database with this version's schema. Making a new one would take longer than most tests."""
     yield postgres_home
+    sweeper.execute(END_OTHERS)
     sweeper.execute(EMPTIED)  # at once: the server syncs its disk once, and not for each table
 
 
