@@ -17,7 +17,7 @@ from typing import Any
 from tests.simulation.controls import CONTROLS
 from tests.simulation.exhaustive import ALL_STATIONS
 from tests.simulation.kinds import KINDS, OF_FILES
-from tests.simulation.record import Record, load
+from tests.simulation.record import Record, code_hash, load
 from tests.simulation.sets import KILL_POINTS, SETS, Set
 
 from cloudbeds_simulator.rotation import VARIANTS
@@ -32,6 +32,7 @@ STORES = {
     FORMER: "the former store in memory",
 }
 """What a record's store is called."""
+DECISION = "adr/0037-a-record-of-the-proof-is-bound-to-what-a-run-calls.md"
 HEAD = """# Proof
 
 What was run to show that no hotel is lost, and what came of it. The protocol and its invariants are in
@@ -41,7 +42,7 @@ prints its story, step by step, and the command that replays it exactly."""
 
 def page(records: Sequence[Record], crashes: Sequence[Json]) -> str:
     """The whole page."""
-    parts = [HEAD, _runs(records, crashes)]
+    parts = [HEAD, _runs(records, crashes), _of_what_code(records)]
     seeded = [one for one in records if one.seeds]
     if seeded:
         parts += [_seeds(seeded), _faults(seeded)]
@@ -87,6 +88,17 @@ def _runs(records: Sequence[Record], crashes: Sequence[Json]) -> str:
             f"Python {run['python']}"
         )
     return "\n".join(lines)
+
+
+def _of_what_code(records: Sequence[Record]) -> str:
+    """Whether the runs of the simulation are of the code beside the page."""
+    today = code_hash()
+    other = ", ".join(sorted({f"{STORES[one.store]} (code {one.code})" for one in records if one.code != today}))
+    whose = f"Of other code, and to be made anew, are runs over {other}" if other else "Every run of it is of this code"
+    return (
+        f"What a run of the simulation calls has the hash {today} today, and changes only with code that it calls "
+        f"([decision 0037]({DECISION})). {whose}. Kills run the whole product, of their commit."
+    )
 
 
 def _without_files(command: str) -> str:

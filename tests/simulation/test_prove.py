@@ -280,6 +280,15 @@ def test_one_page_tells_of_several_runs() -> None:
     assert "/somewhere" not in text
 
 
+def test_the_page_says_by_itself_which_runs_are_of_other_code() -> None:
+    """By the hash of each record beside that of the code as it is."""
+    disk, memory = full("disk"), full("memory")
+    assert "Every run of it is of this code." in report.page([disk, memory], [])
+    memory.code = "0123456789abcdef"
+    other = "to be made anew, are runs over SQLite in memory (code 0123456789abcdef)."
+    assert other in report.page([disk, memory], [])
+
+
 def test_a_fault_that_never_struck_is_shown_as_a_gap() -> None:
     """Under one variant is enough."""
     made = full("disk")
