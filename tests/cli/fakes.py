@@ -22,6 +22,7 @@ from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, Connection, Event, Link, User
 from cloudbeds_auth.rules.origins import Foreign
+from cloudbeds_auth.rules.overview import AppLook, app_presentation
 from cloudbeds_auth.rules.pair_drawing import Timeline
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.timeline import pairs
@@ -119,6 +120,7 @@ class FakeVault(TokenVault):
         self.led_to: list[str | None] = [None]
         self.rests = Outbox(0, 0.0, 0, None)
         self.overdue = 0.0
+        self.secret_refused = False
         self.report = {
             "sqlite": "3.54.1", "file": "/db", "journal_mode": "wal", "synchronous": "full", "key_id": "ab12",
             "longest_token_list": "1", "longest_token_list_of": ADA.id,
@@ -128,6 +130,10 @@ class FakeVault(TokenVault):
     def apps(self) -> FakeApps:
         return self._apps
 
+    async def _app_looks(self, after: str | None, limit: int) -> tuple[Sequence[AppLook], str | None]:
+        own = self._apps.found[0]
+        return [AppLook(own, app_presentation(own, None, refused=self.secret_refused, own=True), 0, False)], None
+
     @property
     def engine(self) -> Any:
         return SimpleNamespace(
@@ -136,6 +142,7 @@ class FakeVault(TokenVault):
                 troubled=lambda trouble, cursor: self.connections(trouble=trouble),
                 refused_by_secret=lambda limit: self.connections(state="client_refused", limit=limit),
                 timeline=self.timeline,
+                app_looks=self._app_looks,
             ),
             upkeep=SimpleNamespace(overdue=self._overdue),
         )

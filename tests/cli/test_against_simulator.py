@@ -134,7 +134,7 @@ async def test_connect_through_the_running_service(day: Day) -> None:
     assert json.loads(again.out)["id"] == json.loads(first.out)["id"]
     checked = json.loads((await day.run("doctor", "--json")).out)
     port = next(one for one in checked["checks"] if one["check"] == "port")
-    assert "a service of cloudbeds-auth answers" in port["what"]
+    assert "a service of cloudbeds-auth is ready" in port["what"]
 
 
 async def test_the_vendor_is_away(day: Day) -> None:

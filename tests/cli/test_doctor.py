@@ -363,14 +363,40 @@ async def test_a_service_on_the_port_may_be_another_installations(tmp_path: Path
     def answer(head: str) -> bytes:
         assert "authorization" not in head.lower()
         assert ADMIN not in head
+        if head.startswith("GET /readyz "):
+            return http("200 OK", "application/json")
         return http("401 Unauthorized", "application/json", extra="X-Cloudbeds-Auth-Code: unauthenticated\r\n")
 
     async with vendor(answer) as url:
         here = subject(tmp_path, port=int(url.rpartition(":")[2]), admin_token=Secret(ADMIN))
         (found,) = await installation.listening_port(here)
     assert found.level is Level.OK
-    assert found.what.startswith("a service of cloudbeds-auth answers on 127.0.0.1:")
+    assert found.what.startswith("a service of cloudbeds-auth is ready on 127.0.0.1:")
     assert "that it belongs to this installation is not verified" in found.what
+
+
+async def test_a_service_on_the_port_that_is_not_ready(tmp_path: Path) -> None:
+    """As one whose database file was deleted under it: a problem, with the code of what failed."""
+
+    def answer(_: str) -> bytes:
+        code = "X-Cloudbeds-Auth-Code: store_unavailable\r\n"
+        return http("503 Service Unavailable", "application/problem+json", extra=code)
+
+    async with vendor(answer) as url:
+        (found,) = await installation.listening_port(subject(tmp_path, port=int(url.rpartition(":")[2])))
+    assert found.level is Level.PROBLEM
+    assert found.what.endswith("is not ready: store_unavailable")
+    assert "restart it" in found.mend
+
+
+@pytest.mark.parametrize(("refused", "level"), [(False, Level.OK), (True, Level.PROBLEM)])
+async def test_the_client_secret_of_the_settings(tmp_path: Path, refused: bool, level: Level) -> None:
+    """A refusal of it is known from then on; before, nobody claims that it is right."""
+    (vault := FakeVault()).secret_refused = refused
+    here = subject(tmp_path, vault)
+    vault.apps.found[0] = replace(vault.apps.found[0], secrets=(Secret("a-client-secret"),))
+    (found,) = await hotels.client_secret(here)
+    assert (found.level, "not sent from here" in found.what) == (level, not refused)
 
 
 async def test_vendor_out_of_order_or_away(tmp_path: Path) -> None:

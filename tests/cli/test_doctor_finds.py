@@ -371,6 +371,7 @@ FAULTS: list[tuple[Callable[[Installation], Fault], str, str]] = [
     (unreachable, "Cloudbeds", "does not answer"),
     (another_origin, "origins", "1 hotel"),
     (another_client_id, "origins", "1 hotel"),
+    (refused_secret, "client secret", "Cloudbeds refuses its secret"),
     (refused_secret, "hotels", "our credentials are refused"),
     (hotel_left, "hotels", "reconnect needed"),
     (interrupted_move, "hotels", "healthy: migration_client_unknown; waits for the operator"),

@@ -129,6 +129,7 @@ def test_json_lines() -> None:
         ("", "the header lacks property and refresh_token"),
         (HEADER, "the file contains no hotel"),
         ("reference,property\n", "the header lacks refresh_token"),
+        ("property;refresh_token\n", ", separated by commas"),
         ("property,refresh_token, Refresh_Token\n1,r,s\n", "the header has refresh_token more than once"),
         (HEADER + "t,1000,\n", "line 2: refresh_token is empty"),
         (HEADER + "t,,R\n", "line 2: property is empty"),

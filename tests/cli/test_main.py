@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.cli.fakes import FakeVault, invoke
 
 from cloudbeds_auth import errors
+from cloudbeds_auth.child_process import bare_environment
 from cloudbeds_auth.cli.main import MODULES
 
 HEAVY = {"fastapi", "starlette", "uvicorn", "aiohttp", "rich", "httpx2", "pydantic", "jinja2", "cryptography", "apsw"}
@@ -158,3 +160,19 @@ def test_an_argument_that_is_no_text() -> None:
     result = invoke("call", "100001", "/api/v1.3/\udcff")
     assert result.status == 2
     assert "not UTF-8" in result.err
+
+
+def test_serve_on_another_port_than_hotels_are_sent_to(tmp_path: Path) -> None:
+    """It says so before it begins, as `doctor` does; here it begins nothing, because the port is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        settings = {"CLOUDBEDS_CLIENT_ID": "app-1", "CLOUDBEDS_CLIENT_SECRET": "secret-1", "CLOUDBEDS_AUTH_PORT": port}
+        done = subprocess.run(
+            [sys.executable, "-m", "cloudbeds_auth", "serve"], env=bare_environment(tmp_path) | settings, cwd=tmp_path,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert f"http://localhost:7000/callback leads to port 7000, but CLOUDBEDS_AUTH_PORT is {port}" in done.stderr
+    assert "register another redirect URI" in done.stderr
+    assert f"port {port} is in use" in done.stderr

@@ -231,7 +231,9 @@ def _unavailable(host: str, port: int, error: OSError) -> ConfigurationError:
 
 def _refused(detail: str) -> ConfigurationError:
     return ConfigurationError(
-        detail, next_step="stop the other program, or set CLOUDBEDS_AUTH_PORT (CLOUDBEDS_AUTH_HOST) to move this one"
+        detail,
+        next_step="stop the other program, or set CLOUDBEDS_AUTH_PORT (CLOUDBEDS_AUTH_HOST) to move this one, and "
+        "register a redirect URI with that port",
     )
 
 

@@ -41,6 +41,7 @@ HEADERS = (
     "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n"
     "Connection: close\r\n"
 )
+WAITS = "waiting for the approval (if it fails, the hotel's page says why); Ctrl-C ends the wait, the link stays good"
 WAITING = "This address waits for an approval by Cloudbeds."
 
 
@@ -175,7 +176,7 @@ async def _by_link(vault: TokenVault, wish: Wish, *, here: bool = False) -> Conn
         )
     wish.show(link.url)
     clock = SystemClock()
-    with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait, the link stays good"):
+    with wish.out.waiting(WAITS):
         async with wish.patience():
             while (connection_id := await vault.link_outcome(link.token)) is None:
                 await clock.sleep(GLANCE)

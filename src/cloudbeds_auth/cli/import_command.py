@@ -108,7 +108,7 @@ def _report_plan(out: Output, lines: Sequence[Line]) -> None:
     out.document({"dry_run": True, "hotels": [{**_named(line), "would": plan} for line, plan in planned]})
     out.table(("line", "property", "reference", "what would happen"), [(*_cells(line), plan) for line, plan in planned])
     warning = KEYS if all(line.api_key for line in lines) else WARNING
-    out.hint(f"{len(lines)} hotels read; nothing was sent. {warning}")
+    out.hint(f"{len(lines)} hotel{'s' if len(lines) > 1 else ''} read; nothing was sent. {warning}")
 
 
 def _plan(lines: Sequence[Line], progress: Show) -> list[str]:

@@ -139,7 +139,9 @@ def _header(names: Sequence[str]) -> list[str]:
     header = [name.strip().lower() for name in names]
     missing = [name for name in ("property", "refresh_token") if name not in header]
     if missing and not (missing == ["refresh_token"] and "api_key" in header):
-        raise _Unreadable(f"line 1: the header lacks {' and '.join(missing)}; columns may be {', '.join(COLUMNS)}")
+        commas = ", separated by commas" if any(";" in one or "\t" in one for one in names) else ""
+        known = ", ".join(COLUMNS) + commas
+        raise _Unreadable(f"line 1: the header lacks {' and '.join(missing)}; columns may be {known}")
     twice = [name for name in COLUMNS if header.count(name) > 1]
     if twice:
         raise _Unreadable(f"line 1: the header has {' and '.join(twice)} more than once")

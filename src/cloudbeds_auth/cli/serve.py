@@ -40,6 +40,7 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
     It listens on CLOUDBEDS_AUTH_HOST and CLOUDBEDS_AUTH_PORT (127.0.0.1:7000). With --json it logs JSON lines.
     """
     from cloudbeds_auth import observe
+    from cloudbeds_auth.doctor.installation import leads_elsewhere
     from cloudbeds_auth.settings import load_from_environment
 
     if out.as_json:
@@ -50,8 +51,10 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
     need_server()
     from cloudbeds_auth.app import server
 
+    observe.configure(settings.log_format, settings.log_level)
+    for found in leads_elsewhere(settings) if settings.port else ():
+        log.warning("%s; %s", found.what, found.mend)
     if not database_exists(settings):  # a mistyped path or an unmounted volume looks like a first start
-        observe.configure(settings.log_format, settings.log_level)
         log.info("there is no database at %s: an empty one is created", settings.database_path.absolute())
     server.serve(settings, reload=reload)
 

@@ -21,6 +21,7 @@ CHECKS: dict[str, Check] = {
     "token endpoint": installation.token_endpoint,
     "clock": installation.clock,
     "port": installation.listening_port,
+    "client secret": hotels.client_secret,
     "apps": hotels.further_apps,
     "origins": hotels.where_from,
     "hotels": hotels.need_a_person,

@@ -18,6 +18,7 @@ from cloudbeds_auth.rules.lifecycle import (
     State,
 )
 from cloudbeds_auth.rules.model import App, Connection, Page
+from cloudbeds_auth.rules.overview import SECRET_REFUSED
 from cloudbeds_auth.rules.presentation import SERVING, presentation
 from cloudbeds_auth.rules.schedule import DAY, LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
@@ -71,6 +72,16 @@ async def further_apps(subject: Subject) -> Sequence[Finding]:
     if len(wrong) > MOST:
         wrong[MOST:] = problem(f"{len(wrong) - MOST} more findings about apps", "fix these, then run this again")
     return [*wrong, *_well(well)] or ok("only the one in the settings")
+
+
+async def client_secret(subject: Subject) -> Sequence[Finding]:
+    """Whether Cloudbeds refused the client secret of the settings when it was last presented; none is sent here."""
+    (own, *_), _ = await subject.vault.engine.views.app_looks(None, 1)
+    if not own.app.client_id:
+        raise SkipCheck("no client id is set")
+    if own.seen.words == SECRET_REFUSED:
+        return problem(own.seen.words, own.seen.next_step or "")
+    return ok("not sent from here: the next approval or refresh shows whether Cloudbeds accepts it")
 
 
 def _well(apps: Sequence[App]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -46,27 +47,31 @@ def _worded(level: Level, text: str) -> Finding:
 async def redirect_uri(subject: Subject) -> Sequence[Finding]:
     """The redirect URI leads to where `serve` listens, as far as can be seen from here."""
     settings = subject.settings
+    fine = f"{settings.redirect_uri} (must be registered at Cloudbeds exactly like this)"
+    return leads_elsewhere(settings) or ok(
+        fine if settings.client_id else "no client id is set: hotels connect with API keys alone"
+    )
+
+
+def leads_elsewhere(settings: Settings) -> Sequence[Finding]:
+    """Whether hotels are sent to another port of this machine than the one where `serve` listens: by the redirect
+    URI, or, without a client id, by links to the pages where they paste their keys.
+    """
     if not settings.client_id:
-        return _links_without_app(settings)
-    port = other_port(urlsplit(settings.redirect_uri), settings)
-    if port is not None:
-        return warning(
-            f"{settings.redirect_uri} leads to port {port}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
-            f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds; ignore this if an "
-            "application of yours serves that address",
-        )
-    return ok(f"{settings.redirect_uri} (must be registered at Cloudbeds exactly like this)")
-
-
-def _links_without_app(settings: Settings) -> Sequence[Finding]:
-    """The pages where hotels paste their keys are where `serve` listens."""
-    port = other_port(urlsplit(settings.public_url), settings)
-    if port is not None:
+        if other_port(urlsplit(settings.public_url), settings) is None:
+            return ()
         return warning(
             f"links lead to {settings.public_url}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
             f"set CLOUDBEDS_AUTH_PUBLIC_URL=http://localhost:{settings.port}",
         )
-    return ok("no client id is set: hotels connect with API keys alone")
+    port = other_port(urlsplit(settings.redirect_uri), settings)
+    if port is None:
+        return ()
+    return warning(
+        f"{settings.redirect_uri} leads to port {port}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
+        f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds; ignore this if an "
+        "application of yours serves that address",
+    )
 
 
 def other_port(parts: SplitResult, settings: Settings) -> int | None:
@@ -241,13 +246,25 @@ async def listening_port(subject: Subject) -> Sequence[Finding]:
     if found.tenant is Tenant.NOBODY:
         return ok(f"{where} is free for `cloudbeds-auth serve`")
     if found.tenant is Tenant.OURS:
-        return ok(
-            f"a service of cloudbeds-auth answers on {where}; that it belongs to this installation is not verified, "
-            "because no secret is sent"
-        )
+        return await _ours(where, f"http://{_reachable(settings.host)}:{settings.port}")
     if found.tenant is Tenant.FORBIDDEN:
         return problem(f"cannot listen on {where} ({found.who})", "change CLOUDBEDS_AUTH_HOST or CLOUDBEDS_AUTH_PORT")
     return problem(
         f"{where} is in use by {found.who}",
         "stop it, or set CLOUDBEDS_AUTH_PORT to another port and register a redirect URI with that port",
+    )
+
+
+async def _ours(where: str, origin: str) -> Sequence[Finding]:
+    """Whether the service that answers there is ready, as it tells anybody."""
+    answer = await _ask("GET", f"{origin}/readyz", PORT_SECONDS)
+    if isinstance(answer, str) or answer.status_code != HTTPStatus.OK:
+        why = answer if isinstance(answer, str) else answer.headers.get(CODE_HEADER, str(answer.status_code))
+        return problem(
+            f"the service of cloudbeds-auth on {where} is not ready: {why}",
+            "look for `store_failed` in its log; if its database file was deleted or replaced, restart it",
+        )
+    return ok(
+        f"a service of cloudbeds-auth is ready on {where}; that it belongs to this installation is not verified, "
+        "because no secret is sent"
     )

@@ -31,6 +31,7 @@ BY_WORDS: Mapping[str, tuple[State, ...]] = {
 ALWAYS = frozenset({State.FRESH, State.BACKING_OFF, State.REAUTHORIZATION_REQUIRED})
 """States whose count is shown even if it is zero."""
 
+SECRET_REFUSED = "Cloudbeds refuses its secret"
 MOST_NAMED = 3  # properties in the name of a hotel
 
 
@@ -121,7 +122,7 @@ def app_presentation(app: App, foreign: Foreign | None, *, refused: bool, own: b
             "its secret is for another server", Badge.ATTENTION, foreign.next_step, Responsible.OPERATOR
         )
     if refused or not app.secrets:
-        words = "Cloudbeds refuses its secret" if app.secrets else "its secret does not open"
+        words = SECRET_REFUSED if app.secrets else "its secret does not open"
         step = ClientRefused.next_step_default if own else remedy_of(app.id, app)
         return Presentation(words, Badge.ATTENTION, step, Responsible.OPERATOR)
     return Presentation("in order", Badge.HEALTHY, None, Responsible.NOBODY)
