@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def _runs(records: Sequence[Record], crashes: Sequence[Json]) -> str:
     lines = []
     for one in records:
         kept = one.machine
-        lines += [f"- `{command}`" for command in dict.fromkeys(one.commands)]
+        lines += [f"- `{command}`{_in_parts(times)}" for command, times in Counter(one.commands).items()]
         lines.append(
             f"  {one.began} to {one.ended or 'now'}, {one.seconds:,.0f} s, commit {one.commit} (code {one.code}), on "
             f"{kept['processor']}, {kept['cores']} cores, {kept['memory']}, {kept['system']}, Python {kept['python']}, "
@@ -88,6 +89,11 @@ def _runs(records: Sequence[Record], crashes: Sequence[Json]) -> str:
             f"Python {run['python']}"
         )
     return "\n".join(lines)
+
+
+def _in_parts(times: int) -> str:
+    """That a run was interrupted, and went on where it had ended."""
+    return f" in {times} parts" if times > 1 else ""
 
 
 def _of_what_code(records: Sequence[Record]) -> str:
@@ -125,6 +131,7 @@ def _seeds(records: Sequence[Record]) -> str:
         row("pairs committed by a refresh", counted("told refreshed")),
         row("invariant checks", counted("checks")),
         row("requests of ours under a rate limit", counted("paced requests")),
+        row("refreshes that left more than ten refresh tokens", counted("told long_token_list")),
         row("grants that V3 revoked, for a token that came again", counted("revoked at the vendor")),
         row("grants lost under V7, as stated", counted("lost under V7")),
         row("violations", [len(one.failures) for one in records]),
@@ -207,11 +214,21 @@ def _crashes(crashes: Sequence[Json]) -> str:
             one["runs"][0]["what"], one["runs"][0].get("database", "sqlite"), one["runs"][0]["variant"], one["kills"],
             one["inside"],
             f"{sum(times > 0 for times in one['points'].values())}/{len(one['points'])}",
+            one.get("most_kept", 0),
             at_most(one["lost"], one["inside"]).replace("a run", "a kill inside a refresh"),
         ]
         for one in crashes
     ]  # fmt: skip
-    heads = ["killed", "over", "variant", "kills", "inside a refresh", "kill points hit", "grants lost"]
+    heads = [
+        "killed",
+        "over",
+        "variant",
+        "kills",
+        "inside a refresh",
+        "kill points hit",
+        "most tokens kept",
+        "grants lost",
+    ]
     told = "## SIGKILL at random microseconds, real processes and databases\n\n" + table(heads, rows, left=3)
     return "\n\n".join([told, *(_points(one) for one in crashes), *(_cost(one) for one in crashes if one.get("cost"))])
 

@@ -77,7 +77,7 @@ class Root(click.Group):
     "--env-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Read settings from FILE instead of .env in the current folder, whoever may write it.",
+    help="Read settings from FILE instead of .env in the current folder, also if others may write it.",
 )
 def cli(env_file: Path | None) -> None:
     """Keep hotels connected to Cloudbeds: obtain their tokens, keep them safe, refresh them, never lose one.

@@ -82,7 +82,7 @@ def spread(seconds: float, grant_id: str) -> float:
     return seconds * (1.0 - SPREAD * part)
 
 
-LONG_LIST = 10  # refresh tokens of one grant; a simulated run has never needed more than five (rule-2)
+LONG_LIST = 10  # refresh tokens of one grant; 123,760 simulated runs had more 60 times (rule-2)
 
 
 @dataclass(frozen=True, slots=True)
