@@ -214,7 +214,7 @@ def _crashes(crashes: Sequence[Json]) -> str:
             one["runs"][0]["what"], one["runs"][0].get("database", "sqlite"), one["runs"][0]["variant"], one["kills"],
             one["inside"],
             f"{sum(times > 0 for times in one['points'].values())}/{len(one['points'])}",
-            one.get("most_kept", 0),
+            one["most_kept"],
             at_most(one["lost"], one["inside"]).replace("a run", "a kill inside a refresh"),
         ]
         for one in crashes

@@ -27,7 +27,7 @@ from tests.simulation.workers import Died, Workers
 from cloudbeds_simulator.rotation import VARIANTS
 
 CRASHES = {
-    "kills": 600, "inside": 400, "lost": 0, "points": {"K0": 200, "K1": 400, "K2": 0},
+    "kills": 600, "inside": 400, "lost": 0, "most_kept": 3, "points": {"K0": 200, "K1": 400, "K2": 0},
     "cost": {"undisturbed: 1 for 1": 9},
     "runs": [{
         "what": "forked vaults", "command": "python -m tests.crash.kill --trials 600 --report /somewhere/report.json",
@@ -272,7 +272,7 @@ def test_one_page_tells_of_several_runs() -> None:
     assert f"{every}/{every} covered" in text
     assert f"{len(CONTROLS)}/{len(CONTROLS)} caught" in text
     assert (
-        "| forked vaults | sqlite | all | 600 | 400 | 2/3 |"
+        "| forked vaults | sqlite | all | 600 | 400 | 2/3 | 3 |"
         " 0 (with 95 % certainty fewer than 7.5e-03 a kill inside a refresh) |" in text
     )
     assert "token requests for each generation: undisturbed: 1 for 1: 9." in text
