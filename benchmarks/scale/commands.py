@@ -66,12 +66,13 @@ async def _backed_up(place: Place) -> tuple[Command, list[calls.Answer]]:
 def copy(place: Place) -> Iterator[Found]:
     """`database copy` to the other database: until a service over that one has served a call, and until all is there.
 
-    The service is started as soon as the command says that it may be.
+    The service is started as soon as the command says that it may be. No process uses the database that is moved: it
+    is not waited whether one that was there three minutes before comes back.
     """
     (other,) = set(DATABASES) - {place.database}
     with new_database(place.server, other, place.folder) as url:
         begun = time.perf_counter()
-        with place.begun("database", "copy", "--to", url, patience=COPY) as copying:
+        with place.begun("database", "copy", "--to", url, "--offline", patience=COPY) as copying:
             copying.until(MOVED)
             with place.serving(CLOUDBEDS_AUTH_DATABASE_URL=url) as target:
                 answer = asyncio.run(_once(target.url + PROTECTED, target.headers))

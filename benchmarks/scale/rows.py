@@ -112,8 +112,8 @@ ROWS = (
     ),
     Row(
         "copy", "Move to the other database",
-        "`database copy`: how long does it take until a service over the other database has served a call (the"
-        " downtime), and until everything is there?",
+        "`database copy --offline`: how long does it take until a service over the other database has served a call"
+        " (the downtime), and until everything is there?",
         "5,600 rows a second, all of it downtime", "s", commands.copy,
         {commands.SERVED: 60.0, commands.WHOLE: ENDS}, most=MOVED,
     ),

@@ -61,11 +61,12 @@ def test_every_copy_is_a_hotel_that_serves(database: str) -> None:
 @pytest.mark.long
 def test_what_is_measured_is_said(folder: Path) -> None:
     """A line for each number, of each number of hotels; at the end nothing is left."""
-    with scale(folder, "--hotels", "1010", "--only", "sqlite", "built", "migrate", "strangers") as process:
+    with scale(folder, "--hotels", "1010", "--only", "sqlite", "built", "migrate", "strangers", "copy") as process:
         out, _ = process.communicate()
     assert process.returncode == 0, out
     assert out.count("\n    unknown path: ") == 2, out
     assert out.count("\n    migrate: ") == 2, out
+    assert len(re.findall(r"\n    until all is there: [0-9.]+ s", out)) == 2, out
     assert not left(folder)
 
 
