@@ -173,6 +173,7 @@ def test_serve_on_another_port_than_hotels_are_sent_to(tmp_path: Path) -> None:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 1
+    assert "settings_warning" in done.stderr
     assert f"http://localhost:7000/callback leads to port 7000, but CLOUDBEDS_AUTH_PORT is {port}" in done.stderr
     assert "register another redirect URI" in done.stderr
     assert f"port {port} is in use" in done.stderr

@@ -41,6 +41,7 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
     """
     from cloudbeds_auth import observe
     from cloudbeds_auth.doctor.installation import leads_elsewhere
+    from cloudbeds_auth.rules.happenings import Happening
     from cloudbeds_auth.settings import load_from_environment
 
     if out.as_json:
@@ -53,7 +54,7 @@ def serve(out: Output, reload: bool, with_parent: bool) -> None:
 
     observe.configure(settings.log_format, settings.log_level)
     for found in leads_elsewhere(settings) if settings.port else ():
-        log.warning("%s; %s", found.what, found.mend)
+        observe.LogObserver().happened(Happening.SETTINGS_WARNING, warning=f"{found.what}; {found.mend}")
     if not database_exists(settings):  # a mistyped path or an unmounted volume looks like a first start
         log.info("there is no database at %s: an empty one is created", settings.database_path.absolute())
     server.serve(settings, reload=reload)
