@@ -80,7 +80,7 @@ async def client_secret(subject: Subject) -> Sequence[Finding]:
     if not own.app.client_id:
         raise SkipCheck("no client id is set")
     if own.seen.words == SECRET_REFUSED:
-        return problem(own.seen.words, own.seen.next_step or "")
+        return problem(f"{own.app.client_id}: {own.seen.words}", own.seen.next_step or "")
     return ok("not sent from here: the next approval or refresh shows whether Cloudbeds accepts it")
 
 
