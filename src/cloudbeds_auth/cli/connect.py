@@ -41,7 +41,7 @@ HEADERS = (
     "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n"
     "Connection: close\r\n"
 )
-WAITS = "waiting for the approval (if it fails, the hotel's page says why); Ctrl-C ends the wait, the link stays good"
+WAITS = "waiting for the approval (if it fails, the hotel's page says so); Ctrl-C ends the wait, the link stays good"
 WAITING = "This address waits for an approval by Cloudbeds."
 
 
